@@ -1,0 +1,50 @@
+"""LogMoE: points at the anomalous sequences of a log, and at the lines that made them so.
+
+Importing the package registers its config, models, processor and pipeline task with transformers.
+"""
+
+# The repository's root is this package (`package-dir` in pyproject.toml). Under any other name, as when a test runner
+# imports the root of a clone by its folder's name, this file must do nothing.
+if __name__ == "logmoe":
+    from importlib.metadata import version as _version
+    from typing import Any
+
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoProcessor
+
+    from .configuration_logmoe import LogMoEConfig
+    from .modeling_logmoe import (
+        LogMoEForSequenceClassification,
+        LogMoEModel,
+        LogMoEModelOutput,
+        LogMoEPreTrainedModel,
+        LogMoESequenceClassifierOutput,
+    )
+    from .pipeline_logmoe import LogAnomalyPipeline
+    from .processing_logmoe import LogMoEProcessor
+
+    __version__ = _version("logmoe")
+
+    AutoConfig.register("logmoe", LogMoEConfig, exist_ok=True)
+    AutoModel.register(LogMoEConfig, LogMoEModel, exist_ok=True)
+    AutoModelForSequenceClassification.register(LogMoEConfig, LogMoEForSequenceClassification, exist_ok=True)
+    AutoProcessor.register(LogMoEConfig, LogMoEProcessor, exist_ok=True)
+
+    def __getattr__(name: str) -> Any:
+        # Late, so that `python -m logmoe.inference` does not find itself imported already.
+        if name == "LogAnomalyDetector":
+            from .inference import LogAnomalyDetector
+
+            return LogAnomalyDetector
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    __all__ = [
+        "LogAnomalyDetector",
+        "LogAnomalyPipeline",
+        "LogMoEConfig",
+        "LogMoEForSequenceClassification",
+        "LogMoEModel",
+        "LogMoEModelOutput",
+        "LogMoEPreTrainedModel",
+        "LogMoEProcessor",
+        "LogMoESequenceClassifierOutput",
+    ]

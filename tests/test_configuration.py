@@ -1,0 +1,76 @@
+import json
+
+import pytest
+from conftest import tiny_config, tiny_encoder_config
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig
+
+from logmoe import LogMoEConfig, LogMoEForSequenceClassification
+
+
+def test_defaults_are_the_original_guides():
+    config = LogMoEConfig()
+    assert config.encoder_config.model_type == "bert"
+    assert (config.encoder_config.hidden_size, config.encoder_config.num_hidden_layers) == (768, 12)
+    assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (512, 6, 8)
+    assert (config.num_experts, config.moe_intermediate_size, config.router_top_p) == (4, 256, 0.8)
+    assert (config.max_log_entry_length, config.max_sequence_length) == (128, 32)
+    assert config.id2label == {0: "normal", 1: "anomaly"}
+    assert config.routing_mode == "top_p"
+
+
+def test_default_model_is_about_500_megabytes():
+    import torch
+
+    with torch.device("meta"):
+        model = LogMoEForSequenceClassification(LogMoEConfig())
+    assert 475e6 < 4 * model.num_parameters() < 525e6
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("router_top_p", 0.0, r"\(0, 1\], got 0.0"),
+        ("router_top_p", 1.01, r"\(0, 1\], got 1.01"),
+        ("router_top_p", float("nan"), r"\(0, 1\], got nan"),
+        ("num_attention_heads", 5, r"`hidden_size` \(32\) must be a multiple of `num_attention_heads` \(5\)"),
+        ("num_experts", 0, "at least 1, got 0"),
+        ("num_hidden_layers", 0, "at least 1, got 0"),
+        ("moe_intermediate_size", -3, "at least 1, got -3"),
+        ("max_sequence_length", 0, "at least 1, got 0"),
+        ("max_log_entry_length", 0, "at least 1, got 0"),
+        ("max_log_entry_length", 65, r"\(65\) must not exceed the encoder's `max_position_embeddings` \(64\)"),
+        ("hidden_dropout_prob", 1.0, r"\[0, 1\), got 1.0"),
+        ("load_balance_loss_coef", -1.0, "zero or positive, got -1.0"),
+        ("anomaly_threshold", 1.0, r"\(0, 1\), got 1.0"),
+        ("calibration_temperature", 0.0, "positive, got 0.0"),
+        ("routing_mode", "sparse", "'dense', 'top_p'"),
+        ("entry_pooling", "max", "'mean', 'cls'"),
+        ("hidden_size", "wide", "expected int, got str"),
+        ("id2label", {0: "normal"}, "two labels"),
+    ],
+)
+def test_bad_values_are_refused_with_value_and_rule(field, value, rule):
+    with pytest.raises(StrictDataclassError, match=rule):
+        tiny_config(**{field: value})
+
+
+def test_round_trip_through_json(tmp_path):
+    config = tiny_config(router_top_p=0.6, routing_mode="dense", anomaly_threshold=0.3)
+    config.save_pretrained(tmp_path)
+    loaded = LogMoEConfig.from_pretrained(tmp_path)
+    assert loaded.to_dict() == config.to_dict()
+    assert loaded.encoder_config.hidden_size == 32
+    assert AutoConfig.from_pretrained(tmp_path).router_top_p == 0.6
+
+
+def test_saved_config_names_the_code_and_no_local_path(tmp_path):
+    encoder_config = tiny_encoder_config()
+    encoder_config._name_or_path = "/home/somebody/bert"
+    tiny_config(encoder_config=encoder_config).save_pretrained(tmp_path)
+    text = (tmp_path / "config.json").read_text()
+    saved = json.loads(text)
+    assert saved["auto_map"]["AutoModel"] == "modeling_logmoe.LogMoEModel"
+    assert saved["custom_pipelines"]["log-anomaly"]["impl"] == "pipeline_logmoe.LogAnomalyPipeline"
+    assert "somebody" not in text
+    assert encoder_config._name_or_path == "/home/somebody/bert"  # the caller's config is left alone
