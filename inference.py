@@ -1,0 +1,365 @@
+"""Judges logs from Python (`LogAnomalyDetector`) and from the command line (`python inference.py`, `logmoe`)."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, pipeline
+
+import logmoe
+from logmoe import LogAnomalyPipeline, LogMoEProcessor
+
+DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")
+
+LABELS = {
+    "zh": {"normal": "正常", "anomaly": "异常"},
+    "en": {"normal": "normal", "anomaly": "anomaly"},
+}
+
+# Shown by `python inference.py` without arguments.
+EXAMPLES = [
+    (
+        "正常系统启动",
+        """2024-01-01 10:00:01 INFO [System] Application started successfully
+2024-01-01 10:00:02 INFO [Database] Connection established
+2024-01-01 10:00:03 INFO [API] Server listening on port 8080""",
+    ),
+    (
+        "数据库连接异常",
+        """2024-01-01 10:00:01 INFO [System] Application started successfully
+2024-01-01 10:00:02 ERROR [Database] Connection failed: timeout
+2024-01-01 10:00:03 ERROR [Database] Retry connection failed""",
+    ),
+    (
+        "正常服务运行",
+        """2024-01-01 10:00:01 INFO [System] Application started successfully
+2024-01-01 10:00:02 INFO [Database] Connection established
+2024-01-01 10:00:03 INFO [API] Server listening on port 8080
+2024-01-01 10:00:04 INFO [Cache] Redis cache initialized
+2024-01-01 10:00:05 INFO [Auth] Authentication service ready""",
+    ),
+    (
+        "数据库服务不可用",
+        """2024-01-01 10:00:01 INFO [System] Application started successfully
+2024-01-01 10:00:02 ERROR [Database] Connection failed: timeout
+2024-01-01 10:00:03 ERROR [Database] Retry connection failed
+2024-01-01 10:00:04 ERROR [Database] Database service unavailable
+2024-01-01 10:00:05 WARN [System] Application running in degraded mode""",
+    ),
+]
+
+
+def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None, **kwargs: Any) -> LogAnomalyPipeline:
+    """Loads a checkpoint for judging logs.
+
+    Args:
+        model_path: a checkpoint's folder, or a name on the Hub such as `"org/logmoe"`.
+        device: as in `transformers.pipeline`; by default a GPU when there is one, else the CPU.
+        kwargs: defaults of the calls; see [`LogAnomalyPipeline`].
+
+    Raises:
+        FileNotFoundError: there is no checkpoint at `model_path`.
+        ValueError: the checkpoint is of another model, or damaged.
+    """
+    model_path = str(model_path)
+    is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_path) and not os.path.exists(model_path)
+    if not is_hub_name and not os.path.isfile(os.path.join(model_path, "config.json")):
+        what = "holds no config.json" if os.path.isdir(model_path) else "is not a folder"
+        raise FileNotFoundError(
+            f"模型文件不存在: no checkpoint at {model_path!r}, which {what}. Give a folder that `train.py` or "
+            "`save_pretrained` wrote, or a name on the Hub such as 'org/logmoe'; without a path the checkpoint that "
+            "ships with LogMoE is used."
+        )
+    try:
+        config = AutoConfig.from_pretrained(model_path)
+    except OSError as error:
+        raise FileNotFoundError(f"模型文件不存在: could not load {model_path!r}: {error}") from error
+    except (ValueError, StrictDataclassError) as error:
+        raise ValueError(f"{model_path!r} holds no LogMoE checkpoint: {error}") from error
+    if config.model_type != "logmoe":
+        raise ValueError(f"{model_path!r} holds a {config.model_type!r} model, not a LogMoE checkpoint.")
+    try:
+        return pipeline("log-anomaly", model=model_path, device=device, **kwargs)
+    except (SafetensorError, ValueError) as error:
+        # pipeline() hides the safetensors error in the text of a ValueError.
+        if "safetensors" in str(error).lower() or isinstance(error, SafetensorError):
+            raise ValueError(f"The weights in {model_path!r} are damaged: {error}. Fetch the checkpoint anew.") from error
+        raise
+
+
+class LogAnomalyDetector:
+    """The short way to a verdict on a log.
+
+    Args:
+        model_path: a checkpoint's folder or Hub name; by default the checkpoint that ships with LogMoE.
+        bert_path: takes encoder and tokenizer from this folder instead of the checkpoint. They must have the shape
+            that the checkpoint was trained with.
+        device: by default a GPU when there is one, else the CPU.
+        labels: language of the verdicts: `"zh"` (正常, 异常) or `"en"` (normal, anomaly).
+
+    Raises:
+        FileNotFoundError: no checkpoint at `model_path`, no encoder at `bert_path`.
+        ValueError: a checkpoint of another model or a damaged one, an encoder of another shape, an unknown language.
+
+    Example:
+
+    ```python
+    >>> detector = LogAnomalyDetector(labels="en")
+    >>> result = detector.predict(open("server.log").read())
+    >>> result["prediction"], result["confidence"]
+    ```
+    """
+
+    def __init__(
+        self,
+        model_path: str | os.PathLike = DEFAULT_CHECKPOINT,
+        bert_path: str | os.PathLike | None = None,
+        device: str | int | None = None,
+        labels: str = "zh",
+    ):
+        if labels not in LABELS:
+            raise ValueError(f"`labels` must be one of {sorted(LABELS)}, got {labels!r}.")
+        self.labels = LABELS[labels]
+        self.pipeline = load_pipeline(model_path, device=device)
+        if bert_path is not None:
+            _replace_encoder(self.pipeline, str(bert_path))
+
+    def predict(
+        self, log: str, max_log_entry_length: int | None = None, max_sequence_length: int | None = None
+    ) -> dict[str, Any]:
+        """Judges one log.
+
+        Args:
+            log: one or more lines.
+            max_log_entry_length: tokens per entry; by default the checkpoint's.
+            max_sequence_length: entries per sequence; by default the checkpoint's. A longer log is cut into sequences,
+                and the most anomalous one gives the verdict.
+
+        Returns:
+            `prediction`; `confidence`, its probability; `probabilities` of both labels; `logits`, normal then anomaly.
+
+        Raises:
+            ValueError: not a string, no entry in it, a length out of range.
+        """
+        _require_string(log)
+        return self._verdict(
+            self.pipeline(log, max_log_entry_length=max_log_entry_length, max_sequence_length=max_sequence_length)
+        )
+
+    def predict_batch(self, logs: Sequence[str], batch_size: int = 8) -> list[dict[str, Any]]:
+        """Judges several logs together; their common entries are read once.
+
+        Args:
+            logs: each as for `predict`.
+            batch_size: sequences per call of the model.
+
+        Raises:
+            ValueError: as `predict`, with the position of the log.
+        """
+        for position, log in enumerate(logs):
+            _require_string(log, f"Log {position} of the batch: ")
+        return [self._verdict(result) for result in self.pipeline(iter(logs), batch_size=batch_size)]
+
+    @torch.no_grad()
+    def preprocess_log_sequence(
+        self, log: str, max_log_entry_length: int = 128, max_sequence_length: int = 32
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the sequence stack reads of a log.
+
+        Returns:
+            Entry embeddings `(sequences, max_sequence_length, encoder_hidden)`, 0 at padding, and their attention mask
+            `(sequences, max_sequence_length)`, int64, 1 at entries. One sequence when the log fits in one.
+
+        Raises:
+            ValueError: as `predict`.
+        """
+        _require_string(log)
+        pipe = self.pipeline
+        pipe._sanitize_parameters(max_log_entry_length=max_log_entry_length, max_sequence_length=max_sequence_length)
+        prepared = pipe.preprocess(log, max_sequence_length=max_sequence_length)
+        token_ids, _ = pipe.processor.tokenize(prepared.parsed.distinct.to_pylist(), max_log_entry_length)
+        distinct_embeds = pipe.encode(token_ids).cpu()
+        embeddings = distinct_embeds.new_zeros(
+            len(prepared.sequences), max_sequence_length, distinct_embeds.shape[-1]
+        )
+        attention_mask = torch.zeros(embeddings.shape[:2], dtype=torch.long)
+        for row, positions in enumerate(prepared.sequences):
+            embeddings[row, : len(positions)] = distinct_embeds[prepared.parsed.entry_index[positions]]
+            attention_mask[row, : len(positions)] = 1
+        return embeddings, attention_mask
+
+    def _verdict(self, result: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "prediction": self.labels[result["label"]],
+            "confidence": result["score"],
+            "probabilities": {self.labels[label]: value for label, value in result["probabilities"].items()},
+            "logits": result["logits"],
+        }
+
+
+def _require_string(log: Any, where: str = "") -> None:
+    if not isinstance(log, str):
+        raise ValueError(f"{where}日志序列必须是字符串: a log must be a str, got {type(log).__name__}.")
+
+
+def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
+    """Puts the encoder and tokenizer of a folder into a loaded pipeline."""
+    if not os.path.isfile(os.path.join(bert_path, "config.json")):
+        raise FileNotFoundError(f"No encoder at `bert_path` {bert_path!r}: there is no config.json.")
+    ours, theirs = pipe.model.config.encoder_config.to_dict(), AutoConfig.from_pretrained(bert_path).to_dict()
+    different = {
+        name: (ours.get(name), theirs.get(name))
+        for name in ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        if ours.get(name) != theirs.get(name)
+    }
+    if different:
+        raise ValueError(
+            f"The encoder at `bert_path` {bert_path!r} has another shape than the checkpoint's: "
+            + ", ".join(f"{name} {theirs_} instead of {ours_}" for name, (ours_, theirs_) in different.items())
+            + "."
+        )
+    processor = pipe.processor
+    rules = processor.rules()
+    pipe.processor = LogMoEProcessor(AutoTokenizer.from_pretrained(bert_path), **rules)
+    pipe.tokenizer = pipe.processor.tokenizer
+    encoder: PreTrainedModel = AutoModel.from_pretrained(bert_path, dtype=pipe.model.dtype)
+    pipe.model.set_encoder(encoder.to(pipe.device).eval())
+    pipe.model.add_placeholders(pipe.processor)
+
+
+# ---------------------------------------------------------------------- command line
+
+
+def visible(text: str) -> str:
+    """Escapes what could act on a terminal or deceive its reader: control, format and surrogate characters."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character
+        for character in text
+    )
+
+
+def _print_json(result: dict[str, Any], show_all: bool) -> None:
+    for sequence in result["sequences"]:
+        if show_all or sequence["label"] == "anomaly":
+            # json leaves DEL as it is.
+            print(json.dumps(sequence).replace("\x7f", "\\u007f"))
+
+
+def _print_text(result: dict[str, Any], source: str, lines: int, show_all: bool) -> None:
+    sequences = result["sequences"]
+    anomalous = sum(sequence["label"] == "anomaly" for sequence in sequences)
+    print(
+        f"{visible(source)}: {result['label']} ({result['score']:.4f}), "
+        f"{anomalous} of {len(sequences)} sequences anomalous"
+    )
+    width = shutil.get_terminal_size((160, 24)).columns
+    for sequence in sequences:
+        if not show_all and sequence["label"] != "anomaly":
+            continue
+        print(f"\n  lines {sequence['first_line']}-{sequence['last_line']}: {sequence['label']} {sequence['score']:.4f}")
+        telling = sorted(sequence["entries"], key=lambda entry: -entry["score"])[:lines]
+        for entry in sorted(telling, key=lambda entry: entry["line"]):
+            more = entry["last_line"] - entry["line"]
+            head = f"  {entry['line']:>8}  {entry['score']:+7.2f}  "
+            tail = f" (+{more} lines)" if more else ""
+            text = visible(entry["text"].split("\n", 1)[0].expandtabs())
+            room = max(20, width - len(head) - len(tail))
+            print(head + (text if len(text) <= room else text[: room - 1] + "…") + tail)
+
+
+def _run_examples(pipe: LogAnomalyPipeline) -> bool:
+    """Prints the verdicts on the built-in examples; true when one is anomalous."""
+    results = [pipe(log) for _, log in EXAMPLES]
+    for (name, log), result in zip(EXAMPLES, results, strict=True):
+        print(f"\n测试: {name}\n日志: {log}")
+        print(f"结果: {LABELS['zh'][result['label']]} (置信度: {result['score']:.4f})")
+    return any(result["label"] == "anomaly" for result in results)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="logmoe",
+        description="Finds the anomalous sequences of logs and the lines that made them so.",
+        epilog="Exit code: 0 whatever the verdict, 2 on an error; with --fail_on_anomaly 1 when something is anomalous.",
+    )
+    parser.add_argument("files", nargs="*", metavar="FILE", help="log files; - is standard input; none: four examples")
+    parser.add_argument("--model", default=DEFAULT_CHECKPOINT, help="checkpoint folder or Hub name (default: built in)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per anomalous sequence and line")
+    parser.add_argument("--all", action="store_true", help="print normal sequences too")
+    parser.add_argument("--lines", type=int, default=3, help="most telling lines per sequence (default: %(default)s)")
+    parser.add_argument("--fail_on_anomaly", action="store_true", help="exit with 1 when something is anomalous")
+    parser.add_argument("--threshold", type=float, help="smallest probability that counts as an anomaly")
+    parser.add_argument("--max_log_entry_length", type=int, help="tokens per entry")
+    parser.add_argument("--max_sequence_length", type=int, help="entries per sequence")
+    parser.add_argument("--stride", type=int, help="entries from the start of a window to the start of the next")
+    parser.add_argument("--window_seconds", type=float, help="cut windows by time instead of by count")
+    parser.add_argument("--session_pattern", help="gather sessions by the identifier that this RE2 pattern finds")
+    parser.add_argument("--batch_size", type=int, help="sequences per call of the model")
+    parser.add_argument("--device", help="for example cpu or cuda:0 (default: a GPU when there is one)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python inference.py` and of the console script `logmoe`; returns the exit code."""
+    args = _parser().parse_args(argv)
+    # A terminal that cannot show a character must not end the run.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    overrides = {
+        name: getattr(args, name)
+        for name in (
+            "threshold",
+            "max_log_entry_length",
+            "max_sequence_length",
+            "stride",
+            "window_seconds",
+            "session_pattern",
+            "batch_size",
+        )
+        if getattr(args, name) is not None
+    }
+    failed = anomalous = False
+    try:
+        pipe = load_pipeline(args.model, device=args.device)
+        if not args.files:
+            anomalous = _run_examples(pipe)
+        for source in args.files:
+            try:
+                log = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+                result = pipe(log, **overrides)
+            except (OSError, ValueError, FloatingPointError) as error:
+                print(f"error: {visible(source)}: {visible(str(error))}", file=sys.stderr)
+                failed = True
+                continue
+            anomalous |= any(sequence["label"] == "anomaly" for sequence in result["sequences"])
+            if args.json:
+                for sequence in result["sequences"]:
+                    sequence["source"] = None if source == "-" else source
+                _print_json(result, args.all)
+            else:
+                _print_text(result, "standard input" if source == "-" else source, args.lines, args.all)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` perhaps, has seen enough; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(f"error: {visible(str(error))}", file=sys.stderr)
+        failed = True
+    if failed:
+        return 2
+    return 1 if anomalous and args.fail_on_anomaly else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

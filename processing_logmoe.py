@@ -1,0 +1,563 @@
+"""Text in: raw log → physical lines → entries → masked entries → distinct entries → sequences → model inputs.
+
+Every step works on whole columns with Arrow kernels; the rules are data, saved with the checkpoint, so that text is
+prepared for serving exactly as it was for training.
+"""
+
+import copy
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
+
+# What continues the entry above it: an indented line, and the unindented lines of a stack trace.
+CONTINUATION_PATTERN = r"^(?:[ \t]|Caused by: |Suppressed: |\.\.\. \d+ (?:more|common frames))"
+
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_WEEKDAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_CLOCK = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?"
+# Zones by name: any capitals would swallow the severity that often follows a timestamp.
+_ZONE = r"(?: ?(?:Z\b|UTC\b|GMT\b|[A-Z]{1,2}[SD]T\b|CES?T\b|EES?T\b|MSK\b|[+-]\d{2}:?\d{2}\b))?"
+_TIMESTAMP = (
+    r"(?:"
+    rf"\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}[T -]{_CLOCK}{_ZONE}"  # ISO 8601 and its cousins
+    r"|\d{4}-\d{2}-\d{2}-\d{2}\.\d{2}\.\d{2}\.\d+"  # Blue Gene
+    rf"|\d{{1,2}}/{_MONTH}/\d{{4}}:{_CLOCK}{_ZONE}"  # Apache and nginx access logs
+    rf"|{_WEEKDAY},? {_MONTH} +\d{{1,2}} {_CLOCK}{_ZONE}(?: \d{{4}})?"  # Apache error logs, date(1)
+    rf"|{_MONTH} +\d{{1,2}} {_CLOCK}"  # syslog
+    rf"|\d{{2}}-{_MONTH}-\d{{4}} {_CLOCK}"  # Tomcat, BIND
+    rf"|\d{{1,2}} {_MONTH} \d{{4}} {_CLOCK}"  # Redis
+    rf"|\d{{2}}-\d{{2}} {_CLOCK}"  # Android
+    r"|\d{10}(?:\.\d+|\d{3})?\b"  # seconds or milliseconds since 1970
+    r"|\d{6} \d{6}\b"  # Hadoop
+    r")"
+)
+
+# Finds what an entry's head says of its time and severity. Serves windows by time and the severity-blind benchmark.
+HEADER_PATTERN = (
+    rf'^[\s\[<("]*(?:[\w.:-]+ +|\{{"[\w@]+": ?"?|[\w]+="?|\S+ \S+ \S+ \[)??(?P<timestamp>{_TIMESTAMP})'
+    r"(?:.{0,120}?\b(?P<severity>(?i:trace|debug|info|notice|warn|warning|err|error|severe|crit|critical|alert|emerg"
+    r"|fatal|panic|log)\d?)\b)?"
+)
+
+# strptime formats, tried in order on the timestamp without its fraction and zone. A missing year counts as 2000, which
+# has a 29th of February.
+TIMESTAMP_FORMATS = [
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d-%H.%M.%S",
+    "%d/%b/%Y:%H:%M:%S",
+    "%a %b %d %H:%M:%S %Y",
+    "%b %d %H:%M:%S",
+    "%d-%b-%Y %H:%M:%S",
+    "%d %b %Y %H:%M:%S",
+    "%m-%d %H:%M:%S",
+    "%y%m%d %H%M%S",
+    "%s",
+]
+
+# Replaced in this order. `phrase` says in plain words what the placeholder stands for: the mean of its word pieces is
+# where the placeholder's embedding starts. Status codes come before numbers: 200 and 502 are not the same news.
+MASKS: list[dict[str, str]] = [
+    {"pattern": r"\x1b\[[0-9;?]*[A-Za-z]", "replacement": ""},
+    {
+        "pattern": r"\b(?:[a-zA-Z][a-zA-Z0-9+-]{1,15}://|jdbc:[a-z]+:)[^\s\"'<>)\]},;]+",
+        "replacement": "<URL>",
+        "phrase": "url",
+    },
+    {
+        "pattern": r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b",
+        "replacement": "<UUID>",
+        "phrase": "unique identifier",
+    },
+    {
+        "pattern": rf"\b(?:{_TIMESTAMP}|\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}\b|{_CLOCK}\b)",
+        "replacement": "<TIME>",
+        "phrase": "time",
+    },
+    {"pattern": r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b", "replacement": "<EMAIL>", "phrase": "email address"},
+    {
+        "pattern": r"\b[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}\b",
+        "replacement": "<MAC>",
+        "phrase": "hardware address",
+    },
+    {
+        "pattern": (
+            r"(?:::ffff:)?\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]\d{1,5})?\b"
+            r"|\[?\b(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}\b(?:%\w+)?\]?(?:/\d{1,3}\b)?"
+            r"|\[?\b[0-9a-fA-F]{0,3}[0-9][0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){0,6}::"
+            r"(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,6})?(?:%\w+)?\]?(?:/\d{1,3}\b)?"
+            r"|\b[fF][eE][89abAB][0-9a-fA-F]::[0-9a-fA-F:]+(?:%\w+)?"
+            r"|\[?\B::1\b(?:\]:\d{1,5}|\])?"
+        ),
+        "replacement": "<IP>",
+        "phrase": "ip address",
+    },
+    {"pattern": r'(HTTP/[\d.]+"?,? )2\d\d\b', "replacement": r"\1<HTTP_SUCCESS>", "phrase": "success"},
+    {"pattern": r'(HTTP/[\d.]+"?,? )[13]\d\d\b', "replacement": r"\1<HTTP_REDIRECT>", "phrase": "moved"},
+    {"pattern": r'(HTTP/[\d.]+"?,? )404\b', "replacement": r"\1<HTTP_NOT_FOUND>", "phrase": "not found"},
+    {"pattern": r'(HTTP/[\d.]+"?,? )40[13]\b', "replacement": r"\1<HTTP_FORBIDDEN>", "phrase": "forbidden"},
+    {"pattern": r'(HTTP/[\d.]+"?,? )4\d\d\b', "replacement": r"\1<HTTP_CLIENT_ERROR>", "phrase": "bad request"},
+    {"pattern": r'(HTTP/[\d.]+"?,? )50[234]\b', "replacement": r"\1<HTTP_UNAVAILABLE>", "phrase": "unavailable"},
+    {"pattern": r'(HTTP/[\d.]+"?,? )5\d\d\b', "replacement": r"\1<HTTP_SERVER_ERROR>", "phrase": "server error"},
+    {
+        "pattern": r"""(^|[\s"'=(\[:,>])(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~:-]+){2,}/?(?:[?#][^\s"']*)?)""",
+        "replacement": r"\1<PATH>",
+        "phrase": "file path",
+    },
+    {"pattern": r"\b0[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    # An identifier such as blk_-160 keeps its name whatever the sign.
+    {"pattern": r"\b([A-Za-z]+_)-?\d+\b", "replacement": r"\1<NUM>", "phrase": "number"},
+    {"pattern": r"\d+(?:[.,]\d+)+|\b\d+\b", "replacement": "<NUM>", "phrase": "number"},
+    {"pattern": r"\b[0-9a-fA-F]{8,}\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    {"pattern": r"\d+", "replacement": "<NUM>", "phrase": "number"},
+    # A list says the same however long it is.
+    {"pattern": r"<NUM>(?:[,;:|/ ]{1,2}<NUM>){2,}", "replacement": "<NUM>", "phrase": "number"},
+    {"pattern": r"\s+", "replacement": " "},
+]
+
+# Brings a timestamp to the shape of TIMESTAMP_FORMATS: no fraction, no zone, one separator.
+_PLAIN_STAMP = [
+    (r"(:\d{2}|^\d{10}|-\d{2}\.\d{2}\.\d{2})[.,]\d+", r"\1"),
+    (r"^(\d{10})\d{3}$", r"\1"),
+    (r"(:\d{2}) ?(?:Z|[A-Z]{2,4}|[+-]\d{2}:?\d{2})\b", r"\1"),
+    (r"^(\d{4})[-/.](\d{2})[-/.](\d{2})[T -](\d{1,2}:)", r"\1-\2-\3 \4"),
+    (r"\s+", " "),
+]
+
+_PLACEHOLDER = re.compile(r"<[A-Z_]+>")
+
+
+@dataclass
+class ParsedLog:
+    """A log as entries, and its distinct masked entries.
+
+    Attributes:
+        text: the entries as written, the lines of one joined by a newline.
+        first_line, last_line: `(entries,)`, one-based physical lines; positions where a list of entries was given.
+        entry_index: `(entries,)`, the row of `distinct` that each entry became.
+        distinct: the distinct masked entries, in order of first appearance.
+        replaced_bytes: bytes that were no UTF-8 and became U+FFFD.
+    """
+
+    text: pa.Array
+    first_line: np.ndarray
+    last_line: np.ndarray
+    entry_index: np.ndarray
+    distinct: pa.Array
+    replaced_bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.entry_index)
+
+
+class LogMoEProcessor(ProcessorMixin):
+    r"""Turns log text into the inputs of LogMoE. All patterns are RE2 (linear time whatever the input).
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`): the encoder's tokenizer; the placeholders become tokens of it.
+        masks (`list` of `dict`): variable parts, replaced in order: `pattern`, `replacement` (`\1` is the pattern's
+            first group), and where the replacement holds a placeholder such as `<IP>`, `phrase`, its meaning in words.
+        entry_pattern (`str`, *optional*): what starts an entry. By default every line does that does not match
+            `continuation_pattern`.
+        continuation_pattern (`str`): what continues the entry above it, unless the line begins with a timestamp.
+        header_pattern (`str`): finds the groups `timestamp` and `severity` at the head of an entry.
+        timestamp_formats (`list` of `str`): strptime formats of `timestamp` without fraction and zone.
+        session_pattern (`str`, *optional*): identifies the session of an entry by its first group, or by the whole
+            match; then sequences are sessions rather than windows.
+        max_log_entry_length (`int`): tokens per entry; what is longer is truncated and flagged.
+        max_entry_characters (`int`): characters of an entry that are read at all; what is longer is flagged too.
+        max_sequence_length (`int`): entries per sequence.
+
+    Raises:
+        ValueError: a pattern that is not RE2, a placeholder without phrase, a length below 1.
+    """
+
+    def __init__(
+        self,
+        tokenizer=None,
+        masks=None,
+        entry_pattern=None,
+        continuation_pattern=CONTINUATION_PATTERN,
+        header_pattern=HEADER_PATTERN,
+        timestamp_formats=None,
+        session_pattern=None,
+        max_log_entry_length=128,
+        max_entry_characters=8192,
+        max_sequence_length=32,
+    ):
+        self.masks = [dict(mask) for mask in (MASKS if masks is None else masks)]
+        self.entry_pattern = entry_pattern
+        self.continuation_pattern = continuation_pattern
+        self.header_pattern = header_pattern
+        self.timestamp_formats = list(TIMESTAMP_FORMATS if timestamp_formats is None else timestamp_formats)
+        self.session_pattern = session_pattern
+        self.max_log_entry_length = max_log_entry_length
+        self.max_entry_characters = max_entry_characters
+        self.max_sequence_length = max_sequence_length
+        self._check_rules()
+        super().__init__(tokenizer)
+        self.tokenizer.add_tokens(self.placeholders())
+
+    @classmethod
+    def from_encoder_pretrained(cls, encoder_name_or_path: str, **rules: Any) -> "LogMoEProcessor":
+        """A processor around the tokenizer of a pretrained encoder.
+
+        Args:
+            encoder_name_or_path: folder or Hub name of the encoder.
+            rules: arguments of the constructor.
+        """
+        return cls(AutoTokenizer.from_pretrained(encoder_name_or_path), **rules)
+
+    def rules(self) -> dict[str, Any]:
+        """The constructor's arguments, all but the tokenizer."""
+        names = inspect.signature(type(self).__init__).parameters
+        return {name: copy.deepcopy(getattr(self, name)) for name in names if name not in ("self", "tokenizer")}
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "attention_mask", "entry_index"]
+
+    def placeholders(self) -> list[str]:
+        """The placeholders of the masks, each once, in order."""
+        found = (_PLACEHOLDER.findall(mask["replacement"]) for mask in self.masks)
+        return list(dict.fromkeys(placeholder for group in found for placeholder in group))
+
+    def placeholder_token_ids(self) -> dict[int, list[int]]:
+        """For each placeholder's token id, the token ids of the phrase that says what it stands for."""
+        phrases = {
+            placeholder: mask["phrase"]
+            for mask in self.masks
+            for placeholder in _PLACEHOLDER.findall(mask["replacement"])
+        }
+        return {
+            self.tokenizer.convert_tokens_to_ids(placeholder): self.tokenizer(phrase, add_special_tokens=False)[
+                "input_ids"
+            ]
+            for placeholder, phrase in phrases.items()
+        }
+
+    # ------------------------------------------------------------------ text to entries
+
+    def parse(self, log: str | bytes | Sequence[str]) -> ParsedLog:
+        """Splits a log into entries, masks them and finds the distinct ones.
+
+        Args:
+            log: one log: text of any number of lines, its UTF-8 bytes, or a list of entries.
+
+        Raises:
+            ValueError: not text, or text that holds no entry.
+        """
+        replaced_bytes = 0
+        if isinstance(log, str | bytes):
+            data, replaced_bytes = _to_utf8(log)
+            text, first_line, last_line = self._group_lines(_split_lines(data))
+        elif isinstance(log, Sequence) and all(isinstance(entry, str) for entry in log):
+            text = pa.array([_to_utf8(entry)[0].decode() for entry in log], pa.large_string())
+            kept = np.flatnonzero(_is_text(text))
+            text, first_line, last_line = text.take(pa.array(kept)), kept + 1, kept + 1
+        else:
+            kind = f"a list of {_kinds(log)}" if isinstance(log, list | tuple) else type(log).__name__
+            raise ValueError(f"A log is a str of one or more lines, or a list of entries (list of str), got {kind}.")
+        if len(text) == 0:
+            raise ValueError("The log holds no entry: it is empty or all blank lines.")
+        encoded = pc.dictionary_encode(self.mask(text))
+        return ParsedLog(
+            text=text,
+            first_line=first_line,
+            last_line=last_line,
+            entry_index=encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+            distinct=encoded.dictionary,
+            replaced_bytes=replaced_bytes,
+        )
+
+    def mask(self, text: pa.Array | Sequence[str]) -> pa.Array:
+        """Replaces the variable parts of entries by placeholders.
+
+        Args:
+            text: entries, as an Arrow array of strings or a list of str.
+
+        Returns:
+            The masked entries, an Arrow array of equal length.
+        """
+        masked = text if isinstance(text, pa.Array) else pa.array(text, pa.large_string())
+        masked = pc.utf8_slice_codeunits(masked, 0, self.max_entry_characters)
+        for mask in self.masks:
+            masked = pc.replace_substring_regex(masked, mask["pattern"], mask["replacement"])
+        return pc.utf8_trim_whitespace(masked)
+
+    def _group_lines(self, lines: pa.Array) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+        """Physical lines to entries: their text, and the one-based first and last line of each."""
+        positions = np.flatnonzero(_is_text(lines))  # Blank lines end nothing and start nothing.
+        lines = lines.take(pa.array(positions))
+        if self.entry_pattern is not None:
+            starts = _matches(lines, self.entry_pattern)
+        else:
+            starts = ~_matches(lines, self.continuation_pattern) | _matches(lines, rf"^[ \t]*{_TIMESTAMP}")
+        if len(starts):
+            starts[0] = True
+        first = np.flatnonzero(starts)
+        line_numbers = positions + 1
+        last = np.append(first[1:], len(lines)) - 1
+        if len(first) < len(lines):
+            offsets = pa.array(np.append(first, len(lines)), pa.int64())
+            lines = pc.binary_join(pa.LargeListArray.from_arrays(offsets, lines), pa.scalar("\n", lines.type))
+        return lines, line_numbers[first], line_numbers[last]
+
+    # ------------------------------------------------------------------ entries to sequences
+
+    def cut(
+        self,
+        parsed: ParsedLog,
+        max_sequence_length: int | None = None,
+        stride: int | None = None,
+        window_seconds: float | None = None,
+        session_pattern: str | None = None,
+    ) -> list[np.ndarray]:
+        """Cuts a log into sequences; every entry is in at least one.
+
+        By default windows by count. With `window_seconds` or `session_pattern` the log is first cut by time, or
+        gathered by identifier, and what is longer than `max_sequence_length` is cut again by count. An entry that
+        names several sessions belongs to each; entries that name none form windows of their own.
+
+        Args:
+            max_sequence_length: entries per sequence; by default the processor's.
+            stride: entries from the start of a window to the start of the next; by default `max_sequence_length`,
+                that is without overlap.
+            window_seconds: length of a window by time. An entry without timestamp belongs to the one before it.
+            session_pattern: see the constructor; by default the processor's.
+
+        Returns:
+            For each sequence the positions of its entries, ascending; sequences ordered by their first entry.
+
+        Raises:
+            ValueError: an argument out of range, or no timestamp or session found in the whole log.
+        """
+        length = self.max_sequence_length if max_sequence_length is None else max_sequence_length
+        if not isinstance(length, int) or length < 1:
+            raise ValueError(f"`max_sequence_length` must be an integer of at least 1, got {length!r}.")
+        stride = length if stride is None else stride
+        if not isinstance(stride, int) or not 1 <= stride <= length:
+            raise ValueError(f"`stride` must be an integer from 1 to `max_sequence_length` ({length}), got {stride!r}.")
+        if window_seconds is not None and session_pattern is not None:
+            raise ValueError("Give `window_seconds` or `session_pattern`, not both.")
+        if window_seconds is not None:
+            groups = self._windows_by_time(parsed, window_seconds)
+        elif (pattern := session_pattern or self.session_pattern) is not None:
+            groups = self._sessions(parsed, pattern)
+        else:
+            groups = [np.arange(len(parsed))]
+        sequences = [
+            group[start : start + length]
+            for group in groups
+            for start in range(0, max(len(group) - length, 0) + stride, stride)
+            if start < len(group)
+        ]
+        return sorted(sequences, key=lambda positions: int(positions[0]))
+
+    def timestamps(self, text: pa.Array) -> np.ndarray:
+        """Seconds since 1970 of each entry (`(entries,)` float64), NaN where none is found; zones are not applied."""
+        stamp = pc.struct_field(pc.extract_regex(text, self.header_pattern), "timestamp").cast(pa.string())
+        # A fraction follows the seconds of a clock or stands behind ten digits; a Blue Gene clock has full stops only.
+        fraction = pc.extract_regex(stamp, r"(?::\d{2}|^\d{10}|\.\d{2}\.\d{2})[.,](?P<digits>\d+)")
+        fraction = pc.binary_join_element_wise("0.", pc.struct_field(fraction, "digits"), "").cast(pa.float64())
+        milliseconds = pc.struct_field(pc.extract_regex(stamp, r"^\d{10}(?P<digits>\d{3})$"), "digits")
+        milliseconds = pc.divide(milliseconds.cast(pa.float64()), 1000.0)
+        fraction = pc.coalesce(fraction, milliseconds, 0.0).to_numpy(zero_copy_only=False)
+        for pattern, replacement in _PLAIN_STAMP:
+            stamp = pc.replace_substring_regex(stamp, pattern, replacement)
+        seconds = np.full(len(text), np.nan)
+        for form in self.timestamp_formats:
+            missing = np.flatnonzero(np.isnan(seconds))
+            if not len(missing):
+                break
+            candidates = stamp.take(pa.array(missing))
+            if form == "%s":
+                is_epoch = _matches(candidates, r"^\d{10}$")
+                candidates = pc.if_else(pa.array(is_epoch), candidates, None)
+                found = pc.cast(candidates, pa.float64()).to_numpy(zero_copy_only=False)
+            else:
+                if "%Y" not in form and "%y" not in form:
+                    candidates, form = pc.binary_join_element_wise("2000", candidates, " "), f"%Y {form}"
+                parsed = pc.strptime(candidates, format=form, unit="s", error_is_null=True)
+                found = pc.cast(pc.cast(parsed, pa.int64()), pa.float64()).to_numpy(zero_copy_only=False)
+            seconds[missing] = found
+        return seconds + fraction
+
+    def _windows_by_time(self, parsed: ParsedLog, window_seconds: float) -> list[np.ndarray]:
+        if not window_seconds > 0:
+            raise ValueError(f"`window_seconds` must be positive, got {window_seconds!r}.")
+        seconds = self.timestamps(parsed.text)
+        known = np.flatnonzero(~np.isnan(seconds))
+        if not len(known):
+            raise ValueError(
+                "No timestamp was found in the log, which `window_seconds` needs. Give the processor a "
+                "`header_pattern` with a group named `timestamp`, or cut by count."
+            )
+        # Each entry takes the time of the last timestamp before it, those before the first that of the first.
+        previous = np.maximum(np.searchsorted(known, np.arange(len(seconds)), side="right") - 1, 0)
+        seconds = seconds[known[previous]]
+        window = np.floor((seconds - seconds[0]) / window_seconds)
+        return np.split(np.arange(len(window)), np.flatnonzero(np.diff(window)) + 1)
+
+    def _sessions(self, parsed: ParsedLog, pattern: str) -> list[np.ndarray]:
+        compiled = _compile(pattern, "session_pattern")
+        count = pc.count_substring_regex(parsed.text, pattern).to_numpy(zero_copy_only=False)
+        if not count.any():
+            raise ValueError(f"`session_pattern` {pattern!r} matches no entry of the log.")
+        sessions: dict[str | None, list[int]] = {}
+        for position, number in enumerate(count):
+            if number == 0:
+                identifiers: list[str | None] = [None]
+            else:
+                matches = compiled.finditer(parsed.text[position].as_py())
+                identifiers = list(dict.fromkeys(m[1] if compiled.groups else m[0] for m in matches))
+            for identifier in identifiers:
+                sessions.setdefault(identifier, []).append(position)
+        return [np.array(positions) for positions in sessions.values()]
+
+    # ------------------------------------------------------------------ distinct entries to token ids
+
+    def tokenize(
+        self, masked: Sequence[str], max_log_entry_length: int | None = None
+    ) -> tuple[list[list[int]], np.ndarray]:
+        """Token ids of masked entries.
+
+        Args:
+            masked: masked entries, usually the distinct ones.
+            max_log_entry_length: tokens per entry, special tokens included; by default the processor's.
+
+        Returns:
+            The token ids, unpadded, and a bool array that flags the truncated entries.
+
+        Raises:
+            ValueError: a length that leaves no room between the special tokens, or below 1.
+        """
+        length = self.max_log_entry_length if max_log_entry_length is None else max_log_entry_length
+        special = self.tokenizer.num_special_tokens_to_add()
+        if not isinstance(length, int) or length <= special:
+            raise ValueError(
+                f"`max_log_entry_length` must be an integer above {special}, the number of special tokens, got "
+                f"{length!r}."
+            )
+        encoded = self.tokenizer(list(masked), truncation=True, max_length=length)
+        truncated = np.array([bool(encoding.overflowing) for encoding in encoded.encodings])
+        return encoded["input_ids"], truncated
+
+    def pad(self, token_ids: list[list[int]]) -> dict[str, torch.Tensor]:
+        """Pads token ids to the longest: `input_ids` and `attention_mask`, int64 `(entries, tokens)`."""
+        longest = max(len(ids) for ids in token_ids)
+        input_ids = torch.full((len(token_ids), longest), self.tokenizer.pad_token_id or 0, dtype=torch.long)
+        attention_mask = torch.zeros_like(input_ids)
+        for row, ids in enumerate(token_ids):
+            input_ids[row, : len(ids)] = torch.tensor(ids)
+            attention_mask[row, : len(ids)] = 1
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+    def __call__(
+        self,
+        log: str | bytes | Sequence[str] | None = None,
+        *,
+        max_log_entry_length: int | None = None,
+        max_sequence_length: int | None = None,
+        stride: int | None = None,
+        window_seconds: float | None = None,
+        session_pattern: str | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        """One log to model inputs in the compact form.
+
+        Args:
+            log: see `parse`.
+            max_log_entry_length: see `tokenize`.
+            max_sequence_length, stride, window_seconds, session_pattern: see `cut`.
+            return_tensors: `"pt"`, `"np"` or None for lists.
+
+        Returns:
+            `input_ids` and `attention_mask` `(distinct_entries, tokens)`, `entry_index` `(sequences, entries)`, -1
+            where padded; int64.
+
+        Raises:
+            ValueError: see `parse`, `tokenize` and `cut`.
+        """
+        parsed = self.parse(log)
+        sequences = self.cut(parsed, max_sequence_length, stride, window_seconds, session_pattern)
+        token_ids, _ = self.tokenize(parsed.distinct.to_pylist(), max_log_entry_length)
+        entry_index = np.full((len(sequences), max(map(len, sequences))), -1, dtype=np.int64)
+        for row, positions in enumerate(sequences):
+            entry_index[row, : len(positions)] = parsed.entry_index[positions]
+        padded = {name: tensor.numpy() for name, tensor in self.pad(token_ids).items()}
+        return BatchFeature({**padded, "entry_index": entry_index}, tensor_type=return_tensors)
+
+    def _check_rules(self) -> None:
+        for name in ("max_log_entry_length", "max_entry_characters", "max_sequence_length"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be an integer of at least 1, got {getattr(self, name)!r}.")
+        for name in ("entry_pattern", "continuation_pattern", "header_pattern", "session_pattern"):
+            if getattr(self, name) is not None:
+                _compile(getattr(self, name), name)
+        for mask in self.masks:
+            _compile(mask["pattern"], "masks")
+            if _PLACEHOLDER.search(mask["replacement"]) and not mask.get("phrase"):
+                raise ValueError(f"The mask {mask} needs a `phrase` that says what its placeholder stands for.")
+
+
+def _compile(pattern: str, name: str) -> re.Pattern[str]:
+    """Checks that a pattern is RE2, and gives Python's reading of it."""
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+        # RE2 knows named groups and inline flags in a few forms that Python lacks; ours are read by both.
+        return re.compile(pattern)
+    except (pa.ArrowInvalid, re.error) as error:
+        raise ValueError(f"`{name}`: {pattern!r} is not a valid RE2 pattern: {error}") from error
+
+
+def _kinds(items: Sequence[Any]) -> str:
+    return " and ".join(sorted({type(item).__name__ for item in items})) or "nothing"
+
+
+def _to_utf8(text: str | bytes) -> tuple[bytes, int]:
+    """Valid UTF-8, and how many bytes were not: each run of them becomes U+FFFD, as in `bytes.decode`."""
+    if isinstance(text, str):
+        # Lone surrogates come from file names and from files read with errors="surrogateescape".
+        return text.encode("utf-8", "replace"), sum(text.count(c) for c in set(text) if "\ud800" <= c <= "\udfff")
+    try:
+        text.decode()
+        return text, 0
+    except UnicodeDecodeError:
+        kept = len(text.decode("utf-8", "ignore").encode())
+        return text.decode("utf-8", "replace").encode(), len(text) - kept
+
+
+def _split_lines(data: bytes) -> pa.Array:
+    """Physical lines, cut at each newline; a carriage return before it belongs to the line's end."""
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    newlines = np.flatnonzero(buffer == ord("\n"))
+    # Offsets that step over the newlines: each even slot is a line, each odd one the newline itself.
+    ends = np.append(newlines, len(data))
+    starts = np.append(0, newlines + 1)
+    offsets = np.append(np.stack([starts, ends], axis=1).ravel(), len(data)).astype(np.int64)
+    pieces = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+    lines = pieces.take(pa.array(np.arange(0, len(pieces), 2)))
+    return pc.replace_substring_regex(lines, r"\r$", "")
+
+
+def _is_text(lines: pa.Array) -> np.ndarray:
+    # NUL bytes alone are what a crashed machine leaves at the end of its log.
+    return _matches(lines, r"[^\s\x00]")
+
+
+def _matches(text: pa.Array, pattern: str) -> np.ndarray:
+    """Bool `(entries,)`."""
+    return pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False).astype(bool)
+
+
+LogMoEProcessor.register_for_auto_class("AutoProcessor")
+
+__all__ = ["LogMoEProcessor", "ParsedLog"]
