@@ -7,17 +7,19 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, pipeline
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoProcessor, AutoTokenizer, pipeline
+from transformers.utils import logging
 
 import logmoe
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
+from logmoe.modeling_logmoe import load_encoder
 
 DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")
 
@@ -71,6 +73,8 @@ def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None
         FileNotFoundError: there is no checkpoint at `model_path`.
         ValueError: the checkpoint is of another model, or damaged.
     """
+    if str(device).startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"There is no GPU that PyTorch can use for device {device!r}: leave it out to use the CPU.")
     model_path = str(model_path)
     is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_path) and not os.path.exists(model_path)
     if not is_hub_name and not os.path.isfile(os.path.join(model_path, "config.json")):
@@ -89,12 +93,13 @@ def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None
     if config.model_type != "logmoe":
         raise ValueError(f"{model_path!r} holds a {config.model_type!r} model, not a LogMoE checkpoint.")
     try:
-        return pipeline("log-anomaly", model=model_path, device=device, **kwargs)
-    except (SafetensorError, ValueError) as error:
-        # pipeline() hides the safetensors error in the text of a ValueError.
-        if "safetensors" in str(error).lower() or isinstance(error, SafetensorError):
-            raise ValueError(f"The weights in {model_path!r} are damaged: {error}. Fetch the checkpoint anew.") from error
-        raise
+        model = AutoModelForSequenceClassification.from_pretrained(model_path)
+        processor = AutoProcessor.from_pretrained(model_path)
+    except SafetensorError as error:
+        raise ValueError(f"The weights in {model_path!r} are damaged: {error}. Fetch the checkpoint anew.") from error
+    except OSError as error:
+        raise FileNotFoundError(f"{model_path!r} is no complete checkpoint: {error}") from error
+    return pipeline("log-anomaly", model=model, processor=processor, device=device, **kwargs)
 
 
 class LogAnomalyDetector:
@@ -156,8 +161,8 @@ class LogAnomalyDetector:
             self.pipeline(log, max_log_entry_length=max_log_entry_length, max_sequence_length=max_sequence_length)
         )
 
-    def predict_batch(self, logs: Sequence[str], batch_size: int = 8) -> list[dict[str, Any]]:
-        """Judges several logs together; their common entries are read once.
+    def predict_batch(self, logs: Iterable[str], batch_size: int = 8) -> list[dict[str, Any]]:
+        """Judges several logs together; the common entries of a batch are read once.
 
         Args:
             logs: each as for `predict`.
@@ -166,6 +171,9 @@ class LogAnomalyDetector:
         Raises:
             ValueError: as `predict`, with the position of the log.
         """
+        if isinstance(logs, str):
+            raise ValueError("`predict_batch` takes a list of logs, got a str: use `predict` for a single one.")
+        logs = list(logs)
         for position, log in enumerate(logs):
             _require_string(log, f"Log {position} of the batch: ")
         return [self._verdict(result) for result in self.pipeline(iter(logs), batch_size=batch_size)]
@@ -228,12 +236,9 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
             + ", ".join(f"{name} {theirs_} instead of {ours_}" for name, (ours_, theirs_) in different.items())
             + "."
         )
-    processor = pipe.processor
-    rules = processor.rules()
-    pipe.processor = LogMoEProcessor(AutoTokenizer.from_pretrained(bert_path), **rules)
+    pipe.processor = LogMoEProcessor(AutoTokenizer.from_pretrained(bert_path), **pipe.processor.rules())
     pipe.tokenizer = pipe.processor.tokenizer
-    encoder: PreTrainedModel = AutoModel.from_pretrained(bert_path, dtype=pipe.model.dtype)
-    pipe.model.set_encoder(encoder.to(pipe.device).eval())
+    pipe.model.set_encoder(load_encoder(bert_path, pipe.model.dtype).to(pipe.device).eval())
     pipe.model.add_placeholders(pipe.processor)
 
 
@@ -316,6 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     # A terminal that cannot show a character must not end the run.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    logging.disable_progress_bar()
     overrides = {
         name: getattr(args, name)
         for name in (

@@ -23,13 +23,19 @@ from transformers.integrations.moe import _grouped_mm as grouped_mm
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_logmoe import LogMoEConfig
 
 # Reaches the pipeline's and the processor's files: a saved model takes along every file that this one imports.
 from .pipeline_logmoe import LogAnomalyPipeline  # noqa: F401
+
+
+# Tokens, padding included, that the encoder reads at once. On a CPU little enough that the entries of a batch are of
+# like length and stay in its cache; an accelerator wants more to do.
+TOKENS_PER_BATCH = {"cpu": 1024}
+DEFAULT_TOKENS_PER_BATCH = 32768
 
 
 @dataclass
@@ -465,18 +471,44 @@ class LogMoEModel(LogMoEPreTrainedModel):
         self.config.encoder_config.vocab_size = self.encoder.config.vocab_size
         return embeddings
 
-    def encode_entries(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def encode_entries(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        tokens_per_batch: int | None = None,
+    ) -> torch.Tensor:
         """Embeds log entries with the encoder, each on its own.
 
         Args:
             input_ids: int64 `(entries, tokens)`.
             attention_mask: `(entries, tokens)`, 1 at real tokens; by default all are.
+            tokens_per_batch: tokens, padding included, that the encoder reads at once; at least one entry. By default
+                what suits the device. Moves memory and time, not the embeddings.
 
         Returns:
             `(entries, encoder_hidden)`.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        if tokens_per_batch is None:
+            tokens_per_batch = TOKENS_PER_BATCH.get(input_ids.device.type, DEFAULT_TOKENS_PER_BATCH)
+        if not bool(attention_mask[:, :1].all()):
+            # Padded on the left: bring the real tokens to the front, in their order.
+            to_front = attention_mask.argsort(dim=1, descending=True, stable=True)
+            input_ids, attention_mask = input_ids.gather(1, to_front), attention_mask.gather(1, to_front)
+        # Entries of a length go together: logs hold many short entries and a few very long ones, and padding the
+        # short to the long would be most of the work.
+        lengths, order = attention_mask.sum(dim=1).sort(descending=True, stable=True)
+        sorted_embeds = []
+        start, sorted_lengths = 0, lengths.tolist()
+        while start < len(order):
+            rows = order[start : start + max(1, tokens_per_batch // max(1, sorted_lengths[start]))]
+            longest = max(1, sorted_lengths[start])
+            sorted_embeds.append(self._encode_alike(input_ids[rows, :longest], attention_mask[rows, :longest]))
+            start += len(rows)
+        return torch.cat(sorted_embeds)[order.argsort()]
+
+    def _encode_alike(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         token_states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.config.entry_pooling == "cls":
             return token_states[:, 0]
@@ -630,9 +662,9 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             config: fields of [`LogMoEConfig`].
 
         Raises:
-            ValueError: the processor's tokenizer does not belong to this encoder.
+            ValueError: weights of the encoder are missing, or the processor's tokenizer does not belong to it.
         """
-        encoder = AutoModel.from_pretrained(encoder_name_or_path, dtype=torch.float32)
+        encoder = load_encoder(encoder_name_or_path)
         model = cls(LogMoEConfig(encoder_config=encoder.config, **config))
         model.set_encoder(encoder)
         if processor is not None:
@@ -744,6 +776,24 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         return output if return_dict else output.to_tuple()
 
 
+def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Loads a text encoder.
+
+    Raises:
+        ValueError: weights are missing, the pooler's excepted, which is not used.
+    """
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # A report on the pooler would only worry.
+    try:
+        encoder, info = AutoModel.from_pretrained(name_or_path, dtype=dtype, output_loading_info=True)
+    finally:
+        logging.set_verbosity(verbosity)
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ValueError(f"{name_or_path!r} is no complete encoder: it lacks {len(missing)} weights, {missing[:3]}…")
+    return encoder
+
+
 def _refuse_unknown_arguments(kwargs: dict[str, Any]) -> None:
     """Wrappers such as PEFT hand on arguments of other models as None; anything else is a slip of the pen."""
     unknown = sorted(name for name, value in kwargs.items() if value is not None)
@@ -766,4 +816,5 @@ __all__ = [
     "LogMoEModelOutput",
     "LogMoEPreTrainedModel",
     "LogMoESequenceClassifierOutput",
+    "load_encoder",
 ]

@@ -18,10 +18,9 @@ from .processing_logmoe import LogMoEProcessor, ParsedLog
 
 logger = logging.get_logger(__name__)
 
-# Distinct entries are encoded in batches of about this many tokens, padding included: enough to keep a processor busy,
-# little enough for a small machine's memory.
-ENCODER_TOKENS_PER_BATCH = 8192
 DEFAULT_BATCH_SIZE = 32
+# Entries that are padded together on their way to the encoder, which sorts them by length.
+ENTRIES_PER_CALL = 4096
 
 # Written beside the weights when the model came without a card of its own.
 _PLAIN_CARD = """---
@@ -283,20 +282,21 @@ class LogAnomalyPipeline(Pipeline):
 
     def encode(self, token_ids: list[list[int]]) -> torch.Tensor:
         """Entry embeddings `(entries, encoder_hidden)`, on the model's device."""
-        # Longest first, so that an entry meets others of its length and padding is short.
-        order = sorted(range(len(token_ids)), key=lambda row: -len(token_ids[row]))
-        embeds: torch.Tensor | None = None
+        embeds = []
+        size = ENTRIES_PER_CALL
         start = 0
-        while start < len(order):
-            rows = order[start : start + max(1, ENCODER_TOKENS_PER_BATCH // len(token_ids[order[start]]))]
-            start += len(rows)
-            batch = self.processor.pad([token_ids[row] for row in rows])
-            encoded = self.model.model.encode_entries(**{k: v.to(self.device) for k, v in batch.items()})
-            if embeds is None:
-                embeds = encoded.new_empty(len(token_ids), encoded.shape[-1])
-            embeds[rows] = encoded
-        assert embeds is not None  # a parsed log has at least one entry
-        return embeds
+        while start < len(token_ids):
+            batch = self.processor.pad(token_ids[start : start + size])
+            batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+            if size < ENTRIES_PER_CALL:  # Memory ran out before: as few entries at once as it takes.
+                batch["tokens_per_batch"] = size
+            try:
+                embeds.append(self.model.model.encode_entries(**batch))
+            except torch.OutOfMemoryError:
+                size = _halved(size, "entries")
+                continue
+            start += size
+        return torch.cat(embeds)
 
     def _judge(
         self, embeds: torch.Tensor, sequences: list[np.ndarray], batch_size: int
@@ -315,10 +315,7 @@ class LogAnomalyPipeline(Pipeline):
             try:
                 output = self.model(entry_embeds=embeds[index.clamp(min=0)], entry_mask=index >= 0)
             except torch.OutOfMemoryError:
-                if batch_size == 1:
-                    raise
-                batch_size //= 2
-                logger.warning(f"Out of memory: going on with a batch_size of {batch_size}.")
+                batch_size = _halved(batch_size, "sequences")
                 continue
             logits[rows] = output.logits.double().cpu().numpy()
             scores = output.entry_scores.double().cpu().numpy()
@@ -427,6 +424,14 @@ def _iterate(logs: Any) -> Iterator[Any]:
     if isinstance(logs, torch.utils.data.Dataset) and hasattr(logs, "__len__"):
         return (logs[position] for position in range(len(logs)))
     return iter(logs)
+
+
+def _halved(size: int, what: str) -> int:
+    """Called while the error is handled: half the size of the batch, or the error again when nothing is left to halve."""
+    if size == 1:
+        raise
+    logger.warning(f"Out of memory with {size} {what} at once: going on with {size // 2}.")
+    return size // 2
 
 
 def _longer_than(parsed: ParsedLog, max_characters: int) -> np.ndarray:

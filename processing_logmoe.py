@@ -107,7 +107,7 @@ MASKS: list[dict[str, str]] = [
     {"pattern": r'(HTTP/[\d.]+"?,? )50[234]\b', "replacement": r"\1<HTTP_UNAVAILABLE>", "phrase": "unavailable"},
     {"pattern": r'(HTTP/[\d.]+"?,? )5\d\d\b', "replacement": r"\1<HTTP_SERVER_ERROR>", "phrase": "server error"},
     {
-        "pattern": r"""(^|[\s"'=(\[:,>])(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~:-]+){2,}/?(?:[?#][^\s"']*)?)""",
+        "pattern": r"""(^|[\s"'=(\[:,>])(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~-]+){2,}/?(?:[?#][^\s"']*)?)""",
         "replacement": r"\1<PATH>",
         "phrase": "file path",
     },
@@ -303,6 +303,8 @@ class LogMoEProcessor(ProcessorMixin):
         if len(starts):
             starts[0] = True
         first = np.flatnonzero(starts)
+        if not len(first):
+            return lines, first, first
         line_numbers = positions + 1
         last = np.append(first[1:], len(lines)) - 1
         if len(first) < len(lines):

@@ -46,6 +46,11 @@ class ModelArguments:
     num_experts: int = field(default=4, metadata={"help": "Experts of each layer."})
     moe_intermediate_size: int = field(default=256, metadata={"help": "Inner width of each expert."})
     router_top_p: float = field(default=0.8, metadata={"help": "Probability mass that the kept experts reach."})
+    load_balance_loss_coef: float = field(default=0.01, metadata={"help": "Weight of the load-balancing loss."})
+    router_entropy_loss_coef: float = field(
+        default=1e-4, metadata={"help": "Weight of the router-entropy loss: more of it keeps fewer experts active."}
+    )
+    router_z_loss_coef: float = field(default=1e-3, metadata={"help": "Weight of the router z-loss."})
     max_log_entry_length: int = field(default=128, metadata={"help": "Tokens per log entry."})
     max_sequence_length: int = field(default=32, metadata={"help": "Log entries per sequence."})
 
@@ -120,6 +125,7 @@ def train(
     """
     from datasets import load_dataset
 
+    phases = TwoPhases(model_args.dense_share)
     set_seed(training_args.seed)
     lengths = {name: getattr(model_args, name) for name in ("max_log_entry_length", "max_sequence_length")}
     processor = LogMoEProcessor.from_encoder_pretrained(model_args.encoder, **lengths)
@@ -141,13 +147,11 @@ def train(
     token_ids, truncated = processor.tokenize(table.texts)
     logger.info("%d distinct entries, %d of them truncated", len(token_ids), truncated.sum())
 
-    shape = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_experts", "moe_intermediate_size")
+    not_config = ("encoder", "train_encoder", "dense_share")
     model = LogMoEForSequenceClassification.from_encoder_pretrained(
         model_args.encoder,
         processor=processor,
-        router_top_p=model_args.router_top_p,
-        **lengths,
-        **{name: getattr(model_args, name) for name in shape},
+        **{name: value for name, value in vars(model_args).items() if name not in not_config},
     )
     collator: CompactCollator | EmbeddedCollator
     if model_args.train_encoder:
@@ -166,12 +170,12 @@ def train(
         eval_dataset=splits.get("validation"),
         data_collator=collator,
         processing_class=processor,
-        callbacks=[TwoPhases(model_args.dense_share)],
+        callbacks=[phases],
         compute_metrics=lambda prediction: detection_metrics(
             prediction.label_ids, probabilities(prediction.predictions), threshold=0.5
         ),
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
     model.set_routing_mode("top_p")
 
     metrics = {}

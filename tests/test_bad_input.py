@@ -1,0 +1,190 @@
+"""What a user may pass by mistake, and what it must give: an error that helps, or the documented behaviour."""
+
+import shutil
+import time
+
+import pytest
+import torch
+from conftest import tiny_encoder_config
+from safetensors.torch import load_file, save_file
+from transformers import BertModel
+
+from logmoe import LogAnomalyDetector, LogAnomalyPipeline
+
+
+@pytest.fixture
+def detector(checkpoint):
+    return LogAnomalyDetector(checkpoint, device="cpu")
+
+
+@pytest.mark.parametrize("log", [None, 5, 1.5, {"log": "a"}, object()])
+def test_not_a_string(pipe, detector, log):
+    with pytest.raises(ValueError, match=type(log).__name__):
+        pipe(log)
+    with pytest.raises(ValueError, match=f"日志序列必须是字符串.*{type(log).__name__}"):
+        detector.predict(log)
+    with pytest.raises(ValueError, match=f"Log 1 of the batch: .*{type(log).__name__}"):
+        pipe(["a", log])
+    with pytest.raises(ValueError, match=f"Log 1 of the batch: .*{type(log).__name__}"):
+        detector.predict_batch(["a", log])
+
+
+def test_entries_that_are_no_strings(pipe):
+    with pytest.raises(ValueError, match="Log 0 of the batch: .*list of int and str"):
+        pipe([["a", 5]])
+
+
+@pytest.mark.parametrize("log", ["", "\n", " \n\t\r\n  ", "\x00\x00\n"])
+def test_no_entry(pipe, detector, log):
+    for judge in (pipe, detector.predict):
+        with pytest.raises(ValueError, match="holds no entry"):
+            judge(log)
+    with pytest.raises(ValueError, match="Log 2 of the batch: .*no entry"):
+        pipe(["a\nb", "c\nd", log])
+
+
+def test_empty_list_of_entries(pipe):
+    with pytest.raises(ValueError, match="Log 0 of the batch: .*no entry"):
+        pipe([[]])
+
+
+def test_binary_bytes(pipe, detector):
+    result = pipe(bytes(range(256)) * 4)
+    assert result["label"] in ("normal", "anomaly")
+    with pytest.raises(ValueError, match="bytes"):
+        detector.predict(b"a")
+
+
+def test_invalid_utf8_and_nul_are_judged_and_kept(pipe):
+    (sequence,) = pipe(b"a \xff b\nc \x00 d")["sequences"]
+    assert [e["text"] for e in sequence["entries"]] == ["a \ufffd b", "c \x00 d"]
+
+
+def test_line_of_ten_megabytes(pipe):
+    line = "error 12 " * (10 * 2**20 // 9)
+    start = time.perf_counter()
+    (sequence,) = pipe("a\n" + line)["sequences"]
+    assert time.perf_counter() - start < 20
+    assert [e["truncated"] for e in sequence["entries"]] == [False, True]
+    assert sequence["entries"][1]["text"] == line
+
+
+def test_a_hundred_thousand_lines(pipe):
+    result = pipe("\n".join(f"info a {row}" for row in range(100_000)))
+    assert len(result["sequences"]) == 12_500
+    assert result["sequences"][-1]["last_line"] == 100_000
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"max_sequence_length": 0}, "at least 1, got 0"),
+        ({"max_sequence_length": -1}, "at least 1, got -1"),
+        ({"max_sequence_length": 9}, "at most the model's, 8, got 9"),
+        ({"max_log_entry_length": 0}, "above 2.* got 0"),
+        ({"max_log_entry_length": 65}, "64 tokens, got 65"),
+        ({"stride": 0}, "stride"),
+        ({"stride": 9}, "stride"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"threshold": 0.0}, "threshold"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"window_seconds": 10}, "No timestamp"),
+        ({"session_pattern": "("}, "not a valid RE2 pattern"),
+    ],
+)
+def test_lengths_and_other_overrides_out_of_range(pipe, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        pipe("a\nb", **overrides)
+
+
+def test_unknown_override(pipe):
+    with pytest.raises(TypeError, match="max_length"):
+        pipe("a", max_length=5)
+
+
+def test_detector_lengths(detector):
+    assert detector.predict("a\nb", max_log_entry_length=4, max_sequence_length=1)["prediction"] in ("正常", "异常")
+    for overrides in ({"max_sequence_length": 9}, {"max_log_entry_length": 1000}, {"max_sequence_length": 0}):
+        with pytest.raises(ValueError, match=next(iter(overrides))):
+            detector.predict("a", **overrides)
+        with pytest.raises(ValueError, match=next(iter(overrides))):
+            detector.preprocess_log_sequence("a", **({"max_log_entry_length": 32, "max_sequence_length": 8} | overrides))
+
+
+def test_no_checkpoint(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        LogAnomalyDetector(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+        LogAnomalyDetector(tmp_path)
+    with pytest.raises(FileNotFoundError, match="模型文件不存在.*nobody/nothing"):
+        LogAnomalyDetector("nobody/nothing")  # a Hub name, and there is no Hub
+
+
+def test_checkpoint_of_another_model(tmp_path, processor):
+    bert = BertModel(tiny_encoder_config())
+    bert.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds a 'bert' model"):
+        LogAnomalyDetector(tmp_path)
+    with pytest.raises(ValueError, match="needs a LogMoE checkpoint"):
+        LogAnomalyPipeline(bert, processor=processor)
+
+
+def test_pipeline_without_processor(model):
+    with pytest.raises(ValueError, match="processor"):
+        LogAnomalyPipeline(model)
+
+
+def test_truncated_weights(checkpoint):
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match="are damaged"):
+        LogAnomalyDetector(checkpoint)
+
+
+def test_missing_weights_file(checkpoint):
+    (checkpoint / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
+        LogAnomalyDetector(checkpoint)
+
+
+def test_broken_config(checkpoint):
+    (checkpoint / "config.json").write_text("{")
+    with pytest.raises((ValueError, FileNotFoundError), match=str(checkpoint)):
+        LogAnomalyDetector(checkpoint)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_raise(checkpoint, value):
+    weights = load_file(checkpoint / "model.safetensors")
+    weights["model.sequence_stack.norm.weight"][3] = value
+    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    detector = LogAnomalyDetector(checkpoint)
+    with pytest.raises(FloatingPointError, match="no verdict"):
+        detector.predict("a\nb")
+
+
+def test_unknown_language(checkpoint):
+    with pytest.raises(ValueError, match="'fr'"):
+        LogAnomalyDetector(checkpoint, labels="fr")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is present")
+def test_device_that_is_not_there(checkpoint):
+    with pytest.raises(ValueError, match="no GPU"):
+        LogAnomalyDetector(checkpoint, device="cuda:0")
+
+
+def test_batches_that_are_none(detector):
+    with pytest.raises(ValueError, match="use `predict`"):
+        detector.predict_batch("a\nb")
+    assert len(detector.predict_batch(log for log in ["a", "b"])) == 2
+
+
+def test_encoder_of_another_shape(checkpoint, tmp_path):
+    with pytest.raises(FileNotFoundError, match="bert_path"):
+        LogAnomalyDetector(checkpoint, bert_path=tmp_path / "nowhere")
+    BertModel(tiny_encoder_config(hidden_size=64)).save_pretrained(tmp_path / "wide")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(checkpoint / name, tmp_path / "wide")
+    with pytest.raises(ValueError, match="hidden_size 64 instead of 32"):
+        LogAnomalyDetector(checkpoint, bert_path=tmp_path / "wide")

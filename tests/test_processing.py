@@ -1,0 +1,363 @@
+import json
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import tiny_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoProcessor
+
+from logmoe import LogMoEProcessor
+
+# One row per format: raw line, masked line.
+MASKED = {
+    "syslog": (
+        "Nov  3 06:25:01 web-1 sshd[1234]: Failed password for root from 192.168.1.10 port 22 ssh2",
+        "<TIME> web-<NUM> sshd[<NUM>]: Failed password for root from <IP> port <NUM> ssh<NUM>",
+    ),
+    "ISO timestamp, UTC": ("2026-11-23T16:24:01.123456Z INFO done", "<TIME> INFO done"),
+    "ISO timestamp, offset": ("2026-11-23T16:24:01+02:00 WARN slow", "<TIME> WARN slow"),
+    "ISO timestamp, comma": ("2026-11-23 16:24:01,123 ERROR boom", "<TIME> ERROR boom"),
+    "a zone by name, but no severity": ("2026-11-23 16:24:01 CET FATAL x", "<TIME> FATAL x"),
+    "epoch seconds": ("1700000000: New connection on port 1883.", "<TIME>: New connection on port <NUM>."),
+    "epoch milliseconds": ("1700000000123 level=info", "<TIME> level=info"),
+    "JSON line": (
+        '{"time":"2024-01-01T10:00:00Z","level":"error","msg":"dial tcp [::1]:5432: connection refused","try":3}',
+        '{"time":"<TIME>","level":"error","msg":"dial tcp <IP>: connection refused","try":<NUM>}',
+    ),
+    "logfmt": (
+        'ts=2024-01-01T10:00:00.000Z caller=main.go:42 level=warn msg="slow query" duration=1.5s rows=20',
+        'ts=<TIME> caller=main.go:<NUM> level=warn msg="slow query" duration=<NUM>s rows=<NUM>',
+    ),
+    "access log": (
+        '127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /shop/item/42?id=1 HTTP/1.1" 200 2326 "-" "curl/7.88.1"',
+        '<IP> - frank [<TIME>] "GET <PATH> HTTP/<NUM>" <HTTP_SUCCESS> <NUM> "-" "curl/<NUM>"',
+    ),
+    "access log, not found": (
+        '10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "GET /robots.txt HTTP/1.1" 404 153',
+        '<IP> - - [<TIME>] "GET /robots.txt HTTP/<NUM>" <HTTP_NOT_FOUND> <NUM>',
+    ),
+    "access log, backend gone": (
+        '::1 - - [10/Oct/2000:13:55:36 -0700] "POST / HTTP/2.0" 502 157',
+        '<IP> - - [<TIME>] "POST / HTTP/<NUM>" <HTTP_UNAVAILABLE> <NUM>',
+    ),
+    "Apache error log": (
+        "[Wed Oct 11 14:32:52.123456 2000] [core:error] [pid 35708:tid 432] [client 72.15.99.187:1234] "
+        "File does not exist: /usr/local/apache2/htdocs/favicon.ico",
+        "[<TIME>] [core:error] [pid <NUM>:tid <NUM>] [client <IP>] File does not exist: <PATH>",
+    ),
+    "nginx error log": (
+        "2026/11/23 16:24:01 [error] 31#31: *5 connect() failed (111: Connection refused) while connecting to upstream,"
+        ' client: 127.0.0.1, upstream: "http://127.0.0.1:8081/api"',
+        "<TIME> [error] <NUM>#<NUM>: *<NUM> connect() failed (<NUM>: Connection refused) while connecting to upstream,"
+        ' client: <IP>, upstream: "<URL>"',
+    ),
+    "PostgreSQL": (
+        '2026-11-23 16:24:01.123 UTC [4242] app@shop ERROR:  duplicate key value violates constraint "users_pkey"',
+        '<TIME> [<NUM>] app@shop ERROR: duplicate key value violates constraint "users_pkey"',
+    ),
+    "Java stack trace": (
+        "2026-11-23 16:24:01,123 ERROR [main] c.e.App - boom\njava.lang.IllegalStateException: no\n"
+        "\tat com.example.Foo.bar(Foo.java:42)\nCaused by: java.io.IOException: closed\n\t... 12 more",
+        "<TIME> ERROR [main] c.e.App - boom java.lang.IllegalStateException: no at com.example.Foo.bar(Foo.java:<NUM>)"
+        " Caused by: java.io.IOException: closed ... <NUM> more",
+    ),
+    "IPv4 with port and mask": ("10.0.0.1:8080 10.1.0.0/16 10.0.0.1", "<IP> <IP> <IP>"),
+    "IPv6": (
+        "2001:0db8:0000:0000:0000:ff00:0042:8329 2001:db8::8a2e:370:7334 fe80::1ff:fe23:4567:890a%eth0 ::1 [::1]:80",
+        "<IP> <IP> <IP> <IP> <IP>",
+    ),
+    "no IPv6": ("std::vector abc::def a::b ::", "std::vector abc::def a::b ::"),
+    "UUID": ("req 550e8400-e29b-41d4-a716-446655440000 done", "req <UUID> done"),
+    "MAC": ("from 00:1a:2b:3c:4d:5e", "from <MAC>"),
+    "hex": (
+        "at 0xDEADBEEF sum d41d8cd98f00b204e9800998ecf8427e commit 1a2b3c4d",
+        "at <HEX> sum <HEX> commit <HEX>",
+    ),
+    "words are not hex": ("added faced dead beef decade", "added faced dead beef decade"),
+    "Unix paths": ("open /var/lib/x.db: No such file", "open <PATH>: No such file"),
+    "Windows path": (r"C:\Windows\System32\drivers\etc\hosts missing", "<PATH> missing"),
+    "slashes that are no path": ("and/or I/O tcp/ip N/A", "and/or I/O tcp/ip N/A"),
+    "URL": ("see https://example.com:443/a?b=1, then jdbc:mysql://db/x", "see <URL>, then <URL>"),
+    "e-mail": ("bounce from root@mail.example.org", "bounce from <EMAIL>"),
+    "Hadoop block": (
+        "081109 203615 148 INFO dfs.DataNode: Receiving block blk_-1608999687919862906 src: /10.250.19.102:54106",
+        "<TIME> <NUM> INFO dfs.DataNode: Receiving block blk_<NUM> src: /<IP>",
+    ),
+    "Blue Gene": (
+        "2005-06-03-15.42.50.675872 R02-M1-N0-C:J12-U11 RAS KERNEL INFO parity error corrected",
+        "<TIME> R<NUM>-M<NUM>-N<NUM>-C:J<NUM>-U<NUM> RAS KERNEL INFO parity error corrected",
+    ),
+    "numbers with units, in words, in lists": (
+        "took 12.5ms, 3,000 rows of node12, sizes [1, 2, 3, 4]",
+        "took <NUM>ms, <NUM> rows of node<NUM>, sizes [<NUM>]",
+    ),
+    "Chinese": (
+        "2024-01-01 10:00:02 错误 数据库连接失败,耗时 123ms,主机 10.0.0.5",
+        "<TIME> 错误 数据库连接失败,耗时 <NUM>ms,主机 <IP>",
+    ),
+    "colours and columns": ("\x1b[31mERROR\x1b[0m   wide    gap", "ERROR wide gap"),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masks(processor, name):
+    raw, masked = MASKED[name]
+    assert processor.mask([raw]).to_pylist() == [masked]
+
+
+@pytest.mark.parametrize(
+    "word",
+    "TRACE DEBUG INFO NOTICE WARN WARNING ERROR ERR SEVERE CRITICAL CRIT ALERT EMERG FATAL PANIC error warn 错误 警告".split(),
+)
+def test_severity_words_survive(processor, word):
+    line = f"2024-01-01 10:00:02.123 UTC {word} [db-7] connection 12 to 10.0.0.1:5432 failed"
+    assert word in processor.mask([line])[0].as_py().split()
+
+
+@given(st.text(max_size=200))
+def test_masking_is_total_and_idempotent_on_its_placeholders(text):
+    processor = LogMoEProcessor(tiny_tokenizer())
+    masked = processor.mask([text])[0].as_py()
+    again = processor.mask([masked])[0].as_py()
+    for placeholder in processor.placeholders():
+        assert again.count(placeholder) >= masked.count(placeholder) or placeholder == "<NUM>"
+
+
+def test_masking_time_is_linear_in_the_line(processor):
+    """A pattern that backtracks would not end on this line."""
+    line = "1:" * 50_000 + "a" * 50_000 + "/" * 50_000
+    start = time.perf_counter()
+    processor.mask([line])
+    assert time.perf_counter() - start < 5
+
+
+# ---------------------------------------------------------------------- entries
+
+
+def texts(parsed):
+    return parsed.text.to_pylist()
+
+
+def test_stack_trace_is_one_entry_and_line_numbers_are_physical(processor):
+    log = (
+        "\n2024-01-01 10:00:00 INFO a\r\n\r\n2024-01-01 10:00:01 ERROR b\r\n\tat x\n\n  at y\nCaused by: z\n"
+        "\t... 3 more\n   \nlast"
+    )
+    parsed = processor.parse(log)
+    assert texts(parsed) == [
+        "2024-01-01 10:00:00 INFO a",
+        "2024-01-01 10:00:01 ERROR b\n\tat x\n  at y\nCaused by: z\n\t... 3 more",
+        "last",
+    ]
+    assert parsed.first_line.tolist() == [2, 4, 11]
+    assert parsed.last_line.tolist() == [2, 9, 11]
+
+
+def test_indented_line_with_a_timestamp_starts_an_entry(processor):
+    parsed = processor.parse("    2024-01-01 10:00:00 INFO a\n    2024-01-01 10:00:01 INFO b\n        detail")
+    assert len(parsed) == 2
+
+
+def test_first_line_starts_an_entry_whatever_it_is(processor):
+    assert texts(processor.parse("\tat x\n\tat y\nb")) == ["\tat x\n\tat y", "b"]
+
+
+def test_entry_pattern_of_ones_own():
+    processor = LogMoEProcessor(tiny_tokenizer(), entry_pattern=r"^\[")
+    assert texts(processor.parse("[1] a\nmore\n[2] b")) == ["[1] a\nmore", "[2] b"]
+
+
+def test_list_of_entries_keeps_positions(processor):
+    parsed = processor.parse(["a\n\tb", "", "c"])
+    assert texts(parsed) == ["a\n\tb", "c"]
+    assert parsed.first_line.tolist() == [1, 3]
+
+
+def test_distinct_entries_in_order_of_appearance(processor):
+    parsed = processor.parse("b 1\na 2\nb 3\nb 4")
+    assert parsed.distinct.to_pylist() == ["b <NUM>", "a <NUM>"]
+    assert parsed.entry_index.tolist() == [0, 1, 0, 0]
+
+
+def test_bytes_that_are_no_utf8_are_replaced_and_counted(processor):
+    parsed = processor.parse(b"ok\nbad \xff\xfe byte\n\xe6\x97\xa5")
+    assert parsed.replaced_bytes == 2
+    assert texts(parsed) == ["ok", "bad \ufffd\ufffd byte", "日"]
+    surrogates = processor.parse("bad \udcff byte")
+    assert surrogates.replaced_bytes == 1
+    assert texts(surrogates) == ["bad ? byte"]
+
+
+def test_bytes_and_text_give_the_same(processor):
+    log = "a 1\n日志 2\r\n\tx\n"
+    text, data = processor.parse(log), processor.parse(log.encode())
+    assert texts(text) == texts(data)
+    assert text.first_line.tolist() == data.first_line.tolist()
+
+
+@given(st.lists(st.text(alphabet="ab \t\r\x00é日", max_size=5), max_size=12))
+def test_no_line_is_lost(lines):
+    """Every line with text is in exactly one entry, at its own number."""
+    processor = LogMoEProcessor(tiny_tokenizer())
+    lines = [line.rstrip("\r") for line in lines]
+    full = [number for number, line in enumerate(lines, 1) if line.strip(" \t\r\x00")]
+    if not full:
+        with pytest.raises(ValueError, match="no entry"):
+            processor.parse("\n".join(lines))
+        return
+    parsed = processor.parse("\n".join(lines))
+    seen = []
+    for text, first, last in zip(texts(parsed), parsed.first_line, parsed.last_line, strict=True):
+        numbers = [number for number in full if first <= number <= last]
+        assert text.split("\n") == [lines[number - 1] for number in numbers]
+        seen += numbers
+    assert seen == full
+
+
+# ---------------------------------------------------------------------- sequences
+
+
+def cut(processor, log, **kwargs):
+    return [positions.tolist() for positions in processor.cut(processor.parse(log), **kwargs)]
+
+
+def test_windows_by_count(processor):
+    log = "\n".join("abcdefghij")
+    assert cut(processor, log) == [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9]]
+    assert cut(processor, log, max_sequence_length=5) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert cut(processor, log, max_sequence_length=4, stride=3) == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
+    assert cut(processor, "a", max_sequence_length=4, stride=1) == [[0]]
+
+
+@given(st.integers(1, 60), st.integers(1, 10), st.integers(1, 10))
+def test_windows_cover_every_entry_and_overlap_as_asked(entries, length, stride):
+    processor = LogMoEProcessor(tiny_tokenizer())
+    stride = min(stride, length)
+    sequences = cut(processor, "\n".join("x" * entries), max_sequence_length=length, stride=stride)
+    assert {position for sequence in sequences for position in sequence} == set(range(entries))
+    assert all(sequence == list(range(sequence[0], sequence[-1] + 1)) for sequence in sequences)
+    assert all(len(sequence) == min(length, entries) for sequence in sequences[:-1])
+    assert [sequence[0] for sequence in sequences] == list(range(0, len(sequences) * stride, stride))
+
+
+def test_windows_by_time(processor):
+    log = "\n".join(
+        f"2024-01-01 10:00:{second:02d} INFO x" for second in (1, 2, 9, 11, 12, 35)
+    ).replace("INFO x\n2024-01-01 10:00:12", "INFO x\nno time here\n2024-01-01 10:00:12")
+    # Seconds 1, 2, 9 | 11, (no time), 12 | 35: windows of ten seconds from the first entry.
+    assert cut(processor, log, window_seconds=10) == [[0, 1, 2], [3, 4, 5], [6]]
+    with pytest.raises(ValueError, match="No timestamp"):
+        cut(processor, "a\nb", window_seconds=10)
+
+
+def test_a_full_window_by_time_is_cut_by_count(processor):
+    log = "\n".join(["2024-01-01 10:00:00 INFO x"] * 10)
+    assert [len(s) for s in cut(processor, log, window_seconds=60)] == [8, 2]
+
+
+def test_sessions(processor):
+    log = "open blk_1\nopen blk_-2\nheartbeat\nwrite blk_1\nmove blk_1 blk_-2 blk_1\nheartbeat"
+    expected = [[0, 3, 4], [1, 4], [2, 5]]
+    assert cut(processor, log, session_pattern=r"(blk_-?\d+)") == expected
+    assert cut(processor, log, session_pattern=r"blk_-?\d+") == expected
+    with pytest.raises(ValueError, match="matches no entry"):
+        cut(processor, log, session_pattern="task_")
+    assert [len(s) for s in cut(processor, "\n".join(["x s1"] * 9), session_pattern=r"s\d")] == [8, 1]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "expected"),
+    [
+        ("2024-02-29 10:00:02 ERROR x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("2024-02-29T10:00:02.250Z x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("2024/02/29 10:00:02 [error] x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("[2024-02-29 10:00:02,250] x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("2024-02-29 10:00:02.250 CET [7] x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ('1.2.3.4 - - [29/Feb/2024:10:00:02 +0100] "GET /"', datetime(2024, 2, 29, 10, 0, 2)),
+        ("[Thu Feb 29 10:00:02.250000 2024] [x]", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("Feb 29 10:00:02 host x", datetime(2000, 2, 29, 10, 0, 2)),
+        ("29-Feb-2024 10:00:02.250 SEVERE x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("77:M 29 Feb 2024 10:00:02.250 * x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("02-29 10:00:02.250 77 78 D x", datetime(2000, 2, 29, 10, 0, 2, 250000)),
+        ("240229 100002 148 INFO x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("2024-02-29-10.00.02.250000 R00 x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("1709200802: x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("1709200802.250 x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("1709200802250 x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ('{"time":"2024-02-29T10:00:02Z"}', datetime(2024, 2, 29, 10, 0, 2)),
+        ("ts=2024-02-29T10:00:02Z x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("no time", None),
+    ],
+)
+def test_timestamps(processor, stamp, expected):
+    seconds = processor.timestamps(pa.array([stamp], pa.large_string()))[0]
+    if expected is None:
+        assert np.isnan(seconds)
+    else:
+        assert seconds == pytest.approx(expected.replace(tzinfo=UTC).timestamp(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_sequence_length": 0},
+        {"max_sequence_length": 2.5},
+        {"stride": 0},
+        {"stride": 9},
+        {"window_seconds": 0},
+        {"window_seconds": 5, "session_pattern": "x"},
+        {"session_pattern": "(unclosed"},
+    ],
+)
+def test_bad_cuts_are_refused(processor, arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        cut(processor, "2024-01-01 10:00:00 a", **arguments)
+
+
+# ---------------------------------------------------------------------- model inputs, rules as data
+
+
+def test_call_gives_the_compact_form(processor):
+    batch = processor("\n".join(["error a", "info b"] * 6))
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (2, 4)  # [CLS] error a [SEP]
+    assert batch["entry_index"].tolist() == [[0, 1] * 4, [0, 1] * 2 + [-1] * 4]
+
+
+def test_truncated_entries_are_flagged(processor):
+    token_ids, truncated = processor.tokenize(["a b", "a " * 40], max_log_entry_length=10)
+    assert [len(ids) for ids in token_ids] == [4, 10]
+    assert truncated.tolist() == [False, True]
+    with pytest.raises(ValueError, match="above 2"):
+        processor.tokenize(["a"], max_log_entry_length=2)
+
+
+def test_save_and_load_keeps_the_rules(processor, tmp_path):
+    masks = [{"pattern": r"\d+", "replacement": "<NUM>", "phrase": "number"}]
+    ours = LogMoEProcessor(
+        tiny_tokenizer(), masks=masks, session_pattern=r"(s\d)", max_log_entry_length=16, max_sequence_length=4
+    )
+    ours.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "processor_config.json").read_text())["masks"] == masks
+    loaded = AutoProcessor.from_pretrained(tmp_path)
+    assert loaded.rules() == ours.rules()
+    assert loaded("a s1\nb s1").data.keys() == {"input_ids", "attention_mask", "entry_index"}
+    assert loaded.tokenizer.get_vocab() == ours.tokenizer.get_vocab()
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"masks": [{"pattern": "(", "replacement": ""}]}, "not a valid RE2 pattern"),
+        ({"masks": [{"pattern": r"(?=x)", "replacement": ""}]}, "not a valid RE2 pattern"),
+        ({"masks": [{"pattern": "x", "replacement": "<X>"}]}, "phrase"),
+        ({"max_sequence_length": 0}, "at least 1, got 0"),
+        ({"max_log_entry_length": -1}, "at least 1, got -1"),
+    ],
+)
+def test_bad_rules_are_refused(rules, message):
+    with pytest.raises(ValueError, match=message):
+        LogMoEProcessor(tiny_tokenizer(), **rules)
