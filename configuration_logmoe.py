@@ -89,7 +89,7 @@ class LogMoEConfig(PreTrainedConfig):
         "attentions",
     ]
 
-    encoder_config: PreTrainedConfig | dict | None = None
+    encoder_config: Any = None
     entry_pooling: Literal["mean", "cls"] = "mean"
     hidden_size: int = 512
     num_hidden_layers: int = 6
@@ -115,7 +115,7 @@ class LogMoEConfig(PreTrainedConfig):
         # Saved configs carry both; to_dict writes them afresh.
         auto_map = kwargs.pop("auto_map", AUTO_MAP)
         custom_pipelines = kwargs.pop("custom_pipelines", CUSTOM_PIPELINES)
-        if self.id2label is None:
+        if getattr(self, "id2label", None) is None:
             self.id2label = {0: "normal", 1: "anomaly"}
             self.label2id = {"normal": 0, "anomaly": 1}
         # A copy: the caller's encoder keeps its own config, and the folder it came from, which means nothing to

@@ -197,9 +197,7 @@ class LogAnomalyDetector:
         prepared = pipe.preprocess(log, max_sequence_length=max_sequence_length)
         token_ids, _ = pipe.processor.tokenize(prepared.parsed.distinct.to_pylist(), max_log_entry_length)
         distinct_embeds = pipe.encode(token_ids).cpu()
-        embeddings = distinct_embeds.new_zeros(
-            len(prepared.sequences), max_sequence_length, distinct_embeds.shape[-1]
-        )
+        embeddings = distinct_embeds.new_zeros(len(prepared.sequences), max_sequence_length, distinct_embeds.shape[-1])
         attention_mask = torch.zeros(embeddings.shape[:2], dtype=torch.long)
         for row, positions in enumerate(prepared.sequences):
             embeddings[row, : len(positions)] = distinct_embeds[prepared.parsed.entry_index[positions]]
@@ -238,7 +236,7 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
         )
     pipe.processor = LogMoEProcessor(AutoTokenizer.from_pretrained(bert_path), **pipe.processor.rules())
     pipe.tokenizer = pipe.processor.tokenizer
-    pipe.model.set_encoder(load_encoder(bert_path, pipe.model.dtype).to(pipe.device).eval())
+    pipe.model.replace_encoder(load_encoder(bert_path, pipe.model.dtype).to(pipe.device).eval())
     pipe.model.add_placeholders(pipe.processor)
 
 
@@ -273,7 +271,9 @@ def _print_text(result: dict[str, Any], source: str, lines: int, show_all: bool)
     for sequence in sequences:
         if not show_all and sequence["label"] != "anomaly":
             continue
-        print(f"\n  lines {sequence['first_line']}-{sequence['last_line']}: {sequence['label']} {sequence['score']:.4f}")
+        print(
+            f"\n  lines {sequence['first_line']}-{sequence['last_line']}: {sequence['label']} {sequence['score']:.4f}"
+        )
         telling = sorted(sequence["entries"], key=lambda entry: -entry["score"])[:lines]
         for entry in sorted(telling, key=lambda entry: entry["line"]):
             more = entry["last_line"] - entry["line"]
@@ -297,10 +297,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="logmoe",
         description="Finds the anomalous sequences of logs and the lines that made them so.",
-        epilog="Exit code: 0 whatever the verdict, 2 on an error; with --fail_on_anomaly 1 when something is anomalous.",
+        epilog="Exit code: 0 whatever the verdict, 2 on an error; with --fail_on_anomaly 1 if anything is anomalous.",
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="log files; - is standard input; none: four examples")
-    parser.add_argument("--model", default=DEFAULT_CHECKPOINT, help="checkpoint folder or Hub name (default: built in)")
+    parser.add_argument(
+        "--model", default=DEFAULT_CHECKPOINT, help="checkpoint folder or Hub name (default: built in)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per anomalous sequence and line")
     parser.add_argument("--all", action="store_true", help="print normal sequences too")
     parser.add_argument("--lines", type=int, default=3, help="most telling lines per sequence (default: %(default)s)")

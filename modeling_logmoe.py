@@ -1,5 +1,5 @@
-"""LogMoE: a text encoder reads each distinct log entry, a stack of attention layers with Top-P gated mixtures of experts
-reads the sequence of entries, and an additive head says "normal" or "anomaly" and which entries made it so.
+"""LogMoE: a text encoder reads each distinct log entry, a stack of attention layers with Top-P gated mixtures of
+experts reads the sequence of entries, and an additive head says normal or anomaly, and which entries made it so.
 
 What is unusual here:
 - the encoder runs once per distinct entry, whose embedding is gathered wherever the entry occurs;
@@ -30,7 +30,6 @@ from .configuration_logmoe import LogMoEConfig
 
 # Reaches the pipeline's and the processor's files: a saved model takes along every file that this one imports.
 from .pipeline_logmoe import LogAnomalyPipeline  # noqa: F401
-
 
 # Tokens, padding included, that the encoder reads at once. On a CPU little enough that the entries of a batch are of
 # like length and stay in its cache; an accelerator wants more to do.
@@ -153,7 +152,9 @@ class LogMoEExperts(nn.Module):
         super().__init__()
         self.num_experts = config.num_experts
         self.up_proj = nn.Parameter(torch.empty(config.num_experts, config.moe_intermediate_size, config.hidden_size))
-        self.down_proj = nn.Parameter(torch.empty(config.num_experts, config.hidden_size, config.moe_intermediate_size))
+        self.down_proj = nn.Parameter(
+            torch.empty(config.num_experts, config.hidden_size, config.moe_intermediate_size)
+        )
         self.act_fn = ACT2FN[config.hidden_act]
 
     def forward(self, hidden_states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
@@ -459,7 +460,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
         self.sequence_stack = LogMoESequenceStack(config)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.encoder.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
@@ -596,6 +597,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
                 )
             return entry_embeds, entry_mask.bool()
 
+        assert input_ids is not None
         if attention_mask is not None and attention_mask.shape != input_ids.shape:
             raise ValueError(
                 f"`attention_mask` {tuple(attention_mask.shape)} must be shaped as `input_ids` "
@@ -639,7 +641,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         self.classification_head = LogMoEClassificationHead(config)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
@@ -666,12 +668,12 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         """
         encoder = load_encoder(encoder_name_or_path)
         model = cls(LogMoEConfig(encoder_config=encoder.config, **config))
-        model.set_encoder(encoder)
+        model.replace_encoder(encoder)
         if processor is not None:
             model.add_placeholders(processor)
         return model
 
-    def set_encoder(self, encoder: PreTrainedModel) -> None:
+    def replace_encoder(self, encoder: PreTrainedModel) -> None:
         """Replaces the encoder by another of the same width, and makes the config say so."""
         _drop_pooler(encoder)
         self.model.encoder = encoder
@@ -680,7 +682,9 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
 
     @torch.no_grad()
     def add_placeholders(self, processor: Any) -> None:
-        """Gives every placeholder of the processor that the encoder lacks an embedding: the mean of its phrase's.
+        """Gives every placeholder that is new to the encoder an embedding: the mean of its phrase's word pieces.
+
+        To be called before training. New are those that the processor added to the tokenizer.
 
         Args:
             processor: a [`LogMoEProcessor`] around the encoder's own tokenizer.
@@ -689,16 +693,14 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             ValueError: the tokenizer has other word pieces than the encoder has embeddings.
         """
         old_size = self.get_input_embeddings().weight.shape[0]
-        phrases = processor.placeholder_token_ids()  # {token id: word-piece ids of its phrase}
-        new = {token_id: ids for token_id, ids in phrases.items() if token_id >= old_size}
+        new = processor.new_placeholder_token_ids()  # {token id: word-piece ids of its phrase}
         if len(processor.tokenizer) > old_size + len(new):
             raise ValueError(
                 f"The tokenizer has {len(processor.tokenizer)} tokens, {len(new)} of them new placeholders, but the "
                 f"encoder has {old_size} embeddings: they do not belong together."
             )
-        if not new:
-            return
-        self.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
+        if len(processor.tokenizer) > old_size:  # Some encoders come with room to spare.
+            self.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
         weight = self.get_input_embeddings().weight
         for token_id, phrase_ids in new.items():
             weight[token_id] = weight[phrase_ids].mean(dim=0)
@@ -716,7 +718,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         if routing_mode not in ("dense", "top_p"):
             raise ValueError(f"`routing_mode` must be 'dense' or 'top_p', got {routing_mode!r}.")
         # One object in every module: the routers read it at each call.
-        self.config.routing_mode = routing_mode
+        setattr(self.config, "routing_mode", routing_mode)  # noqa: B010 - mypy wants a literal
 
     def forward(
         self,

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow.compute as pc
@@ -100,8 +100,8 @@ class LogAnomalyPipeline(Pipeline):
         model_type = getattr(self.model.config, "model_type", None)
         if model_type != "logmoe":
             raise ValueError(
-                f"The log-anomaly pipeline needs a LogMoE checkpoint (model_type 'logmoe'), got a {model_type!r} model "
-                f"from {self.model.config.name_or_path!r}."
+                "The log-anomaly pipeline needs a LogMoE checkpoint (model_type 'logmoe'), got a "
+                f"{model_type!r} model from {self.model.config.name_or_path!r}."
             )
         if self.processor is None:
             raise ValueError(
@@ -112,8 +112,14 @@ class LogAnomalyPipeline(Pipeline):
 
     # ------------------------------------------------------------------ the contract of a call
 
+    @overload
+    def __call__(self, logs: str | bytes, *, batch_size: int | None = None, **kwargs: Any) -> dict[str, Any]: ...
+
+    @overload
+    def __call__(self, logs: Iterable, *, batch_size: int | None = None, **kwargs: Any) -> Any: ...
+
     def __call__(
-        self, logs: str | bytes | Sequence | Iterable, *, batch_size: int | None = None, **kwargs: Any
+        self, logs: str | bytes | Iterable, *, batch_size: int | None = None, **kwargs: Any
     ) -> dict[str, Any] | list[dict[str, Any]] | Iterator[dict[str, Any]]:
         """Judges one log or a batch of logs.
 
@@ -286,12 +292,12 @@ class LogAnomalyPipeline(Pipeline):
         size = ENTRIES_PER_CALL
         start = 0
         while start < len(token_ids):
-            batch = self.processor.pad(token_ids[start : start + size])
-            batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-            if size < ENTRIES_PER_CALL:  # Memory ran out before: as few entries at once as it takes.
-                batch["tokens_per_batch"] = size
+            padded = self.processor.pad(token_ids[start : start + size])
+            batch = {name: tensor.to(self.device) for name, tensor in padded.items()}
+            # After memory ran out: as few tokens at once as it takes.
+            tokens_per_batch = None if size == ENTRIES_PER_CALL else size
             try:
-                embeds.append(self.model.model.encode_entries(**batch))
+                embeds.append(self.model.model.encode_entries(**batch, tokens_per_batch=tokens_per_batch))
             except torch.OutOfMemoryError:
                 size = _halved(size, "entries")
                 continue
@@ -325,8 +331,8 @@ class LogAnomalyPipeline(Pipeline):
         if not np.isfinite(logits).all():
             bad = int((~np.isfinite(logits).all(axis=1)).sum())
             raise FloatingPointError(
-                f"The model gave logits that are not finite for {bad} of {len(logits)} distinct sequences, so there is "
-                "no verdict. Its weights are damaged, or overflow in half precision: load it anew, in float32."
+                f"The model gave logits that are not finite for {bad} of {len(logits)} distinct sequences, so there "
+                "is no verdict. Its weights are damaged, or overflow in half precision: load it anew, in float32."
             )
         return logits, entry_scores
 
@@ -389,8 +395,8 @@ class LogAnomalyPipeline(Pipeline):
 
         Args:
             repo_id: name on the Hub, `"org/name"`.
-            kwargs: `private` and `token` as everywhere; others as `huggingface_hub.upload_folder`, `commit_message` and
-                `revision` among them.
+            kwargs: `private` and `token` as everywhere; others as `huggingface_hub.upload_folder`, `commit_message`
+                and `revision` among them.
 
         Returns:
             The address of the commit.
@@ -427,7 +433,7 @@ def _iterate(logs: Any) -> Iterator[Any]:
 
 
 def _halved(size: int, what: str) -> int:
-    """Called while the error is handled: half the size of the batch, or the error again when nothing is left to halve."""
+    """Half the size of a batch; called while the error is handled, which goes on if nothing is left to halve."""
     if size == 1:
         raise
     logger.warning(f"Out of memory with {size} {what} at once: going on with {size // 2}.")

@@ -203,7 +203,9 @@ class LogMoEProcessor(ProcessorMixin):
         self.max_sequence_length = max_sequence_length
         self._check_rules()
         super().__init__(tokenizer)
-        self.tokenizer.add_tokens(self.placeholders())
+        known = self.tokenizer.get_vocab()
+        self._new_placeholders = [name for name in self.placeholders() if name not in known]
+        self.tokenizer.add_tokens(self._new_placeholders)
 
     @classmethod
     def from_encoder_pretrained(cls, encoder_name_or_path: str, **rules: Any) -> "LogMoEProcessor":
@@ -229,8 +231,12 @@ class LogMoEProcessor(ProcessorMixin):
         found = (_PLACEHOLDER.findall(mask["replacement"]) for mask in self.masks)
         return list(dict.fromkeys(placeholder for group in found for placeholder in group))
 
-    def placeholder_token_ids(self) -> dict[int, list[int]]:
-        """For each placeholder's token id, the token ids of the phrase that says what it stands for."""
+    def new_placeholder_token_ids(self) -> dict[int, list[int]]:
+        """The token ids of the placeholders that this processor added to its tokenizer.
+
+        Returns:
+            For each the token ids of the phrase that says what it stands for.
+        """
         phrases = {
             placeholder: mask["phrase"]
             for mask in self.masks
@@ -241,6 +247,7 @@ class LogMoEProcessor(ProcessorMixin):
                 "input_ids"
             ]
             for placeholder, phrase in phrases.items()
+            if placeholder in self._new_placeholders
         }
 
     # ------------------------------------------------------------------ text to entries
@@ -258,7 +265,7 @@ class LogMoEProcessor(ProcessorMixin):
         if isinstance(log, str | bytes):
             data, replaced_bytes = _to_utf8(log)
             text, first_line, last_line = self._group_lines(_split_lines(data))
-        elif isinstance(log, Sequence) and all(isinstance(entry, str) for entry in log):
+        elif isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log):
             text = pa.array([_to_utf8(entry)[0].decode() for entry in log], pa.large_string())
             kept = np.flatnonzero(_is_text(text))
             text, first_line, last_line = text.take(pa.array(kept)), kept + 1, kept + 1
@@ -346,7 +353,9 @@ class LogMoEProcessor(ProcessorMixin):
             raise ValueError(f"`max_sequence_length` must be an integer of at least 1, got {length!r}.")
         stride = length if stride is None else stride
         if not isinstance(stride, int) or not 1 <= stride <= length:
-            raise ValueError(f"`stride` must be an integer from 1 to `max_sequence_length` ({length}), got {stride!r}.")
+            raise ValueError(
+                f"`stride` must be an integer from 1 to `max_sequence_length` ({length}), got {stride!r}."
+            )
         if window_seconds is not None and session_pattern is not None:
             raise ValueError("Give `window_seconds` or `session_pattern`, not both.")
         if window_seconds is not None:
@@ -464,7 +473,7 @@ class LogMoEProcessor(ProcessorMixin):
 
     def __call__(
         self,
-        log: str | bytes | Sequence[str] | None = None,
+        log: str | bytes | Sequence[str],
         *,
         max_log_entry_length: int | None = None,
         max_sequence_length: int | None = None,

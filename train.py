@@ -222,7 +222,7 @@ def render_card(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `train.py` and of the console script `logmoe-train`; returns the exit code."""
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))  # type: ignore[arg-type]
+    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
     model_args, data_args, training_args = parser.parse_args_into_dataclasses(args=argv)
     logging.basicConfig(level=logging.INFO if training_args.should_log else logging.WARNING, format="%(message)s")
     try:

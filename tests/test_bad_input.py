@@ -108,7 +108,9 @@ def test_detector_lengths(detector):
         with pytest.raises(ValueError, match=next(iter(overrides))):
             detector.predict("a", **overrides)
         with pytest.raises(ValueError, match=next(iter(overrides))):
-            detector.preprocess_log_sequence("a", **({"max_log_entry_length": 32, "max_sequence_length": 8} | overrides))
+            detector.preprocess_log_sequence(
+                "a", **({"max_log_entry_length": 32, "max_sequence_length": 8} | overrides)
+            )
 
 
 def test_no_checkpoint(tmp_path):

@@ -7,10 +7,11 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from hub_server import LFS_THRESHOLD, TOKEN, HubServer
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from transformers import BertConfig, BertModel
+
+from hub_server import LFS_THRESHOLD, TOKEN, HubServer
 
 
 @pytest.fixture

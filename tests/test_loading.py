@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+
 from hub_server import HubServer
 
 LOG = "2024-01-01 10:00:00 INFO a\n2024-01-01 10:00:01 ERROR b\n\tat c\nd"

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from conftest import MINI, WORDS, make_model, tiny_config, tiny_encoder_config, tiny_tokenizer
+from conftest import MINI, WORDS, make_model, tiny_encoder_config, tiny_tokenizer
 from transformers import (
     AutoModel,
     DistilBertConfig,
@@ -133,9 +133,7 @@ def test_eager_and_sdpa_agree(model, compact_batch):
 
 def test_outputs_on_request(compact_batch):
     model = make_model(attn_implementation="eager")
-    output = model(
-        **compact_batch, output_hidden_states=True, output_attentions=True, output_router_logits=True
-    )
+    output = model(**compact_batch, output_hidden_states=True, output_attentions=True, output_router_logits=True)
     assert [h.shape for h in output.hidden_states] == [(2, 4, 32)] * 3
     assert [a.shape for a in output.attentions] == [(2, 4, 4, 4)] * 2
     assert [r.shape for r in output.router_logits] == [(2, 4, 4)] * 2
@@ -329,8 +327,10 @@ def test_from_encoder_pretrained(name, compact_batch, tmp_path):
         num_hidden_layers=1,
         max_log_entry_length=32,
     ).eval()
-    assert model.config.encoder_config.vocab_size == len(processor.tokenizer) == len(WORDS) + len(
-        processor.placeholders()
+    assert (
+        model.config.encoder_config.vocab_size
+        == len(processor.tokenizer)
+        == len(WORDS) + len(processor.placeholders())
     )
     # The encoder is the pretrained one: its own word pieces are embedded as before.
     ids, mask = compact_batch["input_ids"], compact_batch["attention_mask"]
@@ -357,8 +357,26 @@ def test_placeholders_start_as_the_mean_of_their_phrase(model, processor):
     torch.testing.assert_close(weight[: len(old)], old)
     placeholders = weight[len(old) :]
     assert len(placeholders.unique(dim=0)) == len(placeholders)  # all different
-    model.add_placeholders(processor)  # nothing new the second time
-    assert len(model.get_input_embeddings().weight) == len(weight)
+
+
+def test_placeholders_in_an_encoder_with_room_to_spare(processor):
+    """Some encoders have more embeddings than their tokenizer has tokens: placeholders take the spare rows."""
+    model = make_model(encoder_config=tiny_encoder_config(vocab_size=200))
+    old = model.get_input_embeddings().weight.clone()
+    model.add_placeholders(processor)
+    weight = model.get_input_embeddings().weight
+    token = processor.tokenizer.convert_tokens_to_ids
+    assert len(weight) == 200
+    torch.testing.assert_close(weight[token("<URL>")], old[token("url")])
+
+
+def test_placeholders_that_a_checkpoint_knows_are_left_alone(pipe, tmp_path):
+    with torch.no_grad():
+        pipe.model.get_input_embeddings().weight.normal_()  # as if trained
+    before = pipe.model.get_input_embeddings().weight.clone()
+    pipe.processor.save_pretrained(tmp_path)
+    pipe.model.add_placeholders(LogMoEProcessor.from_pretrained(tmp_path))
+    assert torch.equal(pipe.model.get_input_embeddings().weight, before)
 
 
 def test_tokenizer_of_another_encoder_is_refused(model):

@@ -50,8 +50,8 @@ MASKED = {
         "[<TIME>] [core:error] [pid <NUM>:tid <NUM>] [client <IP>] File does not exist: <PATH>",
     ),
     "nginx error log": (
-        "2026/11/23 16:24:01 [error] 31#31: *5 connect() failed (111: Connection refused) while connecting to upstream,"
-        ' client: 127.0.0.1, upstream: "http://127.0.0.1:8081/api"',
+        "2026/11/23 16:24:01 [error] 31#31: *5 connect() failed (111: Connection refused) while connecting to "
+        'upstream, client: 127.0.0.1, upstream: "http://127.0.0.1:8081/api"',
         "<TIME> [error] <NUM>#<NUM>: *<NUM> connect() failed (<NUM>: Connection refused) while connecting to upstream,"
         ' client: <IP>, upstream: "<URL>"',
     ),
@@ -111,7 +111,8 @@ def test_masks(processor, name):
 
 @pytest.mark.parametrize(
     "word",
-    "TRACE DEBUG INFO NOTICE WARN WARNING ERROR ERR SEVERE CRITICAL CRIT ALERT EMERG FATAL PANIC error warn 错误 警告".split(),
+    "TRACE DEBUG INFO NOTICE WARN WARNING ERROR ERR SEVERE CRITICAL CRIT ALERT EMERG FATAL PANIC error warn 错误"
+    " 警告".split(),
 )
 def test_severity_words_survive(processor, word):
     line = f"2024-01-01 10:00:02.123 UTC {word} [db-7] connection 12 to 10.0.0.1:5432 failed"
@@ -245,9 +246,9 @@ def test_windows_cover_every_entry_and_overlap_as_asked(entries, length, stride)
 
 
 def test_windows_by_time(processor):
-    log = "\n".join(
-        f"2024-01-01 10:00:{second:02d} INFO x" for second in (1, 2, 9, 11, 12, 35)
-    ).replace("INFO x\n2024-01-01 10:00:12", "INFO x\nno time here\n2024-01-01 10:00:12")
+    log = "\n".join(f"2024-01-01 10:00:{second:02d} INFO x" for second in (1, 2, 9, 11, 12, 35)).replace(
+        "INFO x\n2024-01-01 10:00:12", "INFO x\nno time here\n2024-01-01 10:00:12"
+    )
     # Seconds 1, 2, 9 | 11, (no time), 12 | 35: windows of ten seconds from the first entry.
     assert cut(processor, log, window_seconds=10) == [[0, 1, 2], [3, 4, 5], [6]]
     with pytest.raises(ValueError, match="No timestamp"):

@@ -128,7 +128,10 @@ def test_top_p_1_is_the_dense_mixture():
     states = torch.randn(2, 5, 32)
     output, logits = block(states, torch.ones(2, 5, dtype=torch.bool))
     every_expert = torch.stack(
-        [F.gelu(states @ up.T) @ down.T for up, down in zip(block.experts.up_proj, block.experts.down_proj, strict=True)],
+        [
+            F.gelu(states @ up.T) @ down.T
+            for up, down in zip(block.experts.up_proj, block.experts.down_proj, strict=True)
+        ],
         dim=-1,
     )
     torch.testing.assert_close(output, (every_expert * logits.softmax(-1)[:, :, None]).sum(-1), atol=1e-5, rtol=1e-5)

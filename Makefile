@@ -1,0 +1,45 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV_PYTHON = .venv/bin/python
+INSTALLED = .venv/.installed
+
+# Modules that mypy checks; `logmoe` is the root folder under a name that a flat root lacks.
+TYPED = logmoe logmoe.inference logmoe.train logmoe.training.data logmoe.training.metrics
+
+.PHONY: help demo test test-slow train-demo lint format bench clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(INSTALLED): pyproject.toml constraints.txt
+	"$(PYTHON)" -m venv .venv
+	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)  ## judge a real PostgreSQL log with the shipped checkpoint
+	HF_HUB_OFFLINE=1 $(VENV_PYTHON) examples/demo.py
+
+test: $(INSTALLED)  ## run the tests
+	$(VENV_PYTHON) -m pytest
+
+test-slow: $(INSTALLED)  ## run the tests that take long or need Debian packages
+	$(VENV_PYTHON) -m pytest -m slow
+
+train-demo: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the shipped recordings
+	$(VENV_PYTHON) examples/train_mini.py
+
+lint: $(INSTALLED)  ## check style and types
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	mkdir -p .mypy_cache/src && ln -sfn ../.. .mypy_cache/src/logmoe
+	MYPYPATH=.mypy_cache/src $(VENV_PYTHON) -m mypy $(addprefix -m ,$(TYPED))
+	$(VENV_PYTHON) -m mypy -p recordings
+
+format: $(INSTALLED)  ## rewrite the code in the project's style
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+bench: $(INSTALLED)  ## run the benchmarks; writes benchmarks/results/*.json
+	$(VENV_PYTHON) benchmarks/experts.py
+
+clean:  ## remove what the other targets made
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

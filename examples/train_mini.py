@@ -1,0 +1,133 @@
+"""Trains `checkpoints/logmoe-mini` from the shipped recordings: `make train-demo`.
+
+Everything starts from nothing: a WordPiece vocabulary learned from the masked logs, a tiny BERT with random weights,
+and a small sequence stack above it. The actual training is `train.py`'s.
+"""
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from tokenizers.implementations import BertWordPieceTokenizer
+from transformers import BertConfig, BertModel, BertTokenizerFast, set_seed
+from windows import Recording, read_recordings, windows
+
+from logmoe import LogMoEProcessor
+from logmoe.train import main as train
+
+SEED = 0
+VOCABULARY_SIZE = 2000
+MAX_LOG_ENTRY_LENGTH = 128
+MAX_SEQUENCE_LENGTH = 32
+
+POSTGRESQL_HEAD = re.compile(
+    r"(?P<time>\S+ \S+) UTC \[\d+\].*?"
+    r"(?P<severity>LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|DETAIL|HINT|STATEMENT|CONTEXT|QUERY|LOCATION):  "
+)
+SEVERITIES = {"LOG": "INFO", "INFO": "INFO", "NOTICE": "INFO", "WARNING": "WARN"} | {
+    severity: severity for severity in ("ERROR", "FATAL", "PANIC")
+}
+
+
+def learn_vocabulary(texts: list[str], folder: Path) -> BertTokenizerFast:
+    """A WordPiece tokenizer learned from masked log entries; every ASCII character is in it."""
+    learner = BertWordPieceTokenizer(lowercase=True)
+    characters = [chr(code) for code in range(33, 127)]
+    learner.train_from_iterator(
+        texts, vocab_size=VOCABULARY_SIZE, initial_alphabet=characters, limit_alphabet=400, show_progress=False
+    )
+    tokenizer = BertTokenizerFast(vocab=learner.get_vocab(), model_max_length=MAX_LOG_ENTRY_LENGTH)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def as_application_log(entries: list[str]) -> list[str]:
+    """The same messages behind the head that many applications write: time, severity, component."""
+    rewritten, severity = [], "INFO"
+    for entry in entries:
+        head = POSTGRESQL_HEAD.match(entry)
+        if head is None:
+            rewritten.append(entry)
+            continue
+        # DETAIL, HINT, STATEMENT and CONTEXT belong to the message before them.
+        severity = SEVERITIES.get(head["severity"], severity)
+        rewritten.append(f"{head['time']} {severity} [Database] {entry[head.end() :]}")
+    return rewritten
+
+
+def training_examples(recording: Recording, generator: np.random.Generator) -> Iterator[tuple[list[str], int]]:
+    """Overlapping windows, and as many again that a user's log may look like: short, under another head."""
+    for entries, label in windows(recording, MAX_SEQUENCE_LENGTH, stride=8):
+        yield entries, label
+        length = int(generator.integers(3, MAX_SEQUENCE_LENGTH + 1))
+        start = int(generator.integers(0, len(recording.entries) - length))
+        part = slice(start, start + length)
+        rewrite = generator.random() < 0.5
+        entries = recording.entries[part]
+        yield as_application_log(entries) if rewrite else entries, int(recording.labels[part].max())
+
+
+def write_examples(examples: Iterable[tuple[list[str], int]], path: Path) -> None:
+    """Windows as the JSON lines that train.py reads."""
+    with path.open("w", encoding="utf-8") as file:
+        for entries, label in examples:
+            print(json.dumps({"log_sequence": entries, "label": label}), file=file)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output_dir", default="checkpoints/logmoe-mini", help="where the checkpoint goes")
+    parser.add_argument("--num_train_epochs", type=float, default=5, help="passes over the training windows")
+    args = parser.parse_args()
+
+    set_seed(SEED)
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = Path(folder, "encoder")
+        # The rules alone are needed to read the recordings; any tokenizer will do until ours is learned.
+        rules = LogMoEProcessor(BertTokenizerFast(vocab={"[PAD]": 0, "[UNK]": 1}))
+        recordings = list(read_recordings(rules))
+        training_text = [entry for run in recordings if run.split == "train" for entry in run.entries]
+        training_text += as_application_log(training_text)
+        tokenizer = learn_vocabulary(rules.mask(training_text).unique().to_pylist(), encoder)
+        BertModel(
+            BertConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=128,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                intermediate_size=512,
+                max_position_embeddings=MAX_LOG_ENTRY_LENGTH,
+            ),
+            add_pooling_layer=False,
+        ).save_pretrained(encoder)
+
+        files = {split: Path(folder, f"{split}.jsonl") for split in ("train", "validation", "test")}
+        generator = np.random.default_rng(SEED)
+        for split, path in files.items():
+            runs = [run for run in recordings if run.split == split]
+            if split == "train":
+                examples = (example for run in runs for example in training_examples(run, generator))
+            else:
+                examples = (example for run in runs for example in windows(run, MAX_SEQUENCE_LENGTH, stride=32))
+            write_examples(examples, path)
+        arguments = f"""
+            --encoder {encoder} --train_encoder
+            --train_file {files["train"]} --validation_file {files["validation"]} --test_file {files["test"]}
+            --hidden_size 128 --num_hidden_layers 2 --num_attention_heads 4
+            --num_experts 4 --moe_intermediate_size 64 --router_entropy_loss_coef 0.003 --load_balance_loss_coef 0.02
+            --max_log_entry_length {MAX_LOG_ENTRY_LENGTH} --max_sequence_length {MAX_SEQUENCE_LENGTH}
+            --num_train_epochs {args.num_train_epochs} --per_device_train_batch_size 32
+            --learning_rate 1e-3 --warmup_steps 0.1 --lr_scheduler_type cosine --weight_decay 0.01
+            --logging_steps 50 --eval_strategy epoch --save_strategy no --use_cpu --disable_tqdm true
+            --seed {SEED}
+        """.split()
+        return train([*arguments, "--output_dir", args.output_dir])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

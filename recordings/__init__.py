@@ -1,0 +1,1 @@
+"""Labelled log recordings of real services under load and injected faults, and the recorder that makes them."""
