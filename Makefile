@@ -5,7 +5,7 @@ INSTALLED = .venv/.installed
 # Modules that mypy checks; `logmoe` is the root folder under a name that a flat root lacks.
 TYPED = logmoe logmoe.inference logmoe.train logmoe.training.data logmoe.training.metrics
 
-.PHONY: help demo test test-slow train-demo lint format bench clean
+.PHONY: help demo test test-slow train-demo checkpoint-code lint format bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ test-slow: $(INSTALLED)  ## run the tests that take long or need Debian packages
 
 train-demo: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the shipped recordings
 	$(VENV_PYTHON) examples/train_mini.py
+
+checkpoint-code:  ## copy the files that travel into checkpoints/logmoe-mini
+	cp configuration_logmoe.py modeling_logmoe.py pipeline_logmoe.py processing_logmoe.py checkpoints/logmoe-mini/
 
 lint: $(INSTALLED)  ## check style and types
 	$(VENV_PYTHON) -m ruff check .

@@ -169,8 +169,8 @@ class LogMoEConfig(PreTrainedConfig):
             raise ValueError(f"`anomaly_threshold` must be in (0, 1), got {self.anomaly_threshold}.")
         if not 0 < self.calibration_temperature < float("inf"):
             raise ValueError(f"`calibration_temperature` must be positive, got {self.calibration_temperature}.")
-        if len(self.id2label) != 2:
-            raise ValueError(f"`id2label` must name two labels, normal then anomaly, got {self.id2label}.")
+        if self.id2label != {0: "normal", 1: "anomaly"}:
+            raise ValueError(f"`id2label` must be {{0: 'normal', 1: 'anomaly'}}, got {self.id2label}.")
 
     def to_dict(self) -> dict[str, Any]:
         """As the base class's, with the entries by which the Auto classes and `pipeline()` find the code."""

@@ -15,7 +15,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoProcessor, AutoTokenizer, pipeline
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 import logmoe
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
@@ -86,19 +86,27 @@ def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None
         )
     try:
         config = AutoConfig.from_pretrained(model_path)
+        # Without these transformers would go on with default rules, or an empty vocabulary.
+        for name in ("processor_config.json", "tokenizer.json"):
+            if config.model_type == "logmoe":
+                cached_file(model_path, name)
     except OSError as error:
-        raise FileNotFoundError(f"模型文件不存在: could not load {model_path!r}: {error}") from error
+        problem = "模型文件不存在: could not load" if is_hub_name else "Not a complete checkpoint:"
+        raise FileNotFoundError(f"{problem} {model_path!r}: {error}") from error
     except (ValueError, StrictDataclassError) as error:
         raise ValueError(f"{model_path!r} holds no LogMoE checkpoint: {error}") from error
     if config.model_type != "logmoe":
         raise ValueError(f"{model_path!r} holds a {config.model_type!r} model, not a LogMoE checkpoint.")
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(model_path)
+        model, info = AutoModelForSequenceClassification.from_pretrained(model_path, output_loading_info=True)
         processor = AutoProcessor.from_pretrained(model_path)
-    except SafetensorError as error:
-        raise ValueError(f"The weights in {model_path!r} are damaged: {error}. Fetch the checkpoint anew.") from error
     except OSError as error:
         raise FileNotFoundError(f"{model_path!r} is no complete checkpoint: {error}") from error
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise ValueError(f"The checkpoint in {model_path!r} is damaged: {error}. Fetch it anew.") from error
+    if info["missing_keys"]:  # They would be drawn at random, and verdicts with them.
+        missing = sorted(info["missing_keys"])
+        raise ValueError(f"The checkpoint in {model_path!r} lacks {len(missing)} weights, {', '.join(missing[:3])}…")
     return pipeline("log-anomaly", model=model, processor=processor, device=device, **kwargs)
 
 
@@ -222,11 +230,20 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
     """Puts the encoder and tokenizer of a folder into a loaded pipeline."""
     if not os.path.isfile(os.path.join(bert_path, "config.json")):
         raise FileNotFoundError(f"No encoder at `bert_path` {bert_path!r}: there is no config.json.")
-    ours, theirs = pipe.model.config.encoder_config.to_dict(), AutoConfig.from_pretrained(bert_path).to_dict()
+    # Read as attributes: some encoders spell them otherwise in their files.
+    ours, theirs = pipe.model.config.encoder_config, AutoConfig.from_pretrained(bert_path)
+    shape = (
+        "model_type",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "max_position_embeddings",
+    )
     different = {
-        name: (ours.get(name), theirs.get(name))
-        for name in ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-        if ours.get(name) != theirs.get(name)
+        name: (getattr(ours, name, None), getattr(theirs, name, None))
+        for name in shape
+        if getattr(ours, name, None) != getattr(theirs, name, None)
     }
     if different:
         raise ValueError(
@@ -234,7 +251,10 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
             + ", ".join(f"{name} {theirs_} instead of {ours_}" for name, (ours_, theirs_) in different.items())
             + "."
         )
-    pipe.processor = LogMoEProcessor(AutoTokenizer.from_pretrained(bert_path), **pipe.processor.rules())
+    tokenizer = AutoTokenizer.from_pretrained(bert_path)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise FileNotFoundError(f"No tokenizer at `bert_path` {bert_path!r}: it has no vocabulary.")
+    pipe.processor = LogMoEProcessor(tokenizer, **pipe.processor.rules())
     pipe.tokenizer = pipe.processor.tokenizer
     pipe.model.replace_encoder(load_encoder(bert_path, pipe.model.dtype).to(pipe.device).eval())
     pipe.model.add_placeholders(pipe.processor)
@@ -284,10 +304,15 @@ def _print_text(result: dict[str, Any], source: str, lines: int, show_all: bool)
             print(head + (text if len(text) <= room else text[: room - 1] + "…") + tail)
 
 
-def _run_examples(pipe: LogAnomalyPipeline) -> bool:
+def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, Any]) -> bool:
     """Prints the verdicts on the built-in examples; true when one is anomalous."""
-    results = [pipe(log) for _, log in EXAMPLES]
+    results = [pipe(log, **overrides) for _, log in EXAMPLES]
     for (name, log), result in zip(EXAMPLES, results, strict=True):
+        if as_json:
+            for sequence in result["sequences"]:
+                sequence["source"] = name
+            _print_json(result, show_all=True)
+            continue
         print(f"\n测试: {name}\n日志: {log}")
         print(f"结果: {LABELS['zh'][result['label']]} (置信度: {result['score']:.4f})")
     return any(result["label"] == "anomaly" for result in results)
@@ -320,7 +345,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python inference.py` and of the console script `logmoe`; returns the exit code."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.lines < 1:
+        parser.error(f"argument --lines: must be at least 1, got {args.lines}")
     # A terminal that cannot show a character must not end the run.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.disable_progress_bar()
@@ -341,12 +369,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         pipe = load_pipeline(args.model, device=args.device)
         if not args.files:
-            anomalous = _run_examples(pipe)
+            anomalous = _run_examples(pipe, args.json, overrides)
         for source in args.files:
             try:
                 log = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
                 result = pipe(log, **overrides)
-            except (OSError, ValueError, FloatingPointError) as error:
+            except Exception as error:  # The other files are still judged.
                 print(f"error: {visible(source)}: {visible(str(error))}", file=sys.stderr)
                 failed = True
                 continue
@@ -361,8 +389,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader, `head` perhaps, has seen enough; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError, FloatingPointError) as error:
-        print(f"error: {visible(str(error))}", file=sys.stderr)
+    except Exception as error:  # Whatever it is: an exit code of 1 would mean an anomaly.
+        print(f"error: {type(error).__name__}: {visible(str(error))}", file=sys.stderr)
         failed = True
     if failed:
         return 2

@@ -31,6 +31,8 @@ from .configuration_logmoe import LogMoEConfig
 # Reaches the pipeline's and the processor's files: a saved model takes along every file that this one imports.
 from .pipeline_logmoe import LogAnomalyPipeline  # noqa: F401
 
+logger = logging.get_logger(__name__)
+
 # Tokens, padding included, that the encoder reads at once. On a CPU little enough that the entries of a batch are of
 # like length and stay in its cache; an accelerator wants more to do.
 TOKENS_PER_BATCH = {"cpu": 1024}
@@ -554,15 +556,14 @@ class LogMoEModel(LogMoEPreTrainedModel):
         entry_embeds, entry_mask = self._gather_entries(
             input_ids, attention_mask, entry_index, entry_embeds, entry_mask
         )
+        if output_attentions and self.config._attn_implementation != "eager":
+            logger.warning_once("Attention weights are returned with `attn_implementation='eager'` only.")
         if entry_mask.shape[1] > self.config.max_sequence_length:
             raise ValueError(
                 f"A sequence holds at most {self.config.max_sequence_length} entries (`max_sequence_length`), got "
                 f"{entry_mask.shape[1]}. Cut the log into sequences with LogMoEProcessor."
             )
-        if entry_mask.numel() == 0 or not bool(entry_mask.any(dim=1).all()):
-            empty = (~entry_mask.any(dim=1)).nonzero().squeeze(-1).tolist()
-            raise ValueError(f"Every sequence needs at least one entry; these have none: {empty or 'an empty batch'}.")
-
+        _require_entries(entry_mask)
         hidden_states, router_logits = self.sequence_stack(entry_embeds, entry_mask)
         output = LogMoEModelOutput(last_hidden_state=hidden_states, entry_mask=entry_mask)
         if output_router_logits:
@@ -582,6 +583,10 @@ class LogMoEModel(LogMoEPreTrainedModel):
         """Brings the three input forms to `(sequences, entries, encoder_hidden)` and a bool `(sequences, entries)`."""
         if (input_ids is None) == (entry_embeds is None):
             raise ValueError("Give exactly one of `input_ids` and `entry_embeds`.")
+        if entry_embeds is not None and (attention_mask is not None or entry_index is not None):
+            raise ValueError("`entry_embeds` goes with `entry_mask`, not with `attention_mask` or `entry_index`.")
+        if input_ids is not None and entry_mask is not None:
+            raise ValueError("`input_ids` goes with `attention_mask` and `entry_index`, not with `entry_mask`.")
         if entry_embeds is not None:
             if entry_embeds.dim() != 3:
                 raise ValueError(
@@ -609,7 +614,8 @@ class LogMoEModel(LogMoEPreTrainedModel):
                     "With `entry_index` (sequences, entries), `input_ids` must be (distinct_entries, tokens); got "
                     f"shapes {tuple(entry_index.shape)} and {tuple(input_ids.shape)}."
                 )
-            lowest, highest = (int(bound) for bound in entry_index.aminmax()) if entry_index.numel() else (0, -1)
+            _require_entries(entry_index >= 0)
+            lowest, highest = (int(bound) for bound in entry_index.aminmax())
             if lowest < -1 or highest >= len(input_ids):
                 raise ValueError(
                     f"`entry_index` must lie in [-1, {len(input_ids) - 1}] for {len(input_ids)} distinct entries, "
@@ -626,6 +632,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         entry_mask = attention_mask.bool().any(dim=-1)  # (sequences, entries)
+        _require_entries(entry_mask)
         real_embeds = self.encode_entries(input_ids[entry_mask], attention_mask[entry_mask])
         entry_embeds = real_embeds.new_zeros(*entry_mask.shape, real_embeds.shape[-1])
         return entry_embeds.masked_scatter(entry_mask[..., None], real_embeds), entry_mask
@@ -794,6 +801,13 @@ def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTr
     if missing:
         raise ValueError(f"{name_or_path!r} is no complete encoder: it lacks {len(missing)} weights, {missing[:3]}…")
     return encoder
+
+
+def _require_entries(entry_mask: torch.Tensor) -> None:
+    """Raises ValueError for a sequence without entries, `(sequences, entries)`: there is nothing to pool."""
+    if entry_mask.numel() == 0 or not bool(entry_mask.any(dim=1).all()):
+        empty = (~entry_mask.any(dim=1)).nonzero().squeeze(-1).tolist()
+        raise ValueError(f"Every sequence needs at least one entry; these have none: {empty or 'an empty batch'}.")
 
 
 def _refuse_unknown_arguments(kwargs: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import cached_file, logging
 
-from .processing_logmoe import LogMoEProcessor, ParsedLog
+from .processing_logmoe import LogMoEProcessor, ParsedLog, check_integer
 
 logger = logging.get_logger(__name__)
 
@@ -96,19 +96,34 @@ class LogAnomalyPipeline(Pipeline):
     _load_image_processor = False
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        model_type = getattr(self.model.config, "model_type", None)
-        if model_type != "logmoe":
+        model = kwargs.get("model", args[0] if args else None)
+        if model is None or model.config.model_type != "logmoe":
             raise ValueError(
-                "The log-anomaly pipeline needs a LogMoE checkpoint (model_type 'logmoe'), got a "
-                f"{model_type!r} model from {self.model.config.name_or_path!r}."
+                "The log-anomaly pipeline needs a LogMoE checkpoint (model_type 'logmoe'), got "
+                + ("no model." if model is None else f"a {model.config.model_type!r} model.")
             )
-        if self.processor is None:
+        if kwargs.get("processor") is None:
             raise ValueError(
                 "The log-anomaly pipeline needs the checkpoint's processor: give `processor=`, or load the model by "
                 "its folder or name."
             )
+        super().__init__(*args, **kwargs)
         self.processor: LogMoEProcessor
+        # A processor that cuts longer than the model reads would fail at the first long log only.
+        for name, limit in (
+            ("max_sequence_length", self.model.config.max_sequence_length),
+            ("max_log_entry_length", self._longest_entry()),
+        ):
+            if getattr(self.processor, name) > limit:
+                raise ValueError(
+                    f"The processor's `{name}` is {getattr(self.processor, name)}, but the model reads at most "
+                    f"{limit}."
+                )
+
+    def _longest_entry(self) -> int:
+        """Tokens that the encoder can read."""
+        limits = [self.model.config.encoder_config.max_position_embeddings, self.processor.tokenizer.model_max_length]
+        return min(limits)
 
     # ------------------------------------------------------------------ the contract of a call
 
@@ -148,8 +163,7 @@ class LogAnomalyPipeline(Pipeline):
         preprocess_params, forward_params, postprocess_params = self._sanitize_parameters(**kwargs)
         if batch_size is None:
             batch_size = self._batch_size or DEFAULT_BATCH_SIZE
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"`batch_size` must be an integer of at least 1, got {batch_size!r}.")
+        batch_size = check_integer("batch_size", batch_size, 1)
         params = (
             {**self._preprocess_params, **preprocess_params},
             {**self._forward_params, **forward_params, "batch_size": batch_size},
@@ -157,6 +171,10 @@ class LogAnomalyPipeline(Pipeline):
         )
         if isinstance(logs, str | bytes):
             return self.run_single(logs, *params)
+        if hasattr(logs, "read"):
+            raise ValueError(f"Got an open file ({type(logs).__name__}): give its text, pipe(file.read()).")
+        if hasattr(logs, "columns") or hasattr(logs, "column_names"):
+            raise ValueError(f"Got a table ({type(logs).__name__}): give one column of it, data['log_sequence'].")
         if isinstance(logs, dict) or not (isinstance(logs, Iterable) or hasattr(logs, "__getitem__")):
             raise ValueError(
                 f"A log is a str of one or more lines; several are a list of them. Got {type(logs).__name__}."
@@ -211,22 +229,16 @@ class LogAnomalyPipeline(Pipeline):
         session_pattern: str | None = None,
         threshold: float | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        if max_sequence_length is not None and max_sequence_length > self.model.config.max_sequence_length:
-            raise ValueError(
-                f"`max_sequence_length` must be at most the model's, {self.model.config.max_sequence_length}, got "
-                f"{max_sequence_length}."
+        if max_sequence_length is not None:
+            max_sequence_length = check_integer(
+                "max_sequence_length", max_sequence_length, 1, self.model.config.max_sequence_length
             )
         if max_log_entry_length is not None:
-            longest = getattr(self.model.config.encoder_config, "max_position_embeddings", max_log_entry_length)
-            tokenizer = getattr(self.processor, "tokenizer", None)
-            longest = min(longest, getattr(tokenizer, "model_max_length", longest))
-            if max_log_entry_length > longest:
-                raise ValueError(
-                    f"`max_log_entry_length` must be at most what the encoder can read, {longest} tokens, got "
-                    f"{max_log_entry_length}."
-                )
-        if threshold is not None and not 0 < threshold < 1:
-            raise ValueError(f"`threshold` must be in (0, 1), got {threshold!r}.")
+            max_log_entry_length = check_integer(
+                "max_log_entry_length", max_log_entry_length, 1, self._longest_entry()
+            )
+        if threshold is not None and (isinstance(threshold, str) or not 0 < threshold < 1):
+            raise ValueError(f"`threshold` must be a number in (0, 1), got {threshold!r}.")
         preprocess_params = {
             "max_sequence_length": max_sequence_length,
             "stride": stride,

@@ -4,8 +4,10 @@ Every step works on whole columns with Arrow kernels; the rules are data, saved 
 prepared for serving exactly as it was for training.
 """
 
+import codecs
 import copy
 import inspect
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
+from transformers import AddedToken, AutoTokenizer, BatchFeature, ProcessorMixin
 
-# What continues the entry above it: an indented line, and the unindented lines of a stack trace.
-CONTINUATION_PATTERN = r"^(?:[ \t]|Caused by: |Suppressed: |\.\.\. \d+ (?:more|common frames))"
+# What continues the entry above it: an indented line, the unindented lines of Java and Python stack traces, and the
+# closing brackets of an object printed over several lines.
+CONTINUATION_PATTERN = (
+    r"^(?:[ \t]|Caused by: |Suppressed: |\.\.\. \d+ (?:more|common frames)"
+    r"|Traceback \(most recent call last\):|During handling of the above exception|The above exception was the direct"
+    r"|(?:[a-z_][\w$]*\.)*[A-Z][\w$]*(?:Exception|Error|Throwable|Interrupt)(?::|\s*$)"
+    r"|[}\])]+[,;]?\s*$)"
+)
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _WEEKDAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
@@ -35,17 +43,22 @@ _TIMESTAMP = (
     rf"|\d{{2}}-{_MONTH}-\d{{4}} {_CLOCK}"  # Tomcat, BIND
     rf"|\d{{1,2}} {_MONTH} \d{{4}} {_CLOCK}"  # Redis
     rf"|\d{{2}}-\d{{2}} {_CLOCK}"  # Android
-    r"|\d{10}(?:\.\d+|\d{3})?\b"  # seconds or milliseconds since 1970
-    r"|\d{6} \d{6}\b"  # Hadoop
+    rf"|\d{{2}}/\d{{2}}/\d{{2}} {_CLOCK}"  # Spark
     r")"
 )
+# Seconds or milliseconds since 1970, and Hadoop's digits: times only where a timestamp stands, numbers elsewhere.
+_BARE_TIMESTAMP = r"(?:1\d{9}(?:\.\d+|\d{3})?|\d{6} \d{6})\b"
+_BARE_PLACE = r"""(?:^[\s\[<("]*|\b(?:ts|time|timestamp)"?[=:] ?"?)"""
+_SEVERITY = r"(?i:trace|debug|info|notice|warn|warning|err|error|severe|crit|critical|alert|emerg|fatal|panic)\d?\b"
+# A line that begins with its time or severity starts an entry, indented or not.
+_INDENTED_ENTRY = rf"^[ \t]+[\[(]?(?:{_TIMESTAMP}|{_BARE_TIMESTAMP}|{_CLOCK}|{_SEVERITY}[\])]?:?(?: |$))"
 
-# Finds what an entry's head says of its time and severity. Serves windows by time and the severity-blind benchmark.
+# Finds what the head of an entry says of its time and severity. Serves windows by time and the severity-blind
+# benchmark.
 HEADER_PATTERN = (
-    rf'^[\s\[<("]*(?:[\w.:-]+ +|\{{"[\w@]+": ?"?|[\w]+="?|\S+ \S+ \S+ \[)??(?P<timestamp>{_TIMESTAMP})'
-    r"(?:.{0,120}?\b(?P<severity>(?i:trace|debug|info|notice|warn|warning|err|error|severe|crit|critical|alert|emerg"
-    r"|fatal|panic|log)\d?)\b)?"
+    rf"^(?:.{{0,200}}?(?P<timestamp>{_TIMESTAMP}))?(?:.{{0,120}}?\b(?P<severity>{_SEVERITY}|(?:LOG|log)\b))?"
 )
+_BARE_HEADER = rf"{_BARE_PLACE}(?P<timestamp>{_BARE_TIMESTAMP})"
 
 # strptime formats, tried in order on the timestamp without its fraction and zone. A missing year counts as 2000, which
 # has a 29th of February.
@@ -58,12 +71,20 @@ TIMESTAMP_FORMATS = [
     "%d-%b-%Y %H:%M:%S",
     "%d %b %Y %H:%M:%S",
     "%m-%d %H:%M:%S",
+    "%y/%m/%d %H:%M:%S",
     "%y%m%d %H%M%S",
     "%s",
 ]
 
 # Replaced in this order. `phrase` says in plain words what the placeholder stands for: the mean of its word pieces is
 # where the placeholder's embedding starts. Status codes come before numbers: 200 and 502 are not the same news.
+_STATUS = (
+    r"""(HTTP/[\d.]+"?,? (?:status: )?"""
+    r"""|\b(?:http_)?status(?:_?code)?=|\bhttp_code=|"(?:http_?)?status(?:_?code)?": ?)"""
+)
+_STATUS_END = r"""([\s,;"'}\])]|$)"""
+_IPV6_GROUPS = r"(?::[0-9a-fA-F]{1,4})"
+
 MASKS: list[dict[str, str]] = [
     {"pattern": r"\x1b\[[0-9;?]*[A-Za-z]", "replacement": ""},
     {
@@ -72,7 +93,7 @@ MASKS: list[dict[str, str]] = [
         "phrase": "url",
     },
     {
-        "pattern": r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b",
+        "pattern": r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4,12}\b",
         "replacement": "<UUID>",
         "phrase": "unique identifier",
     },
@@ -81,6 +102,7 @@ MASKS: list[dict[str, str]] = [
         "replacement": "<TIME>",
         "phrase": "time",
     },
+    {"pattern": rf"({_BARE_PLACE}){_BARE_TIMESTAMP}", "replacement": r"\1<TIME>", "phrase": "time"},
     {"pattern": r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b", "replacement": "<EMAIL>", "phrase": "email address"},
     {
         "pattern": r"\b[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}\b",
@@ -88,24 +110,30 @@ MASKS: list[dict[str, str]] = [
         "phrase": "hardware address",
     },
     {
+        # IPv4, full IPv6, and shortened IPv6 of the ranges in use: `std::string` and `a1::b` are no addresses.
         "pattern": (
             r"(?:::ffff:)?\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]\d{1,5})?\b"
-            r"|\[?\b(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}\b(?:%\w+)?\]?(?:/\d{1,3}\b)?"
-            r"|\[?\b[0-9a-fA-F]{0,3}[0-9][0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){0,6}::"
-            r"(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,6})?(?:%\w+)?\]?(?:/\d{1,3}\b)?"
-            r"|\b[fF][eE][89abAB][0-9a-fA-F]::[0-9a-fA-F:]+(?:%\w+)?"
+            r"|\[?\b(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}"
+            rf"|(?:[23][0-9a-fA-F]{{3}}|[fF][cCdDeEfF][0-9a-fA-F]{{2}}){_IPV6_GROUPS}{{0,6}}:"
+            rf"(?:{_IPV6_GROUPS}{{1,7}}|:))"
+            r"(?:%\w+)?(?:\]:\d{1,5}|\]|/\d{1,3}\b)?"
             r"|\[?\B::1\b(?:\]:\d{1,5}|\])?"
         ),
         "replacement": "<IP>",
         "phrase": "ip address",
     },
-    {"pattern": r'(HTTP/[\d.]+"?,? )2\d\d\b', "replacement": r"\1<HTTP_SUCCESS>", "phrase": "success"},
-    {"pattern": r'(HTTP/[\d.]+"?,? )[13]\d\d\b', "replacement": r"\1<HTTP_REDIRECT>", "phrase": "moved"},
-    {"pattern": r'(HTTP/[\d.]+"?,? )404\b', "replacement": r"\1<HTTP_NOT_FOUND>", "phrase": "not found"},
-    {"pattern": r'(HTTP/[\d.]+"?,? )40[13]\b', "replacement": r"\1<HTTP_FORBIDDEN>", "phrase": "forbidden"},
-    {"pattern": r'(HTTP/[\d.]+"?,? )4\d\d\b', "replacement": r"\1<HTTP_CLIENT_ERROR>", "phrase": "bad request"},
-    {"pattern": r'(HTTP/[\d.]+"?,? )50[234]\b', "replacement": r"\1<HTTP_UNAVAILABLE>", "phrase": "unavailable"},
-    {"pattern": r'(HTTP/[\d.]+"?,? )5\d\d\b', "replacement": r"\1<HTTP_SERVER_ERROR>", "phrase": "server error"},
+    *(
+        {"pattern": f"{_STATUS}{codes}{_STATUS_END}", "replacement": rf"\1<{name}>\2", "phrase": phrase}
+        for codes, name, phrase in (
+            (r"2\d\d", "HTTP_SUCCESS", "success"),
+            (r"[13]\d\d", "HTTP_REDIRECT", "moved"),
+            ("404", "HTTP_NOT_FOUND", "not found"),
+            ("40[13]", "HTTP_FORBIDDEN", "forbidden"),
+            (r"4\d\d", "HTTP_CLIENT_ERROR", "bad request"),
+            ("50[234]", "HTTP_UNAVAILABLE", "unavailable"),
+            (r"5\d\d", "HTTP_SERVER_ERROR", "server error"),
+        )
+    ),
     {
         "pattern": r"""(^|[\s"'=(\[:,>])(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~-]+){2,}/?(?:[?#][^\s"']*)?)""",
         "replacement": r"\1<PATH>",
@@ -116,10 +144,23 @@ MASKS: list[dict[str, str]] = [
     {"pattern": r"\b([A-Za-z]+_)-?\d+\b", "replacement": r"\1<NUM>", "phrase": "number"},
     {"pattern": r"\d+(?:[.,]\d+)+|\b\d+\b", "replacement": "<NUM>", "phrase": "number"},
     {"pattern": r"\b[0-9a-fA-F]{8,}\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    {"pattern": r"@[0-9a-f]{5,8}\b", "replacement": "@<HEX>", "phrase": "hexadecimal number"},
+    # No word with a number in it: letters follow digits twice (7f1c2d3, x2k9q), or a capital follows a digit in
+    # something long that is no part of a class name (the base64 of RzZuJ9P-SyqVdVCnTCb3hQ).
+    {
+        "pattern": r"\b[A-Za-z]*(?:[0-9]+[A-Za-z]+){2,}[\w-]*\b",
+        "replacement": "<ID>",
+        "phrase": "identifier",
+    },
+    {
+        "pattern": r"""(^|[\s"'=(\[,:])(?:[\w-]{8,}[0-9][A-Z][\w-]*|[\w-]*[0-9][A-Z][\w-]{8,})\b""",
+        "replacement": r"\1<ID>",
+        "phrase": "identifier",
+    },
     {"pattern": r"\d+", "replacement": "<NUM>", "phrase": "number"},
     # A list says the same however long it is.
     {"pattern": r"<NUM>(?:[,;:|/ ]{1,2}<NUM>){2,}", "replacement": "<NUM>", "phrase": "number"},
-    {"pattern": r"\s+", "replacement": " "},
+    {"pattern": r"[\s\p{Z}]+", "replacement": " "},
 ]
 
 # Brings a timestamp to the shape of TIMESTAMP_FORMATS: no fraction, no zone, one separator.
@@ -132,6 +173,7 @@ _PLAIN_STAMP = [
 ]
 
 _PLACEHOLDER = re.compile(r"<[A-Z_]+>")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass
@@ -166,11 +208,12 @@ class LogMoEProcessor(ProcessorMixin):
             first group), and where the replacement holds a placeholder such as `<IP>`, `phrase`, its meaning in words.
         entry_pattern (`str`, *optional*): what starts an entry. By default every line does that does not match
             `continuation_pattern`.
-        continuation_pattern (`str`): what continues the entry above it, unless the line begins with a timestamp.
+        continuation_pattern (`str`): what continues the entry above it, unless the line begins with a timestamp or a
+            severity word.
         header_pattern (`str`): finds the groups `timestamp` and `severity` at the head of an entry.
         timestamp_formats (`list` of `str`): strptime formats of `timestamp` without fraction and zone.
-        session_pattern (`str`, *optional*): identifies the session of an entry by its first group, or by the whole
-            match; then sequences are sessions rather than windows.
+        session_pattern (`str`, *optional*): identifies the session of an entry by the first of its groups that
+            matches, or by the whole match; then sequences are sessions rather than windows.
         max_log_entry_length (`int`): tokens per entry; what is longer is truncated and flagged.
         max_entry_characters (`int`): characters of an entry that are read at all; what is longer is flagged too.
         max_sequence_length (`int`): entries per sequence.
@@ -205,7 +248,8 @@ class LogMoEProcessor(ProcessorMixin):
         super().__init__(tokenizer)
         known = self.tokenizer.get_vocab()
         self._new_placeholders = [name for name in self.placeholders() if name not in known]
-        self.tokenizer.add_tokens(self._new_placeholders)
+        # Not normalised: a lower-casing tokenizer would find them in a log's own "<ip>".
+        self.tokenizer.add_tokens([AddedToken(name, normalized=False) for name in self._new_placeholders])
 
     @classmethod
     def from_encoder_pretrained(cls, encoder_name_or_path: str, **rules: Any) -> "LogMoEProcessor":
@@ -266,7 +310,9 @@ class LogMoEProcessor(ProcessorMixin):
             data, replaced_bytes = _to_utf8(log)
             text, first_line, last_line = self._group_lines(_split_lines(data))
         elif isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log):
-            text = pa.array([_to_utf8(entry)[0].decode() for entry in log], pa.large_string())
+            encoded_entries = [_to_utf8(entry) for entry in log]
+            replaced_bytes = sum(replaced for _, replaced in encoded_entries)
+            text = pa.array([data.decode() for data, _ in encoded_entries], pa.large_string())
             kept = np.flatnonzero(_is_text(text))
             text, first_line, last_line = text.take(pa.array(kept)), kept + 1, kept + 1
         else:
@@ -306,7 +352,7 @@ class LogMoEProcessor(ProcessorMixin):
         if self.entry_pattern is not None:
             starts = _matches(lines, self.entry_pattern)
         else:
-            starts = ~_matches(lines, self.continuation_pattern) | _matches(lines, rf"^[ \t]*{_TIMESTAMP}")
+            starts = ~_matches(lines, self.continuation_pattern) | _matches(lines, _INDENTED_ENTRY)
         if len(starts):
             starts[0] = True
         first = np.flatnonzero(starts)
@@ -340,7 +386,7 @@ class LogMoEProcessor(ProcessorMixin):
             stride: entries from the start of a window to the start of the next; by default `max_sequence_length`,
                 that is without overlap.
             window_seconds: length of a window by time. An entry without timestamp belongs to the one before it.
-            session_pattern: see the constructor; by default the processor's.
+            session_pattern: see the constructor; by default the processor's; "" for none.
 
         Returns:
             For each sequence the positions of its entries, ascending; sequences ordered by their first entry.
@@ -360,7 +406,7 @@ class LogMoEProcessor(ProcessorMixin):
             raise ValueError("Give `window_seconds` or `session_pattern`, not both.")
         if window_seconds is not None:
             groups = self._windows_by_time(parsed, window_seconds)
-        elif (pattern := session_pattern or self.session_pattern) is not None:
+        elif pattern := self.session_pattern if session_pattern is None else session_pattern:
             groups = self._sessions(parsed, pattern)
         else:
             groups = [np.arange(len(parsed))]
@@ -374,7 +420,9 @@ class LogMoEProcessor(ProcessorMixin):
 
     def timestamps(self, text: pa.Array) -> np.ndarray:
         """Seconds since 1970 of each entry (`(entries,)` float64), NaN where none is found; zones are not applied."""
-        stamp = pc.struct_field(pc.extract_regex(text, self.header_pattern), "timestamp").cast(pa.string())
+        bare = pc.struct_field(pc.extract_regex(text, _BARE_HEADER), "timestamp")
+        stamp = pc.coalesce(bare, pc.struct_field(pc.extract_regex(text, self.header_pattern), "timestamp"))
+        stamp = stamp.cast(pa.string())
         # A fraction follows the seconds of a clock or stands behind ten digits; a Blue Gene clock has full stops only.
         fraction = pc.extract_regex(stamp, r"(?::\d{2}|^\d{10}|\.\d{2}\.\d{2})[.,](?P<digits>\d+)")
         fraction = pc.binary_join_element_wise("0.", pc.struct_field(fraction, "digits"), "").cast(pa.float64())
@@ -402,8 +450,8 @@ class LogMoEProcessor(ProcessorMixin):
         return seconds + fraction
 
     def _windows_by_time(self, parsed: ParsedLog, window_seconds: float) -> list[np.ndarray]:
-        if not window_seconds > 0:
-            raise ValueError(f"`window_seconds` must be positive, got {window_seconds!r}.")
+        if isinstance(window_seconds, str) or not 0 < window_seconds < float("inf"):
+            raise ValueError(f"`window_seconds` must be a positive number, got {window_seconds!r}.")
         seconds = self.timestamps(parsed.text)
         known = np.flatnonzero(~np.isnan(seconds))
         if not len(known):
@@ -415,10 +463,17 @@ class LogMoEProcessor(ProcessorMixin):
         previous = np.maximum(np.searchsorted(known, np.arange(len(seconds)), side="right") - 1, 0)
         seconds = seconds[known[previous]]
         window = np.floor((seconds - seconds[0]) / window_seconds)
-        return np.split(np.arange(len(window)), np.flatnonzero(np.diff(window)) + 1)
+        # Gathered by value: lines of several writers are often a little out of order.
+        order = window.argsort(kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(window[order])) + 1)
 
     def _sessions(self, parsed: ParsedLog, pattern: str) -> list[np.ndarray]:
-        compiled = _compile(pattern, "session_pattern")
+        _check_pattern(pattern, "session_pattern")
+        try:
+            # Python finds the second and further identifiers of an entry; ASCII classes are what RE2's are.
+            compiled = re.compile(pattern, re.ASCII)
+        except re.error as error:
+            raise ValueError(f"`session_pattern` {pattern!r} is RE2 that Python does not read: {error}") from error
         count = pc.count_substring_regex(parsed.text, pattern).to_numpy(zero_copy_only=False)
         if not count.any():
             raise ValueError(f"`session_pattern` {pattern!r} matches no entry of the log.")
@@ -427,8 +482,10 @@ class LogMoEProcessor(ProcessorMixin):
             if number == 0:
                 identifiers: list[str | None] = [None]
             else:
-                matches = compiled.finditer(parsed.text[position].as_py())
-                identifiers = list(dict.fromkeys(m[1] if compiled.groups else m[0] for m in matches))
+                found = compiled.finditer(parsed.text[position].as_py())
+                # The first group that took part, or the whole match.
+                names = (next((group for group in match.groups() if group), match[0]) for match in found)
+                identifiers = list(dict.fromkeys(names)) or [None]
             for identifier in identifiers:
                 sessions.setdefault(identifier, []).append(position)
         return [np.array(positions) for positions in sessions.values()]
@@ -448,16 +505,13 @@ class LogMoEProcessor(ProcessorMixin):
             The token ids, unpadded, and a bool array that flags the truncated entries.
 
         Raises:
-            ValueError: a length that leaves no room between the special tokens, or below 1.
+            ValueError: a length that leaves no room between the special tokens.
         """
         length = self.max_log_entry_length if max_log_entry_length is None else max_log_entry_length
-        special = self.tokenizer.num_special_tokens_to_add()
-        if not isinstance(length, int) or length <= special:
-            raise ValueError(
-                f"`max_log_entry_length` must be an integer above {special}, the number of special tokens, got "
-                f"{length!r}."
-            )
-        encoded = self.tokenizer(list(masked), truncation=True, max_length=length)
+        # Room for one token between the special ones.
+        length = check_integer("max_log_entry_length", length, self.tokenizer.num_special_tokens_to_add() + 1)
+        # A "[SEP]" in a log is text.
+        encoded = self.tokenizer(list(masked), truncation=True, max_length=length, split_special_tokens=True)
         truncated = np.array([bool(encoding.overflowing) for encoding in encoded.encodings])
         return encoded["input_ids"], truncated
 
@@ -503,29 +557,48 @@ class LogMoEProcessor(ProcessorMixin):
         entry_index = np.full((len(sequences), max(map(len, sequences))), -1, dtype=np.int64)
         for row, positions in enumerate(sequences):
             entry_index[row, : len(positions)] = parsed.entry_index[positions]
-        padded = {name: tensor.numpy() for name, tensor in self.pad(token_ids).items()}
-        return BatchFeature({**padded, "entry_index": entry_index}, tensor_type=return_tensors)
+        inputs = {name: tensor.numpy() for name, tensor in self.pad(token_ids).items()} | {"entry_index": entry_index}
+        if return_tensors is None:
+            return BatchFeature({name: values.tolist() for name, values in inputs.items()})
+        return BatchFeature(inputs, tensor_type=return_tensors)
 
     def _check_rules(self) -> None:
         for name in ("max_log_entry_length", "max_entry_characters", "max_sequence_length"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be an integer of at least 1, got {getattr(self, name)!r}.")
+            setattr(self, name, check_integer(name, getattr(self, name), 1))
         for name in ("entry_pattern", "continuation_pattern", "header_pattern", "session_pattern"):
             if getattr(self, name) is not None:
-                _compile(getattr(self, name), name)
+                _check_pattern(getattr(self, name), name)
+        if "(?P<timestamp>" not in self.header_pattern:
+            raise ValueError(f"`header_pattern` needs a group named `timestamp`, got {self.header_pattern!r}.")
         for mask in self.masks:
-            _compile(mask["pattern"], "masks")
+            if not {"pattern", "replacement"} <= set(mask):
+                raise ValueError(f"A mask needs `pattern` and `replacement`, got {mask}.")
+            _check_pattern(mask["pattern"], "masks", mask["replacement"])
             if _PLACEHOLDER.search(mask["replacement"]) and not mask.get("phrase"):
                 raise ValueError(f"The mask {mask} needs a `phrase` that says what its placeholder stands for.")
 
 
-def _compile(pattern: str, name: str) -> re.Pattern[str]:
-    """Checks that a pattern is RE2, and gives Python's reading of it."""
+def check_integer(name: str, value: Any, lowest: int, highest: int | None = None) -> int:
+    """An integer of any kind in a range, as `int`.
+
+    Raises:
+        ValueError: no integer, or out of range; the message says which and what was given.
+    """
     try:
-        pc.match_substring_regex(pa.array([""]), pattern)
-        # RE2 knows named groups and inline flags in a few forms that Python lacks; ours are read by both.
-        return re.compile(pattern)
-    except (pa.ArrowInvalid, re.error) as error:
+        number = operator.index(value)
+    except TypeError:
+        number = lowest - 1
+    if isinstance(value, bool | np.bool_) or number < lowest or (highest is not None and number > highest):
+        rule = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"`{name}` must be an integer {rule}, got {value!r}.")
+    return number
+
+
+def _check_pattern(pattern: str, name: str, replacement: str = "") -> None:
+    """Raises ValueError for what RE2 does not take."""
+    try:
+        pc.replace_substring_regex(pa.array([""]), pattern, replacement)
+    except pa.ArrowInvalid as error:
         raise ValueError(f"`{name}`: {pattern!r} is not a valid RE2 pattern: {error}") from error
 
 
@@ -534,10 +607,15 @@ def _kinds(items: Sequence[Any]) -> str:
 
 
 def _to_utf8(text: str | bytes) -> tuple[bytes, int]:
-    """Valid UTF-8, and how many bytes were not: each run of them becomes U+FFFD, as in `bytes.decode`."""
+    """Valid UTF-8 without byte order mark, and how many bytes were not valid: they became U+FFFD."""
     if isinstance(text, str):
-        # Lone surrogates come from file names and from files read with errors="surrogateescape".
-        return text.encode("utf-8", "replace"), sum(text.count(c) for c in set(text) if "\ud800" <= c <= "\udfff")
+        # Lone surrogates come from files read with errors="surrogateescape"; each stands for one byte.
+        text, replaced = _SURROGATE.subn("\ufffd", text)
+        return text.removeprefix("\ufeff").encode(), replaced
+    if text[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        decoded = text.decode("utf-16", "replace")
+        return decoded.encode(), decoded.count("\ufffd")
+    text = text.removeprefix(codecs.BOM_UTF8)
     try:
         text.decode()
         return text, 0
@@ -560,8 +638,11 @@ def _split_lines(data: bytes) -> pa.Array:
 
 
 def _is_text(lines: pa.Array) -> np.ndarray:
+    """Bool `(lines,)`: there is something to read, apart from blanks of any script and colours."""
     # NUL bytes alone are what a crashed machine leaves at the end of its log.
-    return _matches(lines, r"[^\s\x00]")
+    return _matches(
+        lines, r"^(?:\x1b\[[0-9;?]*[A-Za-z]|[\s\x00\p{Z}\x{FEFF}\x{200B}])*[^\s\x00\x1b\p{Z}\x{FEFF}\x{200B}]"
+    )
 
 
 def _matches(text: pa.Array, pattern: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     HfArgumentParser,
     PreTrainedModel,
@@ -124,6 +125,7 @@ def train(
         ValueError: data or arguments that cannot be trained on.
     """
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
 
     phases = TwoPhases(model_args.dense_share)
     set_seed(training_args.seed)
@@ -135,7 +137,10 @@ def train(
         path = getattr(data_args, f"{split}_file")
         if path is None:
             continue
-        data = load_dataset("json", data_files=path, split="train")
+        try:
+            data = load_dataset("json", data_files=path, split="train")
+        except (DatasetsError, StopIteration) as error:
+            raise ValueError(f"{path} holds no JSON lines that can be read: {error or 'it is empty'}") from error
         missing = {"log_sequence", "label"} - set(data.column_names)
         if missing:
             raise ValueError(f"{path} lacks {sorted(missing)}; it has {data.column_names}.")
@@ -227,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if training_args.should_log else logging.WARNING, format="%(message)s")
     try:
         train(model_args, data_args, training_args)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

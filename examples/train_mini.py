@@ -67,8 +67,8 @@ def training_examples(recording: Recording, generator: np.random.Generator) -> I
         length = int(generator.integers(3, MAX_SEQUENCE_LENGTH + 1))
         start = int(generator.integers(0, len(recording.entries) - length))
         part = slice(start, start + length)
-        rewrite = generator.random() < 0.5
         entries = recording.entries[part]
+        rewrite = generator.random() < 0.5
         yield as_application_log(entries) if rewrite else entries, int(recording.labels[part].max())
 
 
@@ -82,7 +82,7 @@ def write_examples(examples: Iterable[tuple[list[str], int]], path: Path) -> Non
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output_dir", default="checkpoints/logmoe-mini", help="where the checkpoint goes")
-    parser.add_argument("--num_train_epochs", type=float, default=5, help="passes over the training windows")
+    parser.add_argument("--num_train_epochs", type=float, default=4, help="passes over the training windows")
     args = parser.parse_args()
 
     set_seed(SEED)
@@ -100,7 +100,9 @@ def main() -> int:
                 hidden_size=128,
                 num_hidden_layers=2,
                 num_attention_heads=4,
-                intermediate_size=512,
+                intermediate_size=256,
+                hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0,
                 max_position_embeddings=MAX_LOG_ENTRY_LENGTH,
             ),
             add_pooling_layer=False,

@@ -1,15 +1,19 @@
 """What a user may pass by mistake, and what it must give: an error that helps, or the documented behaviour."""
 
+import json
 import shutil
 import time
 
+import numpy as np
 import pytest
 import torch
-from conftest import tiny_encoder_config
+from conftest import tiny_encoder_config, tiny_tokenizer
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
-from logmoe import LogAnomalyDetector, LogAnomalyPipeline
+from logmoe import LogAnomalyDetector, LogAnomalyPipeline, LogMoEProcessor
+from logmoe.inference import main
 
 
 @pytest.fixture
@@ -78,16 +82,21 @@ def test_a_hundred_thousand_lines(pipe):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"max_sequence_length": 0}, "at least 1, got 0"),
-        ({"max_sequence_length": -1}, "at least 1, got -1"),
-        ({"max_sequence_length": 9}, "at most the model's, 8, got 9"),
-        ({"max_log_entry_length": 0}, "above 2.* got 0"),
-        ({"max_log_entry_length": 65}, "64 tokens, got 65"),
+        ({"max_sequence_length": 0}, "from 1 to 8, got 0"),
+        ({"max_sequence_length": -1}, "from 1 to 8, got -1"),
+        ({"max_sequence_length": 9}, "from 1 to 8, got 9"),
+        ({"max_sequence_length": "4"}, "from 1 to 8, got '4'"),
+        ({"max_sequence_length": True}, "from 1 to 8, got True"),
+        ({"max_log_entry_length": 0}, "from 1 to 64, got 0"),
+        ({"max_log_entry_length": 2}, "at least 3, got 2"),
+        ({"max_log_entry_length": 65}, "from 1 to 64, got 65"),
         ({"stride": 0}, "stride"),
         ({"stride": 9}, "stride"),
         ({"batch_size": 0}, "batch_size"),
         ({"threshold": 0.0}, "threshold"),
         ({"threshold": 1.5}, "threshold"),
+        ({"threshold": "0.5"}, "threshold"),
+        ({"window_seconds": "5"}, "window_seconds"),
         ({"window_seconds": 10}, "No timestamp"),
         ({"session_pattern": "("}, "not a valid RE2 pattern"),
     ],
@@ -95,6 +104,28 @@ def test_a_hundred_thousand_lines(pipe):
 def test_lengths_and_other_overrides_out_of_range(pipe, overrides, message):
     with pytest.raises(ValueError, match=message):
         pipe("a\nb", **overrides)
+
+
+def test_integers_of_any_kind_are_welcome(pipe):
+    assert len(pipe("a\nb\nc", max_sequence_length=np.int64(2), batch_size=np.int32(4))["sequences"]) == 2
+
+
+def test_containers_that_are_no_batch(pipe, tmp_path):
+    (tmp_path / "log").write_text("a\nb\n")
+    with (tmp_path / "log").open() as file, pytest.raises(ValueError, match=r"file\.read"):
+        pipe(file)
+    table = Dataset.from_dict({"log": ["a", "b"]})
+    for data in (table, table.to_pandas()):
+        with pytest.raises(ValueError, match="one column"):
+            pipe(data)
+    assert len(pipe(table.to_pandas()["log"])) == 2
+
+
+def test_processor_that_cuts_longer_than_the_model_reads(model):
+    with pytest.raises(ValueError, match="`max_sequence_length` is 32, but the model reads at most 8"):
+        LogAnomalyPipeline(model, processor=LogMoEProcessor(tiny_tokenizer(), max_log_entry_length=32))
+    with pytest.raises(ValueError, match="`max_log_entry_length` is 128, but the model reads at most 64"):
+        LogAnomalyPipeline(model, processor=LogMoEProcessor(tiny_tokenizer(), max_sequence_length=8))
 
 
 def test_unknown_override(pipe):
@@ -139,7 +170,7 @@ def test_pipeline_without_processor(model):
 def test_truncated_weights(checkpoint):
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match="are damaged"):
+    with pytest.raises(ValueError, match="is damaged"):
         LogAnomalyDetector(checkpoint)
 
 
@@ -149,9 +180,33 @@ def test_missing_weights_file(checkpoint):
         LogAnomalyDetector(checkpoint)
 
 
+@pytest.mark.parametrize("name", ["processor_config.json", "tokenizer.json"])
+def test_missing_processor_files(checkpoint, name):
+    """Without them transformers would go on with default rules, or with an empty vocabulary."""
+    (checkpoint / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        LogAnomalyDetector(checkpoint)
+
+
+def test_missing_weights_are_not_drawn_at_random(checkpoint):
+    weights = load_file(checkpoint / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if "classification_head" not in name}
+    save_file(kept, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lacks 5 weights, classification_head"):
+        LogAnomalyDetector(checkpoint)
+
+
+def test_weights_of_another_shape(checkpoint):
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"moe_intermediate_size": 24}))
+    with pytest.raises(ValueError, match="is damaged"):
+        LogAnomalyDetector(checkpoint)
+    assert main(["--model", str(checkpoint)]) == 2
+
+
 def test_broken_config(checkpoint):
     (checkpoint / "config.json").write_text("{")
-    with pytest.raises((ValueError, FileNotFoundError), match=str(checkpoint)):
+    with pytest.raises(FileNotFoundError, match=f"Not a complete checkpoint: '{checkpoint}'"):
         LogAnomalyDetector(checkpoint)
 
 
@@ -190,3 +245,6 @@ def test_encoder_of_another_shape(checkpoint, tmp_path):
         shutil.copy(checkpoint / name, tmp_path / "wide")
     with pytest.raises(ValueError, match="hidden_size 64 instead of 32"):
         LogAnomalyDetector(checkpoint, bert_path=tmp_path / "wide")
+    BertModel(tiny_encoder_config()).save_pretrained(tmp_path / "mute")
+    with pytest.raises(FileNotFoundError, match="No tokenizer at `bert_path`"):
+        LogAnomalyDetector(checkpoint, bert_path=tmp_path / "mute")

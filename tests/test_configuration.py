@@ -47,7 +47,7 @@ def test_default_model_is_about_500_megabytes():
         ("routing_mode", "sparse", "'dense', 'top_p'"),
         ("entry_pooling", "max", "'mean', 'cls'"),
         ("hidden_size", "wide", "expected int, got str"),
-        ("id2label", {0: "normal"}, "two labels"),
+        ("id2label", {0: "anomaly", 1: "normal"}, "must be {0: 'normal', 1: 'anomaly'}"),
     ],
 )
 def test_bad_values_are_refused_with_value_and_rule(field, value, rule):

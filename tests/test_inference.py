@@ -11,7 +11,7 @@ from conftest import ROOT, WORDS
 from transformers import AutoModel
 
 from logmoe import LogAnomalyDetector
-from logmoe.inference import main, visible
+from logmoe.inference import EXAMPLES, main, visible
 
 LOG = "2024-01-01 10:00:00 INFO a\n2024-01-01 10:00:01 ERROR b\n\tat c\nd"
 
@@ -136,6 +136,27 @@ def test_command_line_reads_standard_input_and_writes_json_lines(checkpoint, tmp
     assert sequences[1]["entries"][0]["text"] == "d\x7f"
 
 
+def test_examples_of_the_original_guide_with_the_shipped_checkpoint(capsys):
+    assert main(["--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("测试: ") == printed.count("日志: ") == printed.count("结果: ") == 4
+    assert main(["--device", "cpu", "--json"]) == 0
+    assert [json.loads(line)["source"] for line in capsys.readouterr().out.splitlines()] == [n for n, _ in EXAMPLES]
+    assert LogAnomalyDetector().predict(EXAMPLES[0][1])["prediction"] in ("正常", "异常")
+
+
+def test_sequences_on_the_command_line(checkpoint, tmp_path, capsys):
+    log = tmp_path / "log"
+    log.write_text("\n".join(f"2024-01-01 10:00:{row:02d} INFO s{row % 2} a" for row in range(8)))
+    for options, expected in (
+        (["--stride", "2", "--max_sequence_length", "4"], 3),
+        (["--session_pattern", r"(s\d)"], 2),
+        (["--window_seconds", "2"], 4),
+    ):
+        assert main(["--model", str(checkpoint), "--device", "cpu", str(log), "--all", "--json", *options]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == expected
+
+
 def test_ascii_terminal_and_closed_pipe(checkpoint, tmp_path):
     log = tmp_path / "log"
     log.write_text("错误 a\n" * 4000, encoding="utf-8")
@@ -169,4 +190,7 @@ def test_exit_codes(checkpoint, tmp_path, capsys):
     assert main(["--model", str(tmp_path), str(log)]) == 2
     with pytest.raises(SystemExit) as usage:
         main(["--no_such_flag"])
+    assert usage.value.code == 2
+    with pytest.raises(SystemExit) as usage:
+        main([*model, str(log), "--lines", "0"])
     assert usage.value.code == 2

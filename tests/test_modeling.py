@@ -92,6 +92,19 @@ def test_entry_scores_sum_to_the_margin(model, compact_batch):
     [
         ({}, "exactly one of"),
         ({"input_ids": torch.ones(1, 1, 2, dtype=torch.long), "entry_embeds": torch.ones(1, 1, 32)}, "exactly one of"),
+        ({"entry_embeds": torch.ones(1, 2, 32), "attention_mask": torch.ones(1, 2)}, "goes with `entry_mask`"),
+        (
+            {"input_ids": torch.ones(1, 1, 2, dtype=torch.long), "entry_mask": torch.ones(1, 1)},
+            "goes with `attention_mask`",
+        ),
+        (
+            {"input_ids": torch.ones(1, 2, 2, dtype=torch.long), "attention_mask": torch.zeros(1, 2, 2)},
+            r"none: \[0\]",
+        ),
+        (
+            {"input_ids": torch.ones(0, 2, dtype=torch.long), "entry_index": torch.full((1, 2), -1)},
+            r"none: \[0\]",
+        ),
         ({"input_ids": torch.ones(2, 3, dtype=torch.long)}, r"must be \(sequences, entries, tokens\)"),
         (
             {"input_ids": torch.ones(2, 3, dtype=torch.long), "entry_index": torch.tensor([[0, 2]])},
@@ -259,7 +272,8 @@ def test_meta_device_loading_fills_everything(model, compact_batch, tmp_path):
 
 
 def test_missing_weights_are_initialised_as_a_new_models(tmp_path):
-    """Loading a bare encoder-less checkpoint goes through `_init_weights`: no parameter may be left as garbage."""
+    """A checkpoint without the experts' weights, loaded by `from_pretrained`, which reports them: they are drawn as a
+    new model's would be, not left as whatever memory held."""
     from safetensors.torch import load_file, save_file
 
     make_model().save_pretrained(tmp_path)
@@ -421,7 +435,6 @@ def test_peft_lora_on_the_encoder(model, compact_batch, tmp_path):
 # ---------------------------------------------------------------------- faithfulness
 
 
-@pytest.mark.skipif(not MINI.exists(), reason="needs the shipped checkpoint")
 def test_removing_the_telling_entries_lowers_the_anomaly_logit_more_than_removing_random_ones():
     from logmoe.inference import load_pipeline
 

@@ -208,7 +208,7 @@ def test_out_of_memory_halves_the_batch(pipe, caplog):
         pipe(LOG)
 
 
-def test_log_overflowing_half_precision_raises(processor):
+def test_a_logit_that_is_not_finite_raises(processor):
     model = make_model()
     model.add_placeholders(processor)
     with torch.no_grad():

@@ -1,0 +1,836 @@
+"""LogMoE: a text encoder reads each distinct log entry, a stack of attention layers with Top-P gated mixtures of
+experts reads the sequence of entries, and an additive head says normal or anomaly, and which entries made it so.
+
+What is unusual here:
+- the encoder runs once per distinct entry, whose embedding is gathered wherever the entry occurs;
+- the router keeps a variable number of experts per entry (Top-P), and only the kept pairs are computed;
+- the logits are a sum over entries, so each entry's share of the verdict is exact, not a saliency estimate.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+
+# Private there, yet the one place that knows where torch.nn.functional.grouped_mm can be compiled.
+from transformers.integrations.moe import _grouped_mm as grouped_mm
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import ModelOutput, logging
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_logmoe import LogMoEConfig
+
+# Reaches the pipeline's and the processor's files: a saved model takes along every file that this one imports.
+from .pipeline_logmoe import LogAnomalyPipeline  # noqa: F401
+
+logger = logging.get_logger(__name__)
+
+# Tokens, padding included, that the encoder reads at once. On a CPU little enough that the entries of a batch are of
+# like length and stay in its cache; an accelerator wants more to do.
+TOKENS_PER_BATCH = {"cpu": 1024}
+DEFAULT_TOKENS_PER_BATCH = 32768
+
+
+@dataclass
+class LogMoEModelOutput(ModelOutput):
+    """Output of [`LogMoEModel`].
+
+    Attributes:
+        last_hidden_state: `(sequences, entries, hidden_size)`, after the final norm.
+        entry_mask: `(sequences, entries)`, bool, true where there is an entry.
+        load_balance_loss, router_entropy_loss, router_z_loss: scalars, unweighted, averaged over layers; None unless
+            router logits were asked for.
+        expert_load: `(num_hidden_layers, num_experts)`, the share of kept (entry, expert) pairs that went to each
+            expert; None likewise.
+        mean_active_experts: scalar, experts kept per entry, averaged over entries and layers; None likewise.
+        router_logits: one `(sequences, entries, num_experts)` per layer, before the softmax, 0 at padding; None
+            likewise.
+        hidden_states, attentions: as everywhere in transformers, of the sequence stack.
+    """
+
+    last_hidden_state: torch.Tensor | None = None
+    entry_mask: torch.Tensor | None = None
+    load_balance_loss: torch.Tensor | None = None
+    router_entropy_loss: torch.Tensor | None = None
+    router_z_loss: torch.Tensor | None = None
+    expert_load: torch.Tensor | None = None
+    mean_active_experts: torch.Tensor | None = None
+    router_logits: tuple[torch.Tensor, ...] | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class LogMoESequenceClassifierOutput(ModelOutput):
+    """Output of [`LogMoEForSequenceClassification`].
+
+    Attributes:
+        loss: scalar, cross-entropy plus the weighted router losses; None without labels.
+        logits: `(sequences, 2)`, normal then anomaly.
+        entry_scores: `(sequences, entries)`, how much each entry speaks for "anomaly", in units of the logits: their
+            sum, plus the head's bias, is the anomaly logit minus the normal logit. 0 at padding.
+        load_balance_loss, router_entropy_loss, router_z_loss, expert_load, mean_active_experts: as in
+            [`LogMoEModelOutput`]; None without labels unless router logits were asked for.
+        router_logits, hidden_states, attentions: as in [`LogMoEModelOutput`], on request.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    entry_scores: torch.Tensor | None = None
+    load_balance_loss: torch.Tensor | None = None
+    router_entropy_loss: torch.Tensor | None = None
+    router_z_loss: torch.Tensor | None = None
+    expert_load: torch.Tensor | None = None
+    mean_active_experts: torch.Tensor | None = None
+    router_logits: tuple[torch.Tensor, ...] | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+def top_p_mask(router_probs: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Which experts each row keeps (Huang et al., "Harder Tasks Need More Experts", ACL 2024, eq. 4-5).
+
+    In descending order of probability, ties by expert index, an expert is kept while the sum of those before it is
+    below `top_p`. The first is therefore always kept, and so is the one that crosses `top_p`.
+
+    Args:
+        router_probs: `(..., num_experts)`, each row summing to 1.
+        top_p: in (0, 1]; 1 keeps every expert.
+
+    Returns:
+        Bool `(..., num_experts)`.
+    """
+    if top_p >= 1:  # A rounded sum may reach 1 before the last expert.
+        return torch.ones_like(router_probs, dtype=torch.bool)
+    sorted_probs, expert_index = router_probs.sort(dim=-1, descending=True, stable=True)
+    # Shifted rather than cumsum - p, whose rounding could lift an expert over the boundary.
+    mass_before = F.pad(sorted_probs.cumsum(dim=-1)[..., :-1], (1, 0))
+    return torch.zeros_like(router_probs, dtype=torch.bool).scatter(-1, expert_index, mass_before < top_p)
+
+
+class LogMoETopPRouter(nn.Module):
+    """Gives each entry its kept experts and their weights."""
+
+    def __init__(self, config: LogMoEConfig):
+        super().__init__()
+        self.config = config
+        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
+
+    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        Args:
+            hidden_states: `(rows, hidden_size)`.
+
+        Returns:
+            Three `(rows, num_experts)`: float32 logits before the softmax; float32 weights, 0 where an expert is not
+            kept; the bool mask of kept experts.
+        """
+        # float32 whatever the model's precision: a rounded probability would change which experts are kept.
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            router_logits = F.linear(hidden_states.float(), self.weight.float())  # (rows, num_experts)
+            router_probs = router_logits.softmax(dim=-1)
+        if self.config.routing_mode == "dense":
+            # The zero keeps the router in the graph: a parameter without gradient stops DDP.
+            weights = torch.full_like(router_probs, 1 / self.config.num_experts) + 0.0 * router_probs
+            return router_logits, weights, torch.ones_like(router_probs, dtype=torch.bool)
+        kept = top_p_mask(router_probs, self.config.router_top_p)
+        # Not rescaled to sum to one: with a single kept expert that would be a constant, and the router would learn
+        # nothing.
+        return router_logits, router_probs * kept, kept
+
+
+class LogMoEExperts(nn.Module):
+    """Two-layer feed-forward experts, their weights stacked; computes the kept (row, expert) pairs only."""
+
+    def __init__(self, config: LogMoEConfig):
+        super().__init__()
+        self.num_experts = config.num_experts
+        self.up_proj = nn.Parameter(torch.empty(config.num_experts, config.moe_intermediate_size, config.hidden_size))
+        self.down_proj = nn.Parameter(
+            torch.empty(config.num_experts, config.hidden_size, config.moe_intermediate_size)
+        )
+        self.act_fn = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden_states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            hidden_states: `(rows, hidden_size)`.
+            weights: `(rows, num_experts)`.
+            kept: bool `(rows, num_experts)`.
+
+        Returns:
+            `(rows, hidden_size)`: the weighted sum of the kept experts; 0 for a row that keeps none.
+        """
+        # The number of kept pairs is known only at run time: a compiled graph needs shapes that do not depend on it.
+        compute = self._grouped_by_expert if torch.compiler.is_compiling() else self._one_by_one
+        return compute(hidden_states, weights, kept)
+
+    def _one_by_one(self, hidden_states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        output = torch.zeros_like(hidden_states)
+        for expert in range(self.num_experts):
+            # An expert without rows still runs, on nothing: its gradient is then zero rather than absent.
+            rows = kept[:, expert].nonzero().squeeze(-1)  # (pairs,)
+            pair_states = self.act_fn(F.linear(hidden_states[rows], self.up_proj[expert]))  # (pairs, intermediate)
+            pair_states = F.linear(pair_states, self.down_proj[expert])  # (pairs, hidden_size)
+            pair_states = pair_states * weights[rows, expert, None]
+            output.index_add_(0, rows, pair_states.to(output.dtype))
+        return output
+
+    def _grouped_by_expert(
+        self, hidden_states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor
+    ) -> torch.Tensor:
+        expert_index = torch.arange(self.num_experts, device=kept.device)
+        # Pairs in the order of their expert, those not kept behind the last, where no group reaches.
+        pairs = torch.where(kept, expert_index, self.num_experts).flatten().argsort(stable=True)  # (rows * experts,)
+        rows = pairs // self.num_experts
+        group_ends = kept.sum(dim=0).cumsum(dim=0).to(torch.int32)  # (experts,)
+        in_group = (torch.arange(len(pairs), device=kept.device) < group_ends[-1])[:, None]
+        # What the kernel leaves behind the groups, forward and backward, is uninitialised memory: `where` on both
+        # sides keeps it out.
+        pair_states = torch.where(in_group, hidden_states[rows], 0.0)
+        pair_states = self.act_fn(grouped_mm(pair_states, self.up_proj.transpose(1, 2), group_ends))
+        pair_states = grouped_mm(pair_states, self.down_proj.transpose(1, 2), group_ends)
+        pair_states = torch.where(in_group, pair_states * weights.flatten()[pairs, None], 0.0)
+        return torch.zeros_like(hidden_states).index_add(0, rows, pair_states.to(hidden_states.dtype))
+
+
+class LogMoESparseMoeBlock(nn.Module):
+    """Routes the real entries of a batch of sequences through their kept experts; padding is left at zero."""
+
+    def __init__(self, config: LogMoEConfig):
+        super().__init__()
+        self.router = LogMoETopPRouter(config)
+        self.experts = LogMoEExperts(config)
+
+    def forward(self, hidden_states: torch.Tensor, entry_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Args:
+            hidden_states: `(sequences, entries, hidden_size)`.
+            entry_mask: bool `(sequences, entries)`.
+
+        Returns:
+            The mixture's output, shaped as `hidden_states`, and the router logits
+            `(sequences, entries, num_experts)`; both 0 at padding.
+        """
+        rows = hidden_states.reshape(-1, hidden_states.shape[-1])  # (sequences * entries, hidden_size)
+        router_logits, weights, kept = self.router(rows)
+        output = self.experts(rows, weights, kept & entry_mask.reshape(-1, 1))
+        router_logits = router_logits.view(*entry_mask.shape, -1).masked_fill(~entry_mask[..., None], 0.0)
+        return output.view_as(hidden_states), router_logits
+
+
+def router_statistics(
+    router_logits: tuple[torch.Tensor, ...], entry_mask: torch.Tensor, config: LogMoEConfig
+) -> dict[str, torch.Tensor]:
+    """The named auxiliary losses and the load of the experts. Padding has no part in any of them.
+
+    - `load_balance_loss`: `num_experts * sum_i f_i * P_i`, with `f_i` the share of kept pairs that go to expert i and
+      `P_i` its mean probability (Fedus et al., "Switch Transformers", 2021, eq. 4-6, with pairs in place of tokens);
+      1 when perfectly balanced.
+    - `router_entropy_loss`: mean entropy of the routing distribution, in nats: low when few experts suffice (the
+      dynamic loss of Huang et al., ACL 2024, eq. 7).
+    - `router_z_loss`: mean squared log-sum-exp of the router logits (Zoph et al., "ST-MoE", 2022, eq. 5).
+
+    Args:
+        router_logits: one `(sequences, entries, num_experts)` per layer.
+        entry_mask: bool `(sequences, entries)`.
+        config: gives `routing_mode`, `router_top_p` and `num_experts`.
+
+    Returns:
+        The three losses and `mean_active_experts` as scalars, `expert_load` as `(num_hidden_layers, num_experts)`.
+    """
+    logits = torch.stack(router_logits).float()  # (layers, sequences, entries, num_experts)
+    mask = entry_mask[None, ..., None].float()  # (1, sequences, entries, 1)
+    num_entries = mask.sum()
+    probs = logits.softmax(dim=-1)
+    if config.routing_mode == "dense":
+        kept = torch.ones_like(probs)
+    else:
+        kept = top_p_mask(probs, config.router_top_p).float()
+    pairs_per_expert = (kept * mask).sum(dim=(1, 2))  # (layers, num_experts)
+    expert_load = pairs_per_expert / pairs_per_expert.sum(dim=-1, keepdim=True)
+    mean_probs = (probs * mask).sum(dim=(1, 2)) / num_entries  # (layers, num_experts)
+    entropy = -(probs * logits.log_softmax(dim=-1)).sum(dim=-1, keepdim=True)
+    z = logits.logsumexp(dim=-1, keepdim=True)
+    per_layer = num_entries * logits.shape[0]
+    return {
+        "load_balance_loss": config.num_experts * (expert_load * mean_probs).sum(dim=-1).mean(),
+        "router_entropy_loss": (entropy * mask).sum() / per_layer,
+        "router_z_loss": (z.square() * mask).sum() / per_layer,
+        "expert_load": expert_load.detach(),
+        "mean_active_experts": (pairs_per_expert.sum() / per_layer).detach(),
+    }
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention written out; the only form that returns the attention weights."""
+    attn_weights = torch.matmul(query, key.transpose(2, 3)) * scaling  # (sequences, heads, entries, entries)
+    if attention_mask is not None:
+        attn_weights = attn_weights + attention_mask
+    attn_weights = attn_weights.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    attn_weights = F.dropout(attn_weights, p=dropout, training=module.training)
+    attn_output = torch.matmul(attn_weights, value).transpose(1, 2).contiguous()  # (sequences, entries, heads, head)
+    return attn_output, attn_weights
+
+
+class LogMoEAttention(nn.Module):
+    """Multi-head self-attention over the entries of a sequence."""
+
+    is_causal = False
+
+    def __init__(self, config: LogMoEConfig):
+        super().__init__()
+        self.config = config
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.scaling = self.head_dim**-0.5
+        self.attention_dropout = config.attention_probs_dropout_prob
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        input_shape = hidden_states.shape[:-1]  # (sequences, entries)
+        head_shape = (*input_shape, -1, self.head_dim)
+        query = self.q_proj(hidden_states).view(head_shape).transpose(1, 2)  # (sequences, heads, entries, head_dim)
+        key = self.k_proj(hidden_states).view(head_shape).transpose(1, 2)
+        value = self.v_proj(hidden_states).view(head_shape).transpose(1, 2)
+        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        attn_output, attn_weights = attention_interface(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            scaling=self.scaling,
+            dropout=self.attention_dropout if self.training else 0.0,
+        )
+        return self.o_proj(attn_output.reshape(*input_shape, -1)), attn_weights
+
+
+class LogMoELayer(GradientCheckpointingLayer):
+    """Self-attention, then the mixture of experts, each after its norm and added to the residual stream."""
+
+    def __init__(self, config: LogMoEConfig):
+        super().__init__()
+        self.input_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.self_attn = LogMoEAttention(config)
+        self.post_attention_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.moe = LogMoESparseMoeBlock(config)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, entry_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the new states and the layer's router logits, both per entry."""
+        attn_output, _ = self.self_attn(self.input_layernorm(hidden_states), attention_mask)
+        hidden_states = hidden_states + self.dropout(attn_output)
+        moe_output, router_logits = self.moe(self.post_attention_layernorm(hidden_states), entry_mask)
+        return hidden_states + self.dropout(moe_output), router_logits
+
+
+class LogMoESequenceStack(nn.Module):
+    """Everything above the encoder: projection, positions and layers. The part to `torch.compile`."""
+
+    def __init__(self, config: LogMoEConfig):
+        super().__init__()
+        self.config = config
+        self.projection = nn.Linear(config.encoder_config.hidden_size, config.hidden_size)
+        self.position_embeddings = nn.Embedding(config.max_sequence_length, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.layers = nn.ModuleList([LogMoELayer(config) for _ in range(config.num_hidden_layers)])
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(
+        self, entry_embeds: torch.Tensor, entry_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """
+        Args:
+            entry_embeds: `(sequences, entries, encoder_hidden)`.
+            entry_mask: bool `(sequences, entries)`, with at least one entry in each sequence.
+
+        Returns:
+            States `(sequences, entries, hidden_size)` and the router logits of each layer.
+        """
+        # Counted over real entries, so that padding on either side leaves an entry's position alone.
+        position_ids = (entry_mask.long().cumsum(dim=-1) - 1).clamp(min=0)  # (sequences, entries)
+        # Attention gives padding weight 0, but 0 times a NaN that stands there would still be NaN.
+        entry_embeds = entry_embeds.masked_fill(~entry_mask[..., None], 0.0)
+        hidden_states = self.projection(entry_embeds) + self.position_embeddings(position_ids)
+        hidden_states = self.dropout(hidden_states)
+        attention_mask = create_bidirectional_mask(self.config, hidden_states, entry_mask)
+        all_router_logits: tuple[torch.Tensor, ...] = ()
+        for layer in self.layers:
+            hidden_states, router_logits = layer(hidden_states, attention_mask, entry_mask)
+            all_router_logits += (router_logits,)
+        return self.norm(hidden_states), all_router_logits
+
+
+class LogMoEClassificationHead(nn.Module):
+    """Additive attention pooling: the logits are a weighted sum of what each entry says, so the shares are exact.
+
+    An attention weight per entry (Ilse et al., "Attention-based Deep Multiple Instance Learning", 2018, eq. 8) scales
+    that entry's state, and the classifier reads each scaled state before the sum rather than after it (Javed et al.,
+    "Additive MIL", NeurIPS 2022, eq. 5).
+    """
+
+    def __init__(self, config: LogMoEConfig):
+        super().__init__()
+        self.attention_hidden = nn.Linear(config.hidden_size, config.hidden_size)
+        self.attention_score = nn.Linear(config.hidden_size, 1, bias=False)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, hidden_states: torch.Tensor, entry_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Args:
+            hidden_states: `(sequences, entries, hidden_size)`.
+            entry_mask: bool `(sequences, entries)`.
+
+        Returns:
+            Logits `(sequences, 2)`, and each entry's share in them, `(sequences, entries, 2)`, 0 at padding. The
+            shares of a sequence sum to its logits minus the classifier's bias. Both float32.
+        """
+        scores = self.attention_score(self.attention_hidden(hidden_states).tanh()).squeeze(-1)
+        scores = scores.float().masked_fill(~entry_mask, float("-inf"))
+        pooling_weights = scores.softmax(dim=-1)  # (sequences, entries)
+        evidence = F.linear(hidden_states, self.classifier.weight).float()  # (sequences, entries, 2)
+        shares = (pooling_weights[..., None] * evidence).masked_fill(~entry_mask[..., None], 0.0)
+        return shares.sum(dim=1) + self.classifier.bias.float(), shares
+
+
+class LogMoEPreTrainedModel(PreTrainedModel):
+    """Weight initialisation, loading and saving, shared by the LogMoE models."""
+
+    config: LogMoEConfig
+    config_class = LogMoEConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("text",)
+    supports_gradient_checkpointing = True
+    # The loss is a mean over sequences plus means over entries: the Trainer must not rescale it by item counts.
+    accepts_loss_kwargs = False
+    _no_split_modules = ["LogMoELayer"]
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _can_record_outputs = {
+        "hidden_states": OutputRecorder(LogMoELayer, index=0),
+        "attentions": OutputRecorder(LogMoEAttention, index=1),
+    }
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        std = self.config.initializer_range
+        if isinstance(module, LogMoETopPRouter):
+            init.normal_(module.weight, mean=0.0, std=std)
+        elif isinstance(module, LogMoEExperts):
+            init.normal_(module.up_proj, mean=0.0, std=std)
+            init.normal_(module.down_proj, mean=0.0, std=std)
+
+
+class LogMoEModel(LogMoEPreTrainedModel):
+    """The encoder and the sequence stack, without a head."""
+
+    # A classifier's checkpoint loads here without complaint.
+    _keys_to_ignore_on_load_unexpected = [r"^classification_head\."]
+
+    def __init__(self, config: LogMoEConfig):
+        super().__init__(config)
+        self.encoder = AutoModel.from_config(config.encoder_config)
+        _drop_pooler(self.encoder)
+        self.sequence_stack = LogMoESequenceStack(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.encoder.set_input_embeddings(value)
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """As the base class's; also keeps `encoder_config.vocab_size` true, from which the encoder is rebuilt."""
+        embeddings = self.encoder.resize_token_embeddings(*args, **kwargs)
+        self.config.encoder_config.vocab_size = self.encoder.config.vocab_size
+        return embeddings
+
+    def encode_entries(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        tokens_per_batch: int | None = None,
+    ) -> torch.Tensor:
+        """Embeds log entries with the encoder, each on its own.
+
+        Args:
+            input_ids: int64 `(entries, tokens)`.
+            attention_mask: `(entries, tokens)`, 1 at real tokens; by default all are.
+            tokens_per_batch: tokens, padding included, that the encoder reads at once; at least one entry. By default
+                what suits the device. Moves memory and time, not the embeddings.
+
+        Returns:
+            `(entries, encoder_hidden)`.
+        """
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if tokens_per_batch is None:
+            tokens_per_batch = TOKENS_PER_BATCH.get(input_ids.device.type, DEFAULT_TOKENS_PER_BATCH)
+        if not bool(attention_mask[:, :1].all()):
+            # Padded on the left: bring the real tokens to the front, in their order.
+            to_front = attention_mask.argsort(dim=1, descending=True, stable=True)
+            input_ids, attention_mask = input_ids.gather(1, to_front), attention_mask.gather(1, to_front)
+        # Entries of a length go together: logs hold many short entries and a few very long ones, and padding the
+        # short to the long would be most of the work.
+        lengths, order = attention_mask.sum(dim=1).sort(descending=True, stable=True)
+        sorted_embeds = []
+        start, sorted_lengths = 0, lengths.tolist()
+        while start < len(order):
+            rows = order[start : start + max(1, tokens_per_batch // max(1, sorted_lengths[start]))]
+            longest = max(1, sorted_lengths[start])
+            sorted_embeds.append(self._encode_alike(input_ids[rows, :longest], attention_mask[rows, :longest]))
+            start += len(rows)
+        return torch.cat(sorted_embeds)[order.argsort()]
+
+    def _encode_alike(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        token_states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.config.entry_pooling == "cls":
+            return token_states[:, 0]
+        mask = attention_mask[..., None].to(token_states.dtype)  # (entries, tokens, 1)
+        return (token_states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        entry_index: torch.Tensor | None = None,
+        entry_embeds: torch.Tensor | None = None,
+        entry_mask: torch.Tensor | None = None,
+        output_router_logits: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        **kwargs: Any,
+    ) -> LogMoEModelOutput:
+        """Takes a batch of sequences in one of three forms, which give the same numbers.
+
+        Args:
+            input_ids: int64, the tokens of the distinct entries `(distinct_entries, tokens)` in the compact form, of
+                every entry `(sequences, entries, tokens)` in the plain form.
+            attention_mask: shaped as `input_ids`, 1 at real tokens; by default all are. In the plain form an entry
+                without a real token is padding.
+            entry_index: int64 `(sequences, entries)`, which distinct entry stands where, -1 at padding; marks the
+                compact form.
+            entry_embeds: `(sequences, entries, encoder_hidden)`, embeddings computed before by `encode_entries`; in
+                place of `input_ids`.
+            entry_mask: `(sequences, entries)`, 1 at real entries of `entry_embeds`; by default all are.
+            output_router_logits: also return the router logits, the auxiliary losses and the load of the experts.
+            output_hidden_states, output_attentions: also return the states after each layer, the attention weights
+                (with `attn_implementation="eager"`).
+
+        Raises:
+            TypeError: an argument that is not listed here.
+            ValueError: no form or two forms at once, shapes that do not fit, an `entry_index` that names an entry
+                that is not there, more entries than `max_sequence_length`, or a sequence without entries.
+        """
+        _refuse_unknown_arguments(kwargs)
+        entry_embeds, entry_mask = self._gather_entries(
+            input_ids, attention_mask, entry_index, entry_embeds, entry_mask
+        )
+        if output_attentions and self.config._attn_implementation != "eager":
+            logger.warning_once("Attention weights are returned with `attn_implementation='eager'` only.")
+        if entry_mask.shape[1] > self.config.max_sequence_length:
+            raise ValueError(
+                f"A sequence holds at most {self.config.max_sequence_length} entries (`max_sequence_length`), got "
+                f"{entry_mask.shape[1]}. Cut the log into sequences with LogMoEProcessor."
+            )
+        _require_entries(entry_mask)
+        hidden_states, router_logits = self.sequence_stack(entry_embeds, entry_mask)
+        output = LogMoEModelOutput(last_hidden_state=hidden_states, entry_mask=entry_mask)
+        if output_router_logits:
+            for name, value in router_statistics(router_logits, entry_mask, self.config).items():
+                output[name] = value
+            output["router_logits"] = router_logits
+        return output
+
+    def _gather_entries(
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        entry_index: torch.Tensor | None,
+        entry_embeds: torch.Tensor | None,
+        entry_mask: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Brings the three input forms to `(sequences, entries, encoder_hidden)` and a bool `(sequences, entries)`."""
+        if (input_ids is None) == (entry_embeds is None):
+            raise ValueError("Give exactly one of `input_ids` and `entry_embeds`.")
+        if entry_embeds is not None and (attention_mask is not None or entry_index is not None):
+            raise ValueError("`entry_embeds` goes with `entry_mask`, not with `attention_mask` or `entry_index`.")
+        if input_ids is not None and entry_mask is not None:
+            raise ValueError("`input_ids` goes with `attention_mask` and `entry_index`, not with `entry_mask`.")
+        if entry_embeds is not None:
+            if entry_embeds.dim() != 3:
+                raise ValueError(
+                    "`entry_embeds` must be (sequences, entries, encoder_hidden), got shape "
+                    f"{tuple(entry_embeds.shape)}."
+                )
+            if entry_mask is None:
+                return entry_embeds, torch.ones(entry_embeds.shape[:2], dtype=torch.bool, device=entry_embeds.device)
+            if entry_mask.shape != entry_embeds.shape[:2]:
+                raise ValueError(
+                    f"`entry_mask` must be (sequences, entries) = {tuple(entry_embeds.shape[:2])}, got "
+                    f"{tuple(entry_mask.shape)}."
+                )
+            return entry_embeds, entry_mask.bool()
+
+        assert input_ids is not None
+        if attention_mask is not None and attention_mask.shape != input_ids.shape:
+            raise ValueError(
+                f"`attention_mask` {tuple(attention_mask.shape)} must be shaped as `input_ids` "
+                f"{tuple(input_ids.shape)}."
+            )
+        if entry_index is not None:
+            if input_ids.dim() != 2 or entry_index.dim() != 2:
+                raise ValueError(
+                    "With `entry_index` (sequences, entries), `input_ids` must be (distinct_entries, tokens); got "
+                    f"shapes {tuple(entry_index.shape)} and {tuple(input_ids.shape)}."
+                )
+            _require_entries(entry_index >= 0)
+            lowest, highest = (int(bound) for bound in entry_index.aminmax())
+            if lowest < -1 or highest >= len(input_ids):
+                raise ValueError(
+                    f"`entry_index` must lie in [-1, {len(input_ids) - 1}] for {len(input_ids)} distinct entries, "
+                    f"got values from {lowest} to {highest}."
+                )
+            distinct_embeds = self.encode_entries(input_ids, attention_mask)  # (distinct_entries, encoder_hidden)
+            return distinct_embeds[entry_index.clamp(min=0)], entry_index >= 0
+
+        if input_ids.dim() != 3:
+            raise ValueError(
+                "Without `entry_index`, `input_ids` must be (sequences, entries, tokens), got shape "
+                f"{tuple(input_ids.shape)}."
+            )
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        entry_mask = attention_mask.bool().any(dim=-1)  # (sequences, entries)
+        _require_entries(entry_mask)
+        real_embeds = self.encode_entries(input_ids[entry_mask], attention_mask[entry_mask])
+        entry_embeds = real_embeds.new_zeros(*entry_mask.shape, real_embeds.shape[-1])
+        return entry_embeds.masked_scatter(entry_mask[..., None], real_embeds), entry_mask
+
+
+class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
+    """LogMoE with the head that says normal or anomaly."""
+
+    def __init__(self, config: LogMoEConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = LogMoEModel(config)
+        self.classification_head = LogMoEClassificationHead(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.set_input_embeddings(value)
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """See [`LogMoEModel.resize_token_embeddings`]."""
+        return self.model.resize_token_embeddings(*args, **kwargs)
+
+    @classmethod
+    def from_encoder_pretrained(
+        cls, encoder_name_or_path: str, processor: Any | None = None, **config: Any
+    ) -> "LogMoEForSequenceClassification":
+        """Starts a new model from a pretrained encoder; everything above the encoder is freshly initialised.
+
+        Args:
+            encoder_name_or_path: folder or Hub name of any BERT-like encoder.
+            processor: the [`LogMoEProcessor`] that will feed the model. Its placeholders are added to the encoder's
+                embeddings, each as the mean of its phrase's word pieces, so that a frozen encoder can read them.
+            config: fields of [`LogMoEConfig`].
+
+        Raises:
+            ValueError: weights of the encoder are missing, or the processor's tokenizer does not belong to it.
+        """
+        encoder = load_encoder(encoder_name_or_path)
+        model = cls(LogMoEConfig(encoder_config=encoder.config, **config))
+        model.replace_encoder(encoder)
+        if processor is not None:
+            model.add_placeholders(processor)
+        return model
+
+    def replace_encoder(self, encoder: PreTrainedModel) -> None:
+        """Replaces the encoder by another of the same width, and makes the config say so."""
+        _drop_pooler(encoder)
+        self.model.encoder = encoder
+        self.config.encoder_config = encoder.config
+        encoder.config._name_or_path = ""
+
+    @torch.no_grad()
+    def add_placeholders(self, processor: Any) -> None:
+        """Gives every placeholder that is new to the encoder an embedding: the mean of its phrase's word pieces.
+
+        To be called before training. New are those that the processor added to the tokenizer.
+
+        Args:
+            processor: a [`LogMoEProcessor`] around the encoder's own tokenizer.
+
+        Raises:
+            ValueError: the tokenizer has other word pieces than the encoder has embeddings.
+        """
+        old_size = self.get_input_embeddings().weight.shape[0]
+        new = processor.new_placeholder_token_ids()  # {token id: word-piece ids of its phrase}
+        if len(processor.tokenizer) > old_size + len(new):
+            raise ValueError(
+                f"The tokenizer has {len(processor.tokenizer)} tokens, {len(new)} of them new placeholders, but the "
+                f"encoder has {old_size} embeddings: they do not belong together."
+            )
+        if len(processor.tokenizer) > old_size:  # Some encoders come with room to spare.
+            self.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
+        weight = self.get_input_embeddings().weight
+        for token_id, phrase_ids in new.items():
+            weight[token_id] = weight[phrase_ids].mean(dim=0)
+
+    def freeze_encoder(self) -> None:
+        """Keeps the encoder as it is during training, so that the embeddings of entries can be computed once."""
+        self.model.encoder.requires_grad_(False)
+
+    def set_routing_mode(self, routing_mode: str) -> None:
+        """Switches between `"dense"` (phase 1 of training) and `"top_p"`; saved with the config.
+
+        Raises:
+            ValueError: any other mode.
+        """
+        if routing_mode not in ("dense", "top_p"):
+            raise ValueError(f"`routing_mode` must be 'dense' or 'top_p', got {routing_mode!r}.")
+        # One object in every module: the routers read it at each call.
+        setattr(self.config, "routing_mode", routing_mode)  # noqa: B010 - mypy wants a literal
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        entry_index: torch.Tensor | None = None,
+        entry_embeds: torch.Tensor | None = None,
+        entry_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        output_router_logits: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> LogMoESequenceClassifierOutput | tuple:
+        """As [`LogMoEModel.forward`], and:
+
+        Args:
+            labels: int64 `(sequences,)`, 0 normal, 1 anomaly.
+
+        Raises:
+            ValueError: as [`LogMoEModel.forward`].
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            entry_index=entry_index,
+            entry_embeds=entry_embeds,
+            entry_mask=entry_mask,
+            output_router_logits=output_router_logits or labels is not None,
+            return_dict=True,
+            **kwargs,
+        )
+        logits, shares = self.classification_head(outputs.last_hidden_state, outputs.entry_mask)
+        loss = None
+        if labels is not None:
+            loss = F.cross_entropy(logits, labels)
+            if self.config.routing_mode == "top_p":  # While all experts have equal weights there is no routing.
+                loss = (
+                    loss
+                    + self.config.load_balance_loss_coef * outputs.load_balance_loss
+                    + self.config.router_entropy_loss_coef * outputs.router_entropy_loss
+                    + self.config.router_z_loss_coef * outputs.router_z_loss
+                )
+        output = LogMoESequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            entry_scores=shares[..., 1] - shares[..., 0],
+            load_balance_loss=outputs.load_balance_loss,
+            router_entropy_loss=outputs.router_entropy_loss,
+            router_z_loss=outputs.router_z_loss,
+            expert_load=outputs.expert_load,
+            mean_active_experts=outputs.mean_active_experts,
+            router_logits=outputs.router_logits if output_router_logits else None,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+
+def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Loads a text encoder.
+
+    Raises:
+        ValueError: weights are missing, the pooler's excepted, which is not used.
+    """
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # A report on the pooler would only worry.
+    try:
+        encoder, info = AutoModel.from_pretrained(name_or_path, dtype=dtype, output_loading_info=True)
+    finally:
+        logging.set_verbosity(verbosity)
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ValueError(f"{name_or_path!r} is no complete encoder: it lacks {len(missing)} weights, {missing[:3]}…")
+    return encoder
+
+
+def _require_entries(entry_mask: torch.Tensor) -> None:
+    """Raises ValueError for a sequence without entries, `(sequences, entries)`: there is nothing to pool."""
+    if entry_mask.numel() == 0 or not bool(entry_mask.any(dim=1).all()):
+        empty = (~entry_mask.any(dim=1)).nonzero().squeeze(-1).tolist()
+        raise ValueError(f"Every sequence needs at least one entry; these have none: {empty or 'an empty batch'}.")
+
+
+def _refuse_unknown_arguments(kwargs: dict[str, Any]) -> None:
+    """Wrappers such as PEFT hand on arguments of other models as None; anything else is a slip of the pen."""
+    unknown = sorted(name for name, value in kwargs.items() if value is not None)
+    if unknown:
+        raise TypeError(f"LogMoE's forward does not take {', '.join(map(repr, unknown))}.")
+
+
+def _drop_pooler(encoder: PreTrainedModel) -> None:
+    """Entry embeddings are pooled here, and parameters that take no part in the loss stop DDP."""
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+
+
+LogMoEModel.register_for_auto_class("AutoModel")
+LogMoEForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+
+__all__ = [
+    "LogMoEForSequenceClassification",
+    "LogMoEModel",
+    "LogMoEModelOutput",
+    "LogMoEPreTrainedModel",
+    "LogMoESequenceClassifierOutput",
+    "load_encoder",
+]

@@ -1,0 +1,655 @@
+"""Text in: raw log → physical lines → entries → masked entries → distinct entries → sequences → model inputs.
+
+Every step works on whole columns with Arrow kernels; the rules are data, saved with the checkpoint, so that text is
+prepared for serving exactly as it was for training.
+"""
+
+import codecs
+import copy
+import inspect
+import operator
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from transformers import AddedToken, AutoTokenizer, BatchFeature, ProcessorMixin
+
+# What continues the entry above it: an indented line, the unindented lines of Java and Python stack traces, and the
+# closing brackets of an object printed over several lines.
+CONTINUATION_PATTERN = (
+    r"^(?:[ \t]|Caused by: |Suppressed: |\.\.\. \d+ (?:more|common frames)"
+    r"|Traceback \(most recent call last\):|During handling of the above exception|The above exception was the direct"
+    r"|(?:[a-z_][\w$]*\.)*[A-Z][\w$]*(?:Exception|Error|Throwable|Interrupt)(?::|\s*$)"
+    r"|[}\])]+[,;]?\s*$)"
+)
+
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_WEEKDAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_CLOCK = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?"
+# Zones by name: any capitals would swallow the severity that often follows a timestamp.
+_ZONE = r"(?: ?(?:Z\b|UTC\b|GMT\b|[A-Z]{1,2}[SD]T\b|CES?T\b|EES?T\b|MSK\b|[+-]\d{2}:?\d{2}\b))?"
+_TIMESTAMP = (
+    r"(?:"
+    rf"\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}[T -]{_CLOCK}{_ZONE}"  # ISO 8601 and its cousins
+    r"|\d{4}-\d{2}-\d{2}-\d{2}\.\d{2}\.\d{2}\.\d+"  # Blue Gene
+    rf"|\d{{1,2}}/{_MONTH}/\d{{4}}:{_CLOCK}{_ZONE}"  # Apache and nginx access logs
+    rf"|{_WEEKDAY},? {_MONTH} +\d{{1,2}} {_CLOCK}{_ZONE}(?: \d{{4}})?"  # Apache error logs, date(1)
+    rf"|{_MONTH} +\d{{1,2}} {_CLOCK}"  # syslog
+    rf"|\d{{2}}-{_MONTH}-\d{{4}} {_CLOCK}"  # Tomcat, BIND
+    rf"|\d{{1,2}} {_MONTH} \d{{4}} {_CLOCK}"  # Redis
+    rf"|\d{{2}}-\d{{2}} {_CLOCK}"  # Android
+    rf"|\d{{2}}/\d{{2}}/\d{{2}} {_CLOCK}"  # Spark
+    r")"
+)
+# Seconds or milliseconds since 1970, and Hadoop's digits: times only where a timestamp stands, numbers elsewhere.
+_BARE_TIMESTAMP = r"(?:1\d{9}(?:\.\d+|\d{3})?|\d{6} \d{6})\b"
+_BARE_PLACE = r"""(?:^[\s\[<("]*|\b(?:ts|time|timestamp)"?[=:] ?"?)"""
+_SEVERITY = r"(?i:trace|debug|info|notice|warn|warning|err|error|severe|crit|critical|alert|emerg|fatal|panic)\d?\b"
+# A line that begins with its time or severity starts an entry, indented or not.
+_INDENTED_ENTRY = rf"^[ \t]+[\[(]?(?:{_TIMESTAMP}|{_BARE_TIMESTAMP}|{_CLOCK}|{_SEVERITY}[\])]?:?(?: |$))"
+
+# Finds what the head of an entry says of its time and severity. Serves windows by time and the severity-blind
+# benchmark.
+HEADER_PATTERN = (
+    rf"^(?:.{{0,200}}?(?P<timestamp>{_TIMESTAMP}))?(?:.{{0,120}}?\b(?P<severity>{_SEVERITY}|(?:LOG|log)\b))?"
+)
+_BARE_HEADER = rf"{_BARE_PLACE}(?P<timestamp>{_BARE_TIMESTAMP})"
+
+# strptime formats, tried in order on the timestamp without its fraction and zone. A missing year counts as 2000, which
+# has a 29th of February.
+TIMESTAMP_FORMATS = [
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d-%H.%M.%S",
+    "%d/%b/%Y:%H:%M:%S",
+    "%a %b %d %H:%M:%S %Y",
+    "%b %d %H:%M:%S",
+    "%d-%b-%Y %H:%M:%S",
+    "%d %b %Y %H:%M:%S",
+    "%m-%d %H:%M:%S",
+    "%y/%m/%d %H:%M:%S",
+    "%y%m%d %H%M%S",
+    "%s",
+]
+
+# Replaced in this order. `phrase` says in plain words what the placeholder stands for: the mean of its word pieces is
+# where the placeholder's embedding starts. Status codes come before numbers: 200 and 502 are not the same news.
+_STATUS = (
+    r"""(HTTP/[\d.]+"?,? (?:status: )?"""
+    r"""|\b(?:http_)?status(?:_?code)?=|\bhttp_code=|"(?:http_?)?status(?:_?code)?": ?)"""
+)
+_STATUS_END = r"""([\s,;"'}\])]|$)"""
+_IPV6_GROUPS = r"(?::[0-9a-fA-F]{1,4})"
+
+MASKS: list[dict[str, str]] = [
+    {"pattern": r"\x1b\[[0-9;?]*[A-Za-z]", "replacement": ""},
+    {
+        "pattern": r"\b(?:[a-zA-Z][a-zA-Z0-9+-]{1,15}://|jdbc:[a-z]+:)[^\s\"'<>)\]},;]+",
+        "replacement": "<URL>",
+        "phrase": "url",
+    },
+    {
+        "pattern": r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4,12}\b",
+        "replacement": "<UUID>",
+        "phrase": "unique identifier",
+    },
+    {
+        "pattern": rf"\b(?:{_TIMESTAMP}|\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}\b|{_CLOCK}\b)",
+        "replacement": "<TIME>",
+        "phrase": "time",
+    },
+    {"pattern": rf"({_BARE_PLACE}){_BARE_TIMESTAMP}", "replacement": r"\1<TIME>", "phrase": "time"},
+    {"pattern": r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b", "replacement": "<EMAIL>", "phrase": "email address"},
+    {
+        "pattern": r"\b[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}\b",
+        "replacement": "<MAC>",
+        "phrase": "hardware address",
+    },
+    {
+        # IPv4, full IPv6, and shortened IPv6 of the ranges in use: `std::string` and `a1::b` are no addresses.
+        "pattern": (
+            r"(?:::ffff:)?\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]\d{1,5})?\b"
+            r"|\[?\b(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}"
+            rf"|(?:[23][0-9a-fA-F]{{3}}|[fF][cCdDeEfF][0-9a-fA-F]{{2}}){_IPV6_GROUPS}{{0,6}}:"
+            rf"(?:{_IPV6_GROUPS}{{1,7}}|:))"
+            r"(?:%\w+)?(?:\]:\d{1,5}|\]|/\d{1,3}\b)?"
+            r"|\[?\B::1\b(?:\]:\d{1,5}|\])?"
+        ),
+        "replacement": "<IP>",
+        "phrase": "ip address",
+    },
+    *(
+        {"pattern": f"{_STATUS}{codes}{_STATUS_END}", "replacement": rf"\1<{name}>\2", "phrase": phrase}
+        for codes, name, phrase in (
+            (r"2\d\d", "HTTP_SUCCESS", "success"),
+            (r"[13]\d\d", "HTTP_REDIRECT", "moved"),
+            ("404", "HTTP_NOT_FOUND", "not found"),
+            ("40[13]", "HTTP_FORBIDDEN", "forbidden"),
+            (r"4\d\d", "HTTP_CLIENT_ERROR", "bad request"),
+            ("50[234]", "HTTP_UNAVAILABLE", "unavailable"),
+            (r"5\d\d", "HTTP_SERVER_ERROR", "server error"),
+        )
+    ),
+    {
+        "pattern": r"""(^|[\s"'=(\[:,>])(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~-]+){2,}/?(?:[?#][^\s"']*)?)""",
+        "replacement": r"\1<PATH>",
+        "phrase": "file path",
+    },
+    {"pattern": r"\b0[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    # An identifier such as blk_-160 keeps its name whatever the sign.
+    {"pattern": r"\b([A-Za-z]+_)-?\d+\b", "replacement": r"\1<NUM>", "phrase": "number"},
+    {"pattern": r"\d+(?:[.,]\d+)+|\b\d+\b", "replacement": "<NUM>", "phrase": "number"},
+    {"pattern": r"\b[0-9a-fA-F]{8,}\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    {"pattern": r"@[0-9a-f]{5,8}\b", "replacement": "@<HEX>", "phrase": "hexadecimal number"},
+    # No word with a number in it: letters follow digits twice (7f1c2d3, x2k9q), or a capital follows a digit in
+    # something long that is no part of a class name (the base64 of RzZuJ9P-SyqVdVCnTCb3hQ).
+    {
+        "pattern": r"\b[A-Za-z]*(?:[0-9]+[A-Za-z]+){2,}[\w-]*\b",
+        "replacement": "<ID>",
+        "phrase": "identifier",
+    },
+    {
+        "pattern": r"""(^|[\s"'=(\[,:])(?:[\w-]{8,}[0-9][A-Z][\w-]*|[\w-]*[0-9][A-Z][\w-]{8,})\b""",
+        "replacement": r"\1<ID>",
+        "phrase": "identifier",
+    },
+    {"pattern": r"\d+", "replacement": "<NUM>", "phrase": "number"},
+    # A list says the same however long it is.
+    {"pattern": r"<NUM>(?:[,;:|/ ]{1,2}<NUM>){2,}", "replacement": "<NUM>", "phrase": "number"},
+    {"pattern": r"[\s\p{Z}]+", "replacement": " "},
+]
+
+# Brings a timestamp to the shape of TIMESTAMP_FORMATS: no fraction, no zone, one separator.
+_PLAIN_STAMP = [
+    (r"(:\d{2}|^\d{10}|-\d{2}\.\d{2}\.\d{2})[.,]\d+", r"\1"),
+    (r"^(\d{10})\d{3}$", r"\1"),
+    (r"(:\d{2}) ?(?:Z|[A-Z]{2,4}|[+-]\d{2}:?\d{2})\b", r"\1"),
+    (r"^(\d{4})[-/.](\d{2})[-/.](\d{2})[T -](\d{1,2}:)", r"\1-\2-\3 \4"),
+    (r"\s+", " "),
+]
+
+_PLACEHOLDER = re.compile(r"<[A-Z_]+>")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass
+class ParsedLog:
+    """A log as entries, and its distinct masked entries.
+
+    Attributes:
+        text: the entries as written, the lines of one joined by a newline.
+        first_line, last_line: `(entries,)`, one-based physical lines; positions where a list of entries was given.
+        entry_index: `(entries,)`, the row of `distinct` that each entry became.
+        distinct: the distinct masked entries, in order of first appearance.
+        replaced_bytes: bytes that were no UTF-8 and became U+FFFD.
+    """
+
+    text: pa.Array
+    first_line: np.ndarray
+    last_line: np.ndarray
+    entry_index: np.ndarray
+    distinct: pa.Array
+    replaced_bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.entry_index)
+
+
+class LogMoEProcessor(ProcessorMixin):
+    r"""Turns log text into the inputs of LogMoE. All patterns are RE2 (linear time whatever the input).
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`): the encoder's tokenizer; the placeholders become tokens of it.
+        masks (`list` of `dict`): variable parts, replaced in order: `pattern`, `replacement` (`\1` is the pattern's
+            first group), and where the replacement holds a placeholder such as `<IP>`, `phrase`, its meaning in words.
+        entry_pattern (`str`, *optional*): what starts an entry. By default every line does that does not match
+            `continuation_pattern`.
+        continuation_pattern (`str`): what continues the entry above it, unless the line begins with a timestamp or a
+            severity word.
+        header_pattern (`str`): finds the groups `timestamp` and `severity` at the head of an entry.
+        timestamp_formats (`list` of `str`): strptime formats of `timestamp` without fraction and zone.
+        session_pattern (`str`, *optional*): identifies the session of an entry by the first of its groups that
+            matches, or by the whole match; then sequences are sessions rather than windows.
+        max_log_entry_length (`int`): tokens per entry; what is longer is truncated and flagged.
+        max_entry_characters (`int`): characters of an entry that are read at all; what is longer is flagged too.
+        max_sequence_length (`int`): entries per sequence.
+
+    Raises:
+        ValueError: a pattern that is not RE2, a placeholder without phrase, a length below 1.
+    """
+
+    def __init__(
+        self,
+        tokenizer=None,
+        masks=None,
+        entry_pattern=None,
+        continuation_pattern=CONTINUATION_PATTERN,
+        header_pattern=HEADER_PATTERN,
+        timestamp_formats=None,
+        session_pattern=None,
+        max_log_entry_length=128,
+        max_entry_characters=8192,
+        max_sequence_length=32,
+    ):
+        self.masks = [dict(mask) for mask in (MASKS if masks is None else masks)]
+        self.entry_pattern = entry_pattern
+        self.continuation_pattern = continuation_pattern
+        self.header_pattern = header_pattern
+        self.timestamp_formats = list(TIMESTAMP_FORMATS if timestamp_formats is None else timestamp_formats)
+        self.session_pattern = session_pattern
+        self.max_log_entry_length = max_log_entry_length
+        self.max_entry_characters = max_entry_characters
+        self.max_sequence_length = max_sequence_length
+        self._check_rules()
+        super().__init__(tokenizer)
+        known = self.tokenizer.get_vocab()
+        self._new_placeholders = [name for name in self.placeholders() if name not in known]
+        # Not normalised: a lower-casing tokenizer would find them in a log's own "<ip>".
+        self.tokenizer.add_tokens([AddedToken(name, normalized=False) for name in self._new_placeholders])
+
+    @classmethod
+    def from_encoder_pretrained(cls, encoder_name_or_path: str, **rules: Any) -> "LogMoEProcessor":
+        """A processor around the tokenizer of a pretrained encoder.
+
+        Args:
+            encoder_name_or_path: folder or Hub name of the encoder.
+            rules: arguments of the constructor.
+        """
+        return cls(AutoTokenizer.from_pretrained(encoder_name_or_path), **rules)
+
+    def rules(self) -> dict[str, Any]:
+        """The constructor's arguments, all but the tokenizer."""
+        names = inspect.signature(type(self).__init__).parameters
+        return {name: copy.deepcopy(getattr(self, name)) for name in names if name not in ("self", "tokenizer")}
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "attention_mask", "entry_index"]
+
+    def placeholders(self) -> list[str]:
+        """The placeholders of the masks, each once, in order."""
+        found = (_PLACEHOLDER.findall(mask["replacement"]) for mask in self.masks)
+        return list(dict.fromkeys(placeholder for group in found for placeholder in group))
+
+    def new_placeholder_token_ids(self) -> dict[int, list[int]]:
+        """The token ids of the placeholders that this processor added to its tokenizer.
+
+        Returns:
+            For each the token ids of the phrase that says what it stands for.
+        """
+        phrases = {
+            placeholder: mask["phrase"]
+            for mask in self.masks
+            for placeholder in _PLACEHOLDER.findall(mask["replacement"])
+        }
+        return {
+            self.tokenizer.convert_tokens_to_ids(placeholder): self.tokenizer(phrase, add_special_tokens=False)[
+                "input_ids"
+            ]
+            for placeholder, phrase in phrases.items()
+            if placeholder in self._new_placeholders
+        }
+
+    # ------------------------------------------------------------------ text to entries
+
+    def parse(self, log: str | bytes | Sequence[str]) -> ParsedLog:
+        """Splits a log into entries, masks them and finds the distinct ones.
+
+        Args:
+            log: one log: text of any number of lines, its UTF-8 bytes, or a list of entries.
+
+        Raises:
+            ValueError: not text, or text that holds no entry.
+        """
+        replaced_bytes = 0
+        if isinstance(log, str | bytes):
+            data, replaced_bytes = _to_utf8(log)
+            text, first_line, last_line = self._group_lines(_split_lines(data))
+        elif isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log):
+            encoded_entries = [_to_utf8(entry) for entry in log]
+            replaced_bytes = sum(replaced for _, replaced in encoded_entries)
+            text = pa.array([data.decode() for data, _ in encoded_entries], pa.large_string())
+            kept = np.flatnonzero(_is_text(text))
+            text, first_line, last_line = text.take(pa.array(kept)), kept + 1, kept + 1
+        else:
+            kind = f"a list of {_kinds(log)}" if isinstance(log, list | tuple) else type(log).__name__
+            raise ValueError(f"A log is a str of one or more lines, or a list of entries (list of str), got {kind}.")
+        if len(text) == 0:
+            raise ValueError("The log holds no entry: it is empty or all blank lines.")
+        encoded = pc.dictionary_encode(self.mask(text))
+        return ParsedLog(
+            text=text,
+            first_line=first_line,
+            last_line=last_line,
+            entry_index=encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+            distinct=encoded.dictionary,
+            replaced_bytes=replaced_bytes,
+        )
+
+    def mask(self, text: pa.Array | Sequence[str]) -> pa.Array:
+        """Replaces the variable parts of entries by placeholders.
+
+        Args:
+            text: entries, as an Arrow array of strings or a list of str.
+
+        Returns:
+            The masked entries, an Arrow array of equal length.
+        """
+        masked = text if isinstance(text, pa.Array) else pa.array(text, pa.large_string())
+        masked = pc.utf8_slice_codeunits(masked, 0, self.max_entry_characters)
+        for mask in self.masks:
+            masked = pc.replace_substring_regex(masked, mask["pattern"], mask["replacement"])
+        return pc.utf8_trim_whitespace(masked)
+
+    def _group_lines(self, lines: pa.Array) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+        """Physical lines to entries: their text, and the one-based first and last line of each."""
+        positions = np.flatnonzero(_is_text(lines))  # Blank lines end nothing and start nothing.
+        lines = lines.take(pa.array(positions))
+        if self.entry_pattern is not None:
+            starts = _matches(lines, self.entry_pattern)
+        else:
+            starts = ~_matches(lines, self.continuation_pattern) | _matches(lines, _INDENTED_ENTRY)
+        if len(starts):
+            starts[0] = True
+        first = np.flatnonzero(starts)
+        if not len(first):
+            return lines, first, first
+        line_numbers = positions + 1
+        last = np.append(first[1:], len(lines)) - 1
+        if len(first) < len(lines):
+            offsets = pa.array(np.append(first, len(lines)), pa.int64())
+            lines = pc.binary_join(pa.LargeListArray.from_arrays(offsets, lines), pa.scalar("\n", lines.type))
+        return lines, line_numbers[first], line_numbers[last]
+
+    # ------------------------------------------------------------------ entries to sequences
+
+    def cut(
+        self,
+        parsed: ParsedLog,
+        max_sequence_length: int | None = None,
+        stride: int | None = None,
+        window_seconds: float | None = None,
+        session_pattern: str | None = None,
+    ) -> list[np.ndarray]:
+        """Cuts a log into sequences; every entry is in at least one.
+
+        By default windows by count. With `window_seconds` or `session_pattern` the log is first cut by time, or
+        gathered by identifier, and what is longer than `max_sequence_length` is cut again by count. An entry that
+        names several sessions belongs to each; entries that name none form windows of their own.
+
+        Args:
+            max_sequence_length: entries per sequence; by default the processor's.
+            stride: entries from the start of a window to the start of the next; by default `max_sequence_length`,
+                that is without overlap.
+            window_seconds: length of a window by time. An entry without timestamp belongs to the one before it.
+            session_pattern: see the constructor; by default the processor's; "" for none.
+
+        Returns:
+            For each sequence the positions of its entries, ascending; sequences ordered by their first entry.
+
+        Raises:
+            ValueError: an argument out of range, or no timestamp or session found in the whole log.
+        """
+        length = self.max_sequence_length if max_sequence_length is None else max_sequence_length
+        if not isinstance(length, int) or length < 1:
+            raise ValueError(f"`max_sequence_length` must be an integer of at least 1, got {length!r}.")
+        stride = length if stride is None else stride
+        if not isinstance(stride, int) or not 1 <= stride <= length:
+            raise ValueError(
+                f"`stride` must be an integer from 1 to `max_sequence_length` ({length}), got {stride!r}."
+            )
+        if window_seconds is not None and session_pattern is not None:
+            raise ValueError("Give `window_seconds` or `session_pattern`, not both.")
+        if window_seconds is not None:
+            groups = self._windows_by_time(parsed, window_seconds)
+        elif pattern := self.session_pattern if session_pattern is None else session_pattern:
+            groups = self._sessions(parsed, pattern)
+        else:
+            groups = [np.arange(len(parsed))]
+        sequences = [
+            group[start : start + length]
+            for group in groups
+            for start in range(0, max(len(group) - length, 0) + stride, stride)
+            if start < len(group)
+        ]
+        return sorted(sequences, key=lambda positions: int(positions[0]))
+
+    def timestamps(self, text: pa.Array) -> np.ndarray:
+        """Seconds since 1970 of each entry (`(entries,)` float64), NaN where none is found; zones are not applied."""
+        bare = pc.struct_field(pc.extract_regex(text, _BARE_HEADER), "timestamp")
+        stamp = pc.coalesce(bare, pc.struct_field(pc.extract_regex(text, self.header_pattern), "timestamp"))
+        stamp = stamp.cast(pa.string())
+        # A fraction follows the seconds of a clock or stands behind ten digits; a Blue Gene clock has full stops only.
+        fraction = pc.extract_regex(stamp, r"(?::\d{2}|^\d{10}|\.\d{2}\.\d{2})[.,](?P<digits>\d+)")
+        fraction = pc.binary_join_element_wise("0.", pc.struct_field(fraction, "digits"), "").cast(pa.float64())
+        milliseconds = pc.struct_field(pc.extract_regex(stamp, r"^\d{10}(?P<digits>\d{3})$"), "digits")
+        milliseconds = pc.divide(milliseconds.cast(pa.float64()), 1000.0)
+        fraction = pc.coalesce(fraction, milliseconds, 0.0).to_numpy(zero_copy_only=False)
+        for pattern, replacement in _PLAIN_STAMP:
+            stamp = pc.replace_substring_regex(stamp, pattern, replacement)
+        seconds = np.full(len(text), np.nan)
+        for form in self.timestamp_formats:
+            missing = np.flatnonzero(np.isnan(seconds))
+            if not len(missing):
+                break
+            candidates = stamp.take(pa.array(missing))
+            if form == "%s":
+                is_epoch = _matches(candidates, r"^\d{10}$")
+                candidates = pc.if_else(pa.array(is_epoch), candidates, None)
+                found = pc.cast(candidates, pa.float64()).to_numpy(zero_copy_only=False)
+            else:
+                if "%Y" not in form and "%y" not in form:
+                    candidates, form = pc.binary_join_element_wise("2000", candidates, " "), f"%Y {form}"
+                parsed = pc.strptime(candidates, format=form, unit="s", error_is_null=True)
+                found = pc.cast(pc.cast(parsed, pa.int64()), pa.float64()).to_numpy(zero_copy_only=False)
+            seconds[missing] = found
+        return seconds + fraction
+
+    def _windows_by_time(self, parsed: ParsedLog, window_seconds: float) -> list[np.ndarray]:
+        if isinstance(window_seconds, str) or not 0 < window_seconds < float("inf"):
+            raise ValueError(f"`window_seconds` must be a positive number, got {window_seconds!r}.")
+        seconds = self.timestamps(parsed.text)
+        known = np.flatnonzero(~np.isnan(seconds))
+        if not len(known):
+            raise ValueError(
+                "No timestamp was found in the log, which `window_seconds` needs. Give the processor a "
+                "`header_pattern` with a group named `timestamp`, or cut by count."
+            )
+        # Each entry takes the time of the last timestamp before it, those before the first that of the first.
+        previous = np.maximum(np.searchsorted(known, np.arange(len(seconds)), side="right") - 1, 0)
+        seconds = seconds[known[previous]]
+        window = np.floor((seconds - seconds[0]) / window_seconds)
+        # Gathered by value: lines of several writers are often a little out of order.
+        order = window.argsort(kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(window[order])) + 1)
+
+    def _sessions(self, parsed: ParsedLog, pattern: str) -> list[np.ndarray]:
+        _check_pattern(pattern, "session_pattern")
+        try:
+            # Python finds the second and further identifiers of an entry; ASCII classes are what RE2's are.
+            compiled = re.compile(pattern, re.ASCII)
+        except re.error as error:
+            raise ValueError(f"`session_pattern` {pattern!r} is RE2 that Python does not read: {error}") from error
+        count = pc.count_substring_regex(parsed.text, pattern).to_numpy(zero_copy_only=False)
+        if not count.any():
+            raise ValueError(f"`session_pattern` {pattern!r} matches no entry of the log.")
+        sessions: dict[str | None, list[int]] = {}
+        for position, number in enumerate(count):
+            if number == 0:
+                identifiers: list[str | None] = [None]
+            else:
+                found = compiled.finditer(parsed.text[position].as_py())
+                # The first group that took part, or the whole match.
+                names = (next((group for group in match.groups() if group), match[0]) for match in found)
+                identifiers = list(dict.fromkeys(names)) or [None]
+            for identifier in identifiers:
+                sessions.setdefault(identifier, []).append(position)
+        return [np.array(positions) for positions in sessions.values()]
+
+    # ------------------------------------------------------------------ distinct entries to token ids
+
+    def tokenize(
+        self, masked: Sequence[str], max_log_entry_length: int | None = None
+    ) -> tuple[list[list[int]], np.ndarray]:
+        """Token ids of masked entries.
+
+        Args:
+            masked: masked entries, usually the distinct ones.
+            max_log_entry_length: tokens per entry, special tokens included; by default the processor's.
+
+        Returns:
+            The token ids, unpadded, and a bool array that flags the truncated entries.
+
+        Raises:
+            ValueError: a length that leaves no room between the special tokens.
+        """
+        length = self.max_log_entry_length if max_log_entry_length is None else max_log_entry_length
+        # Room for one token between the special ones.
+        length = check_integer("max_log_entry_length", length, self.tokenizer.num_special_tokens_to_add() + 1)
+        # A "[SEP]" in a log is text.
+        encoded = self.tokenizer(list(masked), truncation=True, max_length=length, split_special_tokens=True)
+        truncated = np.array([bool(encoding.overflowing) for encoding in encoded.encodings])
+        return encoded["input_ids"], truncated
+
+    def pad(self, token_ids: list[list[int]]) -> dict[str, torch.Tensor]:
+        """Pads token ids to the longest: `input_ids` and `attention_mask`, int64 `(entries, tokens)`."""
+        longest = max(len(ids) for ids in token_ids)
+        input_ids = torch.full((len(token_ids), longest), self.tokenizer.pad_token_id or 0, dtype=torch.long)
+        attention_mask = torch.zeros_like(input_ids)
+        for row, ids in enumerate(token_ids):
+            input_ids[row, : len(ids)] = torch.tensor(ids)
+            attention_mask[row, : len(ids)] = 1
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+    def __call__(
+        self,
+        log: str | bytes | Sequence[str],
+        *,
+        max_log_entry_length: int | None = None,
+        max_sequence_length: int | None = None,
+        stride: int | None = None,
+        window_seconds: float | None = None,
+        session_pattern: str | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        """One log to model inputs in the compact form.
+
+        Args:
+            log: see `parse`.
+            max_log_entry_length: see `tokenize`.
+            max_sequence_length, stride, window_seconds, session_pattern: see `cut`.
+            return_tensors: `"pt"`, `"np"` or None for lists.
+
+        Returns:
+            `input_ids` and `attention_mask` `(distinct_entries, tokens)`, `entry_index` `(sequences, entries)`, -1
+            where padded; int64.
+
+        Raises:
+            ValueError: see `parse`, `tokenize` and `cut`.
+        """
+        parsed = self.parse(log)
+        sequences = self.cut(parsed, max_sequence_length, stride, window_seconds, session_pattern)
+        token_ids, _ = self.tokenize(parsed.distinct.to_pylist(), max_log_entry_length)
+        entry_index = np.full((len(sequences), max(map(len, sequences))), -1, dtype=np.int64)
+        for row, positions in enumerate(sequences):
+            entry_index[row, : len(positions)] = parsed.entry_index[positions]
+        inputs = {name: tensor.numpy() for name, tensor in self.pad(token_ids).items()} | {"entry_index": entry_index}
+        if return_tensors is None:
+            return BatchFeature({name: values.tolist() for name, values in inputs.items()})
+        return BatchFeature(inputs, tensor_type=return_tensors)
+
+    def _check_rules(self) -> None:
+        for name in ("max_log_entry_length", "max_entry_characters", "max_sequence_length"):
+            setattr(self, name, check_integer(name, getattr(self, name), 1))
+        for name in ("entry_pattern", "continuation_pattern", "header_pattern", "session_pattern"):
+            if getattr(self, name) is not None:
+                _check_pattern(getattr(self, name), name)
+        if "(?P<timestamp>" not in self.header_pattern:
+            raise ValueError(f"`header_pattern` needs a group named `timestamp`, got {self.header_pattern!r}.")
+        for mask in self.masks:
+            if not {"pattern", "replacement"} <= set(mask):
+                raise ValueError(f"A mask needs `pattern` and `replacement`, got {mask}.")
+            _check_pattern(mask["pattern"], "masks", mask["replacement"])
+            if _PLACEHOLDER.search(mask["replacement"]) and not mask.get("phrase"):
+                raise ValueError(f"The mask {mask} needs a `phrase` that says what its placeholder stands for.")
+
+
+def check_integer(name: str, value: Any, lowest: int, highest: int | None = None) -> int:
+    """An integer of any kind in a range, as `int`.
+
+    Raises:
+        ValueError: no integer, or out of range; the message says which and what was given.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = lowest - 1
+    if isinstance(value, bool | np.bool_) or number < lowest or (highest is not None and number > highest):
+        rule = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"`{name}` must be an integer {rule}, got {value!r}.")
+    return number
+
+
+def _check_pattern(pattern: str, name: str, replacement: str = "") -> None:
+    """Raises ValueError for what RE2 does not take."""
+    try:
+        pc.replace_substring_regex(pa.array([""]), pattern, replacement)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"`{name}`: {pattern!r} is not a valid RE2 pattern: {error}") from error
+
+
+def _kinds(items: Sequence[Any]) -> str:
+    return " and ".join(sorted({type(item).__name__ for item in items})) or "nothing"
+
+
+def _to_utf8(text: str | bytes) -> tuple[bytes, int]:
+    """Valid UTF-8 without byte order mark, and how many bytes were not valid: they became U+FFFD."""
+    if isinstance(text, str):
+        # Lone surrogates come from files read with errors="surrogateescape"; each stands for one byte.
+        text, replaced = _SURROGATE.subn("\ufffd", text)
+        return text.removeprefix("\ufeff").encode(), replaced
+    if text[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        decoded = text.decode("utf-16", "replace")
+        return decoded.encode(), decoded.count("\ufffd")
+    text = text.removeprefix(codecs.BOM_UTF8)
+    try:
+        text.decode()
+        return text, 0
+    except UnicodeDecodeError:
+        kept = len(text.decode("utf-8", "ignore").encode())
+        return text.decode("utf-8", "replace").encode(), len(text) - kept
+
+
+def _split_lines(data: bytes) -> pa.Array:
+    """Physical lines, cut at each newline; a carriage return before it belongs to the line's end."""
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    newlines = np.flatnonzero(buffer == ord("\n"))
+    # Offsets that step over the newlines: each even slot is a line, each odd one the newline itself.
+    ends = np.append(newlines, len(data))
+    starts = np.append(0, newlines + 1)
+    offsets = np.append(np.stack([starts, ends], axis=1).ravel(), len(data)).astype(np.int64)
+    pieces = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+    lines = pieces.take(pa.array(np.arange(0, len(pieces), 2)))
+    return pc.replace_substring_regex(lines, r"\r$", "")
+
+
+def _is_text(lines: pa.Array) -> np.ndarray:
+    """Bool `(lines,)`: there is something to read, apart from blanks of any script and colours."""
+    # NUL bytes alone are what a crashed machine leaves at the end of its log.
+    return _matches(
+        lines, r"^(?:\x1b\[[0-9;?]*[A-Za-z]|[\s\x00\p{Z}\x{FEFF}\x{200B}])*[^\s\x00\x1b\p{Z}\x{FEFF}\x{200B}]"
+    )
+
+
+def _matches(text: pa.Array, pattern: str) -> np.ndarray:
+    """Bool `(entries,)`."""
+    return pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False).astype(bool)
+
+
+LogMoEProcessor.register_for_auto_class("AutoProcessor")
+
+__all__ = ["LogMoEProcessor", "ParsedLog"]

@@ -1,0 +1,78 @@
+"""What the repository promises about itself: the shipped checkpoint, the wheel, the card."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import entry_points
+
+import pytest
+from conftest import MINI, ROOT
+from transformers import pipeline
+
+import logmoe
+
+TRAVELS = ["configuration_logmoe.py", "modeling_logmoe.py", "pipeline_logmoe.py", "processing_logmoe.py"]
+
+
+def test_shipped_checkpoint_is_complete_small_and_holds_the_roots_code():
+    assert sum(path.stat().st_size for path in MINI.iterdir()) <= 5e6
+    assert sorted(path.name for path in MINI.glob("*.py")) == TRAVELS
+    for name in TRAVELS:
+        assert (MINI / name).read_text() == (ROOT / name).read_text(), f"{name} differs: run `make checkpoint-code`"
+
+
+def test_shipped_checkpoint_loads_and_its_card_is_filled():
+    pipe = pipeline("log-anomaly", model=str(MINI))
+    assert pipe.model.config.routing_mode == "top_p"
+    card = (MINI / "README.md").read_text()
+    assert "{{" not in card
+    assert "| test |" in card
+
+
+def test_exports():
+    for name in logmoe.__all__:
+        assert getattr(logmoe, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        logmoe.nothing  # noqa: B018
+
+
+def test_wheel_holds_modules_and_checkpoint_and_works(tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
+    # A copy of what git tracks: building leaves folders behind.
+    source = tmp_path / "source with space"
+    source.mkdir()
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
+    for name in (name.decode() for name in files if name):
+        if (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run([*build, str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in [*TRAVELS, "__init__.py", "inference.py", "train.py", "model_card.md", "training/data.py"]:
+        assert f"logmoe/{name}" in names
+    assert {f"logmoe/checkpoints/logmoe-mini/{path.name}" for path in MINI.iterdir()} <= set(names)
+    assert not [name for name in names if "test" in name or "example" in name or "recording" in name]
+
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    log = tmp_path / "server.log"
+    log.write_text("2024-01-01 10:00:00 ERROR connection failed\n")
+    judged = subprocess.run(
+        [sys.executable, "-m", "logmoe.inference", str(log), "--all"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+    )
+    assert judged.returncode == 0, judged.stderr
+    assert "of 1 sequences anomalous" in judged.stdout
+
+
+@pytest.mark.parametrize("name", ["logmoe", "logmoe-train"])
+def test_console_scripts(name):
+    (script,) = entry_points(group="console_scripts", name=name)
+    with pytest.raises(SystemExit) as end:
+        script.load()(["--help"])
+    assert end.value.code == 0
