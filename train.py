@@ -63,6 +63,7 @@ class DataArguments:
     train_file: str = field(metadata={"help": "Labelled sequences to train on."})
     validation_file: str | None = field(default=None, metadata={"help": "Labelled sequences to watch."})
     test_file: str | None = field(default=None, metadata={"help": "Labelled sequences to report on, used once."})
+    data_description: str | None = field(default=None, metadata={"help": "What the data are, for the model card."})
     model_card: str | None = field(default=None, metadata={"help": "Template of the model card (default: built in)."})
 
 
@@ -190,18 +191,16 @@ def train(
             trainer.log_metrics(split, metrics[split])
     if trainer.is_world_process_zero():
         output_dir = Path(training_args.output_dir)
-        render_card(data_args.model_card, model, metrics).save(output_dir / "README.md")
+        render_card(data_args, model, metrics).save(output_dir / "README.md")
         LogAnomalyPipeline(model.eval(), processor=processor).save_pretrained(output_dir)
         logger.info("saved in %s", output_dir)
     return metrics
 
 
 def render_card(
-    template: str | None, model: LogMoEForSequenceClassification, metrics: dict[str, dict[str, float]]
+    data_args: DataArguments, model: LogMoEForSequenceClassification, metrics: dict[str, dict[str, float]]
 ) -> ModelCard:
     """The model card, filled with what was measured."""
-    if template is None:
-        template = str(Path(__file__).parent / "model_card.md")
     data = ModelCardData(
         license="apache-2.0",
         library_name="transformers",
@@ -218,7 +217,8 @@ def render_card(
     }
     return ModelCard.from_template(
         data,
-        template_path=template,
+        template_path=data_args.model_card or str(Path(__file__).parent / "model_card.md"),
+        data_description=data_args.data_description,
         config=model.config,
         num_parameters=model.num_parameters(),
         metrics=rows,

@@ -25,6 +25,11 @@ VOCABULARY_SIZE = 2000
 MAX_LOG_ENTRY_LENGTH = 128
 MAX_SEQUENCE_LENGTH = 32
 
+DATA = """Logs of a PostgreSQL server (Debian's 15.18) that the project recorded itself under ordinary load and
+injected faults of eighteen kinds, labelled line by line by cause: six recordings to train on, two to validate, three
+to test. A sequence is a window of 32 entries; it is anomalous when a fault caused at least one of them. The datasheet
+lies in the repository's `recordings/README.md`."""
+
 POSTGRESQL_HEAD = re.compile(
     r"(?P<time>\S+ \S+) UTC \[\d+\].*?"
     r"(?P<severity>LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|DETAIL|HINT|STATEMENT|CONTEXT|QUERY|LOCATION):  "
@@ -128,7 +133,7 @@ def main() -> int:
             --logging_steps 50 --eval_strategy epoch --save_strategy no --use_cpu --disable_tqdm true
             --seed {SEED}
         """.split()
-        return train([*arguments, "--output_dir", args.output_dir])
+        return train([*arguments, "--output_dir", args.output_dir, "--data_description", DATA])
 
 
 if __name__ == "__main__":
