@@ -85,8 +85,11 @@ _STATUS = (
 _STATUS_END = r"""([\s,;"'}\])]|$)"""
 _IPV6_GROUPS = r"(?::[0-9a-fA-F]{1,4})"
 
+_COLOUR = r"\x1b\[[0-9;?]*[A-Za-z]"
+_BLANK = r"\s\x00\p{Z}\x{FEFF}\x{200B}"
+
 MASKS: list[dict[str, str]] = [
-    {"pattern": r"\x1b\[[0-9;?]*[A-Za-z]", "replacement": ""},
+    {"pattern": _COLOUR, "replacement": ""},
     {
         "pattern": r"\b(?:[a-zA-Z][a-zA-Z0-9+-]{1,15}://|jdbc:[a-z]+:)[^\s\"'<>)\]},;]+",
         "replacement": "<URL>",
@@ -640,9 +643,7 @@ def _split_lines(data: bytes) -> pa.Array:
 def _is_text(lines: pa.Array) -> np.ndarray:
     """Bool `(lines,)`: there is something to read, apart from blanks of any script and colours."""
     # NUL bytes alone are what a crashed machine leaves at the end of its log.
-    return _matches(
-        lines, r"^(?:\x1b\[[0-9;?]*[A-Za-z]|[\s\x00\p{Z}\x{FEFF}\x{200B}])*[^\s\x00\x1b\p{Z}\x{FEFF}\x{200B}]"
-    )
+    return _matches(lines, rf"^(?:{_COLOUR}|[{_BLANK}])*(?:[^\x1b{_BLANK}]|\x1b(?:[^\[]|\[[0-9;?]*[^0-9;?A-Za-z]))")
 
 
 def _matches(text: pa.Array, pattern: str) -> np.ndarray:

@@ -111,7 +111,7 @@ class LogMoETrainer(Trainer):
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Probability of anomaly `(examples,)` from logits `(examples, 2)`."""
-    return 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    return np.exp(-np.logaddexp(0, logits[:, 0] - logits[:, 1]))
 
 
 def train(

@@ -195,7 +195,7 @@ def test_gradient_checkpointing_changes_nothing(compact_batch, use_reentrant):
             dropout.p = 0.0
         model.train()
         if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
+            model.activation_checkpointing_enable({"use_reentrant": use_reentrant})
         model(**compact_batch, labels=torch.tensor([0, 1])).loss.backward()
         gradients.append({name: p.grad for name, p in model.named_parameters()})
     for name, gradient in gradients[0].items():

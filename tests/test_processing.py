@@ -219,6 +219,11 @@ def test_blank_in_any_script(processor, blank):
     assert texts(processor.parse(f"{blank}\na")) == ["a"]
 
 
+@pytest.mark.parametrize("line", ["\x1b]0;title\x07error", "\x1b[31merror", " \x1b[3 error", "\x1bc", "é"])
+def test_text_behind_escapes_is_an_entry(processor, line):
+    assert texts(processor.parse(f"a\n{line}\nb")) in (["a", line, "b"], [f"a\n{line}", "b"])
+
+
 def test_first_line_starts_an_entry_whatever_it_is(processor):
     assert texts(processor.parse("\tat x\n\tat y\nb")) == ["\tat x\n\tat y", "b"]
 

@@ -7,10 +7,11 @@ import zipfile
 from importlib.metadata import entry_points
 
 import pytest
-from conftest import MINI, ROOT
+from conftest import MINI, ROOT, tiny_tokenizer
 from transformers import pipeline
 
 import logmoe
+from logmoe import LogMoEProcessor
 
 TRAVELS = ["configuration_logmoe.py", "modeling_logmoe.py", "pipeline_logmoe.py", "processing_logmoe.py"]
 
@@ -28,6 +29,12 @@ def test_shipped_checkpoint_loads_and_its_card_is_filled():
     card = (MINI / "README.md").read_text()
     assert "{{" not in card
     assert "| test |" in card
+
+
+def test_shipped_checkpoint_reads_text_by_todays_rules():
+    """Rules that change need `make train-demo`: the checkpoint's own are what it was trained with."""
+    rules = LogMoEProcessor.from_pretrained(MINI).rules()
+    assert rules == LogMoEProcessor(tiny_tokenizer()).rules()
 
 
 def test_exports():

@@ -18,7 +18,8 @@ def label_id(label: Any) -> int:
     Raises:
         ValueError: anything else.
     """
-    key = str(int(label)) if isinstance(label, bool | np.bool_ | float) else str(label).strip().lower()
+    is_number = isinstance(label, bool | np.bool_) or (isinstance(label, float) and label.is_integer())
+    key = str(int(label)) if is_number else str(label).strip().lower()
     if key not in LABEL_IDS:
         raise ValueError(f"A label must be one of {', '.join(LABEL_IDS)}, got {label!r}.")
     return LABEL_IDS[key]
