@@ -448,6 +448,18 @@ class LogMoEPreTrainedModel(PreTrainedModel):
             init.normal_(module.up_proj, mean=0.0, std=std)
             init.normal_(module.down_proj, mean=0.0, std=std)
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.base_model.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.base_model.encoder.set_input_embeddings(value)
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """As the base class's; also keeps `encoder_config.vocab_size` true, from which the encoder is rebuilt."""
+        embeddings = self.base_model.encoder.resize_token_embeddings(*args, **kwargs)
+        self.config.encoder_config.vocab_size = self.base_model.encoder.config.vocab_size
+        return embeddings
+
 
 class LogMoEModel(LogMoEPreTrainedModel):
     """The encoder and the sequence stack, without a head."""
@@ -461,18 +473,6 @@ class LogMoEModel(LogMoEPreTrainedModel):
         _drop_pooler(self.encoder)
         self.sequence_stack = LogMoESequenceStack(config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.encoder.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        self.encoder.set_input_embeddings(value)
-
-    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """As the base class's; also keeps `encoder_config.vocab_size` true, from which the encoder is rebuilt."""
-        embeddings = self.encoder.resize_token_embeddings(*args, **kwargs)
-        self.config.encoder_config.vocab_size = self.encoder.config.vocab_size
-        return embeddings
 
     def encode_entries(
         self,
@@ -647,16 +647,6 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         self.model = LogMoEModel(config)
         self.classification_head = LogMoEClassificationHead(config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        self.model.set_input_embeddings(value)
-
-    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """See [`LogMoEModel.resize_token_embeddings`]."""
-        return self.model.resize_token_embeddings(*args, **kwargs)
 
     @classmethod
     def from_encoder_pretrained(
