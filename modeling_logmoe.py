@@ -96,7 +96,7 @@ class LogMoESequenceClassifierOutput(ModelOutput):
 
 
 def top_p_mask(router_probs: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Which experts each row keeps (Huang et al., "Harder Tasks Need More Experts", ACL 2024, eq. 4-5).
+    """Which experts each row keeps (Huang et al., "Harder Task Needs More Experts", ACL 2024).
 
     In descending order of probability, ties by expert index, an expert is kept while the sum of those before it is
     below `top_p`. The first is therefore always kept, and so is the one that crosses `top_p`.
@@ -236,8 +236,8 @@ def router_statistics(
       `P_i` its mean probability (Fedus et al., "Switch Transformers", 2021, eq. 4-6, with pairs in place of tokens);
       1 when perfectly balanced.
     - `router_entropy_loss`: mean entropy of the routing distribution, in nats: low when few experts suffice (the
-      dynamic loss of Huang et al., ACL 2024, eq. 7).
-    - `router_z_loss`: mean squared log-sum-exp of the router logits (Zoph et al., "ST-MoE", 2022, eq. 5).
+      dynamic loss of Huang et al., ACL 2024).
+    - `router_z_loss`: mean squared log-sum-exp of the router logits (Zoph et al., "ST-MoE", 2022).
 
     Args:
         router_logits: one `(sequences, entries, num_experts)` per layer.
@@ -390,9 +390,9 @@ class LogMoESequenceStack(nn.Module):
 class LogMoEClassificationHead(nn.Module):
     """Additive attention pooling: the logits are a weighted sum of what each entry says, so the shares are exact.
 
-    An attention weight per entry (Ilse et al., "Attention-based Deep Multiple Instance Learning", 2018, eq. 8) scales
+    An attention weight per entry (Ilse et al., "Attention-based Deep Multiple Instance Learning", 2018) scales
     that entry's state, and the classifier reads each scaled state before the sum rather than after it (Javed et al.,
-    "Additive MIL", NeurIPS 2022, eq. 5).
+    "Additive MIL", NeurIPS 2022).
     """
 
     def __init__(self, config: LogMoEConfig):
