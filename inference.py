@@ -76,7 +76,8 @@ def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None
     if str(device).startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"There is no GPU that PyTorch can use for device {device!r}: leave it out to use the CPU.")
     model_path = str(model_path)
-    is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_path) and not os.path.exists(model_path)
+    # "runs/final" with a folder runs here is a path with a slip, not a name on the Hub.
+    is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_path) and not os.path.isdir(model_path.split("/")[0])
     if not is_hub_name and not os.path.isfile(os.path.join(model_path, "config.json")):
         what = "holds no config.json" if os.path.isdir(model_path) else "is not a folder"
         raise FileNotFoundError(
@@ -349,6 +350,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.lines < 1:
         parser.error(f"argument --lines: must be at least 1, got {args.lines}")
+    if args.files.count("-") > 1:
+        parser.error("standard input (-) can be read once only")
+    if sys.stdout is None or ("-" in args.files and sys.stdin is None):
+        return 2  # closed by the caller; there may be nowhere to say so
     # A terminal that cannot show a character must not end the run.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.disable_progress_bar()

@@ -24,15 +24,19 @@ from transformers import AddedToken, AutoTokenizer, BatchFeature, ProcessorMixin
 CONTINUATION_PATTERN = (
     r"^(?:[ \t]|Caused by: |Suppressed: |\.\.\. \d+ (?:more|common frames)"
     r"|Traceback \(most recent call last\):|During handling of the above exception|The above exception was the direct"
-    r"|(?:[a-z_][\w$]*\.)*[A-Z][\w$]*(?:Exception|Error|Throwable|Interrupt)(?::|\s*$)"
     r"|[}\])]+[,;]?\s*$)"
 )
+# The line that names an exception continues the message before it, or ends the Python traceback above it. After
+# another exception or its frames it is an entry of its own.
+EXCEPTION_PATTERN = r"^(?:[a-z_][\w$]*\.)*[A-Z][\w$]*(?:Exception|Error|Throwable|Interrupt)(?::|\s*$)"
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _WEEKDAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _CLOCK = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?"
 # Zones by name: any capitals would swallow the severity that often follows a timestamp.
-_ZONE = r"(?: ?(?:Z\b|UTC\b|GMT\b|[A-Z]{1,2}[SD]T\b|CES?T\b|EES?T\b|MSK\b|[+-]\d{2}:?\d{2}\b))?"
+_ZONE = (
+    r"(?: ?(?:Z\b|(?:UTC|GMT|MSK|CES?T|EES?T|WES?T|(?:[ECMPAHNIJKB]|AK|NZ|AE|AC|AW|SA)[SD]T)\b|[+-]\d{2}:?\d{2}\b))?"
+)
 _TIMESTAMP = (
     r"(?:"
     rf"\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}[T -]{_CLOCK}{_ZONE}"  # ISO 8601 and its cousins
@@ -48,10 +52,14 @@ _TIMESTAMP = (
 )
 # Seconds or milliseconds since 1970, and Hadoop's digits: times only where a timestamp stands, numbers elsewhere.
 _BARE_TIMESTAMP = r"(?:1\d{9}(?:\.\d+|\d{3})?|\d{6} \d{6})\b"
-_BARE_PLACE = r"""(?:^[\s\[<("]*|\b(?:ts|time|timestamp)"?[=:] ?"?)"""
+_BARE_PLACE = r"""(?:^[\s\[<("]*|"(?:ts|time|timestamp)": ?"?|\b(?:ts|time|timestamp)=)"""
 _SEVERITY = r"(?i:trace|debug|info|notice|warn|warning|err|error|severe|crit|critical|alert|emerg|fatal|panic)\d?\b"
-# A line that begins with its time or severity starts an entry, indented or not.
-_INDENTED_ENTRY = rf"^[ \t]+[\[(]?(?:{_TIMESTAMP}|{_BARE_TIMESTAMP}|{_CLOCK}|{_SEVERITY}[\])]?:?(?: |$))"
+# Indented lines that start an entry all the same: they begin with their time or severity. In capitals, for a column
+# named error in an indented statement is none.
+INDENTED_ENTRY_PATTERN = (
+    rf"^[ \t]+[\[(]?(?:{_TIMESTAMP}"
+    r"|(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|ALERT|FATAL|PANIC)[\])]?:?(?: |$))"
+)
 
 # Finds what the head of an entry says of its time and severity. Serves windows by time and the severity-blind
 # benchmark.
@@ -80,7 +88,7 @@ TIMESTAMP_FORMATS = [
 # where the placeholder's embedding starts. Status codes come before numbers: 200 and 502 are not the same news.
 _STATUS = (
     r"""(HTTP/[\d.]+"?,? (?:status: )?"""
-    r"""|\b(?:http_)?status(?:_?code)?=|\bhttp_code=|"(?:http_?)?status(?:_?code)?": ?)"""
+    r"""|\b(?:http_)?status(?:_?code)?=|\bhttp_code=|"(?:http_?)?status(?:_?code)?": ?"?)"""
 )
 _STATUS_END = r"""([\s,;"'}\])]|$)"""
 _IPV6_GROUPS = r"(?::[0-9a-fA-F]{1,4})"
@@ -138,7 +146,10 @@ MASKS: list[dict[str, str]] = [
         )
     ),
     {
-        "pattern": r"""(^|[\s"'=(\[:,>])(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~-]+){2,}/?(?:[?#][^\s"']*)?)""",
+        "pattern": (
+            r"""(^|[\s"'=(\[:,>\p{Han}“‘：，（])"""
+            r"""(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~-]+){2,}/?(?:[?#][^\s"']*)?)"""
+        ),
         "replacement": r"\1<PATH>",
         "phrase": "file path",
     },
@@ -148,15 +159,18 @@ MASKS: list[dict[str, str]] = [
     {"pattern": r"\d+(?:[.,]\d+)+|\b\d+\b", "replacement": "<NUM>", "phrase": "number"},
     {"pattern": r"\b[0-9a-fA-F]{8,}\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
     {"pattern": r"@[0-9a-f]{5,8}\b", "replacement": "@<HEX>", "phrase": "hexadecimal number"},
-    # No word with a number in it: letters follow digits twice (7f1c2d3, x2k9q), or a capital follows a digit in
-    # something long that is no part of a class name (the base64 of RzZuJ9P-SyqVdVCnTCb3hQ).
+    # No word with a number in it: letters follow digits twice (7f1c2d3, x2k9q), or a capital follows a digit and
+    # another digit follows that, in something long (the base64 of RzZuJ9P-SyqVdVCnTCb3hQ).
     {
         "pattern": r"\b[A-Za-z]*(?:[0-9]+[A-Za-z]+){2,}[\w-]*\b",
         "replacement": "<ID>",
         "phrase": "identifier",
     },
     {
-        "pattern": r"""(^|[\s"'=(\[,:])(?:[\w-]{8,}[0-9][A-Z][\w-]*|[\w-]*[0-9][A-Z][\w-]{8,})\b""",
+        "pattern": (
+            r"""(^|[\s"'=(\[,:])(?:[\w-]{8,}[0-9][A-Z][\w-]*[0-9][\w-]*"""
+            r"""|[\w-]*[0-9][A-Z](?:[\w-]*[0-9][\w-]{4,}|[\w-]{6,}[0-9][\w-]*))\b"""
+        ),
         "replacement": r"\1<ID>",
         "phrase": "identifier",
     },
@@ -211,8 +225,10 @@ class LogMoEProcessor(ProcessorMixin):
             first group), and where the replacement holds a placeholder such as `<IP>`, `phrase`, its meaning in words.
         entry_pattern (`str`, *optional*): what starts an entry. By default every line does that does not match
             `continuation_pattern`.
-        continuation_pattern (`str`): what continues the entry above it, unless the line begins with a timestamp or a
-            severity word.
+        continuation_pattern (`str`): what continues the entry above it.
+        exception_pattern (`str`): the line that names an exception; it continues the message before it, and ends a
+            Python traceback, but after another exception or its frames it starts an entry.
+        indented_entry_pattern (`str`): indented lines that start an entry all the same.
         header_pattern (`str`): finds the groups `timestamp` and `severity` at the head of an entry.
         timestamp_formats (`list` of `str`): strptime formats of `timestamp` without fraction and zone.
         session_pattern (`str`, *optional*): identifies the session of an entry by the first of its groups that
@@ -231,6 +247,8 @@ class LogMoEProcessor(ProcessorMixin):
         masks=None,
         entry_pattern=None,
         continuation_pattern=CONTINUATION_PATTERN,
+        exception_pattern=EXCEPTION_PATTERN,
+        indented_entry_pattern=INDENTED_ENTRY_PATTERN,
         header_pattern=HEADER_PATTERN,
         timestamp_formats=None,
         session_pattern=None,
@@ -241,6 +259,8 @@ class LogMoEProcessor(ProcessorMixin):
         self.masks = [dict(mask) for mask in (MASKS if masks is None else masks)]
         self.entry_pattern = entry_pattern
         self.continuation_pattern = continuation_pattern
+        self.exception_pattern = exception_pattern
+        self.indented_entry_pattern = indented_entry_pattern
         self.header_pattern = header_pattern
         self.timestamp_formats = list(TIMESTAMP_FORMATS if timestamp_formats is None else timestamp_formats)
         self.session_pattern = session_pattern
@@ -355,7 +375,7 @@ class LogMoEProcessor(ProcessorMixin):
         if self.entry_pattern is not None:
             starts = _matches(lines, self.entry_pattern)
         else:
-            starts = ~_matches(lines, self.continuation_pattern) | _matches(lines, _INDENTED_ENTRY)
+            starts = self._entry_starts(lines)
         if len(starts):
             starts[0] = True
         first = np.flatnonzero(starts)
@@ -367,6 +387,28 @@ class LogMoEProcessor(ProcessorMixin):
             offsets = pa.array(np.append(first, len(lines)), pa.int64())
             lines = pc.binary_join(pa.LargeListArray.from_arrays(offsets, lines), pa.scalar("\n", lines.type))
         return lines, line_numbers[first], line_numbers[last]
+
+    def _entry_starts(self, lines: pa.Array) -> np.ndarray:
+        """Bool `(lines,)`: which lines start an entry, by the default rules."""
+        indentation = pc.subtract(pc.utf8_length(lines), pc.utf8_length(pc.utf8_ltrim_whitespace(lines)))
+        common = pc.min(indentation).as_py()
+        if common:  # A log pasted from an indented place.
+            lines = pc.utf8_slice_codeunits(lines, common)
+        exception = _matches(lines, self.exception_pattern)
+        indented = _matches(lines, r"^[ \t]")
+        starts = ~(_matches(lines, self.continuation_pattern) | exception)
+        starts |= _matches(lines, self.indented_entry_pattern)
+
+        position = np.arange(len(lines))
+
+        def latest(what: np.ndarray) -> np.ndarray:
+            return np.maximum.accumulate(np.where(what, position, -1))
+
+        # A traceback is open from its first line to the exception that ends it.
+        ended = np.append(-1, latest(starts | exception)[:-1])
+        in_traceback = latest(_matches(lines, r"^Traceback \(most recent call last\):")) > ended
+        follows_trace = np.append(False, (exception | indented)[:-1])
+        return starts | (exception & follows_trace & ~in_traceback)
 
     # ------------------------------------------------------------------ entries to sequences
 
@@ -516,6 +558,8 @@ class LogMoEProcessor(ProcessorMixin):
         # A "[SEP]" in a log is text.
         encoded = self.tokenizer(list(masked), truncation=True, max_length=length, split_special_tokens=True)
         truncated = np.array([bool(encoding.overflowing) for encoding in encoded.encodings])
+        # Fast tokenizers remember how they cut, and would save it with the checkpoint.
+        self.tokenizer.backend_tokenizer.no_truncation()
         return encoded["input_ids"], truncated
 
     def pad(self, token_ids: list[list[int]]) -> dict[str, torch.Tensor]:
@@ -568,7 +612,14 @@ class LogMoEProcessor(ProcessorMixin):
     def _check_rules(self) -> None:
         for name in ("max_log_entry_length", "max_entry_characters", "max_sequence_length"):
             setattr(self, name, check_integer(name, getattr(self, name), 1))
-        for name in ("entry_pattern", "continuation_pattern", "header_pattern", "session_pattern"):
+        for name in (
+            "entry_pattern",
+            "continuation_pattern",
+            "exception_pattern",
+            "indented_entry_pattern",
+            "header_pattern",
+            "session_pattern",
+        ):
             if getattr(self, name) is not None:
                 _check_pattern(getattr(self, name), name)
         if "(?P<timestamp>" not in self.header_pattern:

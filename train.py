@@ -88,7 +88,11 @@ class TwoPhases(TrainerCallback):
     ) -> None:
         dense = state.global_step < self.dense_share * state.max_steps
         assert model is not None  # the Trainer always passes it
-        getattr(model, "module", model).set_routing_mode("dense" if dense else "top_p")
+        model = getattr(model, "module", model)
+        if not dense and model.config.routing_mode == "dense":
+            # A checkpoint of the dense phase is no candidate for the best: it is measured as another model.
+            state.best_metric = state.best_model_checkpoint = None
+        model.set_routing_mode("dense" if dense else "top_p")
 
 
 class LogMoETrainer(Trainer):
@@ -228,7 +232,11 @@ def render_card(
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `train.py` and of the console script `logmoe-train`; returns the exit code."""
     parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    model_args, data_args, training_args = parser.parse_args_into_dataclasses(args=argv)
+    try:
+        model_args, data_args, training_args = parser.parse_args_into_dataclasses(args=argv)
+    except ValueError as error:  # TrainingArguments checks what the machine can do.
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     logging.basicConfig(level=logging.INFO if training_args.should_log else logging.WARNING, format="%(message)s")
     try:
         train(model_args, data_args, training_args)

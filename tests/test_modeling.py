@@ -10,7 +10,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from logmoe import LogMoEForSequenceClassification, LogMoEModel, LogMoEProcessor
+from logmoe import LogAnomalyPipeline, LogMoEForSequenceClassification, LogMoEModel, LogMoEProcessor
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -459,3 +459,11 @@ def test_removing_the_telling_entries_lowers_the_anomaly_logit_more_than_removin
     drop_random = margins(full) - margins(without_random)
     assert drop_top.mean() > 2 * max(drop_random.mean(), 0.1)
     assert (drop_top > drop_random).float().mean() > 0.75
+
+
+def test_pipeline_around_a_peft_model(pipe):
+    peft = pytest.importorskip("peft")
+    lora = peft.LoraConfig(r=2, target_modules=r".*encoder\..*query", init_lora_weights=True)
+    adapted = peft.get_peft_model(copy.deepcopy(pipe.model), lora).eval()
+    wrapped = LogAnomalyPipeline(adapted, processor=pipe.processor)
+    assert wrapped("error a\nb")["logits"] == pytest.approx(pipe("error a\nb")["logits"], abs=1e-5)

@@ -22,6 +22,10 @@ MASKED = {
     "ISO timestamp, offset": ("2026-11-23T16:24:01+02:00 WARN slow", "<TIME> WARN slow"),
     "ISO timestamp, comma": ("2026-11-23 16:24:01,123 ERROR boom", "<TIME> ERROR boom"),
     "a zone by name, but no severity": ("2026-11-23 16:24:01 CET FATAL x", "<TIME> FATAL x"),
+    "words after a time are no zone": (
+        "2024-01-01 10:00:00 POST /a/b, 2024-01-01T10:00:00 LOST 2024-01-01 10:00:00,123 TEST 10:00:00 AEST LAST",
+        "<TIME> POST <PATH>, <TIME> LOST <TIME> TEST <TIME> AEST LAST",
+    ),
     "epoch seconds": ("1700000000: New connection on port 1883.", "<TIME>: New connection on port <NUM>."),
     "epoch milliseconds": ("1700000000123 level=info", "<TIME> level=info"),
     "JSON line": (
@@ -85,10 +89,14 @@ MASKED = {
         "id RzZuJ9P-SyqVdVCnTCb3hQ pod web-x2k9q task@7f1c2d3 commit 1a2b3c4",
         "id <ID> pod web-<ID> task@<HEX> commit <ID>",
     ),
-    "words with a number in them": ("c.n.Oauth2CodeHandler ipv4 h264", "c.n.Oauth<NUM>CodeHandler ipv<NUM> h<NUM>"),
+    "words with a number in them": (
+        "c.n.Oauth2CodeHandler S3UploadFailedException: [DB2Timeout] ipv4",
+        "c.n.Oauth<NUM>CodeHandler S<NUM>UploadFailedException: [DB<NUM>Timeout] ipv<NUM>",
+    ),
     "status elsewhere": (
-        '{"status":500} status=404 http_code=502 "GET / HTTP/1.1" status: 503 len: 12',
-        '{"status":<HTTP_SERVER_ERROR>} status=<HTTP_NOT_FOUND> http_code=<HTTP_UNAVAILABLE> "GET / HTTP/<NUM>" '
+        '{"status":500} {"status":"500"} status=404 http_code=502 "GET / HTTP/1.1" status: 503 len: 12',
+        '{"status":<HTTP_SERVER_ERROR>} {"status":"<HTTP_SERVER_ERROR>"} status=<HTTP_NOT_FOUND> '
+        'http_code=<HTTP_UNAVAILABLE> "GET / HTTP/<NUM>" '
         "status: <HTTP_UNAVAILABLE> len: <NUM>",
     ),
     "exit status is another thing": (
@@ -96,14 +104,15 @@ MASKED = {
         "exit status: <NUM>, code=exited, status=<NUM>/EXEC",
     ),
     "large numbers are no times": (
-        "size 1234567890 bytes, 0.1731331234 done, 4294967295 and 123456 654321 pages",
-        "size <NUM> bytes, <NUM> done, <NUM> and <NUM> <NUM> pages",
+        "Response time: 1500000000 ns, size 1234567890 bytes, 0.1731331234 done, 4294967295 and 123456 654321 pages",
+        "Response time: <NUM> ns, size <NUM> bytes, <NUM> done, <NUM> and <NUM> <NUM> pages",
     ),
     "hex": (
         "at 0xDEADBEEF sum d41d8cd98f00b204e9800998ecf8427e commit 1a2b3c4d5e",
         "at <HEX> sum <HEX> commit <HEX>",
     ),
     "words are not hex": ("added faced dead beef decade", "added faced dead beef decade"),
+    "paths in Chinese text": ("路径/var/log/x失败", "路径<PATH>失败"),
     "Unix paths": ("open /var/lib/x.db: No such file", "open <PATH>: No such file"),
     "Windows path": (r"C:\Windows\System32\drivers\etc\hosts missing", "<PATH> missing"),
     "slashes that are no path": ("and/or I/O tcp/ip N/A", "and/or I/O tcp/ip N/A"),
@@ -195,8 +204,19 @@ def test_indented_line_with_a_timestamp_starts_an_entry(processor):
 
 
 def test_indented_lines_that_begin_with_time_or_severity_start_entries(processor):
-    log = "  INFO a\n  [ERROR] b\n    more of b\n  10:11:12 c\n  WARN: d"
-    assert [len(text.split("\n")) for text in texts(processor.parse(log))] == [1, 2, 1, 1]
+    log = "x\n  INFO a\n  [ERROR] b\n    more of b\n  2024-01-01 10:11:12 c\n  WARN: d\n\t error = 1"
+    assert [len(text.split("\n")) for text in texts(processor.parse(log))] == [1, 1, 2, 1, 2]
+
+
+def test_a_log_pasted_from_an_indented_place(processor):
+    assert len(processor.parse("   a\n   b\n     more of b\n   c")) == 3
+
+
+def test_exceptions_that_follow_each_other_are_entries(processor):
+    java = "java.io.IOException: disk failed\n\tat a.b.C.d(C.java:1)\n"
+    assert len(processor.parse(java * 3)) == 3
+    assert len(processor.parse("ConnectionError: host a\n" * 3)) == 3
+    assert len(processor.parse(f"2024-01-01 10:00:00 ERROR x\n{java}2024-01-01 10:00:01 INFO y")) == 2
 
 
 def test_closing_brackets_belong_to_their_object(processor):

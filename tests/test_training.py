@@ -72,12 +72,15 @@ def test_training_learns_and_leaves_a_complete_checkpoint(encoder, data, train_e
 def test_phases_follow_the_step_alone(model):
     class State:
         max_steps = 10
+        best_metric, best_model_checkpoint = 0.9, "checkpoint-2"
 
     phases, modes = TwoPhases(0.3), []
     for step in (0, 2, 3, 9):
         State.global_step = step
         phases.on_step_begin(None, State, None, model=model)
         modes.append(model.config.routing_mode)
+        # The best of the dense phase is forgotten with it.
+        assert (State.best_metric is None) == (step >= 3)
     assert modes == ["dense", "dense", "top_p", "top_p"]
     with pytest.raises(ValueError, match=r"\[0, 1\), got 1.0"):
         TwoPhases(1.0)

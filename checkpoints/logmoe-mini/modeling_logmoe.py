@@ -670,6 +670,10 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             model.add_placeholders(processor)
         return model
 
+    def encode_entries(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """See [`LogMoEModel.encode_entries`]; here too, so that wrappers such as PEFT's reach it."""
+        return self.model.encode_entries(*args, **kwargs)
+
     def replace_encoder(self, encoder: PreTrainedModel) -> None:
         """Replaces the encoder by another of the same width, and makes the config say so."""
         _drop_pooler(encoder)

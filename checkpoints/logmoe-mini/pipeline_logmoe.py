@@ -309,7 +309,7 @@ class LogAnomalyPipeline(Pipeline):
             # After memory ran out: as few tokens at once as it takes.
             tokens_per_batch = None if size == ENTRIES_PER_CALL else size
             try:
-                embeds.append(self.model.model.encode_entries(**batch, tokens_per_batch=tokens_per_batch))
+                embeds.append(self.model.encode_entries(**batch, tokens_per_batch=tokens_per_batch))
             except torch.OutOfMemoryError:
                 size = _halved(size, "entries")
                 continue
