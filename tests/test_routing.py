@@ -111,6 +111,41 @@ def test_experts_equal_a_naive_loop_forward_and_backward(form, top_p):
         torch.testing.assert_close(ours, naive, atol=1e-5, rtol=1e-5)
 
 
+class PoisonedGroupedMm(torch.autograd.Function):
+    """Leaves NaN behind the groups, forward and backward, where the real kernel leaves whatever memory held."""
+
+    @staticmethod
+    def forward(ctx, states, weight, group_ends):
+        ctx.save_for_backward(states, weight)
+        ctx.groups = list(zip([0, *group_ends.tolist()], group_ends.tolist(), strict=False))
+        output = torch.full((len(states), weight.shape[2]), float("nan"))
+        for expert, (start, end) in enumerate(ctx.groups):
+            output[start:end] = states[start:end] @ weight[expert]
+        return output
+
+    @staticmethod
+    def backward(ctx, gradient):
+        states, weight = ctx.saved_tensors
+        to_states, to_weight = torch.full_like(states, float("nan")), torch.zeros_like(weight)
+        for expert, (start, end) in enumerate(ctx.groups):
+            to_states[start:end] = gradient[start:end] @ weight[expert].T
+            to_weight[expert] = states[start:end].T @ gradient[start:end]
+        return to_states, to_weight, None
+
+
+def test_memory_behind_the_groups_reaches_nothing(monkeypatch):
+    monkeypatch.setattr("logmoe.modeling_logmoe.grouped_mm", PoisonedGroupedMm.apply)
+    block = make_block(router_top_p=0.3)
+    states = torch.randn(11, 32, requires_grad=True)
+    _, weights, kept = block.router(states)
+    assert not kept.all()
+    output = block.experts._grouped_by_expert(states, weights, kept)
+    output.sum().backward()
+    assert output.isfinite().all()
+    assert states.grad.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in block.parameters())
+
+
 def test_only_kept_pairs_are_computed():
     block = make_block(router_top_p=0.3)
     computed = []

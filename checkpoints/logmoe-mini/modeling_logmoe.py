@@ -198,7 +198,8 @@ class LogMoEExperts(nn.Module):
         pair_states = torch.where(in_group, hidden_states[rows], 0.0)
         pair_states = self.act_fn(grouped_mm(pair_states, self.up_proj.transpose(1, 2), group_ends))
         pair_states = grouped_mm(pair_states, self.down_proj.transpose(1, 2), group_ends)
-        pair_states = torch.where(in_group, pair_states * weights.flatten()[pairs, None], 0.0)
+        # Before the product: after it the gradient of the weights would be 0 times what stands there, perhaps NaN.
+        pair_states = torch.where(in_group, pair_states, 0.0) * weights.flatten()[pairs, None]
         return torch.zeros_like(hidden_states).index_add(0, rows, pair_states.to(hidden_states.dtype))
 
 
