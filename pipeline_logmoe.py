@@ -122,8 +122,9 @@ class LogAnomalyPipeline(Pipeline):
 
     def _longest_entry(self) -> int:
         """Tokens that the encoder can read."""
-        limits = [self.model.config.encoder_config.max_position_embeddings, self.processor.tokenizer.model_max_length]
-        return min(limits)
+        longest = self.processor.tokenizer.model_max_length
+        # An encoder with relative positions has no such limit of its own.
+        return min(longest, getattr(self.model.config.encoder_config, "max_position_embeddings", longest))
 
     # ------------------------------------------------------------------ the contract of a call
 

@@ -440,13 +440,8 @@ class LogMoEProcessor(ProcessorMixin):
             ValueError: an argument out of range, or no timestamp or session found in the whole log.
         """
         length = self.max_sequence_length if max_sequence_length is None else max_sequence_length
-        if not isinstance(length, int) or length < 1:
-            raise ValueError(f"`max_sequence_length` must be an integer of at least 1, got {length!r}.")
-        stride = length if stride is None else stride
-        if not isinstance(stride, int) or not 1 <= stride <= length:
-            raise ValueError(
-                f"`stride` must be an integer from 1 to `max_sequence_length` ({length}), got {stride!r}."
-            )
+        length = check_integer("max_sequence_length", length, 1)
+        stride = length if stride is None else check_integer("stride", stride, 1, length)
         if window_seconds is not None and session_pattern is not None:
             raise ValueError("Give `window_seconds` or `session_pattern`, not both.")
         if window_seconds is not None:

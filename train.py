@@ -101,15 +101,16 @@ class LogMoETrainer(Trainer):
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         if model.training:
+            # Tensors, read when they are logged: reading them at each step would make a GPU wait.
             names = ("load_balance_loss", "router_entropy_loss", "router_z_loss", "mean_active_experts")
-            self.router_log = {name: outputs[name].item() for name in names}
+            self.router_log = {name: outputs[name].detach() for name in names}
             load = outputs.expert_load.mean(dim=0)  # (num_experts,), over layers
-            self.router_log |= {f"expert_load_{i}": share.item() for i, share in enumerate(load)}
+            self.router_log |= {f"expert_load_{i}": share for i, share in enumerate(load)}
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs |= self.router_log
+            logs |= {name: value.item() for name, value in self.router_log.items()}
         super().log(logs, start_time)
 
 

@@ -108,6 +108,7 @@ def test_lengths_and_other_overrides_out_of_range(pipe, overrides, message):
 
 def test_integers_of_any_kind_are_welcome(pipe):
     assert len(pipe("a\nb\nc", max_sequence_length=np.int64(2), batch_size=np.int32(4))["sequences"]) == 2
+    assert len(pipe("a\nb\nc", max_sequence_length=2, stride=np.int64(1))["sequences"]) == 2
 
 
 def test_containers_that_are_no_batch(pipe, tmp_path):
