@@ -1,43 +1,92 @@
-"""Trains LogMoE on labelled log sequences: `accelerate launch train.py --train_file … --encoder … --output_dir …`.
+"""Trains LogMoE on labelled logs: `accelerate launch train.py --train_file logs.jsonl --encoder … --output_dir …`.
 
-Two phases: first every expert with equal weight, then Top-P routing.
+Arguments may stand in a YAML or JSON file, named first; flags after it win: `train.py recipe.yaml --seed 1`.
+From data to a published checkpoint: read and split, embed each distinct entry once, train in two phases (every expert
+with equal weight, then Top-P routing), fit temperature and threshold on validation data, measure beside simple rules,
+save with card and plots, push.
 """
 
+import json
 import logging
+import math
+import os
+import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import ModelCard, ModelCardData
+import yaml
+from accelerate import PartialState
 from huggingface_hub.errors import StrictDataclassError
-from transformers import (
-    HfArgumentParser,
-    PreTrainedModel,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import EvalPrediction, HfArgumentParser, TrainingArguments, set_seed
 
 from logmoe import LogAnomalyPipeline, LogMoEForSequenceClassification, LogMoEProcessor
-from logmoe.training.data import CompactCollator, EmbeddedCollator, EntryTable, read_examples
-from logmoe.training.metrics import detection_metrics
+from logmoe.training.baselines import measure_baselines
+from logmoe.training.data import (
+    DistinctLogs,
+    LogCollator,
+    LogStore,
+    Source,
+    Splits,
+    TrainingVisits,
+    require_both_labels,
+    split_facts,
+    split_logs,
+    unseen_in_training,
+)
+from logmoe.training.embeddings import EmbeddingCache
+from logmoe.training.metrics import (
+    DetectionMetric,
+    fit_temperature,
+    fit_threshold,
+    log_loss,
+    probabilities,
+)
+from logmoe.training.report import (
+    draw_plots,
+    published_files,
+    push,
+    push_command,
+    render_card,
+    results_table,
+    save_complete,
+    spread,
+    write_json,
+)
+from logmoe.training.trainer import LogMoETrainer, StopOnSignal, TwoPhases, complete_checkpoints
 
 logger = logging.getLogger("logmoe.train")
+
+EXIT_ERROR = 2
+EXIT_TERMINATED = 128 + 15  # As the shell reports a process that SIGTERM ended.
+ARGUMENTS_FILE, SPLIT_FILE, RESULTS_FILE = "arguments.json", "split.json", "results.json"
+# Masked where `--hide_severity` is given: on some logs the word alone gives the label away.
+SEVERITY_MASK = {
+    "pattern": r"(?i)\b(?:trace|debug|info|information|notice|warn|warning|err|error|severe|crit|critical|alert|emerg"
+    r"|emergency|fatal|failure|panic)\b",
+    "replacement": "<SEVERITY>",
+    "phrase": "severity",
+}
 
 
 @dataclass
 class ModelArguments:
     """What to train."""
 
-    encoder: str = field(metadata={"help": "Folder or Hub name of a BERT-like encoder."})
+    _argument_group_name = "model"
+
+    encoder: str = field(
+        metadata={"help": "BERT-like encoder: a folder, or a name on the Hub such as google-bert/bert-base-uncased."}
+    )
     train_encoder: bool = field(default=False, metadata={"help": "Train the encoder too; by default it is frozen."})
+    lora: bool = field(default=False, metadata={"help": "Train the encoder by LoRA adapters, merged at the end."})
+    lora_rank: int = field(default=8, metadata={"help": "Rank of the LoRA adapters."})
     dense_share: float = field(
         default=0.3, metadata={"help": "Share of the steps in phase 1, with every expert at equal weight."}
     )
@@ -52,199 +101,603 @@ class ModelArguments:
         default=1e-4, metadata={"help": "Weight of the router-entropy loss: more of it keeps fewer experts active."}
     )
     router_z_loss_coef: float = field(default=1e-3, metadata={"help": "Weight of the router z-loss."})
+    hidden_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout of the sequence stack."})
+    attention_probs_dropout_prob: float = field(default=0.1, metadata={"help": "Dropout of its attention."})
     max_log_entry_length: int = field(default=128, metadata={"help": "Tokens per log entry."})
     max_sequence_length: int = field(default=32, metadata={"help": "Log entries per sequence."})
+    hide_severity: bool = field(default=False, metadata={"help": "Mask severity words such as INFO and FATAL."})
+    embedding_cache: str | None = field(
+        default=None,
+        metadata={"help": "Folder where the embeddings of entries are kept (default: logmoe in the Hub's cache)."},
+    )
+
+    def config(self) -> dict[str, Any]:
+        """The fields of `LogMoEConfig` among the arguments."""
+        others = {"encoder", "train_encoder", "lora", "lora_rank", "dense_share", "hide_severity", "embedding_cache"}
+        return {name: value for name, value in vars(self).items() if name not in others}
+
+    @property
+    def encoder_is_frozen(self) -> bool:
+        return not (self.train_encoder or self.lora)
 
 
 @dataclass
 class DataArguments:
-    """What to train on: JSON lines with `log_sequence` (text or list of entries) and `label`."""
+    """What to train on."""
 
-    train_file: str = field(metadata={"help": "Labelled sequences to train on."})
-    validation_file: str | None = field(default=None, metadata={"help": "Labelled sequences to watch."})
-    test_file: str | None = field(default=None, metadata={"help": "Labelled sequences to report on, used once."})
+    _argument_group_name = "data"
+
+    train_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Labelled logs: .jsonl, .csv or .parquet, with a row per log (`log_sequence`, `label`) or per line "
+            "(`line`, `label`); anything else is raw log text. Several files, or patterns such as 'logs/*.jsonl'."
+        },
+    )
+    validation_file: list[str] | None = field(
+        default=None, metadata={"help": "Chooses epoch, temperature and threshold; else cut from the training data."}
+    )
+    test_file: list[str] | None = field(
+        default=None, metadata={"help": "Measured once, at the end; else cut from the training data."}
+    )
+    dataset_name: str | None = field(default=None, metadata={"help": "Data set of the Hub, in place of files."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    dataset_train_split: str = field(default="train", metadata={"help": "Its split to train on."})
+    dataset_validation_split: str | None = field(default=None, metadata={"help": "Its validation split, if any."})
+    dataset_test_split: str | None = field(default=None, metadata={"help": "Its test split, if any."})
+    streaming: bool = field(
+        default=False, metadata={"help": "Read the data set as it downloads. Files are always read in chunks."}
+    )
+    sequence_column: str = field(default="log_sequence", metadata={"help": "Column of texts, or lists of entries."})
+    label_column: str = field(default="label", metadata={"help": "Column of 0/1, normal/anomaly or 正常/异常."})
+    line_column: str = field(default="line", metadata={"help": "Column of single lines, where each has a label."})
+    time_column: str | None = field(default=None, metadata={"help": "Column that orders the logs in time."})
+    group_column: str | None = field(
+        default=None, metadata={"help": "Column of what belongs together: for --split group, or the log of a line."}
+    )
+    normal_label: str | None = field(
+        default=None, metadata={"help": "The label that means normal; every other is then an anomaly."}
+    )
+    line_label_pattern: str | None = field(
+        default=None,
+        metadata={
+            "help": "Raw text with a label in each line: a pattern (RE2) with a group (?P<label>...). What it matches "
+            "is taken out of the line."
+        },
+    )
+    session_pattern: str | None = field(
+        default=None, metadata={"help": r"Raw text: gather the lines of a session by this, such as 'blk_-?\d+'."}
+    )
+    session_labels_file: str | None = field(
+        default=None, metadata={"help": "Table of two columns, the session and its label."}
+    )
+    window_seconds: float | None = field(default=None, metadata={"help": "Cut labelled lines into windows by time."})
+    stride: int | None = field(
+        default=None, metadata={"help": "Entries from one window to the next (default: --max_sequence_length)."}
+    )
+    split: str = field(
+        default="chronological",
+        metadata={"help": "How parts without a file are cut.", "choices": ["chronological", "random", "group"]},
+    )
+    validation_share: float = field(default=0.1, metadata={"help": "Share of the logs for validation."})
+    test_share: float = field(default=0.2, metadata={"help": "Share of the logs for the test."})
+    embargo: int | None = field(
+        default=None,
+        metadata={"help": "Logs left out before each later part (default: 1% of all, at most 32)."},
+    )
+    split_seed: int = field(default=0, metadata={"help": "Seed of the random and the group split."})
+    anomaly_weight: str = field(
+        default="1", metadata={"help": "An anomalous log counts so much more in the loss; or 'balanced'."}
+    )
+    collapse: bool = field(default=True, metadata={"help": "Train on identical logs once, weighted by their number."})
+    false_positive_rate: float | None = field(
+        default=None, metadata={"help": "Fit the threshold to this rate on validation data (default: to the best F1)."}
+    )
+    baselines: bool = field(default=True, metadata={"help": "Measure simple rules and learners beside the model."})
     data_description: str | None = field(default=None, metadata={"help": "What the data are, for the model card."})
     model_card: str | None = field(default=None, metadata={"help": "Template of the model card (default: built in)."})
 
-
-class TwoPhases(TrainerCallback):
-    """Dense routing for the first share of the steps, Top-P after it.
-
-    Decided from the step alone, so that a resumed run is in the phase it was interrupted in.
-    """
-
-    def __init__(self, dense_share: float):
-        if not 0 <= dense_share < 1:
-            raise ValueError(f"`dense_share` must be in [0, 1), got {dense_share}: the last phase is Top-P.")
-        self.dense_share = dense_share
-
-    def on_step_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: PreTrainedModel | None = None,
-        **kwargs: Any,
-    ) -> None:
-        dense = state.global_step < self.dense_share * state.max_steps
-        assert model is not None  # the Trainer always passes it
-        model = getattr(model, "module", model)
-        if not dense and model.config.routing_mode == "dense":
-            # A checkpoint of the dense phase is no candidate for the best: it is measured as another model.
-            state.best_metric = state.best_model_checkpoint = None
-        model.set_routing_mode("dense" if dense else "top_p")
+    def source(self) -> Source:
+        return Source(**{entry.name: getattr(self, entry.name) for entry in fields(Source)})
 
 
-class LogMoETrainer(Trainer):
-    """The Trainer, which also logs the model's named losses and the load of the experts."""
+@dataclass
+class LogMoETrainingArguments(TrainingArguments):
+    """transformers' TrainingArguments with defaults for LogMoE; `--help_all` shows all of them."""
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
-        if model.training:
-            # Tensors, read when they are logged: reading them at each step would make a GPU wait.
-            names = ("load_balance_loss", "router_entropy_loss", "router_z_loss", "mean_active_experts")
-            self.router_log = {name: outputs[name].detach() for name in names}
-            load = outputs.expert_load.mean(dim=0)  # (num_experts,), over layers
-            self.router_log |= {f"expert_load_{i}": share for i, share in enumerate(load)}
-        return (loss, outputs) if return_outputs else loss
+    _argument_group_name = "training (more of transformers' TrainingArguments: --help_all)"
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs:
-            logs |= {name: value.item() for name, value in self.router_log.items()}
-        super().log(logs, start_time)
+    output_dir: str = field(default="final_moe_model", metadata={"help": "Folder of the checkpoint."})
+    resume: bool = field(
+        default=False,
+        metadata={"help": "Go on from the last complete checkpoint in --output_dir; start where there is none."},
+    )
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace what is in --output_dir."})
+    num_seeds: int = field(
+        default=1, metadata={"help": "Train so many times, from --seed upwards, and report the spread."}
+    )
+    num_train_epochs: float = field(default=5.0, metadata={"help": "Passes over the distinct training logs."})
+    per_device_train_batch_size: int = field(default=32, metadata={"help": "Logs per step and device."})
+    per_device_eval_batch_size: int = field(default=128, metadata={"help": "Logs per call when measuring."})
+    learning_rate: float = field(default=5e-4, metadata={"help": "Highest learning rate."})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Course of the learning rate."})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Steps, or share of them, to reach the learning rate."})
+    weight_decay: float = field(default=0.01, metadata={"help": "Weight decay of AdamW."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to measure on validation data."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint to resume from."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept, besides the best."})
+    load_best_model_at_end: bool | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata={"help": "Keep the best checkpoint of the Top-P phase (default: where it is saved when measured)."},
+    )
+    metric_for_best_model: str | None = field(default="pr_auc", metadata={"help": "By what it is the best."})
+    logging_steps: float = field(default=10, metadata={"help": "Steps between two lines of the training log."})
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide losses that are not finite."})
+    report_to: None | str | list[str] = field(default="tensorboard", metadata={"help": "Where to log, or 'none'."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
+
+    def __post_init__(self) -> None:
+        if self.load_best_model_at_end is None:
+            same = self.eval_strategy == self.save_strategy and self.eval_steps in (None, self.save_steps)
+            self.load_best_model_at_end = same and self.eval_strategy != "no"
+        if self.num_seeds < 1:
+            raise ValueError(f"`num_seeds` must be at least 1, got {self.num_seeds}.")
+        self.remove_unused_columns = False
+        super().__post_init__()
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Probability of anomaly `(examples,)` from logits `(examples, 2)`."""
-    return np.exp(-np.logaddexp(0, logits[:, 0] - logits[:, 1]))
+# Shown by --help; the other hundred by --help_all.
+COMMON_ARGUMENTS = {
+    *("output_dir", "resume", "overwrite_output_dir", "num_seeds", "seed", "num_train_epochs", "max_steps"),
+    *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "learning_rate"),
+    *("lr_scheduler_type", "warmup_steps", "weight_decay", "eval_strategy", "save_strategy", "save_total_limit"),
+    *("save_steps", "eval_steps", "load_best_model_at_end", "metric_for_best_model", "logging_steps", "bf16"),
+    *("gradient_checkpointing", "use_cpu", "disable_tqdm", "report_to", "push_to_hub", "hub_model_id"),
+    *("hub_private_repo",),
+}
+# What must be the same in a run that is resumed.
+RESUMED_ARGUMENTS = (
+    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate"),
+    *("lr_scheduler_type", "warmup_steps", "weight_decay", "seed", "num_seeds", "world_size"),
+)
+
+
+class Stopwatch:
+    """Where the time goes: seconds of each stage, in order."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 def train(
-    model_args: ModelArguments, data_args: DataArguments, training_args: TrainingArguments
-) -> dict[str, dict[str, float]]:
-    """Trains, measures and saves a complete checkpoint in `output_dir`.
+    model_args: ModelArguments, data_args: DataArguments, args: LogMoETrainingArguments
+) -> dict[str, Any] | None:
+    """Trains, measures and saves a complete checkpoint in `args.output_dir`.
 
     Returns:
-        The metrics of each split that was given besides the training data.
+        What `results.json` holds; None where SIGTERM stopped the training after saving a checkpoint.
 
     Raises:
         ValueError: data or arguments that cannot be trained on.
+        FileExistsError: something is in the output folder already.
+        OSError: a checkpoint that cannot be saved; the last complete one is left as it was.
     """
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-
+    if args.n_gpu > 1:
+        raise ValueError(
+            f"{args.n_gpu} GPUs and one process: start one for each with `accelerate launch train.py …`, or name one "
+            "with CUDA_VISIBLE_DEVICES."
+        )
+    output_dir = Path(args.output_dir)
     phases = TwoPhases(model_args.dense_share)
-    set_seed(training_args.seed)
-    lengths = {name: getattr(model_args, name) for name in ("max_log_entry_length", "max_sequence_length")}
-    processor = LogMoEProcessor.from_encoder_pretrained(model_args.encoder, **lengths)
-    table = EntryTable()
-    splits = {}
-    for split in ("train", "validation", "test"):
-        path = getattr(data_args, f"{split}_file")
-        if path is None:
-            continue
-        try:
-            data = load_dataset("json", data_files=path, split="train")
-        except (DatasetsError, StopIteration) as error:
-            raise ValueError(f"{path} holds no JSON lines that can be read: {error or 'it is empty'}") from error
-        missing = {"log_sequence", "label"} - set(data.column_names)
-        if missing:
-            raise ValueError(f"{path} lacks {sorted(missing)}; it has {data.column_names}.")
-        splits[split] = read_examples(data["log_sequence"], data["label"], processor, table)
-        anomalies = sum(example["labels"] for example in splits[split])
-        logger.info("%s: %d sequences, %d anomalous", split, len(splits[split]), anomalies)
-    if len({example["labels"] for example in splits["train"]}) < 2:
-        raise ValueError(f"{data_args.train_file} has sequences of one label only; training needs both.")
-    token_ids, truncated = processor.tokenize(table.texts)
-    logger.info("%d distinct entries, %d of them truncated", len(token_ids), truncated.sum())
+    anomaly_weight = _check_arguments(model_args, data_args)
+    _check_output_dir(output_dir, model_args, data_args, args)
+    clock = Stopwatch()
+    is_main = args.process_index == 0
 
-    not_config = ("encoder", "train_encoder", "dense_share")
+    with clock("read"):
+        rules: dict[str, Any] = {
+            name: getattr(model_args, name) for name in ("max_log_entry_length", "max_sequence_length")
+        }
+        processor = LogMoEProcessor.from_encoder_pretrained(model_args.encoder, **rules)
+        if model_args.hide_severity:
+            rules["masks"] = [*processor.masks, SEVERITY_MASK]
+            processor = LogMoEProcessor.from_encoder_pretrained(model_args.encoder, **rules)
+        store = LogStore(processor)
+        splits = read_splits(data_args, store)
+        require_both_labels(splits)
+    facts = split_facts(splits, store)
+    visits = TrainingVisits(splits.parts["train"], anomaly_weight(splits), data_args.collapse)
+    facts["train"]["distinct_labelled_logs"] = visits.num_distinct
+    facts["train"]["visits_per_epoch"] = len(visits)
+    if args.resume and (output_dir / SPLIT_FILE).exists():
+        saved = json.loads((output_dir / SPLIT_FILE).read_text(encoding="utf-8"))
+        if saved != facts:
+            raise ValueError(f"The data are not those that {output_dir} was trained on: {saved} then, {facts} now.")
+    _log_facts(facts)
+
+    with clock("embed"):
+        set_seed(args.seed)
+        model = new_model(model_args, processor)
+        collator = LogCollator(store, processor.max_sequence_length)
+        if model_args.encoder_is_frozen:
+            with args.main_process_first(desc="embedding the distinct entries"):
+                embedder = LogAnomalyPipeline(model.eval(), processor=processor, device=args.device)
+                collator.embeds = EmbeddingCache(embedder, model_args.embedding_cache).embed(store.texts)
+        else:
+            collator.token_ids, truncated = processor.tokenize(store.texts)
+            logger.info("%d distinct entries, %d of them truncated", len(truncated), truncated.sum())
+
+    if is_main:
+        _clear_output_dir(output_dir, args)
+        write_json(_all_arguments(model_args, data_args, args), output_dir / ARGUMENTS_FILE)
+        write_json(facts, output_dir / SPLIT_FILE)
+
+    push_to_hub, args.push_to_hub = args.push_to_hub, False  # We push once, at the end, with our card.
+    results: dict[str, Any] = {"split": facts, "seeds": {}, "seconds": clock.seconds}
+    with StopOnSignal() as stop:
+        for seed in range(args.seed + args.num_seeds - 1, args.seed - 1, -1):
+            # The first seed comes last, so that its model is at hand to be published.
+            is_first = seed == args.seed
+            folder = output_dir if is_first else output_dir / f"seed-{seed}"
+            if not is_first and (folder / RESULTS_FILE).exists():  # A resumed run.
+                results["seeds"][seed] = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+                continue
+            run_args = _arguments_of_seed(args, folder, seed)
+            if not is_first or args.num_seeds > 1:
+                set_seed(seed)
+                model = new_model(model_args, processor)
+            trainer = make_trainer(model, run_args, phases, visits, splits, store, collator, stop)
+            if (trained := run(trainer, splits, store, data_args, clock)) is None:
+                return None
+            results["seeds"][seed], logits = trained
+            if is_main and not is_first:
+                write_json(results["seeds"][seed], folder / RESULTS_FILE)
+
+    results["seeds"] = dict(sorted(results["seeds"].items()))
+    results |= results["seeds"][args.seed]
+    results["spread"] = spread(list(results["seeds"].values()))
+    if data_args.baselines and "test" in splits.parts and is_main:
+        with clock("baselines"):
+            results["baselines"] = measure_baselines(splits, store)
+    if model_args.lora:
+        model.model.encoder = model.model.encoder_adapter.merge_and_unload()
+        del model.model.encoder_adapter
+    with clock("save"):
+        model.set_routing_mode("top_p")
+        pipe = LogAnomalyPipeline(model.eval(), processor=processor)
+        state_dict = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_fsdp_enabled else None
+        if is_main:
+            figures = draw_plots(
+                output_dir,
+                trainer.state.log_history,
+                phases.first_top_p_step(trainer.state.max_steps),
+                {name: (splits.parts[name].labels, logits[name]) for name in logits},
+                model.config,
+            )
+            card = render_card(
+                data_args.model_card,
+                data_args.data_description,
+                model,
+                results,
+                _all_arguments(model_args, data_args, args),
+                figures,
+            )
+            save_complete(pipe, output_dir, card, state_dict)
+    if is_main:
+        trainer.state.save_to_json(str(output_dir / "trainer_state.json"))
+        write_json(results, output_dir / RESULTS_FILE)
+        print(results_table(results))
+        seconds = ", ".join(f"{stage} {time:.0f} s" for stage, time in clock.seconds.items())
+        logger.info("%s\nsaved in %s", seconds, output_dir)
+        if push_to_hub:
+            push(output_dir, args.hub_model_id or output_dir.resolve().name, args.hub_token, args.hub_private_repo)
+    trainer.accelerator.wait_for_everyone()
+    return results
+
+
+def read_splits(data_args: DataArguments, store: LogStore) -> Splits:
+    """Reads the parts that are given, and cuts the others from the training data."""
+    source = data_args.source()
+    if (data_args.train_file is None) == (data_args.dataset_name is None):
+        raise ValueError("Give either `--train_file` or `--dataset_name`.")
+    given = {}
+    for name in ("train", "validation", "test"):
+        files = getattr(data_args, f"{name}_file")
+        split = getattr(data_args, f"dataset_{name}_split")
+        if files:
+            given[name] = source.read_files(files, store)
+        elif data_args.dataset_name is not None and split is not None:
+            given[name] = source.read_dataset(
+                data_args.dataset_name, data_args.dataset_config_name, split, store
+            )
+    shares = {
+        name: getattr(data_args, f"{name}_share") for name in ("validation", "test") if name not in given
+    }
+    cut = split_logs(given["train"], shares, data_args.split, data_args.embargo, data_args.split_seed)
+    parts = {**cut.parts, **{name: part for name, part in given.items() if name != "train"}}
+    return Splits({name: parts[name] for name in ("train", "validation", "test") if name in parts}, cut.embargoed)
+
+
+def new_model(model_args: ModelArguments, processor: LogMoEProcessor) -> LogMoEForSequenceClassification:
+    """A new model on the pretrained encoder, frozen, trained whole, or with adapters."""
     model = LogMoEForSequenceClassification.from_encoder_pretrained(
-        model_args.encoder,
-        processor=processor,
-        **{name: value for name, value in vars(model_args).items() if name not in not_config},
+        model_args.encoder, processor=processor, **model_args.config()
     )
-    collator: CompactCollator | EmbeddedCollator
-    if model_args.train_encoder:
-        collator = CompactCollator(processor, token_ids)
-    else:
+    if not model_args.train_encoder:
         model.freeze_encoder()
-        embedder = LogAnomalyPipeline(model.eval(), processor=processor)
-        with torch.no_grad():
-            collator = EmbeddedCollator(embedder.encode(token_ids).cpu())
+    if model_args.lora:
+        try:
+            from peft import LoraConfig, LoraModel
+        except ImportError as error:
+            raise ValueError("`--lora` needs PEFT: pip install 'logmoe[train,lora]'.") from error
+        config = LoraConfig(r=model_args.lora_rank, lora_alpha=2 * model_args.lora_rank, target_modules="all-linear")
+        # Puts the adapters into the encoder where it stands; kept to merge them at the end.
+        object.__setattr__(model.model, "encoder_adapter", LoraModel(model.model.encoder, config, "default"))
+    if PartialState().num_processes > 1:
+        # Processes have entries of different lengths: all must call the encoder equally often, that is once.
+        model.model.tokens_per_batch = sys.maxsize
+    return model
 
-    training_args.remove_unused_columns = False
+
+def make_trainer(
+    model: LogMoEForSequenceClassification,
+    args: LogMoETrainingArguments,
+    phases: TwoPhases,
+    visits: TrainingVisits,
+    splits: Splits,
+    store: LogStore,
+    collator: LogCollator,
+    stop: StopOnSignal,
+) -> LogMoETrainer:
+    """The Trainer of one run."""
+    validation = splits.parts.get("validation")
+    distinct = None if validation is None else DistinctLogs(validation, store)
+    if distinct is None:
+        args.eval_strategy, args.load_best_model_at_end = "no", False
+    metric = DetectionMetric(keep_in_memory=True)
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        assert validation is not None and distinct is not None
+        logits = distinct.expand(prediction.predictions)
+        figures = metric.compute(predictions=probabilities(logits), references=validation.labels.astype(int))
+        return figures | {"loss": log_loss(validation.labels, logits)}
+
     trainer = LogMoETrainer(
         model=model,
-        args=training_args,
-        train_dataset=splits["train"],
-        eval_dataset=splits.get("validation"),
+        args=args,
+        train_dataset=visits,
+        eval_dataset=distinct,
         data_collator=collator,
-        processing_class=processor,
-        callbacks=[phases],
-        compute_metrics=lambda prediction: detection_metrics(
-            prediction.label_ids, probabilities(prediction.predictions), threshold=0.5
-        ),
+        processing_class=store.processor,
+        callbacks=[phases, stop],
+        compute_metrics=compute_metrics,
     )
-    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+    stop.accelerator = trainer.accelerator
+    return trainer
+
+
+def run(
+    trainer: LogMoETrainer, splits: Splits, store: LogStore, data_args: DataArguments, clock: Stopwatch
+) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    """Trains with one seed, fits temperature and threshold on validation data, and measures.
+
+    Returns:
+        The figures, and the logits `(logs, 2)` of each part besides training; None where training was stopped.
+    """
+    args = trainer.args
+    checkpoints = complete_checkpoints(args.output_dir) if args.resume else []
+    if checkpoints:
+        logger.info("going on from %s", checkpoints[-1])
+    stop = next(callback for callback in trainer.callback_handler.callbacks if isinstance(callback, StopOnSignal))
+    with clock("train"):
+        trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
+    if stop.stopped:
+        if args.process_index == 0:
+            last = complete_checkpoints(args.output_dir)[-1]
+            print(f"stopped by SIGTERM, saved {last}: go on with `--resume`.", file=sys.stderr)
+        return None
+    model = trainer.accelerator.unwrap_model(trainer.model)
     model.set_routing_mode("top_p")
-
-    metrics = {}
-    for split in splits:
-        if split != "train":
-            metrics[split] = trainer.evaluate(splits[split], metric_key_prefix=split)
-            trainer.log_metrics(split, metrics[split])
-    if trainer.is_world_process_zero():
-        output_dir = Path(training_args.output_dir)
-        render_card(data_args, model, metrics).save(output_dir / "README.md")
-        LogAnomalyPipeline(model.eval(), processor=processor).save_pretrained(output_dir)
-        logger.info("saved in %s", output_dir)
-    return metrics
-
-
-def render_card(
-    data_args: DataArguments, model: LogMoEForSequenceClassification, metrics: dict[str, dict[str, float]]
-) -> ModelCard:
-    """The model card, filled with what was measured."""
-    data = ModelCardData(
-        license="apache-2.0",
-        library_name="transformers",
-        pipeline_tag="text-classification",
-        tags=["log-anomaly", "log-anomaly-detection", "mixture-of-experts"],
-    )
-    rows = {
-        split: {
-            name.removeprefix(f"{split}_"): value
-            for name, value in values.items()
-            if name.removeprefix(f"{split}_") in ("precision", "recall", "f1", "pr_auc", "auroc", "mcc")
+    with clock("measure"):
+        trainer.compute_metrics = None
+        logits = {}
+        for name, part in splits.parts.items():
+            if name != "train":
+                distinct = DistinctLogs(part, store)
+                logits[name] = distinct.expand(trainer.predict(distinct).predictions)
+                if not np.isfinite(logits[name]).all():
+                    raise FloatingPointError(f"The model gives logits that are not finite on the {name} part.")
+        config = model.config
+        if "validation" in logits:
+            labels = splits.parts["validation"].labels
+            config.calibration_temperature = fit_temperature(labels, logits["validation"])
+            config.anomaly_threshold = fit_threshold(
+                labels, logits["validation"], config.calibration_temperature, data_args.false_positive_rate
+            )
+        figures: dict[str, Any] = {
+            "temperature": config.calibration_temperature,
+            "threshold": config.anomaly_threshold,
+            "best_step": trainer.state.best_global_step,
+            "steps": trainer.state.global_step,
         }
-        for split, values in metrics.items()
-    }
-    return ModelCard.from_template(
-        data,
-        template_path=data_args.model_card or str(Path(__file__).parent / "model_card.md"),
-        data_description=data_args.data_description,
-        config=model.config,
-        num_parameters=model.num_parameters(),
-        metrics=rows,
+        metric = DetectionMetric(keep_in_memory=True)
+        for name in logits:
+            labels = splits.parts[name].labels.astype(int)
+            scores = probabilities(logits[name], config.calibration_temperature)
+            unseen = unseen_in_training(splits, name)
+            figures[name] = {
+                slice_name: metric.compute(
+                    predictions=scores[chosen], references=labels[chosen], threshold=config.anomaly_threshold
+                )
+                if chosen.any()
+                else None
+                for slice_name, chosen in (("all", np.ones(len(labels), dtype=bool)), ("unseen", unseen))
+            }
+    return figures, logits
+
+
+# ---------------------------------------------------------------------- arguments and the output folder
+
+
+def _check_arguments(model_args: ModelArguments, data_args: DataArguments) -> Any:
+    """Refuses what would fail late; returns how much an anomalous log counts, given the splits."""
+    if model_args.train_encoder and model_args.lora:
+        raise ValueError("Give `--train_encoder` or `--lora`, not both.")
+    rate = data_args.false_positive_rate
+    if rate is not None and not 0 <= rate < 1:
+        raise ValueError(f"`--false_positive_rate` must be in [0, 1), got {rate}.")
+    if data_args.anomaly_weight == "balanced":
+        return lambda splits: float((splits.parts["train"].labels == 0).sum() / splits.parts["train"].labels.sum())
+    try:
+        weight = float(data_args.anomaly_weight)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise ValueError(f"`--anomaly_weight` must be a positive number or 'balanced', got {data_args.anomaly_weight}.")
+    return lambda splits: weight
+
+
+def _all_arguments(
+    model_args: ModelArguments, data_args: DataArguments, args: LogMoETrainingArguments
+) -> dict[str, Any]:
+    values = {name: getattr(args, name) for name in RESUMED_ARGUMENTS}
+    values["lr_scheduler_type"] = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
+    precision = "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32"
+    return {"model": asdict(model_args), "data": asdict(data_args), "training": values | {"precision": precision}}
+
+
+def _check_output_dir(
+    output_dir: Path, model_args: ModelArguments, data_args: DataArguments, args: LogMoETrainingArguments
+) -> None:
+    """Refuses to touch what is there, unless told to, and to resume a run that was another."""
+    if output_dir.exists() and not output_dir.is_dir():
+        raise FileExistsError(f"`--output_dir` {output_dir} is a file.")
+    if not output_dir.exists() or not any(output_dir.iterdir()) or args.overwrite_output_dir:
+        return
+    if not args.resume:
+        raise FileExistsError(
+            f"`--output_dir` {output_dir} is not empty: give `--resume` to go on with what is there, "
+            "`--overwrite_output_dir` to replace it, or another folder."
+        )
+    try:
+        before = json.loads((output_dir / ARGUMENTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileExistsError(
+            f"`--resume`: {output_dir} holds no run of train.py, its {ARGUMENTS_FILE} cannot be read: {error}. Give "
+            "`--overwrite_output_dir` to replace what is there, or another folder."
+        ) from error
+    now = json.loads(json.dumps(_all_arguments(model_args, data_args, args)))
+    changed = [
+        f"{name} was {before[kind].get(name)!r}, is {value!r}"
+        for kind, values in now.items()
+        for name, value in values.items()
+        if before[kind].get(name) != value and name not in ("data_description", "model_card", "embedding_cache")
+    ]
+    if changed:
+        raise ValueError(f"`--resume` needs the arguments that {output_dir} was started with: {'; '.join(changed)}.")
+
+
+def _clear_output_dir(output_dir: Path, args: LogMoETrainingArguments) -> None:
+    """With `--overwrite_output_dir` removes what a former run left; files that no run writes stay."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    if not args.overwrite_output_dir or args.resume:
+        return
+    for folder in output_dir.iterdir():
+        if folder.is_dir() and (
+            folder.name == "runs" or folder.name.startswith("seed-") or folder.name.startswith("checkpoint-")
+        ):
+            shutil.rmtree(folder)
+    for name in published_files(output_dir):
+        (output_dir / name).unlink()
+
+
+def _arguments_of_seed(args: LogMoETrainingArguments, folder: Path, seed: int) -> LogMoETrainingArguments:
+    run_args = LogMoETrainingArguments(
+        **{entry.name: getattr(args, entry.name) for entry in fields(args) if entry.init and entry.name != "_n_gpu"}
+        | {"output_dir": str(folder), "seed": seed}
     )
+    return run_args
+
+
+def _log_facts(facts: dict[str, Any]) -> None:
+    for name in ("train", "validation", "test"):
+        if name not in facts:
+            continue
+        part = facts[name]
+        line = f"{name}: {part['logs']} logs, {part['anomaly_rate']:.2%} anomalous, {part['distinct_logs']} distinct"
+        if name != "train":
+            line += f"; {part['logs_seen_in_training']} occur in training, {part['logs_unseen_in_training']} do not"
+        logger.info(line)
+    logger.info(
+        "%d distinct entries; %d logs left out between the parts", facts["distinct_entries"], facts["embargoed_logs"]
+    )
+
+
+def make_parser(show_all: bool = False) -> HfArgumentParser:
+    """The parser of `train.py`; `--help` shows the common training arguments or all."""
+    parser = HfArgumentParser(
+        (ModelArguments, DataArguments, LogMoETrainingArguments),
+        description=__doc__,
+        usage="train.py [recipe.yaml|recipe.json] --train_file FILE... --encoder ENCODER [--output_dir FOLDER] ...",
+    )
+    parser.add_argument("--help_all", action="help", help="show every training argument too")
+    if not show_all:
+        training = {entry.name for entry in fields(TrainingArguments)}
+        for action in parser._actions:
+            if action.dest in training - COMMON_ARGUMENTS:
+                action.help = "==SUPPRESS=="
+    return parser
+
+
+def arguments_of_file(path: str) -> list[str]:
+    """A recipe, YAML or JSON, as flags.
+
+    Raises:
+        ValueError: it is no mapping of argument names.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        values = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold names and values of arguments, got {type(values).__name__}.")
+    flags: list[str] = []
+    for name, value in values.items():
+        if value is None:
+            continue
+        items = value if isinstance(value, list) else [value]
+        flags += [f"--{name}", *(json.dumps(item) if isinstance(item, dict) else str(item) for item in items)]
+    return flags
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `train.py` and of the console script `logmoe-train`; returns the exit code."""
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
+    argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        model_args, data_args, training_args = parser.parse_args_into_dataclasses(args=argv)
-    except ValueError as error:  # TrainingArguments checks what the machine can do.
+        if argv and argv[0].endswith((".yaml", ".yml", ".json")):
+            argv = arguments_of_file(argv[0]) + argv[1:]
+        model_args, data_args, args = make_parser("--help_all" in argv).parse_args_into_dataclasses(args=argv)
+    except (ValueError, OSError) as error:  # TrainingArguments checks what the machine can do.
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    logging.basicConfig(level=logging.INFO if training_args.should_log else logging.WARNING, format="%(message)s")
+        return EXIT_ERROR
+    logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING, format="%(message)s")
     try:
-        train(model_args, data_args, training_args)
-    except (OSError, ValueError, StrictDataclassError) as error:
+        results = train(model_args, data_args, args)
+    except (ValueError, StrictDataclassError, FileNotFoundError, FileExistsError) as error:
+        if args.process_index == 0:  # All processes read the same.
+            print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except (OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return EXIT_ERROR
+    return EXIT_TERMINATED if results is None else 0
 
 
 if __name__ == "__main__":

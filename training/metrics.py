@@ -1,27 +1,62 @@
 """Numbers that say how good a detector is."""
 
+from typing import Any
+
+import datasets
+import evaluate
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     matthews_corrcoef,
+    precision_recall_curve,
     precision_recall_fscore_support,
     roc_auc_score,
 )
+
+CALIBRATION_BINS = 15
+# Beyond these a fitted temperature says more about the size of the validation data than about the model.
+TEMPERATURE_RANGE = (0.05, 20.0)
+
+
+class DetectionMetric(evaluate.Metric):
+    """All figures of a detector in one `evaluate` module that needs no Hub.
+
+    `compute(predictions=scores, references=labels, threshold=…)` takes the probability of "anomaly" and the label
+    (0 normal, 1 anomaly) of each log. Figures that are undefined, because all labels are equal, are NaN.
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="Precision, recall, F1 and others of an anomaly detector.",
+            citation="",
+            inputs_description=self.__doc__ or "",
+            features=datasets.Features(
+                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
+            ),
+        )
+
+    def _compute(self, predictions: Any, references: Any, threshold: float = 0.5) -> dict[str, float]:
+        return detection_metrics(np.asarray(references), np.asarray(predictions), threshold)
 
 
 def detection_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
     """Measures anomaly scores against the truth.
 
     Args:
-        labels: `(examples,)`, 0 normal, 1 anomaly.
-        scores: `(examples,)`, probability of anomaly.
+        labels: `(logs,)`, 0 normal, 1 anomaly.
+        scores: `(logs,)`, probability of anomaly.
         threshold: a score of at least this much is a detection.
 
     Returns:
-        `accuracy`, `precision`, `recall`, `f1`, `false_positive_rate` and `mcc` at the threshold; `pr_auc` and `auroc`
-        over all thresholds, NaN where the labels are all equal.
+        `accuracy`, `precision`, `recall`, `f1`, `mcc` and `false_positive_rate` at the threshold; `pr_auc` (average
+        precision) and `auroc` over all thresholds; `expected_calibration_error`. NaN where undefined.
     """
+    if not len(labels):
+        names = "accuracy precision recall f1 mcc false_positive_rate pr_auc auroc expected_calibration_error"
+        return dict.fromkeys(names.split(), float("nan"))
     detected = scores >= threshold
     precision, recall, f1, _ = precision_recall_fscore_support(labels, detected, average="binary", zero_division=0)
     normal = labels == 0
@@ -31,8 +66,94 @@ def detection_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) 
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
+        "mcc": float(matthews_corrcoef(labels, detected)) if both else float("nan"),
         "false_positive_rate": float(detected[normal].mean()) if normal.any() else float("nan"),
-        "mcc": float(matthews_corrcoef(labels, detected)),
         "pr_auc": float(average_precision_score(labels, scores)) if both else float("nan"),
         "auroc": float(roc_auc_score(labels, scores)) if both else float("nan"),
+        "expected_calibration_error": expected_calibration_error(labels, scores),
     }
+
+
+def reliability(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean score, share of anomalies and number of logs of each bin of the score that is not empty."""
+    bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    counts = np.bincount(bins, minlength=CALIBRATION_BINS)
+    used = counts > 0
+    mean_score = np.bincount(bins, scores, CALIBRATION_BINS)[used] / counts[used]
+    anomaly_rate = np.bincount(bins, labels, CALIBRATION_BINS)[used] / counts[used]
+    return mean_score, anomaly_rate, counts[used]
+
+
+def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Mean distance of the score from the share of anomalies in its bin (Naeini et al., AAAI 2015), for "anomaly"."""
+    mean_score, anomaly_rate, counts = reliability(labels, scores)
+    return float((np.abs(mean_score - anomaly_rate) * counts).sum() / counts.sum())
+
+
+def margins(logits: np.ndarray) -> np.ndarray:
+    """Anomaly logit minus normal logit, float64 `(logs,)`, from logits `(logs, 2)`."""
+    return logits[:, 1].astype(np.float64) - logits[:, 0]
+
+
+def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probability of anomaly `(logs,)` from logits `(logs, 2)`."""
+    return expit(margins(logits) / temperature)
+
+
+def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Mean cross-entropy in nats."""
+    sign = np.where(labels == 1, -1.0, 1.0)
+    return float(np.logaddexp(0, sign * margins(logits)).mean())
+
+
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
+    """The temperature that minimises the cross-entropy of `softmax(logits / temperature)` (Guo et al., ICML 2017).
+
+    Against Platt's smoothed targets (1999): where all validation logs are judged rightly, the plain ones would want
+    certainty.
+    """
+    anomalies = int(labels.sum())
+    normals = len(labels) - anomalies
+    targets = np.where(labels == 1, (anomalies + 1) / (anomalies + 2), 1 / (normals + 2))
+    margin = margins(logits)
+
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = margin / np.exp(log_temperature)
+        return float((np.logaddexp(0, scaled) - targets * scaled).mean())
+
+    low, high = np.log(TEMPERATURE_RANGE)
+    found = minimize_scalar(cross_entropy, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))
+
+
+def fit_threshold(
+    labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0, false_positive_rate: float | None = None
+) -> float:
+    """The threshold on the probability of anomaly, chosen on validation data.
+
+    Args:
+        labels: `(logs,)`, both labels in it.
+        logits: `(logs, 2)`.
+        temperature: of the probability.
+        false_positive_rate: the highest share of normal logs that may be called anomalous; by default the threshold
+            is that of the best F1.
+
+    Returns:
+        In the middle, in logits, between the two margins that it parts; in (0, 1).
+    """
+    margin = margins(logits)
+    distinct = np.unique(margin)  # Ascending.
+    if false_positive_rate is None:
+        precision, recall, cuts = precision_recall_curve(labels, margin)
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        cut = cuts[f1[:-1].argmax()]
+    else:
+        normal = np.sort(margin[labels == 0])
+        allowed = int(np.floor(false_positive_rate * len(normal)))
+        # The lowest margin that leaves no more than the allowed number of normal logs at or above it.
+        above = distinct[distinct > normal[len(normal) - 1 - allowed]] if allowed < len(normal) else distinct
+        cut = above[0] if len(above) else np.inf
+    place = np.searchsorted(distinct, cut)
+    below = distinct[place - 1] if place > 0 else distinct[0] - 2.0
+    above_it = distinct[place] if place < len(distinct) else distinct[-1] + 2.0
+    return float(np.clip(expit((below + above_it) / 2 / temperature), 1e-6, 1 - 1e-6))
