@@ -3,7 +3,8 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/.installed
 
 # Modules that mypy checks; `logmoe` is the root folder under a name that a flat root lacks.
-TYPED = logmoe logmoe.inference logmoe.train logmoe.training.data logmoe.training.metrics
+TYPED = logmoe logmoe.inference logmoe.train logmoe.training.baselines logmoe.training.data \
+	logmoe.training.embeddings logmoe.training.metrics logmoe.training.report logmoe.training.trainer
 
 .PHONY: help demo test test-slow train-demo checkpoint-code lint format bench clean
 
@@ -43,6 +44,7 @@ format: $(INSTALLED)  ## rewrite the code in the project's style
 
 bench: $(INSTALLED)  ## run the benchmarks; writes benchmarks/results/*.json
 	$(VENV_PYTHON) benchmarks/experts.py
+	$(VENV_PYTHON) benchmarks/detection.py --tasks recordings
 
 clean:  ## remove what the other targets made
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -372,7 +372,9 @@ class LogMoEProcessor(ProcessorMixin):
                 entry_counts.append(len(log))
             else:
                 kind = f"a list of {_kinds(log)}" if isinstance(log, list | tuple) else type(log).__name__
-                raise ValueError(f"A log is a str of one or more lines, or a list of entries (list of str), got {kind}.")
+                raise ValueError(
+                    f"A log is a str of one or more lines, or a list of entries (list of str), got {kind}."
+                )
         parts = []
         if pieces:
             parts.append(self._group_lines(_split_lines(b"\n".join(pieces)), np.array(line_counts)))

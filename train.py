@@ -6,10 +6,10 @@ with equal weight, then Top-P routing), fit temperature and threshold on validat
 save with card and plots, push.
 """
 
+import argparse
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 import time
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from accelerate import PartialState
 from huggingface_hub.errors import StrictDataclassError
 from transformers import EvalPrediction, HfArgumentParser, TrainingArguments, set_seed
+from transformers.utils import logging as transformers_logging
 
 from logmoe import LogAnomalyPipeline, LogMoEForSequenceClassification, LogMoEProcessor
 from logmoe.training.baselines import measure_baselines
@@ -52,7 +52,6 @@ from logmoe.training.report import (
     draw_plots,
     published_files,
     push,
-    push_command,
     render_card,
     results_table,
     save_complete,
@@ -183,13 +182,27 @@ class DataArguments:
     test_share: float = field(default=0.2, metadata={"help": "Share of the logs for the test."})
     embargo: int | None = field(
         default=None,
-        metadata={"help": "Logs left out before each later part (default: 1% of all, at most 32)."},
+        metadata={"help": "Logs left out before each later part (default: 1%% of all, at most 32)."},
     )
     split_seed: int = field(default=0, metadata={"help": "Seed of the random and the group split."})
     anomaly_weight: str = field(
         default="1", metadata={"help": "An anomalous log counts so much more in the loss; or 'balanced'."}
     )
     collapse: bool = field(default=True, metadata={"help": "Train on identical logs once, weighted by their number."})
+    repeat_power: float = field(
+        default=1.0,
+        metadata={
+            "help": "A log that occurs n times counts n to this power: 1 as if each stood alone, less where rare logs "
+            "matter more than their number, 0 for each distinct log once."
+        },
+    )
+    order_jitter: int = field(
+        default=0,
+        metadata={
+            "help": "Move entries at random by up to so many places at each visit, where the lines of a log come from "
+            "several writers and their order means little."
+        },
+    )
     false_positive_rate: float | None = field(
         default=None, metadata={"help": "Fit the threshold to this rate on validation data (default: to the best F1)."}
     )
@@ -312,7 +325,15 @@ def train(
         splits = read_splits(data_args, store)
         require_both_labels(splits)
     facts = split_facts(splits, store)
-    visits = TrainingVisits(splits.parts["train"], anomaly_weight(splits), data_args.collapse)
+    visits = TrainingVisits(
+        splits.parts["train"],
+        store,
+        anomaly_weight(splits),
+        data_args.repeat_power,
+        data_args.collapse,
+        data_args.order_jitter,
+        args.seed,
+    )
     facts["train"]["distinct_labelled_logs"] = visits.num_distinct
     facts["train"]["visits_per_epoch"] = len(visits)
     if args.resume and (output_dir / SPLIT_FILE).exists():
@@ -324,7 +345,7 @@ def train(
     with clock("embed"):
         set_seed(args.seed)
         model = new_model(model_args, processor)
-        collator = LogCollator(store, processor.max_sequence_length)
+        collator = LogCollator(processor, processor.max_sequence_length)
         if model_args.encoder_is_frozen:
             with args.main_process_first(desc="embedding the distinct entries"):
                 embedder = LogAnomalyPipeline(model.eval(), processor=processor, device=args.device)
@@ -413,12 +434,8 @@ def read_splits(data_args: DataArguments, store: LogStore) -> Splits:
         if files:
             given[name] = source.read_files(files, store)
         elif data_args.dataset_name is not None and split is not None:
-            given[name] = source.read_dataset(
-                data_args.dataset_name, data_args.dataset_config_name, split, store
-            )
-    shares = {
-        name: getattr(data_args, f"{name}_share") for name in ("validation", "test") if name not in given
-    }
+            given[name] = source.read_dataset(data_args.dataset_name, data_args.dataset_config_name, split, store)
+    shares = {name: getattr(data_args, f"{name}_share") for name in ("validation", "test") if name not in given}
     cut = split_logs(given["train"], shares, data_args.split, data_args.embargo, data_args.split_seed)
     parts = {**cut.parts, **{name: part for name, part in given.items() if name != "train"}}
     return Splits({name: parts[name] for name in ("train", "validation", "test") if name in parts}, cut.embargoed)
@@ -552,6 +569,10 @@ def _check_arguments(model_args: ModelArguments, data_args: DataArguments) -> An
     rate = data_args.false_positive_rate
     if rate is not None and not 0 <= rate < 1:
         raise ValueError(f"`--false_positive_rate` must be in [0, 1), got {rate}.")
+    if data_args.order_jitter < 0:
+        raise ValueError(f"`--order_jitter` must be at least 0, got {data_args.order_jitter}.")
+    if not 0 <= data_args.repeat_power <= 1:
+        raise ValueError(f"`--repeat_power` must be in [0, 1], got {data_args.repeat_power}.")
     if data_args.anomaly_weight == "balanced":
         return lambda splits: float((splits.parts["train"].labels == 0).sum() / splits.parts["train"].labels.sum())
     try:
@@ -559,7 +580,9 @@ def _check_arguments(model_args: ModelArguments, data_args: DataArguments) -> An
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
-        raise ValueError(f"`--anomaly_weight` must be a positive number or 'balanced', got {data_args.anomaly_weight}.")
+        raise ValueError(
+            f"`--anomaly_weight` must be a positive number or 'balanced', got {data_args.anomaly_weight}."
+        )
     return lambda splits: weight
 
 
@@ -651,7 +674,7 @@ def make_parser(show_all: bool = False) -> HfArgumentParser:
         training = {entry.name for entry in fields(TrainingArguments)}
         for action in parser._actions:
             if action.dest in training - COMMON_ARGUMENTS:
-                action.help = "==SUPPRESS=="
+                action.help = argparse.SUPPRESS
     return parser
 
 
@@ -688,6 +711,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
     logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING, format="%(message)s")
+    transformers_logging.disable_progress_bar()  # Of loading and saving; the Trainer's own stays.
     try:
         results = train(model_args, data_args, args)
     except (ValueError, StrictDataclassError, FileNotFoundError, FileExistsError) as error:

@@ -6,14 +6,13 @@ expert for every entry, then weighted). The kept pairs are drawn at random, so m
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import transformers
+from machine import describe
 
 from logmoe import LogMoEConfig
 from logmoe.modeling_logmoe import LogMoEExperts
@@ -105,26 +104,8 @@ def main() -> None:
         print("| " + " | ".join(cells) + " |")
 
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    machine = {
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
     settings = {"rows": args.rows, "repetitions": args.repetitions, "dtype": "float32"}
-    args.output.write_text(json.dumps({"machine": machine, "settings": settings, "results": rows}, indent=2) + "\n")
-
-
-def _processor() -> str:
-    """What the kernel says of the processor, down to the extensions that matter here."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor()
-    text = cpuinfo.read_text()
-    name = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "?")
-    extensions = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in text.split()]
-    return f"{name}, {', '.join(extensions)}"
+    args.output.write_text(json.dumps({"machine": describe(), "settings": settings, "results": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

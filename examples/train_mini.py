@@ -7,6 +7,7 @@ and a small sequence stack above it. The actual training is `train.py`'s.
 import argparse
 import json
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,9 @@ SEED = 0
 VOCABULARY_SIZE = 2000
 MAX_LOG_ENTRY_LENGTH = 128
 MAX_SEQUENCE_LENGTH = 32
+
+# Of the run, not of the checkpoint.
+RECORDS = {"arguments.json", "split.json", "results.json", "trainer_state.json"}
 
 DATA = """Logs of a PostgreSQL server (Debian's 15.18) that the project recorded itself under ordinary load and
 injected faults of eighteen kinds, labelled line by line by cause: six recordings to train on, two to validate, three
@@ -86,7 +90,7 @@ def write_examples(examples: Iterable[tuple[list[str], int]], path: Path) -> Non
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output_dir", default="checkpoints/logmoe-mini", help="where the checkpoint goes")
+    parser.add_argument("--output_dir", type=Path, default="checkpoints/logmoe-mini", help="where the checkpoint goes")
     parser.add_argument("--num_train_epochs", type=float, default=4, help="passes over the training windows")
     args = parser.parse_args()
 
@@ -131,9 +135,16 @@ def main() -> int:
             --num_train_epochs {args.num_train_epochs} --per_device_train_batch_size 32
             --learning_rate 1e-3 --warmup_steps 0.1 --lr_scheduler_type cosine --weight_decay 0.01
             --logging_steps 50 --eval_strategy epoch --save_strategy no --use_cpu --disable_tqdm true
-            --seed {SEED}
+            --seed {SEED} --report_to none
         """.split()
-        return train([*arguments, "--output_dir", args.output_dir, "--data_description", DATA])
+        trained = Path(folder, "trained")
+        code = train([*arguments, "--output_dir", str(trained), "--data_description", DATA])
+        if code == 0:
+            args.output_dir.mkdir(parents=True, exist_ok=True)
+            for path in trained.iterdir():
+                if path.is_file() and path.name not in RECORDS:
+                    shutil.copyfile(path, args.output_dir / path.name)
+        return code
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from transformers import HfArgumentParser, TrainingArguments
 
 from logmoe.inference import _parser
-from logmoe.train import DataArguments, ModelArguments
+from logmoe.train import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "usage.zh.md"
@@ -87,7 +86,7 @@ def flags_of(parser) -> set[str]:
 
 
 INFERENCE_FLAGS = flags_of(_parser())
-TRAIN_FLAGS = flags_of(HfArgumentParser((ModelArguments, DataArguments, TrainingArguments)))
+TRAIN_FLAGS = flags_of(make_parser())
 FLAGS_OF = {
     "inference.py": INFERENCE_FLAGS,
     "logmoe": INFERENCE_FLAGS,
@@ -95,7 +94,7 @@ FLAGS_OF = {
     "logmoe-train": TRAIN_FLAGS,
 }
 # Their options are theirs to name.
-OTHER_PROGRAMS = {"pip"}
+OTHER_PROGRAMS = {"pip", "hf"}
 
 
 def commands(path: Path) -> list[list[str]]:

@@ -1,78 +1,102 @@
+"""Training from arguments to checkpoint, in this process; what needs processes of its own is in test_training_runs.py."""
+
 import json
-import os
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, tiny_encoder_config, tiny_tokenizer
+import yaml
+from conftest import ROOT
+from training_fixtures import TINY, make_encoder, make_logs, weights_of, write_jsonl
 from transformers import AutoModel, pipeline
 
-from logmoe.train import TwoPhases, main, probabilities
-from logmoe.training.data import CompactCollator, EmbeddedCollator, EntryTable, label_id, read_examples
-from logmoe.training.metrics import detection_metrics
+from logmoe.train import arguments_of_file, main, make_parser
+from logmoe.training.trainer import TwoPhases, complete_checkpoints
 
 
 @pytest.fixture
 def encoder(tmp_path):
-    """A folder with a tiny random BERT and its tokenizer."""
-    torch.manual_seed(0)
-    AutoModel.from_config(tiny_encoder_config(hidden_dropout_prob=0.0)).save_pretrained(tmp_path / "encoder")
-    tiny_tokenizer().save_pretrained(tmp_path / "encoder")
-    return tmp_path / "encoder"
+    return make_encoder(tmp_path / "encoder")
 
 
 @pytest.fixture
 def data(tmp_path):
-    """Sequences that are anomalous when `fatal` is in them; both label languages, text and lists."""
-    generator = np.random.default_rng(0)
-    for name, number in (("train", 64), ("test", 16)):
-        with (tmp_path / f"{name}.jsonl").open("w", encoding="utf-8") as file:
-            for row in range(number):
-                words = list(generator.choice(["info a", "warn b", "error c", "info d"], size=5))
-                if row % 2:
-                    words[generator.integers(5)] = "fatal e"
-                label = (["正常", "异常"] if row % 3 else [0, 1])[row % 2]
-                print(json.dumps({"log_sequence": "\n".join(words), "label": str(label)}), file=file)
-    return tmp_path
+    """JSON lines with Chinese labels; some logs are longer than a sequence, some occur twice."""
+    logs = make_logs(120)
+    logs += [(words * 3, label) for words, label in make_logs(20, seed=1)] + logs[:20]
+    return write_jsonl(tmp_path / "logs.jsonl", logs, ("正常", "异常"))
 
 
 def arguments(encoder, data, *more):
+    folder = Path(data).parent
     return [
-        *f"--encoder {encoder} --train_file {data / 'train.jsonl'} --test_file {data / 'test.jsonl'}".split(),
-        *f"--output_dir {data / 'out'} --hidden_size 32 --num_hidden_layers 1 --num_attention_heads 2".split(),
-        *"--moe_intermediate_size 16 --max_log_entry_length 16 --max_sequence_length 8 --learning_rate 3e-3".split(),
-        *"--num_train_epochs 12 --per_device_train_batch_size 8 --save_strategy no --use_cpu".split(),
-        *"--logging_steps 8 --disable_tqdm true".split(),
+        *f"--encoder {encoder} --train_file {data} --embedding_cache {folder / 'cache'}".split(),
+        *f"--output_dir {folder / 'out'} --split random".split(),
+        *TINY,
+        *"--num_train_epochs 6".split(),
         *more,
     ]
 
 
-@pytest.mark.parametrize("train_encoder", [False, True])
-def test_training_learns_and_leaves_a_complete_checkpoint(encoder, data, train_encoder, capsys):
+def test_a_run_leaves_a_complete_checkpoint_with_what_was_measured(encoder, data, capsys):
+    assert main(arguments(encoder, data)) == 0
+    out = data.parent / "out"
+    results = json.loads((out / "results.json").read_text())
+    pipe = pipeline("log-anomaly", model=str(out))
+    config = pipe.model.config
+    assert config.routing_mode == "top_p"
+    # Temperature and threshold were fitted, stored, and are what the pipeline goes by.
+    assert (config.calibration_temperature, config.anomaly_threshold) == (results["temperature"], results["threshold"])
+    assert config.calibration_temperature != 1.0
+    test = [json.loads(line) for line in data.read_text().splitlines()]
+    verdicts = [result["label"] == "anomaly" for result in pipe([row["log_sequence"] for row in test])]
+    assert np.mean(np.equal(verdicts, [row["label"] == "异常" for row in test])) >= 0.9
+    assert results["test"]["all"]["f1"] >= 0.9
+    assert results["test"]["unseen"]["recall"] >= 0.9
+    assert set(results["seconds"]) == {"read", "embed", "train", "measure", "baselines", "save"}
+    # A frozen encoder is left alone.
     before = AutoModel.from_pretrained(encoder).embeddings.word_embeddings.weight
-    assert main(arguments(encoder, data, *(["--train_encoder"] if train_encoder else []))) == 0
-    pipe = pipeline("log-anomaly", model=str(data / "out"))
-    assert pipe.model.config.routing_mode == "top_p"
-    rows = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
-    verdicts = [result["label"] == "anomaly" for result in pipe([row["log_sequence"] for row in rows])]
-    right = np.mean([verdict == (label_id(row["label"]) == 1) for verdict, row in zip(verdicts, rows, strict=True)])
-    assert right >= 0.9
-    after = pipe.model.get_input_embeddings().weight[: len(before)]
-    assert torch.equal(before, after) == (not train_encoder)  # a frozen encoder is left alone
-    card = (data / "out" / "README.md").read_text()
-    assert "pipeline_tag: text-classification" in card
-    assert "| test |" in card
+    assert torch.equal(before, pipe.model.get_input_embeddings().weight[: len(before)])
+    # Split, arguments, card, plots, event files.
+    split = json.loads((out / "split.json").read_text())
+    assert split["train"]["logs"] + split["validation"]["logs"] + split["test"]["logs"] == 160
+    assert split["test"]["logs_seen_in_training"] > 0
+    card = (out / "README.md").read_text()
+    metadata = yaml.safe_load(card.split("---")[1])
+    names = {metric["type"] for metric in metadata["model-index"][0]["results"][0]["metrics"]}
+    assert {"f1", "precision", "expected_calibration_error", "false_positive_rate"} <= names
+    assert metadata["pipeline_tag"] == "text-classification"
+    assert "look-up of training logs" in card
+    assert str(data.parent) not in card
+    for plot in ("training.png", "precision_recall.png", "reliability.png", "expert_load.png"):
+        assert f"]({plot})" in card
+        assert (out / plot).read_bytes().startswith(b"\x89PNG")
+    assert list(out.glob("runs/*/events.out.tfevents*"))
+    history = json.loads((out / "trainer_state.json").read_text())["log_history"]
+    assert {"load_balance_loss", "mean_active_experts", "expert_load/layer_0_expert_3"} <= set(history[0])
     printed = capsys.readouterr().out
-    for name in ("load_balance_loss", "mean_active_experts", "expert_load_3"):
-        assert name in printed
+    assert "| LogMoE (test) |" in printed
+    assert "mean_active_experts" in printed
+    assert "expert_load" not in printed  # For TensorBoard, not for people.
+
+
+def test_the_phase_is_in_each_checkpoint(encoder, data):
+    more = "--dense_share 0.5 --save_total_limit 9 --load_best_model_at_end false --baselines false"
+    assert main(arguments(encoder, data, *more.split())) == 0
+    modes = {
+        path.name: json.loads((path / "config.json").read_text())["routing_mode"]
+        for path in complete_checkpoints(data.parent / "out")
+    }
+    assert list(modes.values()) == ["dense"] * 3 + ["top_p"] * 3
+    # Each is complete: the pipeline loads it.
+    assert pipeline("log-anomaly", model=str(data.parent / "out" / list(modes)[-1]))("a")["label"]
 
 
 def test_phases_follow_the_step_alone(model):
     class State:
         max_steps = 10
-        best_metric, best_model_checkpoint = 0.9, "checkpoint-2"
+        best_metric, best_model_checkpoint, best_global_step = 0.9, "checkpoint-2", 2
 
     phases, modes = TwoPhases(0.3), []
     for step in (0, 2, 3, 9):
@@ -86,91 +110,160 @@ def test_phases_follow_the_step_alone(model):
         TwoPhases(1.0)
 
 
-def test_collators_give_the_same_logits(pipe):
-    processor, model = pipe.processor, pipe.model
-    table = EntryTable()
-    examples = read_examples(["a 1\nb\na 2", ["c"], "b\nd"], [0, "异常", "normal"], processor, table)
-    assert table.texts == ["a <NUM>", "b", "c", "d"]
-    assert [example["labels"] for example in examples] == [0, 1, 0]
-    token_ids, _ = processor.tokenize(table.texts)
-    compact = CompactCollator(processor, token_ids)(examples)
-    assert next(iter(compact)) == "labels"
-    assert compact["entry_index"].tolist() == [[0, 1, 0], [2, -1, -1], [1, 3, -1]]
-    embedded = EmbeddedCollator(pipe.encode(token_ids).detach())(examples)
-    torch.testing.assert_close(model(**compact).logits, model(**embedded).logits, atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize("how", ["--train_encoder", "--lora"])
+def test_the_encoder_can_be_trained(encoder, data, how):
+    assert main(arguments(encoder, data, how, "--num_train_epochs", "2", "--baselines", "false")) == 0
+    out = data.parent / "out"
+    before, after = weights_of(encoder), weights_of(out)
+    name = "encoder.layer.0.attention.self.query.weight"
+    assert not torch.equal(before[name], after[f"model.encoder.{name}"])
+    assert not [name for name in after if "lora" in name]  # Merged: the checkpoint needs no PEFT.
+    words = "embeddings.word_embeddings.weight"
+    changed = not torch.equal(before[words], after[f"model.encoder.{words}"][: len(before[words])])
+    assert changed == (how == "--train_encoder")
+    assert pipeline("log-anomaly", model=str(out))("a\nfatal e")["label"]
 
 
-@pytest.mark.parametrize(
-    ("label", "expected"), [(0, 0), (1.0, 1), (True, 1), ("正常", 0), ("异常", 1), ("Anomaly", 1), (" normal ", 0)]
-)
-def test_labels(label, expected):
-    assert label_id(label) == expected
+def test_given_parts_are_used_as_given(encoder, data, tmp_path):
+    for name, seed in (("validation", 5), ("test", 6)):
+        write_jsonl(tmp_path / f"{name}.jsonl", make_logs(10, seed))
+    parts = f"--validation_file {tmp_path}/validation.jsonl --test_file {tmp_path}/test.jsonl --baselines false"
+    assert main(arguments(encoder, data, *parts.split(), "--num_train_epochs", "1")) == 0
+    split = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert [split[name]["logs"] for name in ("train", "validation", "test")] == [160, 10, 10]
+    assert split["embargoed_logs"] == 0
 
 
-@pytest.mark.parametrize("label", ["", "abnormal", 2, None, float("nan")])
-def test_unknown_labels_are_refused(label):
-    with pytest.raises(ValueError, match="label"):
-        label_id(label)
+def test_several_seeds(encoder, data):
+    more = "--num_seeds 2 --num_train_epochs 1 --seed 3 --baselines false"
+    assert main(arguments(encoder, data, *more.split())) == 0
+    out = data.parent / "out"
+    results = json.loads((out / "results.json").read_text())
+    assert list(results["seeds"]) == ["3", "4"]
+    assert results["spread"]["seeds"] == 2
+    assert results["test"] == results["seeds"]["3"]["test"]  # The published model is that of the first seed.
+    assert "over 2 seeds" in (out / "README.md").read_text()
+    assert json.loads((out / "seed-4" / "results.json").read_text()) == results["seeds"]["4"]
 
 
-def test_known_metrics():
-    labels = np.array([0, 0, 0, 1, 1])
-    metrics = detection_metrics(labels, np.array([0.1, 0.6, 0.2, 0.9, 0.4]), threshold=0.5)
-    assert metrics["precision"] == metrics["recall"] == metrics["f1"] == 0.5
-    assert metrics["false_positive_rate"] == pytest.approx(1 / 3)
-    assert metrics["accuracy"] == pytest.approx(3 / 5)
-    assert metrics["auroc"] == pytest.approx(5 / 6)
-    assert np.isnan(detection_metrics(np.zeros(3), np.zeros(3), 0.5)["auroc"])
-    assert probabilities(np.array([[0.0, np.log(3)], [900.0, -900.0]])).tolist() == pytest.approx([0.75, 0.0])
+def test_a_false_positive_rate_can_be_asked_for(encoder, data):
+    more = "--false_positive_rate 0 --num_train_epochs 1 --anomaly_weight balanced --order_jitter 2 --hide_severity"
+    assert main(arguments(encoder, data, *more.split())) == 0
+    out = data.parent / "out"
+    assert json.loads((out / "results.json").read_text())["validation"]["all"]["false_positive_rate"] == 0
+    masked = pipeline("log-anomaly", model=str(out)).processor.mask(["Fatal e", "info a"]).to_pylist()
+    assert masked == ["<SEVERITY> e", "<SEVERITY> a"]
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def test_a_recipe_holds_arguments_and_flags_win(encoder, data, tmp_path):
+    recipe = {"num_train_epochs": 1, "use_cpu": True, "learning_rate": 1e-3, "train_file": [str(data)], "seed": None}
+    text = yaml.safe_dump(recipe | {"encoder": str(encoder), "output_dir": str(tmp_path / "other"), "split": "random"})
+    (tmp_path / "recipe.yaml").write_text(text)
+    assert "--seed" not in arguments_of_file(str(tmp_path / "recipe.yaml"))
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    assert "0.001" in arguments_of_file(str(tmp_path / "recipe.json"))
+    tiny = [flag for flag in TINY if flag not in ("--learning_rate", "3e-3", "--use_cpu")]
+    more = "--num_train_epochs 2 --baselines false --report_to none".split()
+    assert main([str(tmp_path / "recipe.yaml"), *tiny, *more]) == 0
+    saved = json.loads((tmp_path / "other" / "arguments.json").read_text())["training"]
+    assert (saved["num_train_epochs"], saved["learning_rate"]) == (2, 1e-3)
+
+
+def test_help_shows_what_matters(capsys):
+    for flag, shown in (("--help", False), ("--help_all", True)):
+        with pytest.raises(SystemExit) as done:
+            main([flag])
+        assert done.value.code == 0
+        text = capsys.readouterr().out
+        for name in ("--train_file", "--encoder", "--output_dir", "--resume", "--learning_rate", "final_moe_model"):
+            assert name in text
+        assert ("--adam_beta1" in text) == shown
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "examples" / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_recipes_are_understood(recipe):
+    make_parser().parse_args_into_dataclasses(args=[*arguments_of_file(str(recipe)), "--use_cpu"])
+
+
+# ---------------------------------------------------------------------- what cannot be trained
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"log": "a", "label": 0}\n', "lacks ['log_sequence']"),
-        ('{"log_sequence": "a", "label": "odd"}\n', "Log 0 of the data"),
-        ('{"log_sequence": "", "label": 0}\n', "Log 0 of the data"),
-        ('{"log_sequence": "a", "label": 0}\n', "one label only"),
-        ("", "holds no JSON lines"),
-        ("{broken", "holds no JSON lines"),
-        (json.dumps({"log_sequence": "a\n" * 9, "label": 0}) + "\n", "9 entries"),
+        ('{"log": "a", "label": 0}\n', "lacks the columns ['log_sequence']"),
+        ('{"log_sequence": "a", "label": "odd"}\n', "row 1: A label must be one of"),
+        ('{"log_sequence": "a", "label": 0}\n{"log_sequence": "", "label": 0}\n', "row 2: the log holds no entry"),
+        ('{"log_sequence": "a", "label": 0}\n' * 9, "one label only"),
+        ("", "it is empty"),
+        ("{broken", "JSON parse error"),
     ],
 )
 def test_bad_data_ends_with_a_message_and_exit_code_2(encoder, data, content, message, capsys):
-    (data / "train.jsonl").write_text(content)
+    data.write_text(content)
     assert main(arguments(encoder, data)) == 2
     assert message in capsys.readouterr().err
-    assert not (data / "out").exists()
+    assert not (data.parent / "out").exists()
 
 
-def test_bad_encoder_and_bad_shape(encoder, data, capsys):
-    assert main(arguments(data / "nowhere", data)) == 2
-    assert "nowhere" in capsys.readouterr().err
-    assert main(arguments(encoder, data, "--num_attention_heads", "5")) == 2
-    assert "multiple of `num_attention_heads` (5)" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--encoder nowhere/at/all", "nowhere/at/all"),
+        ("--num_attention_heads 5", "multiple of `num_attention_heads` (5)"),
+        ("--train_file nothing.jsonl", "There is no file 'nothing.jsonl'"),
+        ("--dataset_name some/name", "either `--train_file` or `--dataset_name`"),
+        ("--lora --train_encoder", "not both"),
+        ("--anomaly_weight heavy", "positive number or 'balanced', got heavy"),
+        ("--false_positive_rate 1.5", "[0, 1), got 1.5"),
+        ("--repeat_power 2", "[0, 1], got 2.0"),
+        ("--num_seeds 0", "at least 1, got 0"),
+        ("--test_share 1", "leave something for training"),
+        ("--split group", "--group_column"),
+        ("--dense_share 1", "[0, 1), got 1.0"),
+    ],
+)
+def test_bad_arguments_end_with_a_message_and_exit_code_2(encoder, data, more, message, capsys):
+    assert main(arguments(encoder, data, *more.split())) == 2
+    assert message in capsys.readouterr().err
+    assert not (data.parent / "out").exists()
 
 
-def test_accelerate_launch_from_an_install(encoder, data):
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "-m", "logmoe.train"]
-    done = subprocess.run(
-        [*command, *arguments(encoder, data, "--num_train_epochs", "1")], cwd=data, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert (data / "out" / "model.safetensors").exists()
-    failing = subprocess.run(
-        [*command, *arguments(data / "nowhere", data)], cwd=data, capture_output=True, text=True, env=os.environ
-    )
-    assert failing.returncode != 0
+def test_bad_recipes(tmp_path, capsys):
+    for name, content, message in (
+        ("a.yaml", "[1, 2]", "must hold names and values"),
+        ("b.json", "{", "cannot be read"),
+        ("c.yaml", "a: [", "cannot be read"),
+    ):
+        (tmp_path / name).write_text(content)
+        assert main([str(tmp_path / name)]) == 2
+        assert message in capsys.readouterr().err
+    assert main([str(tmp_path / "none.yaml")]) == 2
 
 
-@pytest.mark.slow
-def test_train_demo(tmp_path):
-    """`make train-demo`, into another folder: about five minutes."""
-    script = ROOT / "examples" / "train_mini.py"
-    done = subprocess.run([sys.executable, str(script), "--output_dir", str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    size = sum(path.stat().st_size for path in tmp_path.iterdir() if path.is_file())
-    assert size <= 5e6
-    pipe = pipeline("log-anomaly", model=str(tmp_path))
-    result = pipe((ROOT / "examples" / "postgresql.log").read_text(encoding="utf-8"))
-    assert {sequence["label"] for sequence in result["sequences"]} == {"normal", "anomaly"}
+def test_nothing_that_exists_is_overwritten_unasked(encoder, data, capsys):
+    out = data.parent / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    assert main(arguments(encoder, data)) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert main(arguments(encoder, data, "--resume")) == 2
+    assert "holds no run of train.py" in capsys.readouterr().err
+    short = ("--num_train_epochs", "1", "--baselines", "false")
+    assert main(arguments(encoder, data, *short, "--overwrite_output_dir")) == 0
+    assert (out / "mine.txt").read_text() == "mine"
+    first = weights_of(out)
+    assert main(arguments(encoder, data, *short)) == 2
+    # Another seed in its place leaves nothing of the first.
+    assert main(arguments(encoder, data, *short, "--overwrite_output_dir", "--seed", "7")) == 0
+    assert any(not torch.equal(first[name], value) for name, value in weights_of(out).items())
+    # A run is resumed with its own arguments and data only.
+    capsys.readouterr()
+    assert main(arguments(encoder, data, *short, "--resume")) == 2
+    assert "seed was 7, is 42" in capsys.readouterr().err
+    data.write_text(data.read_text() + data.read_text().splitlines()[0] + "\n")
+    assert main(arguments(encoder, data, *short, "--resume", "--seed", "7")) == 2
+    assert "The data are not those" in capsys.readouterr().err

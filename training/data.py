@@ -28,6 +28,7 @@ TABLE_FORMATS = {
     ".parquet": "parquet",
 }
 LOGS_PER_CHUNK = 2000
+PADDING = -1  # In place of an example, where a batch must be filled.
 
 
 def label_id(label: Any, normal_label: str | None = None) -> int:
@@ -406,9 +407,7 @@ class Source:
         sequences = [sessions[name] for name in names]
         labels = np.array([label_of[str(name)] for name in names], dtype=np.int8)
         first = np.array([positions[0] for positions in sequences])
-        return LabelledLogs(
-            store.add_sequences(rows, sequences), labels, first.astype(np.float64), None, first, first
-        )
+        return LabelledLogs(store.add_sequences(rows, sequences), labels, first.astype(np.float64), None, first, first)
 
     def _read_session_labels(self, path: str) -> dict[str, int]:
         suffix = Path(path).suffix
@@ -526,7 +525,9 @@ def split_logs(
             later = np.concatenate(chunks[row + 1 :])
             kept = kept[logs.last[kept] < logs.first[later].min()] if _is_ordered(logs) else kept
         if not len(kept):
-            raise ValueError(f"Nothing is left of {name} between the embargoes of {embargo} logs: `--embargo` sets it.")
+            raise ValueError(
+                f"Nothing is left of {name} between the embargoes of {embargo} logs: `--embargo` sets it."
+            )
         dropped += len(chunk) - len(kept)
         parts[name] = logs.take(kept)
     return Splits(parts, dropped)
@@ -587,7 +588,9 @@ def require_both_labels(splits: Splits) -> None:
     for name, part in splits.parts.items():
         if part.labels.min() == part.labels.max():
             kind = "anomalous" if part.labels.min() else "normal"
-            every = all(other.labels.min() == other.labels.max() == part.labels.min() for other in splits.parts.values())
+            every = all(
+                other.labels.min() == other.labels.max() == part.labels.min() for other in splits.parts.values()
+            )
             if every or (name == "train" and len(splits.parts) == 1):
                 raise ValueError(
                     f"The data have sequences of one label only ({sizes}): all are {kind}, and training needs both."
@@ -604,34 +607,96 @@ def require_both_labels(splits: Splits) -> None:
 class TrainingVisits(torch.utils.data.Dataset):
     """What an epoch visits: each distinct labelled log, weighted by how often it occurs.
 
-    A log that occurs n times is visited ceil(n / m) times, m being the mean over distinct logs, with the weight
-    n / ceil(n / m): the weighted mean of the loss over an epoch is the plain mean over all logs, no weight is above
-    m, and an epoch has at most twice as many visits as there are distinct logs.
+    A log that occurs n times counts n ** repeat_power. What counts c is visited ceil(c / m) times, m being the mean
+    over distinct logs, with a weight in proportion to c / ceil(c / m): no visit weighs more than m, and an epoch has
+    at most twice as many visits as there are distinct logs. With a repeat_power of 1 the weighted mean of the loss
+    over an epoch is the mean over all logs. The mean weight of a visit is 1, so that a batch is a fair sample
+    whatever it holds.
 
     Args:
         logs: the training part.
+        store: holds them.
         anomaly_weight: an anomalous log counts so much more than a normal one.
+        order_jitter: entries are moved at random by up to so many places, anew at each visit.
+        seed: of that.
+        repeat_power: between 0, where each distinct log counts the same, and 1, where each occurrence does.
         collapse: off, every occurrence is visited on its own.
     """
 
-    def __init__(self, logs: LabelledLogs, anomaly_weight: float = 1.0, collapse: bool = True):
+    def __init__(
+        self,
+        logs: LabelledLogs,
+        store: LogStore,
+        anomaly_weight: float = 1.0,
+        repeat_power: float = 1.0,
+        collapse: bool = True,
+        order_jitter: int = 0,
+        seed: int = 0,
+    ):
+        self.store, self.order_jitter, self.seed, self.epoch = store, order_jitter, seed, 0
         pairs = logs.log * 2 + logs.labels
+        counts = np.ones(len(pairs))
         if collapse:
-            pairs, counts = np.unique(pairs, return_counts=True)
-        else:
-            counts = np.ones(len(pairs), dtype=np.int64)
+            pairs, repeats = np.unique(pairs, return_counts=True)
+            counts = repeats.astype(np.float64) ** repeat_power
         self.num_distinct = len(pairs)
         visits = np.ceil(counts / counts.mean()).astype(np.int64)
-        weights = counts / visits * np.where(pairs % 2, anomaly_weight, 1.0)
+        weights = np.repeat(counts / visits * np.where(pairs % 2, anomaly_weight, 1.0), visits)
         self.pairs = np.repeat(pairs, visits)
-        self.weights = np.repeat(weights, visits)
+        self.weights = weights / weights.mean()
+        self.lengths = np.array([len(store.logs[log]) for log in pairs // 2]).repeat(visits)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
+        """The visit; `PADDING` gives one of weight 0, which has no part in any loss."""
         log, label = divmod(int(self.pairs[row]), 2)
-        return {"log": log, "labels": label, "weights": float(self.weights[row])}
+        rows = self.store.logs[log]
+        if self.order_jitter:
+            # By epoch and visit, so that a resumed run and any number of processes see the same.
+            generator = np.random.default_rng((self.seed, self.epoch, row % len(self)))
+            moved = np.arange(len(rows)) + generator.uniform(0, self.order_jitter + 1, len(rows))
+            rows = rows[moved.argsort(kind="stable")]
+        return {"rows": rows, "labels": label, "weights": 0.0 if row == PADDING else float(self.weights[row])}
+
+
+class SimilarLengthSampler(torch.utils.data.Sampler):
+    """A random order in which the logs of a batch are of similar length, so that little is padded.
+
+    The order follows from seed and epoch alone: a resumed run, and any number of processes, see the same batches. The
+    last batch is filled up with `PADDING`, lest several processes fill it with logs that were visited already.
+
+    Args:
+        visits: the training data.
+        batch_size: examples per step, over all processes.
+        seed: of the order.
+    """
+
+    BATCHES_SORTED_TOGETHER = 50
+
+    def __init__(self, visits: TrainingVisits, batch_size: int, seed: int):
+        self.visits, self.lengths, self.batch_size, self.seed, self.epoch = visits, visits.lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = self.visits.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size) * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = generator.permutation(len(self.lengths))
+        size = self.batch_size * self.BATCHES_SORTED_TOGETHER
+        batches = []
+        for start in range(0, len(order), size):
+            chunk = order[start : start + size]
+            chunk = chunk[self.lengths[chunk].argsort(kind="stable")]
+            batches += [chunk[first : first + self.batch_size] for first in range(0, len(chunk), self.batch_size)]
+        # Perhaps smaller than the others.
+        last = np.append(batches.pop(), np.full(len(self) - len(order), PADDING))
+        shuffled = [batches[row] for row in generator.permutation(len(batches))]
+        return iter(np.concatenate([*shuffled, last]).tolist())
 
 
 class DistinctLogs(torch.utils.data.Dataset):
@@ -640,7 +705,7 @@ class DistinctLogs(torch.utils.data.Dataset):
     def __init__(self, logs: LabelledLogs, store: LogStore):
         distinct, inverse = np.unique(logs.log, return_inverse=True)
         order = np.argsort([-len(store.logs[log]) for log in distinct], kind="stable")
-        self.distinct = distinct[order]
+        self.store, self.distinct = store, distinct[order]
         self._row = order.argsort()[inverse]
 
     def __len__(self) -> int:
@@ -648,7 +713,7 @@ class DistinctLogs(torch.utils.data.Dataset):
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         # The Trainer measures only where there are labels; the true ones are those of the logs, not of distinct ones.
-        return {"log": int(self.distinct[row]), "labels": 0, "weights": 1.0}
+        return {"rows": self.store.logs[self.distinct[row]], "labels": 0, "weights": 1.0}
 
     def expand(self, predictions: np.ndarray) -> np.ndarray:
         """From one row per distinct log to one per log."""
@@ -663,20 +728,19 @@ class LogCollator:
     `labels` come first because the Trainer counts examples by the first tensor.
 
     Args:
-        store: holds the logs.
+        processor: pads.
         max_sequence_length: entries per part.
         token_ids: of each row of the entry table, where the encoder is trained.
         embeds: `(rows, encoder_hidden)`, where the entries were embedded before.
     """
 
-    store: LogStore
+    processor: LogMoEProcessor
     max_sequence_length: int
     token_ids: list[list[int]] | None = None
     embeds: torch.Tensor | None = None
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        logs = [self.store.logs[example["log"]] for example in examples]
-        rows, log_index = self._cut(logs)
+        rows, log_index = self._cut([example["rows"] for example in examples])
         batch = {
             "labels": torch.tensor([example["labels"] for example in examples]),
             "weights": torch.tensor([example["weights"] for example in examples], dtype=torch.float32),
@@ -690,7 +754,7 @@ class LogCollator:
         distinct, inverse = np.unique(rows[real], return_inverse=True)
         entry_index = np.full_like(rows, -1)
         entry_index[real] = inverse
-        padded = self.store.processor.pad([self.token_ids[row] for row in distinct])
+        padded = self.processor.pad([self.token_ids[row] for row in distinct])
         return batch | {"entry_index": torch.from_numpy(entry_index)} | padded
 
     def _cut(self, logs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +197,9 @@ def draw_plots(
         axis = figure.subplots()
         axis.imshow(load, vmin=0, vmax=1, cmap="Blues", aspect="auto")
         for (layer, expert), share in np.ndenumerate(load):
-            axis.text(expert, layer, f"{share:.2f}", ha="center", va="center", color="black" if share < 0.6 else "white")
+            axis.text(
+                expert, layer, f"{share:.2f}", ha="center", va="center", color="black" if share < 0.6 else "white"
+            )
         axis.set(xlabel="expert", ylabel="layer", xticks=range(load.shape[1]), yticks=range(load.shape[0]))
         save(figure, "expert_load.png")
     return {name: PLOTS[name] for name in drawn}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 
 from logmoe.modeling_logmoe import router_statistics, weighted_router_loss
+from logmoe.training.data import SimilarLengthSampler
 
 logger = logging.getLogger("logmoe.train")
 
@@ -83,6 +94,30 @@ class StopOnSignal(TrainerCallback):
             control.should_save = control.should_training_stop = self.stopped = True
 
 
+def _for_people(logs: dict[str, float]) -> dict[str, float]:
+    """Without the load of each expert of each layer, which only TensorBoard and the plots can show."""
+    return {name: value for name, value in logs.items() if not name.startswith("expert_load/")}
+
+
+class ShortPrinter(PrinterCallback):
+    """Prints a line of the training log that a person can read."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        super().on_log(args, state, control, _for_people(logs), **kwargs)
+
+
+class ShortProgress(ProgressCallback):
+    """The same, above a progress bar."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        super().on_log(args, state, control, _for_people(logs), **kwargs)
+
+
+def _kind(accelerator: Any) -> str:
+    """How the processes share the work, in accelerate's words."""
+    return "FSDP" if getattr(accelerator, "is_fsdp2", False) else str(accelerator.distributed_type.value)
+
+
 def complete_checkpoints(output_dir: str | Path) -> list[Path]:
     """The checkpoints that were saved to their end, the oldest first.
 
@@ -103,10 +138,23 @@ class LogMoETrainer(Trainer):
 
     - A log of several parts is judged, and learned, by its most anomalous part, as the pipeline judges it
       (multiple-instance learning).
-    - The loss is the weighted mean over logs plus the router losses, over the global batch: processes and one process
+    - The loss is the mean over logs, weighted with weights of mean 1, plus the router losses, over the global batch: processes and one process
       with the whole batch have the same loss and gradient.
     - Each checkpoint is whole or is none, and loads with `pipeline()`.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        for shown, short in ((PrinterCallback, ShortPrinter), (ProgressCallback, ShortProgress)):
+            if self.pop_callback(shown) is not None:
+                self.add_callback(short)
+        accelerator = self.accelerator
+        logger.info("%d process(es), %s on %s", accelerator.num_processes, _kind(accelerator), accelerator.device.type)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
+        visits = self.train_dataset if train_dataset is None else train_dataset
+        batch_size = self.args.train_batch_size * self.args.world_size
+        return SimilarLengthSampler(visits, batch_size, self.args.data_seed or self.args.seed)
 
     def compute_loss(
         self,
@@ -122,14 +170,16 @@ class LogMoETrainer(Trainer):
         logits = most_anomalous_part(outputs.logits, log_index, len(labels))
         losses = F.cross_entropy(logits.float(), labels, reduction="none")
         if not training:  # Processes may differ in the number of batches here: nothing is exchanged.
-            loss = (losses * weights).sum() / weights.sum()
-            return (loss, {"logits": logits}) if return_outputs else loss
+            return (losses.mean(), {"logits": logits}) if return_outputs else losses.mean()
         average = self._average_over_processes if self.accelerator.num_processes > 1 else None
-        total_weight = weights.sum()
-        loss = (losses * weights).sum() / (average(total_weight) if average else total_weight)
+        # The weights of an epoch have mean 1: the number of logs, unlike the weight of those that a batch happens to
+        # hold, makes each batch's loss an unbiased estimate.
+        num_logs = (weights > 0).sum().float()
+        loss = (losses * weights).sum() / (average(num_logs) if average else num_logs)
         entry_mask = inputs["entry_mask"] if "entry_mask" in inputs else inputs["entry_index"] >= 0
+        entry_mask = entry_mask & (weights > 0)[log_index][:, None]  # Nor has padding a part in the routers' losses.
         config = self.accelerator.unwrap_model(model).config
-        statistics = router_statistics(outputs.router_logits, entry_mask.bool(), config, average)
+        statistics = router_statistics(outputs.router_logits, entry_mask, config, average)
         loss = loss + weighted_router_loss(statistics, config)
         # Tensors, read when they are logged: reading them at each step would make a GPU wait.
         self.router_log = {name: value.detach() for name, value in statistics.items()}
@@ -173,6 +223,8 @@ class LogMoETrainer(Trainer):
         try:
             super()._save_checkpoint(model, trial)
         except (OSError, SafetensorError, RuntimeError) as error:
+            if self.is_world_process_zero():
+                shutil.rmtree(folder, ignore_errors=True)  # Half a checkpoint is of no use, and in the way.
             last = complete_checkpoints(self.args.output_dir)
             raise OSError(
                 f"The checkpoint {folder} cannot be saved: {error}. "

@@ -229,7 +229,10 @@ class LogMoESparseMoeBlock(nn.Module):
 
 
 def router_statistics(
-    router_logits: tuple[torch.Tensor, ...], entry_mask: torch.Tensor, config: LogMoEConfig
+    router_logits: tuple[torch.Tensor, ...],
+    entry_mask: torch.Tensor,
+    config: LogMoEConfig,
+    average: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
     """The named auxiliary losses and the load of the experts. Padding has no part in any of them.
 
@@ -244,19 +247,23 @@ def router_statistics(
         router_logits: one `(sequences, entries, num_experts)` per layer.
         entry_mask: bool `(sequences, entries)`.
         config: gives `routing_mode`, `router_top_p` and `num_experts`.
+        average: averages a tensor, which needs no gradient, over the processes of a distributed training. The counts
+            that everything is divided by are then those of the global batch, and `f_i` its loads: the mean over
+            processes of each loss, and of its gradient, is that of one process with the whole batch.
 
     Returns:
         The three losses and `mean_active_experts` as scalars, `expert_load` as `(num_hidden_layers, num_experts)`.
     """
+    average = average or (lambda tensor: tensor)
     logits = torch.stack(router_logits).float()  # (layers, sequences, entries, num_experts)
     mask = entry_mask[None, ..., None].float()  # (1, sequences, entries, 1)
-    num_entries = mask.sum()
+    num_entries = average(mask.sum())
     probs = logits.softmax(dim=-1)
     if config.routing_mode == "dense":
         kept = torch.ones_like(probs)
     else:
         kept = top_p_mask(probs, config.router_top_p).float()
-    pairs_per_expert = (kept * mask).sum(dim=(1, 2))  # (layers, num_experts)
+    pairs_per_expert = average((kept * mask).sum(dim=(1, 2)))  # (layers, num_experts)
     expert_load = pairs_per_expert / pairs_per_expert.sum(dim=-1, keepdim=True)
     mean_probs = (probs * mask).sum(dim=(1, 2)) / num_entries  # (layers, num_experts)
     entropy = -(probs * logits.log_softmax(dim=-1)).sum(dim=-1, keepdim=True)
@@ -269,6 +276,17 @@ def router_statistics(
         "expert_load": expert_load.detach(),
         "mean_active_experts": (pairs_per_expert.sum() / per_layer).detach(),
     }
+
+
+def weighted_router_loss(statistics: dict[str, torch.Tensor], config: LogMoEConfig) -> torch.Tensor | float:
+    """The part of the routers in the training loss, scalar; 0 while all experts have equal weights."""
+    if config.routing_mode == "dense":
+        return 0.0
+    return (
+        config.load_balance_loss_coef * statistics["load_balance_loss"]
+        + config.router_entropy_loss_coef * statistics["router_entropy_loss"]
+        + config.router_z_loss_coef * statistics["router_z_loss"]
+    )
 
 
 def eager_attention_forward(
@@ -470,6 +488,8 @@ class LogMoEModel(LogMoEPreTrainedModel):
 
     def __init__(self, config: LogMoEConfig):
         super().__init__(config)
+        # Tokens that the encoder reads at once where a call of `encode_entries` does not say; None: what suits the device.
+        self.tokens_per_batch: int | None = None
         self.encoder = AutoModel.from_config(config.encoder_config)
         _drop_pooler(self.encoder)
         self.sequence_stack = LogMoESequenceStack(config)
@@ -487,13 +507,15 @@ class LogMoEModel(LogMoEPreTrainedModel):
             input_ids: int64 `(entries, tokens)`.
             attention_mask: `(entries, tokens)`, 1 at real tokens; by default all are.
             tokens_per_batch: tokens, padding included, that the encoder reads at once; at least one entry. By default
-                what suits the device. Moves memory and time, not the embeddings.
+                `self.tokens_per_batch`, or what suits the device. Moves memory and time, not the embeddings.
 
         Returns:
             `(entries, encoder_hidden)`.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        if tokens_per_batch is None:
+            tokens_per_batch = self.tokens_per_batch
         if tokens_per_batch is None:
             tokens_per_batch = TOKENS_PER_BATCH.get(input_ids.device.type, DEFAULT_TOKENS_PER_BATCH)
         if not bool(attention_mask[:, :1].all()):
@@ -755,14 +777,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         logits, shares = self.classification_head(outputs.last_hidden_state, outputs.entry_mask)
         loss = None
         if labels is not None:
-            loss = F.cross_entropy(logits, labels)
-            if self.config.routing_mode == "top_p":  # While all experts have equal weights there is no routing.
-                loss = (
-                    loss
-                    + self.config.load_balance_loss_coef * outputs.load_balance_loss
-                    + self.config.router_entropy_loss_coef * outputs.router_entropy_loss
-                    + self.config.router_z_loss_coef * outputs.router_z_loss
-                )
+            loss = F.cross_entropy(logits, labels) + weighted_router_loss(outputs, self.config)
         output = LogMoESequenceClassifierOutput(
             loss=loss,
             logits=logits,

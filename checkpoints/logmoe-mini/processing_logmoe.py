@@ -499,7 +499,7 @@ class LogMoEProcessor(ProcessorMixin):
         if window_seconds is not None:
             groups = self._windows_by_time(parsed, window_seconds)
         elif pattern := self.session_pattern if session_pattern is None else session_pattern:
-            groups = self._sessions(parsed, pattern)
+            groups = list(self.sessions(parsed, pattern).values())
         else:
             groups = [np.arange(len(parsed))]
         sequences = [
@@ -559,7 +559,19 @@ class LogMoEProcessor(ProcessorMixin):
         order = window.argsort(kind="stable")
         return np.split(order, np.flatnonzero(np.diff(window[order])) + 1)
 
-    def _sessions(self, parsed: ParsedLog, pattern: str) -> list[np.ndarray]:
+    def sessions(self, parsed: ParsedLog, pattern: str) -> dict[str | None, np.ndarray]:
+        """Gathers the entries of each session.
+
+        Args:
+            parsed: a parsed log.
+            pattern: see `session_pattern` of the constructor.
+
+        Returns:
+            For each identifier the positions of its entries, ascending; under None those that name none.
+
+        Raises:
+            ValueError: a pattern that is not RE2, or that matches nowhere.
+        """
         _check_pattern(pattern, "session_pattern")
         try:
             # Python finds the second and further identifiers of an entry; ASCII classes are what RE2's are.
@@ -580,7 +592,7 @@ class LogMoEProcessor(ProcessorMixin):
                 identifiers = list(dict.fromkeys(names)) or [None]
             for identifier in identifiers:
                 sessions.setdefault(identifier, []).append(position)
-        return [np.array(positions) for positions in sessions.values()]
+        return {identifier: np.array(positions) for identifier, positions in sessions.items()}
 
     # ------------------------------------------------------------------ distinct entries to token ids
 

@@ -1,0 +1,400 @@
+"""Labelled data of every kind become the same compact logs; splits do not leak; batches keep the loss."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import make_model, tiny_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from training_fixtures import make_logs, write_jsonl
+
+from logmoe import LogMoEProcessor
+from logmoe.training.data import (
+    PADDING,
+    DistinctLogs,
+    LabelledLogs,
+    LogCollator,
+    LogStore,
+    SimilarLengthSampler,
+    Source,
+    Splits,
+    TrainingVisits,
+    label_id,
+    require_both_labels,
+    split_facts,
+    split_logs,
+    unseen_in_training,
+)
+from logmoe.training.trainer import most_anomalous_part
+
+
+@pytest.fixture
+def store(processor):
+    return LogStore(processor)
+
+
+def read(path, store, **source):
+    return Source(**source).read_files([str(path)], store)
+
+
+def entries(store, log):
+    texts = store.texts
+    return [texts[row] for row in store.logs[log]]
+
+
+def labelled(logs, labels, **columns):
+    number = len(logs)
+    place = np.arange(number)
+    values = {"time": place.astype(float), "group": None, "first": place, "last": place} | columns
+    return LabelledLogs(np.array(logs), np.array(labels, dtype=np.int8), **values)
+
+
+# ---------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [(0, 0), (1.0, 1), (True, 1), ("正常", 0), ("异常", 1), ("Anomaly", 1), (" normal ", 0)]
+)
+def test_labels(label, expected):
+    assert label_id(label) == expected
+
+
+@pytest.mark.parametrize("label", ["", "abnormal", 2, None, float("nan")])
+def test_unknown_labels_are_refused(label):
+    with pytest.raises(ValueError, match="label"):
+        label_id(label)
+
+
+def test_one_label_may_mean_normal():
+    assert [label_id(label, "-") for label in ("-", "KERNDTLB", " - ")] == [0, 1, 0]
+    for nothing in (None, "", float("nan")):
+        with pytest.raises(ValueError, match="label"):
+            label_id(nothing, "-")
+
+
+# ---------------------------------------------------------------------- many logs at once
+
+
+TEXT = st.text(alphabet="ab1 \t\n\r", max_size=30) | st.sampled_from(
+    [
+        "Traceback (most recent call last):\n  File x\nValueError: b",
+        "  a\n  b",
+        "a\n\tat b\nCaused by: c\nb",
+        "ERROR a",
+    ]
+)
+LOG = TEXT | st.lists(st.text(alphabet="a1 \n", max_size=5), max_size=4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(LOG, max_size=5))
+def test_logs_parsed_together_are_parsed_as_alone(logs):
+    processor = LogMoEProcessor(tiny_tokenizer())
+    together, offsets = processor.parse_batch(logs)
+    assert len(offsets) == len(logs) + 1
+    for log, start, stop in zip(logs, offsets, offsets[1:], strict=False):
+        if start == stop:
+            with pytest.raises(ValueError, match="no entry"):
+                processor.parse(log)
+            continue
+        alone = processor.parse(log)
+        assert together.text[start:stop].to_pylist() == alone.text.to_pylist()
+        for name in ("first_line", "last_line"):
+            assert getattr(together, name)[start:stop].tolist() == getattr(alone, name).tolist()
+        masked = together.distinct.take(pa.array(together.entry_index[start:stop]))
+        assert masked.to_pylist() == alone.distinct.take(pa.array(alone.entry_index)).to_pylist()
+
+
+def test_equal_logs_are_kept_once(store):
+    first = store.add_logs(["a 1\nb", ["c"], "a 22\nb", "a 1\nb"])
+    assert first.tolist() == [0, 1, 0, 0]  # The second differs in a number only, which is masked.
+    assert store.add_logs([["c"], "d"]).tolist() == [1, 2]
+    assert entries(store, 0) == ["a <NUM>", "b"]
+    with pytest.raises(ValueError, match="row 2: the log holds no entry"):
+        store.add_logs(["new", "\n \n"])
+
+
+# ---------------------------------------------------------------------- sources
+
+
+def test_jsonl_csv_and_parquet_give_the_same(store, tmp_path):
+    logs = make_logs(6)
+    write_jsonl(tmp_path / "a.jsonl", logs, ("正常", "异常"))
+    texts, labels = ["\n".join(words) for words, _ in logs], [label for _, label in logs]
+    pq.write_table(pa.table({"log_sequence": texts, "label": labels}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": [words for words, _ in logs], "y": labels}), tmp_path / "lists.parquet")
+    quoted = [f'"{text}",{label}' for text, label in zip(texts, labels, strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join(["log_sequence,label", *quoted]) + "\n")
+    expected = read(tmp_path / "a.jsonl", store)
+    assert expected.labels.tolist() == labels
+    assert entries(store, expected.log[1]) == logs[1][0]
+    for name in ("a.parquet", "a.csv"):
+        other = read(tmp_path / name, store)
+        assert other.log.tolist() == expected.log.tolist()
+        assert other.labels.tolist() == labels
+    lists = read(tmp_path / "lists.parquet", store, sequence_column="text", label_column="y")
+    assert lists.log.tolist() == expected.log.tolist()
+
+
+def test_several_files_and_patterns_follow_each_other(store, tmp_path):
+    for name, seed in (("b", 1), ("a", 2)):
+        write_jsonl(tmp_path / f"{name}.jsonl", make_logs(4, seed))
+    both = Source().read_files([str(tmp_path / "*.jsonl")], store)
+    named = Source().read_files([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")], store)
+    assert both.log.tolist() == named.log.tolist()
+    assert both.time.tolist() == both.first.tolist() == list(range(8))
+    with pytest.raises(FileNotFoundError, match=r"no file .*nothing\*"):
+        Source().read_files([str(tmp_path / "nothing*")], store)
+
+
+def test_time_and_group_columns(store, tmp_path):
+    times = ["2024-01-02 10:00:00", "2024-01-01 10:00:00", "2024-01-03 10:00:00"]
+    table = {"log_sequence": ["a", "b", "c"], "label": [0, 1, 0], "when": times, "node": ["x", "y", "x"]}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    logs = read(tmp_path / "a.parquet", store, time_column="when", group_column="node")
+    assert logs.time.argsort().tolist() == [1, 0, 2]
+    assert logs.group.tolist() == ["x", "y", "x"]
+    pq.write_table(pa.table(table | {"when": ["soon", "b", "c"]}), tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=r"b\.parquet, .*--time_column"):
+        read(tmp_path / "b.parquet", store, time_column="when")
+
+
+def test_raw_text_whose_lines_begin_with_their_label(store, tmp_path):
+    lines = ["- a"] * 7 + ["KERN b"] + ["- \tat c"] + ["- a"] * 9
+    (tmp_path / "bgl.log").write_text("\n".join(lines) + "\n\n")
+    logs = read(tmp_path / "bgl.log", store, line_label_pattern=r"^(?P<label>\S+) ", normal_label="-")
+    # 17 entries, one with a continuation, in windows of 8; the label is taken out of the text.
+    assert logs.labels.tolist() == [1, 0, 0]
+    assert entries(store, logs.log[0]) == ["a"] * 7 + ["b at c"]
+    assert [len(store.logs[log]) for log in logs.log] == [8, 8, 1]
+    assert (logs.first.tolist(), logs.last.tolist()) == ([0, 8, 16], [7, 15, 16])
+    overlapping = read(tmp_path / "bgl.log", store, line_label_pattern=r"^(?P<label>\S+) ", normal_label="-", stride=4)
+    assert overlapping.labels.tolist() == [1, 1, 0, 0]
+    with pytest.raises(ValueError, match=r"bgl\.log, row 1: .*finds no label"):
+        read(tmp_path / "bgl.log", store, line_label_pattern=r"^(?P<label>\d+) ")
+    with pytest.raises(ValueError, match="has no labels"):
+        read(tmp_path / "bgl.log", store)
+
+
+def test_a_row_per_line_in_groups(store, tmp_path):
+    table = {"line": ["a", "b", "\tat c", "d", "e"], "label": [0, 0, 1, 0, 0], "node": ["x", "y", "y", "x", "z"]}
+    pq.write_table(pa.table(table), tmp_path / "lines.parquet")
+    logs = read(tmp_path / "lines.parquet", store, group_column="node")
+    assert [entries(store, log) for log in logs.log] == [["a", "d"], ["b at c"], ["e"]]
+    assert logs.labels.tolist() == [0, 1, 0]
+    assert logs.group.tolist() == ["x", "y", "z"]
+
+
+def test_sessions_with_a_table_of_labels(store, tmp_path):
+    lines = [f"a blk_{row % 3}" for row in range(30)] + ["no session", "b blk_2"]
+    (tmp_path / "hdfs.log").write_text("\n".join(lines))
+    (tmp_path / "labels.csv").write_text("BlockId,Label\nblk_0,Normal\nblk_1,Normal\nblk_2,Anomaly\n")
+    session = {"session_pattern": r"blk_\d+", "session_labels_file": str(tmp_path / "labels.csv")}
+    logs = read(tmp_path / "hdfs.log", store, **session)
+    # Whole sessions, longer than the eight entries of a sequence; the line without a session has no label.
+    assert [len(store.logs[log]) for log in logs.log] == [10, 10, 11]
+    assert logs.labels.tolist() == [0, 0, 1]
+    (tmp_path / "labels.csv").write_text("BlockId,Label\nblk_0,Normal\n")
+    with pytest.raises(ValueError, match="2 of 3 sessions have no label"):
+        read(tmp_path / "hdfs.log", store, **session)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_data_set_by_name(store, tmp_path, streaming):
+    for split, seed in (("train", 0), ("test", 1)):
+        write_jsonl(tmp_path / f"{split}.jsonl", make_logs(4, seed))
+    source = Source(streaming=streaming)
+    assert len(source.read_dataset(str(tmp_path), None, "test", store)) == 4
+    with pytest.raises(ValueError, match="split validation"):
+        source.read_dataset(str(tmp_path), None, "validation", store)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"log": "a", "label": 0}\n', "lacks the columns ['log_sequence']; it has ['log', 'label']"),
+        ('{"log_sequence": "a"}\n', "lacks the columns ['label']"),
+        ('{"log_sequence": "a", "label": "odd"}\n', "row 1: A label must be one of"),
+        ('{"log_sequence": "a", "label": 0}\n{"log_sequence": "", "label": 0}\n', "row 2: the log holds no entry"),
+        ('{"log_sequence": null, "label": 0}\n{"log_sequence": "a", "label": 0}\n', "row 1: a log is a text"),
+        ("", "it is empty"),
+        ("{broken", "JSON parse error"),
+    ],
+)
+def test_bad_files_are_named(store, tmp_path, content, message):
+    (tmp_path / "bad.jsonl").write_text(content)
+    with pytest.raises(ValueError) as error:
+        read(tmp_path / "bad.jsonl", store)
+    assert "bad.jsonl, " in str(error.value)
+    assert message in str(error.value)
+
+
+# ---------------------------------------------------------------------- splits
+
+
+def test_a_chronological_split_goes_by_time_and_leaves_an_embargo():
+    times = np.random.default_rng(0).permutation(100).astype(float)
+    logs = labelled(np.arange(100), np.arange(100) % 2, time=times)
+    splits = split_logs(logs, {"validation": 0.1, "test": 0.2}, embargo=3)
+    assert {name: len(part) for name, part in splits.parts.items()} == {"train": 67, "validation": 7, "test": 20}
+    assert splits.embargoed == 6
+    assert splits.parts["train"].time.tolist() == list(range(67))
+    assert splits.parts["validation"].time.tolist() == list(range(70, 77))
+    assert splits.parts["test"].time.tolist() == list(range(80, 100))
+    assert split_logs(logs, {"test": 0.2}).embargoed == 1  # By default 1% of the logs.
+
+
+def test_windows_that_share_lines_are_never_in_two_parts():
+    first = np.arange(0, 100, 2)
+    logs = labelled(np.arange(50), np.zeros(50), first=first, last=first + 7)
+    splits = split_logs(logs, {"validation": 0.2, "test": 0.2}, embargo=0)
+    parts = splits.parts
+    assert splits.embargoed == 6
+    assert parts["train"].last.max() < parts["validation"].first.min()
+    assert parts["validation"].last.max() < parts["test"].first.min()
+
+
+def test_random_and_group_splits():
+    groups = np.array([f"g{row % 7}" for row in range(70)], dtype=object)
+    logs = labelled(np.arange(70), np.arange(70) % 2, group=groups)
+    parts = split_logs(logs, {"validation": 0.2, "test": 0.2}, "group", seed=1).parts
+    names = [set(part.group) for part in parts.values()]
+    assert set().union(*names) == set(groups)
+    assert sum(map(len, names)) == 7
+    randomly = split_logs(logs, {"test": 0.2}, "random", seed=1).parts
+    assert sorted([*randomly["train"].log, *randomly["test"].log]) == list(range(70))
+    assert (
+        randomly["test"].log.tolist() == split_logs(logs, {"test": 0.2}, "random", seed=1).parts["test"].log.tolist()
+    )
+    for bad, message in (
+        ({"how": "group"}, "--group_column"),
+        ({"how": "odd"}, "must be chronological"),
+        ({"shares": {"test": 1.0}}, "leave something"),
+        ({"embargo": 60}, "Nothing is left"),
+    ):
+        arguments = {"shares": {"test": 0.2}} | bad
+        with pytest.raises(ValueError, match=message):
+            split_logs(labelled(np.arange(70), np.zeros(70)), **arguments)
+
+
+def test_facts_and_unseen_logs(store):
+    store.add_logs(["a", "b", "c\na", "a\nb\nc\nd\ne\nfatal\ninfo\nwarn\nerror"])
+    splits = Splits({"train": labelled([0, 0, 1], [0, 0, 1]), "test": labelled([0, 2, 3], [0, 0, 1])}, embargoed=2)
+    assert unseen_in_training(splits, "test").tolist() == [False, True, True]
+    facts = split_facts(splits, store)
+    assert (facts["embargoed_logs"], facts["train"]["distinct_logs"], facts["train"]["entries"]) == (2, 2, 3)
+    assert facts["test"]["logs_seen_in_training"] == 1
+    assert facts["test"]["anomalous_logs_unseen_in_training"] == 1
+    assert facts["test"]["longer_than_a_sequence"] == 1
+    json.dumps(facts)
+
+
+def test_parts_of_one_label_are_refused():
+    both, normal = labelled([0, 1], [0, 1]), labelled([0, 1], [0, 0])
+    require_both_labels(Splits({"train": both, "test": both}))
+    with pytest.raises(ValueError, match="The test part has sequences of one label only"):
+        require_both_labels(Splits({"train": both, "test": normal}))
+    with pytest.raises(ValueError, match="The data have sequences of one label only"):
+        require_both_labels(Splits({"train": normal, "test": normal}))
+
+
+# ---------------------------------------------------------------------- batches
+
+
+def batch_of(dataset, collator, rows=None):
+    return collator([dataset[row] for row in (range(len(dataset)) if rows is None else rows)])
+
+
+def weighted_loss(model, batch):
+    logits = model(entry_embeds=batch["entry_embeds"], entry_mask=batch["entry_mask"]).logits
+    logits = most_anomalous_part(logits, batch["log_index"], len(batch["labels"]))
+    losses = F.cross_entropy(logits, batch["labels"], reduction="none")
+    return (losses * batch["weights"]).mean()
+
+
+def test_collapsed_logs_have_the_loss_and_gradient_of_all_logs(store):
+    model = make_model()
+    store.add_logs(["a", "b\nc", "d\na\nb", "\n".join("abcde" * 3)])
+    generator = np.random.default_rng(0)
+    logs = labelled(generator.choice(4, 200, p=[0.8, 0.1, 0.05, 0.05]), generator.integers(0, 2, 200))
+    collator = LogCollator(store.processor, 8, embeds=torch.randn(len(store.texts), 32))
+    everything = TrainingVisits(logs, store, collapse=False)
+    collapsed = TrainingVisits(logs, store)
+    assert (len(everything), collapsed.num_distinct) == (200, 8)
+    assert len(collapsed) <= 2 * collapsed.num_distinct
+    assert collapsed.weights.mean() == pytest.approx(1)
+    gradients = []
+    for visits in (everything, collapsed):
+        model.zero_grad()
+        loss = weighted_loss(model, batch_of(visits, collator))
+        loss.backward()
+        gradients.append((loss.detach(), model.classification_head.classifier.weight.grad.clone()))
+    for whole, once in zip(*gradients, strict=True):
+        torch.testing.assert_close(once, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_weights_of_anomalies_and_of_repeats(store):
+    store.add_logs(["a", "b"])
+    logs = labelled([0] * 9 + [1], [0] * 9 + [1])
+    visits = TrainingVisits(logs, store, anomaly_weight=9.0)
+    by_label = [visits.weights[visits.pairs % 2 == label].sum() for label in (0, 1)]
+    assert by_label[0] == pytest.approx(by_label[1])
+    assert TrainingVisits(logs, store, repeat_power=0.0).weights.tolist() == [1.0, 1.0]
+
+
+def test_logs_longer_than_a_sequence_are_cut_as_the_pipeline_cuts_them(pipe):
+    store = LogStore(pipe.processor)
+    texts = ["a\nb", "\n".join("abcdeabcdeabcdeabcde"), "fatal"]
+    store.add_logs(texts)
+    token_ids, _ = pipe.processor.tokenize(store.texts)
+    dataset = DistinctLogs(labelled([0, 1, 2], [0, 1, 0]), store)
+    compact = batch_of(dataset, LogCollator(pipe.processor, 8, token_ids=token_ids))
+    assert next(iter(compact)) == "labels"
+    assert compact["log_index"].tolist() == [0, 0, 0, 1, 2]  # The longest first.
+    embedded = batch_of(dataset, LogCollator(pipe.processor, 8, embeds=pipe.encode(token_ids).detach()))
+    logits = []
+    for batch in (compact, embedded):
+        inputs = {name: batch[name] for name in batch if name not in ("labels", "weights", "log_index")}
+        of_parts = pipe.model(**inputs).logits
+        logits.append(dataset.expand(most_anomalous_part(of_parts, batch["log_index"], 3).detach().numpy()))
+    np.testing.assert_allclose(*logits, atol=1e-5)
+    np.testing.assert_allclose(logits[0], [result["logits"] for result in pipe(texts)], atol=1e-5)
+
+
+def test_the_most_anomalous_part():
+    logits = torch.tensor([[0.0, 1.0], [3.0, 2.0], [0.0, 4.0], [5.0, 9.0]])
+    index = torch.tensor([0, 1, 1, 1])
+    assert most_anomalous_part(logits, index, 2).tolist() == [[0.0, 1.0], [0.0, 4.0]]  # The first of equals.
+
+
+def test_the_order_of_an_epoch(store):
+    store.add_logs(["\n".join(["info"] * (row % 7) + [f"word{'x' * row}"]) for row in range(53)])
+    visits = TrainingVisits(labelled(np.arange(53), np.arange(53) % 2), store)
+    sampler = SimilarLengthSampler(visits, batch_size=8, seed=3)
+    order = list(sampler)
+    assert len(order) == len(sampler) == 56
+    assert sorted(order)[3:] == list(range(53))
+    assert order[-3:] == [PADDING] * 3
+    assert visits[PADDING]["weights"] == 0.0
+    again = SimilarLengthSampler(visits, batch_size=8, seed=3)
+    assert list(again) == order
+    again.set_epoch(1)
+    assert list(again) != order
+    spread = [np.ptp(visits.lengths[order[start : start + 8]]) for start in range(0, 48, 8)]
+    assert np.mean(spread) < np.ptp(visits.lengths) / 2
+
+
+def test_jitter_moves_entries_a_little_and_repeatably(store):
+    store.add_logs(["\n".join(f"word{'x' * row}" for row in range(20))])
+    visits = TrainingVisits(labelled([0], [0]), store, order_jitter=2)
+    moved = visits[0]["rows"]
+    assert sorted(moved) == list(range(20))
+    assert moved.tolist() == visits[0]["rows"].tolist() != list(range(20))
+    assert np.abs(moved - np.arange(20)).max() <= 2
+    visits.epoch = 1
+    assert visits[0]["rows"].tolist() != moved.tolist()

@@ -1,0 +1,160 @@
+"""Metrics, fitted numbers, baselines and the embeddings on disk: known answers."""
+
+import logging
+
+import evaluate
+import numpy as np
+import pytest
+import torch
+from conftest import make_model
+from test_training_data import labelled
+
+from logmoe import LogAnomalyPipeline
+from logmoe.training.baselines import BASELINES, measure_baselines
+from logmoe.training.data import LogStore, Splits
+from logmoe.training.embeddings import EmbeddingCache
+from logmoe.training.metrics import (
+    DetectionMetric,
+    detection_metrics,
+    expected_calibration_error,
+    fit_temperature,
+    fit_threshold,
+    log_loss,
+    probabilities,
+)
+from logmoe.training.report import results_table, spread
+
+
+def logits_of(margins):
+    margins = np.asarray(margins, dtype=float)
+    return np.stack([-margins / 2, margins / 2], axis=1)
+
+
+def test_known_metrics():
+    labels = np.array([0, 0, 0, 1, 1])
+    metrics = detection_metrics(labels, np.array([0.1, 0.6, 0.2, 0.9, 0.4]), threshold=0.5)
+    assert metrics["precision"] == metrics["recall"] == metrics["f1"] == 0.5
+    assert metrics["false_positive_rate"] == pytest.approx(1 / 3)
+    assert metrics["accuracy"] == pytest.approx(3 / 5)
+    assert metrics["auroc"] == pytest.approx(5 / 6)
+    # Detections: 1 right of 2, misses: 1 of 2; (1·2 − 1·1) / sqrt(2·2·3·3).
+    assert metrics["mcc"] == pytest.approx(1 / 6)
+    assert np.isnan(detection_metrics(np.zeros(3), np.zeros(3), 0.5)["auroc"])
+    assert np.isnan(detection_metrics(np.zeros(0), np.zeros(0), 0.5)["f1"])
+    assert probabilities(np.array([[0.0, np.log(3)], [900.0, -900.0]])).tolist() == pytest.approx([0.75, 0.0])
+    assert log_loss(np.array([1, 0]), logits_of([0.0, 0.0])) == pytest.approx(np.log(2))
+
+
+def test_calibration_error():
+    # Bins of 1/15: 0.31 and 0.32 share one, with a mean of 0.315 and half of them anomalous; 0.9 is right.
+    labels, scores = np.array([0, 1, 1]), np.array([0.31, 0.32, 1.0])
+    assert expected_calibration_error(labels, scores) == pytest.approx((2 * (0.5 - 0.315) + 0) / 3)
+
+
+def test_the_metric_is_an_evaluate_module_that_needs_no_hub():
+    metric = DetectionMetric(keep_in_memory=True)
+    assert isinstance(metric, evaluate.Metric)
+    metric.add_batch(predictions=[0.1, 0.9], references=[0, 1])
+    metric.add(prediction=0.4, reference=1)
+    assert metric.compute(threshold=0.5)["recall"] == 0.5
+    assert metric.compute(predictions=[0.1, 0.9], references=[0, 1])["f1"] == 1.0
+
+
+def test_temperature_undoes_overconfidence():
+    generator = np.random.default_rng(0)
+    margins = generator.normal(0, 2, 20_000)
+    labels = (generator.random(20_000) < 1 / (1 + np.exp(-margins))).astype(int)
+    assert fit_temperature(labels, logits_of(3 * margins)) == pytest.approx(3, rel=0.05)
+    assert fit_temperature(labels, logits_of(margins)) == pytest.approx(1, rel=0.05)
+    # All judged rightly: bounded by how many there are.
+    assert 0.05 < fit_temperature(np.array([0, 0, 1, 1]), logits_of([-1, -1, 1, 1])) < 1
+
+
+def test_threshold_of_the_best_f1_and_of_a_false_positive_rate():
+    labels, logits = np.array([0, 0, 0, 0, 1, 1]), logits_of([-4, -3, -2, 2, 1, 3])
+    threshold = fit_threshold(labels, logits)
+    assert threshold == pytest.approx(1 / (1 + np.exp(0.5)))  # Between -2 and 1: F1 0.8.
+    assert detection_metrics(labels, probabilities(logits), threshold)["f1"] == pytest.approx(0.8)
+    for rate, expected in ((0.0, 0.0), (0.25, 0.25), (0.6, 0.5)):
+        threshold = fit_threshold(labels, logits, 2.0, rate)
+        assert detection_metrics(labels, probabilities(logits, 2.0), threshold)["false_positive_rate"] == expected
+    # A normal log above all anomalies: nothing may be called anomalous.
+    threshold = fit_threshold(np.array([1, 0]), logits_of([-1, 1]), 1.0, 0.0)
+    assert detection_metrics(np.array([1, 0]), probabilities(logits_of([-1, 1])), threshold)["recall"] == 0
+
+
+def test_baselines_know_what_they_should(processor):
+    store = LogStore(processor)
+    store.add_logs(["info a", "fatal b", "info a\nfatal b", "info c", "fatal b\ninfo a", "warn d", "info a\ninfo a"])
+    splits = Splits(
+        {
+            "train": labelled([0, 0, 0, 1, 2, 3], [0, 0, 0, 1, 1, 0]),
+            "validation": labelled([0, 1], [0, 1]),
+            "test": labelled([0, 1, 4, 5, 3], [0, 1, 1, 0, 0]),
+        }
+    )
+    results = measure_baselines(splits, store)
+    assert list(results) == list(BASELINES)
+    figures = {name: (row["all"]["precision"], row["all"]["recall"]) for name, row in results.items()}
+    assert figures["always anomalous"] == (0.4, 1.0)
+    assert figures["severity word"] == (1.0, 1.0)
+    assert figures["entry not in normal training logs"] == (pytest.approx(2 / 3), 1.0)  # "warn d" is new.
+    assert figures["look-up of training logs, unseen is anomalous"] == (pytest.approx(2 / 3), 1.0)
+    # Counts know "fatal b\ninfo a", but not "warn d".
+    assert figures["look-up of entry counts, unseen is anomalous"] == (pytest.approx(2 / 3), 1.0)
+    assert figures["entry counts, decision tree"] == (1.0, 1.0)
+    assert results["bag of words, logistic regression"]["all"]["auroc"] == 1.0
+    assert figures["entry counts, 1-nearest neighbour"][1] == 1.0
+    assert results["severity word"]["unseen"]["recall"] == 1.0
+
+
+def test_the_table_and_the_spread():
+    runs = [{"test": {"all": {"f1": f1}, "unseen": None}} for f1 in (0.8, 1.0)]
+    figures = spread(runs)
+    assert figures["all"]["f1"] == {"mean": pytest.approx(0.9), "std": pytest.approx(np.std([0.8, 1.0], ddof=1))}
+    table = results_table(runs[0] | {"spread": figures, "split": {}})
+    assert "| LogMoE (test) | – | – | 0.8000 |" in table
+    assert "F1 0.9000 ± 0.1414 over 2 seeds" in table
+
+
+class CountingPipeline(LogAnomalyPipeline):
+    encoded = 0
+
+    def encode(self, token_ids):
+        self.encoded += len(token_ids)
+        return super().encode(token_ids)
+
+
+def test_embeddings_are_computed_once_and_kept(processor, tmp_path, caplog):
+    def cache(model):
+        model.add_placeholders(processor)
+        pipe = CountingPipeline(model, processor=processor)
+        return pipe, EmbeddingCache(pipe, tmp_path)
+
+    pipe, first = cache(make_model())
+    embeds = first.embed(["a", "b"])
+    again = first.embed(["c", "b", "a"])
+    assert pipe.encoded == 3
+    torch.testing.assert_close(again[[2, 1]], embeds, atol=0, rtol=0)
+    # Another run, with the same encoder: nothing is encoded.
+    pipe, second = cache(make_model())
+    assert torch.equal(second.embed(["a", "c"]), again[[2, 0]])
+    assert pipe.encoded == 0
+    # Other weights, other rules: other files.
+    other = make_model()
+    with torch.no_grad():
+        other.model.encoder.embeddings.word_embeddings.weight[5] += 1
+    pipe, third = cache(other)
+    third.embed(["a"])
+    assert pipe.encoded == 1
+    processor.max_log_entry_length = 16
+    assert len({path.name for path in tmp_path.iterdir()} | {cache(make_model())[1].path.name}) == 3
+    # A damaged file is written anew; no half file is left.
+    third.path.write_bytes(b"damaged")
+    with caplog.at_level(logging.WARNING):
+        third.embed(["a"])
+    assert "cannot be read and is written anew" in caplog.text
+    assert pipe.encoded == 2
+    assert third.embed(["a"]).shape == (1, 32)
+    assert pipe.encoded == 2
+    assert not list(tmp_path.glob("*.partial"))

@@ -1,0 +1,88 @@
+"""Small labelled logs and a tiny encoder for the tests of training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from conftest import ROOT, tiny_encoder_config, tiny_tokenizer
+from transformers import AutoModel
+
+WORDS = ["info a", "warn b", "error c", "info d"]
+TINY = (
+    "--hidden_size 32 --num_hidden_layers 1 --num_attention_heads 2 --moe_intermediate_size 16"
+    " --max_log_entry_length 16 --max_sequence_length 8 --learning_rate 3e-3 --num_train_epochs 3"
+    " --per_device_train_batch_size 8 --use_cpu --disable_tqdm true --logging_steps 4"
+).split()
+
+
+def make_encoder(folder: Path) -> Path:
+    """A folder with a tiny random BERT and its tokenizer."""
+    torch.manual_seed(0)
+    AutoModel.from_config(
+        tiny_encoder_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    ).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def make_logs(number: int, seed: int = 0, entries: int = 5) -> list[tuple[list[str], int]]:
+    """Sequences that are anomalous when `fatal` is in them, every second one."""
+    generator = np.random.default_rng(seed)
+    logs = []
+    for row in range(number):
+        words = list(generator.choice(WORDS, size=entries))
+        if row % 2:
+            words[generator.integers(entries)] = "fatal e"
+        logs.append((words, row % 2))
+    return logs
+
+
+def write_jsonl(path: Path, logs: list[tuple[list[str], int]], names: tuple = ("normal", "anomaly")) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        for words, label in logs:
+            print(json.dumps({"log_sequence": "\n".join(words), "label": names[label]}), file=file)
+    return path
+
+
+def command(*arguments: str, processes: int = 1) -> list[str]:
+    """The command line that trains, on one process or on several."""
+    script = [str(ROOT / "train.py"), *arguments]
+    if processes == 1:
+        return [sys.executable, *script]
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", *script]
+
+
+def run(*arguments: str, processes: int = 1, **kwargs) -> subprocess.CompletedProcess:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | kwargs.pop("env", {})
+    return subprocess.run(
+        command(*arguments, processes=processes), capture_output=True, text=True, env=environment, **kwargs
+    )
+
+
+def signal_when(condition, number: signal.Signals, *arguments: str, env: dict | None = None) -> subprocess.Popen:
+    """Starts a training and sends it a signal as soon as the condition holds; returns it when it has ended."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | (env or {})
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    deadline = time.monotonic() + 120
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"ended before the condition held:\n{process.communicate()[0]}")
+        time.sleep(0.002)
+    process.send_signal(number)
+    process.output = process.communicate(timeout=120)[0]
+    return process
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
