@@ -488,7 +488,8 @@ class LogMoEModel(LogMoEPreTrainedModel):
 
     def __init__(self, config: LogMoEConfig):
         super().__init__(config)
-        # Tokens that the encoder reads at once where a call of `encode_entries` does not say; None: what suits the device.
+        # Tokens that the encoder reads at once where a call of `encode_entries` does not say; None: what suits the
+        # device.
         self.tokens_per_batch: int | None = None
         self.encoder = AutoModel.from_config(config.encoder_config)
         _drop_pooler(self.encoder)

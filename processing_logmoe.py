@@ -439,7 +439,7 @@ class LogMoEProcessor(ProcessorMixin):
         )
 
     def _entry_starts(self, lines: pa.Array, log_starts: np.ndarray) -> np.ndarray:
-        """Bool `(lines,)`: which lines start an entry, by the default rules; `log_starts` are the first of each log."""
+        """Bool `(lines,)`: which lines start an entry, by the default rules; `log_starts`: the first of each log."""
         first_of_log = np.flatnonzero(log_starts)
         log_of_line = log_starts.cumsum() - 1
         indentation = pc.subtract(pc.utf8_length(lines), pc.utf8_length(pc.utf8_ltrim_whitespace(lines)))

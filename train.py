@@ -129,8 +129,8 @@ class DataArguments:
     train_file: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Labelled logs: .jsonl, .csv or .parquet, with a row per log (`log_sequence`, `label`) or per line "
-            "(`line`, `label`); anything else is raw log text. Several files, or patterns such as 'logs/*.jsonl'."
+            "help": "Labelled logs: .jsonl, .csv or .parquet, with a row per log (`log_sequence`, `label`) or per "
+            "line (`line`, `label`); anything else is raw log text. Several files, or patterns such as 'logs/*.jsonl'."
         },
     )
     validation_file: list[str] | None = field(
@@ -239,14 +239,14 @@ class LogMoETrainingArguments(TrainingArguments):
     eval_strategy: str = field(default="epoch", metadata={"help": "When to measure on validation data."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint to resume from."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept, besides the best."})
-    load_best_model_at_end: bool | None = field(  # type: ignore[assignment]
+    load_best_model_at_end: bool | None = field(
         default=None,
         metadata={"help": "Keep the best checkpoint of the Top-P phase (default: where it is saved when measured)."},
     )
     metric_for_best_model: str | None = field(default="pr_auc", metadata={"help": "By what it is the best."})
     logging_steps: float = field(default=10, metadata={"help": "Steps between two lines of the training log."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide losses that are not finite."})
-    report_to: None | str | list[str] = field(default="tensorboard", metadata={"help": "Where to log, or 'none'."})
+    report_to: str | list[str] | None = field(default="tensorboard", metadata={"help": "Where to log, or 'none'."})
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
 
     def __post_init__(self) -> None:
@@ -480,7 +480,8 @@ def make_trainer(
     metric = DetectionMetric(keep_in_memory=True)
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        assert validation is not None and distinct is not None
+        assert validation is not None
+        assert distinct is not None
         logits = distinct.expand(prediction.predictions)
         figures = metric.compute(predictions=probabilities(logits), references=validation.labels.astype(int))
         return figures | {"loss": log_loss(validation.labels, logits)}

@@ -1,4 +1,4 @@
-"""Training from arguments to checkpoint, in this process; what needs processes of its own is in test_training_runs.py."""
+"""Training from arguments to checkpoint, in this process; test_training_runs.py starts processes of its own."""
 
 import json
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Labelled logs to training batches.
 
-Logs repeat, so everything is kept once: distinct masked entries in a table, distinct logs as rows of that table, and of
-every labelled log only which distinct log it is. Text is read in chunks and forgotten: four bytes for each entry of a
-distinct log stay.
+Logs repeat, so everything is kept once: distinct masked entries in a table, distinct logs as rows of that table, and
+of every labelled log only which distinct log it is. Text is read in chunks and forgotten: four bytes for each entry of
+a distinct log stay.
 """
 
 import glob

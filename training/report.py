@@ -107,7 +107,7 @@ def results_table(results: dict[str, Any]) -> str:
         lines.append(f"| {name} | {' | '.join('–' if math.isnan(cell) else f'{cell:.4f}' for cell in cells)} |")
         if note:
             notes.append(f"{name}: {note}.")
-    return "\n".join(lines + ([""] + notes if notes else []))
+    return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
 # ---------------------------------------------------------------------- plots
@@ -227,7 +227,7 @@ def render_card(
         figures: caption of each plot.
     """
     part = next((name for name in ("test", "validation") if name in results), None)
-    evaluated = {}
+    evaluated: dict[str, Any] = {}
     if part is not None:
         evaluated = {
             "model_name": "LogMoE",

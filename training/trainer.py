@@ -1,4 +1,4 @@
-"""The Trainer of LogMoE: two phases, logs longer than a sequence, weights, and runs that may be killed at any moment."""
+"""The Trainer of LogMoE: two phases, logs longer than a sequence, weights, and runs that may be killed at any time."""
 
 import json
 import logging
@@ -138,9 +138,9 @@ class LogMoETrainer(Trainer):
 
     - A log of several parts is judged, and learned, by its most anomalous part, as the pipeline judges it
       (multiple-instance learning).
-    - The loss is the mean over logs, weighted with weights of mean 1, plus the router losses, over the global batch: processes and one process
-      with the whole batch have the same loss and gradient.
-    - Each checkpoint is whole or is none, and loads with `pipeline()`.
+    - The loss is the mean over the logs of the global batch, with weights of mean 1, plus the router losses: several
+      processes, and one with the whole batch, have the same loss and gradient.
+    - A checkpoint is complete or is not taken for one, and loads with `pipeline()`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
