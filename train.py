@@ -246,7 +246,9 @@ class LogMoETrainingArguments(TrainingArguments):
     metric_for_best_model: str | None = field(default="pr_auc", metadata={"help": "By what it is the best."})
     logging_steps: float = field(default=10, metadata={"help": "Steps between two lines of the training log."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide losses that are not finite."})
-    report_to: str | list[str] | None = field(default="tensorboard", metadata={"help": "Where to log, or 'none'."})
+    report_to: None | str | list[str] = field(  # noqa: RUF036 - HfArgumentParser reads the union in this order only
+        default="tensorboard", metadata={"help": "Where to log, or 'none'."}
+    )
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
 
     def __post_init__(self) -> None:
@@ -328,7 +330,7 @@ def train(
     visits = TrainingVisits(
         splits.parts["train"],
         store,
-        anomaly_weight(splits),
+        anomaly_weight,
         data_args.repeat_power,
         data_args.collapse,
         data_args.order_jitter,
@@ -563,8 +565,8 @@ def run(
 # ---------------------------------------------------------------------- arguments and the output folder
 
 
-def _check_arguments(model_args: ModelArguments, data_args: DataArguments) -> Any:
-    """Refuses what would fail late; returns how much an anomalous log counts, given the splits."""
+def _check_arguments(model_args: ModelArguments, data_args: DataArguments) -> float | None:
+    """Refuses what would fail late; returns how much more an anomalous log counts, None for balanced."""
     if model_args.train_encoder and model_args.lora:
         raise ValueError("Give `--train_encoder` or `--lora`, not both.")
     rate = data_args.false_positive_rate
@@ -575,7 +577,7 @@ def _check_arguments(model_args: ModelArguments, data_args: DataArguments) -> An
     if not 0 <= data_args.repeat_power <= 1:
         raise ValueError(f"`--repeat_power` must be in [0, 1], got {data_args.repeat_power}.")
     if data_args.anomaly_weight == "balanced":
-        return lambda splits: float((splits.parts["train"].labels == 0).sum() / splits.parts["train"].labels.sum())
+        return None
     try:
         weight = float(data_args.anomaly_weight)
     except ValueError:
@@ -584,7 +586,7 @@ def _check_arguments(model_args: ModelArguments, data_args: DataArguments) -> An
         raise ValueError(
             f"`--anomaly_weight` must be a positive number or 'balanced', got {data_args.anomaly_weight}."
         )
-    return lambda splits: weight
+    return weight
 
 
 def _all_arguments(

@@ -340,9 +340,10 @@ def test_collapsed_logs_have_the_loss_and_gradient_of_all_logs(store):
 def test_weights_of_anomalies_and_of_repeats(store):
     store.add_logs(["a", "b"])
     logs = labelled([0] * 9 + [1], [0] * 9 + [1])
-    visits = TrainingVisits(logs, store, anomaly_weight=9.0)
-    by_label = [visits.weights[visits.pairs % 2 == label].sum() for label in (0, 1)]
-    assert by_label[0] == pytest.approx(by_label[1])
+    for weights in ({"anomaly_weight": 9.0}, {"anomaly_weight": None}, {"anomaly_weight": None, "repeat_power": 0.5}):
+        visits = TrainingVisits(logs, store, **weights)
+        by_label = [visits.weights[visits.pairs % 2 == label].sum() for label in (0, 1)]
+        assert by_label[0] == pytest.approx(by_label[1])
     assert TrainingVisits(logs, store, repeat_power=0.0).weights.tolist() == [1.0, 1.0]
 
 

@@ -616,7 +616,7 @@ class TrainingVisits(torch.utils.data.Dataset):
     Args:
         logs: the training part.
         store: holds them.
-        anomaly_weight: an anomalous log counts so much more than a normal one.
+        anomaly_weight: an anomalous log counts so much more than a normal one; None: both kinds together the same.
         order_jitter: entries are moved at random by up to so many places, anew at each visit.
         seed: of that.
         repeat_power: between 0, where each distinct log counts the same, and 1, where each occurrence does.
@@ -627,7 +627,7 @@ class TrainingVisits(torch.utils.data.Dataset):
         self,
         logs: LabelledLogs,
         store: LogStore,
-        anomaly_weight: float = 1.0,
+        anomaly_weight: float | None = 1.0,
         repeat_power: float = 1.0,
         collapse: bool = True,
         order_jitter: int = 0,
@@ -641,6 +641,8 @@ class TrainingVisits(torch.utils.data.Dataset):
             counts = repeats.astype(np.float64) ** repeat_power
         self.num_distinct = len(pairs)
         visits = np.ceil(counts / counts.mean()).astype(np.int64)
+        if anomaly_weight is None:
+            anomaly_weight = counts[pairs % 2 == 0].sum() / counts[pairs % 2 == 1].sum()
         weights = np.repeat(counts / visits * np.where(pairs % 2, anomaly_weight, 1.0), visits)
         self.pairs = np.repeat(pairs, visits)
         self.weights = weights / weights.mean()
