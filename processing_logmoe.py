@@ -360,13 +360,13 @@ class LogMoEProcessor(ProcessorMixin):
         replaced_bytes = 0
         for log in logs:
             if isinstance(log, str | bytes):
-                data, replaced = _to_utf8(log)
+                data, replaced = to_utf8(log)
                 replaced_bytes += replaced
                 pieces.append(data)
                 line_counts.append(data.count(b"\n") + 1)
             elif isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log):
                 for entry in log:
-                    data, replaced = _to_utf8(entry)
+                    data, replaced = to_utf8(entry)
                     replaced_bytes += replaced
                     entries.append(data.decode())
                 entry_counts.append(len(log))
@@ -721,7 +721,7 @@ def _kinds(items: Sequence[Any]) -> str:
     return " and ".join(sorted({type(item).__name__ for item in items})) or "nothing"
 
 
-def _to_utf8(text: str | bytes) -> tuple[bytes, int]:
+def to_utf8(text: str | bytes) -> tuple[bytes, int]:
     """Valid UTF-8 without byte order mark, and how many bytes were not valid: they became U+FFFD."""
     if isinstance(text, str):
         # Lone surrogates come from files read with errors="surrogateescape"; each stands for one byte.

@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import math
+import re
 import shutil
 import sys
 import time
@@ -49,11 +50,13 @@ from logmoe.training.metrics import (
     probabilities,
 )
 from logmoe.training.report import (
+    check_template,
     draw_plots,
     published_files,
     push,
     render_card,
     results_table,
+    save_card,
     save_complete,
     spread,
     write_json,
@@ -64,6 +67,7 @@ logger = logging.getLogger("logmoe.train")
 
 EXIT_ERROR = 2
 EXIT_TERMINATED = 128 + 15  # As the shell reports a process that SIGTERM ended.
+UNIMPORTANT = ("data_description", "model_card", "license", "embedding_cache", "baselines")
 ARGUMENTS_FILE, SPLIT_FILE, RESULTS_FILE = "arguments.json", "split.json", "results.json"
 # Masked where `--hide_severity` is given: on some logs the word alone gives the label away.
 SEVERITY_MASK = {
@@ -209,6 +213,7 @@ class DataArguments:
     baselines: bool = field(default=True, metadata={"help": "Measure simple rules and learners beside the model."})
     data_description: str | None = field(default=None, metadata={"help": "What the data are, for the model card."})
     model_card: str | None = field(default=None, metadata={"help": "Template of the model card (default: built in)."})
+    license: str | None = field(default=None, metadata={"help": "Licence of the model, for its card: apache-2.0, …"})
 
     def source(self) -> Source:
         return Source(**{entry.name: getattr(self, entry.name) for entry in fields(Source)})
@@ -252,6 +257,8 @@ class LogMoETrainingArguments(TrainingArguments):
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
 
     def __post_init__(self) -> None:
+        if self.eval_strategy == self.save_strategy == "steps" and self.eval_steps is None:
+            self.eval_steps = self.save_steps  # transformers' own default would be `logging_steps`.
         if self.load_best_model_at_end is None:
             same = self.eval_strategy == self.save_strategy and self.eval_steps in (None, self.save_steps)
             self.load_best_model_at_end = same and self.eval_strategy != "no"
@@ -270,10 +277,16 @@ COMMON_ARGUMENTS = {
     *("gradient_checkpointing", "use_cpu", "disable_tqdm", "report_to", "push_to_hub", "hub_model_id"),
     *("hub_private_repo",),
 }
-# What must be the same in a run that is resumed.
-RESUMED_ARGUMENTS = (
+# Shown in the model card.
+CARD_ARGUMENTS = (
     *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate"),
     *("lr_scheduler_type", "warmup_steps", "weight_decay", "seed", "num_seeds", "world_size"),
+)
+# All that changes neither the weights nor the figures: a run may be resumed with others.
+FREE_ARGUMENTS = re.compile(
+    r"(?:output_dir|resume|overwrite_output_dir|resume_from_checkpoint|disable_tqdm|report_to|run_name|project|push_to_hub"
+    r"|save_total_limit|save_only_model|save_on_each_node|do_\w+|use_cpu|per_device_eval_batch_size|eval_\w*accumulation"
+    r"\w*|ddp_\w+|dataloader_\w+|hub_\w+|trackio\w*|log\w*|local_rank|skip_memory_metrics|include_\w+|enable_jit\w*)$"
 )
 
 
@@ -310,7 +323,7 @@ def train(
         )
     output_dir = Path(args.output_dir)
     phases = TwoPhases(model_args.dense_share)
-    anomaly_weight = _check_arguments(model_args, data_args)
+    anomaly_weight = _check_arguments(model_args, data_args, args)
     _check_output_dir(output_dir, model_args, data_args, args)
     clock = Stopwatch()
     is_main = args.process_index == 0
@@ -322,6 +335,9 @@ def train(
         processor = LogMoEProcessor.from_encoder_pretrained(model_args.encoder, **rules)
         if model_args.hide_severity:
             rules["masks"] = [*processor.masks, SEVERITY_MASK]
+        if data_args.session_pattern is not None:
+            rules["session_pattern"] = data_args.session_pattern  # What was learned by session is judged by session.
+        if len(rules) > 2:
             processor = LogMoEProcessor.from_encoder_pretrained(model_args.encoder, **rules)
         store = LogStore(processor)
         splits = read_splits(data_args, store)
@@ -348,9 +364,10 @@ def train(
         set_seed(args.seed)
         model = new_model(model_args, processor)
         collator = LogCollator(processor, processor.max_sequence_length)
+        # Made here in any case: it refuses a processor and a model that do not fit, now rather than after training.
+        embedder = LogAnomalyPipeline(model.eval(), processor=processor, device=args.device)
         if model_args.encoder_is_frozen:
             with args.main_process_first(desc="embedding the distinct entries"):
-                embedder = LogAnomalyPipeline(model.eval(), processor=processor, device=args.device)
                 collator.embeds = EmbeddingCache(embedder, model_args.embedding_cache).embed(store.texts)
         else:
             collator.token_ids, truncated = processor.tokenize(store.texts)
@@ -360,6 +377,7 @@ def train(
         _clear_output_dir(output_dir, args)
         write_json(_all_arguments(model_args, data_args, args), output_dir / ARGUMENTS_FILE)
         write_json(facts, output_dir / SPLIT_FILE)
+    PartialState().wait_for_everyone()
 
     push_to_hub, args.push_to_hub = args.push_to_hub, False  # We push once, at the end, with our card.
     results: dict[str, Any] = {"split": facts, "seeds": {}, "seconds": clock.seconds}
@@ -368,10 +386,11 @@ def train(
             # The first seed comes last, so that its model is at hand to be published.
             is_first = seed == args.seed
             folder = output_dir if is_first else output_dir / f"seed-{seed}"
-            if not is_first and (folder / RESULTS_FILE).exists():  # A resumed run.
+            if args.resume and not is_first and (folder / RESULTS_FILE).exists():
                 results["seeds"][seed] = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
                 continue
             run_args = _arguments_of_seed(args, folder, seed)
+            visits.seed = seed
             if not is_first or args.num_seeds > 1:
                 set_seed(seed)
                 model = new_model(model_args, processor)
@@ -385,42 +404,37 @@ def train(
     results["seeds"] = dict(sorted(results["seeds"].items()))
     results |= results["seeds"][args.seed]
     results["spread"] = spread(list(results["seeds"].values()))
-    if data_args.baselines and "test" in splits.parts and is_main:
-        with clock("baselines"):
-            results["baselines"] = measure_baselines(splits, store)
     if model_args.lora:
         model.model.encoder = model.model.encoder_adapter.merge_and_unload()
         del model.model.encoder_adapter
+    state_dict = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_fsdp_enabled else None
+    trainer.accelerator.wait_for_everyone()
+    if not is_main:  # What follows may take longer than the others would wait.
+        return results
+    if data_args.baselines and "test" in splits.parts:
+        with clock("baselines"):
+            results["baselines"] = measure_baselines(splits, store)
     with clock("save"):
         model.set_routing_mode("top_p")
-        pipe = LogAnomalyPipeline(model.eval(), processor=processor)
-        state_dict = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_fsdp_enabled else None
-        if is_main:
-            figures = draw_plots(
-                output_dir,
-                trainer.state.log_history,
-                phases.first_top_p_step(trainer.state.max_steps),
-                {name: (splits.parts[name].labels, logits[name]) for name in logits},
-                model.config,
-            )
-            card = render_card(
-                data_args.model_card,
-                data_args.data_description,
-                model,
-                results,
-                _all_arguments(model_args, data_args, args),
-                figures,
-            )
-            save_complete(pipe, output_dir, card, state_dict)
-    if is_main:
+        # The weights first: whatever goes wrong with plots or card, they are there.
+        save_complete(LogAnomalyPipeline(model.eval(), processor=processor), output_dir, state_dict)
         trainer.state.save_to_json(str(output_dir / "trainer_state.json"))
-        write_json(results, output_dir / RESULTS_FILE)
-        print(results_table(results))
-        seconds = ", ".join(f"{stage} {time:.0f} s" for stage, time in clock.seconds.items())
-        logger.info("%s\nsaved in %s", seconds, output_dir)
-        if push_to_hub:
-            push(output_dir, args.hub_model_id or output_dir.resolve().name, args.hub_token, args.hub_private_repo)
-    trainer.accelerator.wait_for_everyone()
+        figures = draw_plots(
+            output_dir,
+            trainer.state.log_history,
+            phases.first_top_p_step(trainer.state.max_steps),
+            {name: (splits.parts[name].labels, logits[name]) for name in logits},
+            model.config,
+        )
+        arguments = _all_arguments(model_args, data_args, args)
+        arguments["training"] = {name: arguments["training"][name] for name in (*CARD_ARGUMENTS, "precision")}
+        save_card(render_card(data_args, model, results, arguments, figures), output_dir)
+    write_json(results, output_dir / RESULTS_FILE)
+    print(results_table(results))
+    seconds = ", ".join(f"{stage} {time:.0f} s" for stage, time in clock.seconds.items())
+    logger.info("%s\nsaved in %s", seconds, output_dir)
+    if push_to_hub:
+        push(output_dir, args.hub_model_id or output_dir.resolve().name, args.hub_token, args.hub_private_repo)
     return results
 
 
@@ -458,9 +472,6 @@ def new_model(model_args: ModelArguments, processor: LogMoEProcessor) -> LogMoEF
         config = LoraConfig(r=model_args.lora_rank, lora_alpha=2 * model_args.lora_rank, target_modules="all-linear")
         # Puts the adapters into the encoder where it stands; kept to merge them at the end.
         object.__setattr__(model.model, "encoder_adapter", LoraModel(model.model.encoder, config, "default"))
-    if PartialState().num_processes > 1:
-        # Processes have entries of different lengths: all must call the encoder equally often, that is once.
-        model.model.tokens_per_batch = sys.maxsize
     return model
 
 
@@ -485,6 +496,11 @@ def make_trainer(
         assert validation is not None
         assert distinct is not None
         logits = distinct.expand(prediction.predictions)
+        if not np.isfinite(logits).all():
+            raise FloatingPointError(
+                f"The model gives logits that are not finite at step {trainer.state.global_step}: try a lower "
+                "`--learning_rate`, or float32 in place of lower precision."
+            )
         figures = metric.compute(predictions=probabilities(logits), references=validation.labels.astype(int))
         return figures | {"loss": log_loss(validation.labels, logits)}
 
@@ -499,6 +515,9 @@ def make_trainer(
         compute_metrics=compute_metrics,
     )
     stop.accelerator = trainer.accelerator
+    if trainer.is_fsdp_enabled and collator.token_ids is not None:
+        # Processes have entries of different lengths, but must gather the encoder equally often: in one call.
+        model.model.tokens_per_batch = sys.maxsize
     return trainer
 
 
@@ -543,7 +562,7 @@ def run(
         figures: dict[str, Any] = {
             "temperature": config.calibration_temperature,
             "threshold": config.anomaly_threshold,
-            "best_step": trainer.state.best_global_step,
+            "best_step": trainer.state.best_global_step if args.load_best_model_at_end else None,
             "steps": trainer.state.global_step,
         }
         metric = DetectionMetric(keep_in_memory=True)
@@ -565,10 +584,18 @@ def run(
 # ---------------------------------------------------------------------- arguments and the output folder
 
 
-def _check_arguments(model_args: ModelArguments, data_args: DataArguments) -> float | None:
+def _check_arguments(
+    model_args: ModelArguments, data_args: DataArguments, args: LogMoETrainingArguments
+) -> float | None:
     """Refuses what would fail late; returns how much more an anomalous log counts, None for balanced."""
     if model_args.train_encoder and model_args.lora:
         raise ValueError("Give `--train_encoder` or `--lora`, not both.")
+    if args.resume and args.overwrite_output_dir:
+        raise ValueError("Give `--resume` or `--overwrite_output_dir`, not both.")
+    if data_args.window_seconds is not None and data_args.session_pattern is not None:
+        raise ValueError("Give `--window_seconds` or `--session_pattern`, not both.")
+    if data_args.model_card is not None:
+        check_template(data_args.model_card)
     rate = data_args.false_positive_rate
     if rate is not None and not 0 <= rate < 1:
         raise ValueError(f"`--false_positive_rate` must be in [0, 1), got {rate}.")
@@ -592,10 +619,9 @@ def _check_arguments(model_args: ModelArguments, data_args: DataArguments) -> fl
 def _all_arguments(
     model_args: ModelArguments, data_args: DataArguments, args: LogMoETrainingArguments
 ) -> dict[str, Any]:
-    values = {name: getattr(args, name) for name in RESUMED_ARGUMENTS}
-    values["lr_scheduler_type"] = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
-    precision = "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32"
-    return {"model": asdict(model_args), "data": asdict(data_args), "training": values | {"precision": precision}}
+    values = {name: value for name, value in args.to_dict().items() if not FREE_ARGUMENTS.match(name)}
+    values |= {"world_size": args.world_size, "precision": args.mixed_precision or "no"}
+    return {"model": asdict(model_args), "data": asdict(data_args), "training": values}
 
 
 def _check_output_dir(
@@ -604,7 +630,12 @@ def _check_output_dir(
     """Refuses to touch what is there, unless told to, and to resume a run that was another."""
     if output_dir.exists() and not output_dir.is_dir():
         raise FileExistsError(f"`--output_dir` {output_dir} is a file.")
-    if not output_dir.exists() or not any(output_dir.iterdir()) or args.overwrite_output_dir:
+    encoder = Path(model_args.encoder)
+    if encoder.exists() and encoder.resolve().is_relative_to(output_dir.resolve()):
+        raise ValueError(f"`--encoder` {encoder} lies in `--output_dir` {output_dir}, where the checkpoint goes.")
+    # Half a file of a run that was killed at its very start is nothing.
+    there = [path for path in output_dir.iterdir() if path.suffix != ".partial"] if output_dir.exists() else []
+    if not there or args.overwrite_output_dir:
         return
     if not args.resume:
         raise FileExistsError(
@@ -618,21 +649,22 @@ def _check_output_dir(
             f"`--resume`: {output_dir} holds no run of train.py, its {ARGUMENTS_FILE} cannot be read: {error}. Give "
             "`--overwrite_output_dir` to replace what is there, or another folder."
         ) from error
+    # As JSON gives them back.
     now = json.loads(json.dumps(_all_arguments(model_args, data_args, args)))
     changed = [
-        f"{name} was {before[kind].get(name)!r}, is {value!r}"
+        f"{name} was {before.get(kind, {}).get(name)!r}, is {value!r}"
         for kind, values in now.items()
         for name, value in values.items()
-        if before[kind].get(name) != value and name not in ("data_description", "model_card", "embedding_cache")
+        if before.get(kind, {}).get(name) != value and name not in UNIMPORTANT
     ]
     if changed:
         raise ValueError(f"`--resume` needs the arguments that {output_dir} was started with: {'; '.join(changed)}.")
 
 
 def _clear_output_dir(output_dir: Path, args: LogMoETrainingArguments) -> None:
-    """With `--overwrite_output_dir` removes what a former run left; files that no run writes stay."""
+    """With `--overwrite_output_dir` removes what a former run left; all else stays."""
     output_dir.mkdir(parents=True, exist_ok=True)
-    if not args.overwrite_output_dir or args.resume:
+    if not args.overwrite_output_dir or not (output_dir / ARGUMENTS_FILE).exists():
         return
     for folder in output_dir.iterdir():
         if folder.is_dir() and (
@@ -665,11 +697,31 @@ def _log_facts(facts: dict[str, Any]) -> None:
     )
 
 
+class _ShortHelp(argparse.ArgumentDefaultsHelpFormatter):
+    """Each option under one name, and a default only where there is one."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        metavar = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{action.option_strings[0]} {metavar}"
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        kind = getattr(action.type, "__name__", "value")
+        return {"str": "TEXT", "int": "N", "float": "X", "string_to_bool": "true|false"}.get(kind, "VALUE")
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.required:
+            return action.help
+        return super()._get_help_string(action)
+
+
 def make_parser(show_all: bool = False) -> HfArgumentParser:
     """The parser of `train.py`; `--help` shows the common training arguments or all."""
     parser = HfArgumentParser(
         (ModelArguments, DataArguments, LogMoETrainingArguments),
         description=__doc__,
+        formatter_class=_ShortHelp,
         usage="train.py [recipe.yaml|recipe.json] --train_file FILE... --encoder ENCODER [--output_dir FOLDER] ...",
     )
     parser.add_argument("--help_all", action="help", help="show every training argument too")

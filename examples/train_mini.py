@@ -135,7 +135,7 @@ def main() -> int:
             --num_train_epochs {args.num_train_epochs} --per_device_train_batch_size 32
             --learning_rate 1e-3 --warmup_steps 0.1 --lr_scheduler_type cosine --weight_decay 0.01
             --logging_steps 50 --eval_strategy epoch --save_strategy no --use_cpu --disable_tqdm true
-            --seed {SEED} --report_to none
+            --seed {SEED} --report_to none --license apache-2.0
         """.split()
         trained = Path(folder, "trained")
         code = train([*arguments, "--output_dir", str(trained), "--data_description", DATA])

@@ -144,6 +144,9 @@ def test_several_seeds(encoder, data):
     assert results["test"] == results["seeds"]["3"]["test"]  # The published model is that of the first seed.
     assert "over 2 seeds" in (out / "README.md").read_text()
     assert json.loads((out / "seed-4" / "results.json").read_text()) == results["seeds"]["4"]
+    last = complete_checkpoints(out / "seed-4")[-1]
+    name = "classification_head.classifier.weight"
+    assert not torch.equal(weights_of(last)[name], weights_of(complete_checkpoints(out)[-1])[name])
 
 
 def test_a_false_positive_rate_can_be_asked_for(encoder, data):
@@ -217,6 +220,9 @@ def test_bad_data_ends_with_a_message_and_exit_code_2(encoder, data, content, me
         ("--train_file nothing.jsonl", "There is no file 'nothing.jsonl'"),
         ("--dataset_name some/name", "either `--train_file` or `--dataset_name`"),
         ("--lora --train_encoder", "not both"),
+        ("--resume --overwrite_output_dir", "not both"),
+        ("--model_card nothing.md", "--model_card` nothing.md"),
+        ("--max_log_entry_length 65 --train_encoder", "65"),
         ("--anomaly_weight heavy", "positive number or 'balanced', got heavy"),
         ("--false_positive_rate 1.5", "[0, 1), got 1.5"),
         ("--repeat_power 2", "[0, 1], got 2.0"),

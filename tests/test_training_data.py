@@ -163,6 +163,9 @@ def test_time_and_group_columns(store, tmp_path):
     pq.write_table(pa.table(table | {"when": ["soon", "b", "c"]}), tmp_path / "b.parquet")
     with pytest.raises(ValueError, match=r"b\.parquet, .*--time_column"):
         read(tmp_path / "b.parquet", store, time_column="when")
+    zones = [f"{time.replace(' ', 'T')}Z" for time in times]
+    pq.write_table(pa.table(table | {"when": zones}), tmp_path / "c.parquet")
+    assert read(tmp_path / "c.parquet", store, time_column="when").time.tolist() == logs.time.tolist()
 
 
 def test_raw_text_whose_lines_begin_with_their_label(store, tmp_path):
@@ -180,6 +183,39 @@ def test_raw_text_whose_lines_begin_with_their_label(store, tmp_path):
         read(tmp_path / "bgl.log", store, line_label_pattern=r"^(?P<label>\d+) ")
     with pytest.raises(ValueError, match="has no labels"):
         read(tmp_path / "bgl.log", store)
+
+
+def test_raw_text_may_begin_with_a_mark_and_hold_any_byte(store, tmp_path, caplog):
+    (tmp_path / "odd.log").write_bytes(b"\xef\xbb\xbf- a \xff\n- b\nKERN c\n")
+    label = {"line_label_pattern": r"^(?P<label>\S+) ", "normal_label": "-"}
+    logs = read(tmp_path / "odd.log", store, **label)
+    assert logs.labels.tolist() == [1]
+    assert entries(store, logs.log[0]) == ["a \ufffd", "b", "c"]
+    assert "1 bytes are no UTF-8" in caplog.text
+    (tmp_path / "odd.log.gz").write_bytes(b"\x1f\x8b")
+    with pytest.raises(ValueError, match="decompress"):
+        read(tmp_path / "odd.log.gz", store, **label)
+
+
+def test_lines_of_no_session_are_cut_by_count(store, tmp_path):
+    lines = ["- no session"] * 9 + ["- a s1", "X b s2"] * 6
+    (tmp_path / "mixed.log").write_text("\n".join(lines))
+    label = {"line_label_pattern": r"^(?P<label>\S+) ", "normal_label": "-"}
+    logs = read(tmp_path / "mixed.log", store, session_pattern=r"s\d", **label)
+    assert [len(store.logs[log]) for log in logs.log] == [8, 1, 6, 6]
+    assert logs.labels.tolist() == [0, 0, 0, 1]
+
+
+def test_options_without_effect_are_refused(store, tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", make_logs(2))
+    (tmp_path / "a.log").write_text("- a\n")
+    for name, option in (
+        ("a.jsonl", {"stride": 4}),
+        ("a.jsonl", {"window_seconds": 1.0}),
+        ("a.log", {"time_column": "t"}),
+    ):
+        with pytest.raises(ValueError, match=f"--{next(iter(option))}` has no meaning"):
+            read(tmp_path / name, store, **option)
 
 
 def test_a_row_per_line_in_groups(store, tmp_path):
@@ -223,6 +259,8 @@ def test_a_data_set_by_name(store, tmp_path, streaming):
         ('{"log_sequence": "a", "label": "odd"}\n', "row 1: A label must be one of"),
         ('{"log_sequence": "a", "label": 0}\n{"log_sequence": "", "label": 0}\n', "row 2: the log holds no entry"),
         ('{"log_sequence": null, "label": 0}\n{"log_sequence": "a", "label": 0}\n', "row 1: a log is a text"),
+        ('{"log_sequence": 5, "label": 0}\n', "row 1: a log is a text"),
+        ('{"log_sequence": [5], "label": 0}\n', "row 1: the entries of a log are texts"),
         ("", "it is empty"),
         ("{broken", "JSON parse error"),
     ],
@@ -258,6 +296,30 @@ def test_windows_that_share_lines_are_never_in_two_parts():
     assert parts["validation"].last.max() < parts["test"].first.min()
 
 
+def test_windows_of_interleaved_logs_are_split_by_time(store, tmp_path):
+    table = {"line": [f"word{'x' * row}" for row in range(40)], "label": [0, 1] * 20, "node": ["x", "y"] * 20}
+    pq.write_table(pa.table(table | {"when": list(range(40))}), tmp_path / "lines.parquet")
+    for source in ({}, {"time_column": "when"}):
+        logs = read(tmp_path / "lines.parquet", store, group_column="node", stride=4, **source)
+        assert logs.time.tolist() == [0, 8, 16, 24, 1, 9, 17, 25]
+        parts = split_logs(logs, {"test": 0.5}, embargo=0).parts
+        assert parts["test"].time.tolist() == [16, 17, 24, 25]
+        assert parts["train"].time.tolist() == [0, 1]  # Those at 8 and 9 reach into the test's lines.
+    backwards = pa.table(table | {"when": list(range(40))[::-1]})
+    pq.write_table(backwards, tmp_path / "backwards.parquet")
+    logs = read(tmp_path / "backwards.parquet", store, group_column="node", time_column="when")
+    assert logs.time.tolist() == [39, 23, 7, 38, 22, 6]
+    with pytest.raises(ValueError, match=r"lacks the columns \['missing'\]"):
+        read(tmp_path / "lines.parquet", store, time_column="missing")
+
+
+def test_overlapping_windows_are_not_split_at_random():
+    first = np.arange(0, 100, 2)
+    logs = labelled(np.arange(50), np.zeros(50), first=first, last=first + 7)
+    with pytest.raises(ValueError, match="share lines"):
+        split_logs(logs, {"test": 0.2}, "random")
+
+
 def test_random_and_group_splits():
     groups = np.array([f"g{row % 7}" for row in range(70)], dtype=object)
     logs = labelled(np.arange(70), np.arange(70) % 2, group=groups)
@@ -275,6 +337,8 @@ def test_random_and_group_splits():
         ({"how": "odd"}, "must be chronological"),
         ({"shares": {"test": 1.0}}, "leave something"),
         ({"embargo": 60}, "Nothing is left"),
+        ({"embargo": -1}, "--embargo"),
+        ({"embargo": 1, "how": "random"}, "--embargo"),
     ):
         arguments = {"shares": {"test": 0.2}} | bad
         with pytest.raises(ValueError, match=message):

@@ -78,6 +78,12 @@ def test_threshold_of_the_best_f1_and_of_a_false_positive_rate():
     for rate, expected in ((0.0, 0.0), (0.25, 0.25), (0.6, 0.5)):
         threshold = fit_threshold(labels, logits, 2.0, rate)
         assert detection_metrics(labels, probabilities(logits, 2.0), threshold)["false_positive_rate"] == expected
+    # A confident outlier moves no cut.
+    labels, logits = np.array([0, 0, 1, 1]), logits_of([-3, 16, 15, 17])
+    temperature = fit_temperature(labels, logits)
+    threshold = fit_threshold(labels, logits, temperature, 0.0)
+    figures = detection_metrics(labels, probabilities(logits, temperature), threshold)
+    assert (figures["false_positive_rate"], figures["recall"]) == (0, 0.5)
     # A normal log above all anomalies: nothing may be called anomalous.
     threshold = fit_threshold(np.array([1, 0]), logits_of([-1, 1]), 1.0, 0.0)
     assert detection_metrics(np.array([1, 0]), probabilities(logits_of([-1, 1])), threshold)["recall"] == 0

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ def arguments(folder, name, *more):
         *f"--encoder {folder / 'encoder'} --train_file {folder / 'logs.jsonl'} --output_dir {folder / name}".split(),
         *f"--embedding_cache {folder / 'cache'} --split random --baselines false --report_to none".split(),
         *TINY,
-        *"--save_strategy steps --save_steps 5 --load_best_model_at_end false".split(),
+        # A checkpoint every five steps, and the phases change at one of them: at step 15 of 51.
+        *"--eval_strategy steps --save_strategy steps --save_steps 5 --dense_share 0.29".split(),
         *more,
     ]
 
@@ -59,8 +61,7 @@ def assert_equal(weights, others):
 @pytest.mark.parametrize(
     "moment",
     [
-        "checkpoint-5",  # The first save has begun: nothing is complete, or just so.
-        "checkpoint-20/optimizer.pt",  # In the midst of a save.
+        "checkpoint-20/optimizer.pt",  # In the midst of a save; the last complete one is where the phases change.
         ".saving",  # While the final checkpoint is written.
     ],
 )
@@ -70,16 +71,27 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, undisturbed, moment):
     assert process.returncode == -signal.SIGKILL
     done = run(*arguments(folder, out.name, "--resume"))
     assert done.returncode == 0, done.stderr
-    assert moment == "checkpoint-5" or "going on from" in done.stderr
+    assert "going on from" in done.stderr
     assert_equal(weights_of(out), undisturbed)
     before = json.loads((folder / "undisturbed" / "results.json").read_text())
     assert json.loads((out / "results.json").read_text())["test"] == before["test"]
 
 
-def test_an_incomplete_checkpoint_is_not_resumed_from(folder, undisturbed):
-    out = folder / "incomplete"
-    done = run(*arguments(folder, out.name))
+def test_two_processes_killed_resume_to_the_same_weights(folder):
+    small = ("--per_device_train_batch_size", "4", "--order_jitter", "2")
+    done = run(*arguments(folder, "two-undisturbed", *small), processes=2)
     assert done.returncode == 0, done.stderr
+    out = folder / "two-killed"
+    # In the midst of the second epoch, whose order must be found again.
+    signal_when((out / "checkpoint-30").exists, signal.SIGKILL, *arguments(folder, out.name, *small), processes=2)
+    done = run(*arguments(folder, out.name, *small, "--resume"), processes=2)
+    assert done.returncode == 0, done.stderr
+    assert "going on from" in done.stderr
+    assert_equal(weights_of(out), weights_of(folder / "two-undisturbed"))
+
+
+def test_an_incomplete_checkpoint_is_not_resumed_from(folder, undisturbed):
+    out = Path(shutil.copytree(folder / "undisturbed", folder / "incomplete"))
     newest = complete_checkpoints(out)[-1]
     (newest / "trainer_state.json").write_text('{"epoch": 2.')
     (newest / "model.safetensors").write_bytes(b"half a file")
@@ -189,7 +201,7 @@ def accelerate_environment(path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("encoder", ["frozen", "trained"])
+@pytest.mark.parametrize("encoder", [pytest.param("frozen", marks=pytest.mark.slow), "trained"])
 def test_fsdp_is_like_one_process(folder, encoder):
     more = [*EXACT, *(["--train_encoder"] if encoder == "trained" else [])]
     one, sharded = folder / f"one-{encoder}", folder / f"sharded-{encoder}"

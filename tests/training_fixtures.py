@@ -65,19 +65,23 @@ def run(*arguments: str, processes: int = 1, **kwargs) -> subprocess.CompletedPr
     )
 
 
-def signal_when(condition, number: signal.Signals, *arguments: str, env: dict | None = None) -> subprocess.Popen:
+def signal_when(condition, number: signal.Signals, *arguments: str, processes: int = 1) -> subprocess.Popen:
     """Starts a training and sends it a signal as soon as the condition holds; returns it when it has ended."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | (env or {})
     process = subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        command(*arguments, processes=processes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             raise AssertionError(f"ended before the condition held:\n{process.communicate()[0]}")
         time.sleep(0.002)
-    process.send_signal(number)
+    os.killpg(process.pid, number)
     process.output = process.communicate(timeout=120)[0]
     return process
 

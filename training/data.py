@@ -7,6 +7,7 @@ a distinct log stay.
 
 import glob
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ import pyarrow.compute as pc
 import torch
 
 from logmoe import LogMoEProcessor
+from logmoe.processing_logmoe import to_utf8
+
+logger = logging.getLogger("logmoe.train")
 
 LABEL_IDS = {"0": 0, "1": 1, "normal": 0, "anomaly": 1, "正常": 0, "异常": 1}
 TABLE_FORMATS = {
@@ -108,12 +112,13 @@ class LogStore:
         keys = []
         new: dict[bytes, int] = {}  # The row where each new text stands first.
         for row, log in enumerate(logs):
+            log = _as_log(log, row)
             text = log if isinstance(log, str) else "\x1e".join(map(str, log)) + "\x1e" if log else ""
             keys.append(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest())
             if keys[-1] not in self._log_of_text:
                 new.setdefault(keys[-1], row)
         if new:
-            parsed, offsets = self.processor.parse_batch([_as_log(logs[row], row) for row in new.values()])
+            parsed, offsets = self.processor.parse_batch([logs[row] for row in new.values()])
             empty = np.flatnonzero(np.diff(offsets) == 0)
             if len(empty):
                 row = list(new.values())[empty[0]]
@@ -150,6 +155,8 @@ class LogStore:
 def _as_log(log: Any, row: int) -> Any:
     if log is None or (not isinstance(log, str | list | tuple)):
         raise ValueError(f"row {row + 1}: a log is a text or a list of entries, got {log!r}.")
+    if not isinstance(log, str) and not all(isinstance(entry, str) for entry in log):
+        raise ValueError(f"row {row + 1}: the entries of a log are texts, got {log!r}.")
     return log
 
 
@@ -187,14 +194,15 @@ class LabelledLogs:
         )
 
 
-def _concatenate(parts: list[LabelledLogs]) -> LabelledLogs:
-    """One after the other; positions, and times that are positions, go on counting."""
-    start = 0
+def _concatenate(parts: list[LabelledLogs], times_go_on: bool) -> LabelledLogs:
+    """One after the other; positions go on counting, and so do times that are but positions in a file."""
+    start, time = 0, 0.0
     for part in parts:
-        if np.array_equal(part.time, part.first):
-            part.time = part.time + start
         part.first, part.last = part.first + start, part.last + start
         start = int(part.last.max()) + 1
+        if times_go_on:
+            part.time = part.time + time
+            time = float(part.time.max()) + 1
     group = None if parts[0].group is None else np.concatenate([part.group for part in parts])
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
@@ -248,7 +256,10 @@ class Source:
                     parts.append(self._read_tables(_stream_file(path, table_format), store))
             except (ValueError, pa.ArrowException, UnicodeError) as error:
                 raise ValueError(f"{path}, {error}") from error
-        return _concatenate(parts)
+        if any(part.group is None for part in parts):
+            for part in parts:
+                part.group = None
+        return _concatenate(parts, times_go_on=self.time_column is None)
 
     def read_dataset(self, name: str, config_name: str | None, split: str, store: LogStore) -> LabelledLogs:
         """Reads one split of a data set of the Hub, or of a folder that is laid out like one.
@@ -274,11 +285,14 @@ class Source:
         for table in tables:
             if self.sequence_column in table.column_names:
                 self._require_columns(table, self.label_column, self.time_column, self.group_column)
+                self._refuse("a table with a row per log", "session_labels_file", "window_seconds", "stride")
+                self._refuse("a table with a row per log", "line_label_pattern")
                 parts.append(self._read_sequences(table, store, start))
             elif self.line_column in table.column_names:
-                self._require_columns(table, self.label_column, self.group_column)
-                names = [self.line_column, self.label_column] + ([self.group_column] if self.group_column else [])
-                lines.append(table.select(names))
+                self._require_columns(table, self.label_column, self.time_column, self.group_column)
+                self._refuse("a table with a row per line", "session_labels_file", "line_label_pattern")
+                columns = (self.line_column, self.label_column, self.group_column, self.time_column)
+                lines.append(table.select(list(dict.fromkeys(name for name in columns if name is not None))))
             else:
                 self._require_columns(table, self.sequence_column, self.label_column)
             start += len(table)
@@ -292,6 +306,12 @@ class Source:
         group = np.concatenate([part.group for part in parts]) if self.group_column else None
         log, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("log", "labels"))
         return LabelledLogs(log, labels, time, group, first, first)
+
+    def _refuse(self, what: str, *options: str) -> None:
+        """An option that has no effect is a misunderstanding."""
+        for option in options:
+            if getattr(self, option) is not None:
+                raise ValueError(f"`--{option}` has no meaning for {what}.")
 
     def _require_columns(self, table: pa.Table, *names: str | None) -> None:
         missing = [name for name in names if name is not None and name not in table.column_names]
@@ -314,21 +334,32 @@ class Source:
     def _read_labelled_lines(self, table: pa.Table, store: LogStore) -> LabelledLogs:
         """A row per physical line; the lines of a group, or all, are one log, cut into sequences."""
         labels = label_ids(table[self.label_column], self.normal_label)
+        times = np.arange(len(table), dtype=np.float64)
+        if self.time_column is not None:
+            times = _as_time(table[self.time_column])
         lines = table[self.line_column].cast(pa.large_string()).fill_null("").to_pylist()
         if self.group_column is None:
-            return self._cut(_text_of(lines), labels, store, None)
-        names = np.array(table[self.group_column].cast(pa.string()).to_pylist(), dtype=object)
+            return self._cut(_text_of(lines), labels, store, times)
+        names = np.array(table[self.group_column].cast(pa.string()).fill_null("").to_pylist())
+        groups, group_of_row = np.unique(names, return_inverse=True)
+        order = group_of_row.argsort(kind="stable")
         parts = []
-        for name in dict.fromkeys(names):
-            rows = np.flatnonzero(names == name)
-            parts.append(self._cut(_text_of([lines[row] for row in rows]), labels[rows], store, str(name)))
-        return _concatenate(parts)
+        for rows in np.split(order, np.flatnonzero(np.diff(group_of_row[order])) + 1):
+            text = _text_of([lines[row] for row in rows])
+            parts.append(self._cut(text, labels[rows], store, times[rows], str(groups[group_of_row[rows[0]]])))
+        # Times are those of the lines in the table, or their rows there: groups may be interleaved.
+        return _concatenate(parts, times_go_on=False)
 
     # ------------------------------------------------------------------ raw text
 
     def _read_text(self, path: Path, store: LogStore) -> LabelledLogs:
-        data = path.read_bytes()
-        text = data.decode("utf-8", "surrogateescape")
+        self._refuse("raw text", "time_column", "group_column")
+        if path.suffix in (".gz", ".bz2", ".xz", ".zst", ".zip"):
+            raise ValueError("raw text is not read compressed: decompress it first.")
+        data, replaced = to_utf8(path.read_bytes())
+        if replaced:
+            logger.warning("%s: %d bytes are no UTF-8; each became U+FFFD.", path, replaced)
+        text = data.decode()
         if self.session_labels_file is not None:
             return self._cut_labelled_sessions(text, store)
         if self.line_label_pattern is None:
@@ -338,7 +369,7 @@ class Source:
                 f"({', '.join(TABLE_FORMATS)})."
             )
         lines, labels = self._take_labels(text)
-        return self._cut("\n".join(lines), labels, store, None)
+        return self._cut("\n".join(lines), labels, store, np.arange(len(lines), dtype=np.float64))
 
     def _take_labels(self, text: str) -> tuple[list[str], np.ndarray]:
         """Finds the label of each line and takes it out of the text, so that no model can read it."""
@@ -362,26 +393,31 @@ class Source:
         labels[~blank] = label_ids(names.filter(pa.array(~blank)), self.normal_label)
         return pc.replace_substring_regex(lines, self.line_label_pattern, "", max_replacements=1).to_pylist(), labels
 
-    def _cut(self, text: str, line_labels: np.ndarray, store: LogStore, group: str | None) -> LabelledLogs:
-        """Lines to entries to sequences; each is anomalous when one of its lines is."""
+    def _cut(
+        self, text: str, line_labels: np.ndarray, store: LogStore, line_times: np.ndarray, group: str | None = None
+    ) -> LabelledLogs:
+        """Lines to entries to sequences; each is anomalous when one of its lines is, and as old as its first."""
         parsed, sequences, rows = self._parse_and_cut(text, store)
         running = np.append(0, np.cumsum(line_labels))
         entry_labels = running[parsed.last_line] > running[parsed.first_line - 1]
         labels = np.array([entry_labels[positions].any() for positions in sequences], dtype=np.int8)
         first = np.array([positions[0] for positions in sequences])
-        # Sessions share no entries, however far they reach; windows do where they overlap.
+        # A session reaches far without sharing lines; windows share them where they overlap.
         last = first if self.session_pattern else np.array([positions[-1] for positions in sequences])
+        times = line_times[parsed.first_line[first] - 1]
         groups = None if group is None else np.array([group] * len(sequences), dtype=object)
-        return LabelledLogs(
-            store.add_sequences(rows, sequences), labels, first.astype(np.float64), groups, first, last
-        )
+        return LabelledLogs(store.add_sequences(rows, sequences), labels, times, groups, first, last)
 
     def _parse_and_cut(self, text: str, store: LogStore) -> tuple[Any, list[np.ndarray], np.ndarray]:
         parsed = store.processor.parse(text)
         if self.session_pattern:
             # A labelled session stays whole, however long: it is cut only where the model reads it.
             sessions = store.processor.sessions(parsed, self.session_pattern)
-            sequences = sorted(sessions.values(), key=lambda positions: int(positions[0]))
+            length = store.processor.max_sequence_length
+            # Lines of no session have labels too: they are cut by count.
+            others = sessions.pop(None, np.empty(0, dtype=np.int64))
+            windows = [others[start : start + length] for start in range(0, len(others), length)]
+            sequences = sorted([*sessions.values(), *windows], key=lambda positions: int(positions[0]))
         else:
             sequences = store.processor.cut(
                 parsed, stride=self.stride, window_seconds=self.window_seconds, session_pattern=""
@@ -431,14 +467,16 @@ def _text_of(lines: list[str]) -> str:
 
 
 def _as_time(column: pa.ChunkedArray) -> np.ndarray:
-    """Numbers as they are, dates and times in seconds."""
+    """Numbers as they are, dates and times in microseconds."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         try:
-            column = column.cast(pa.timestamp("us"))
+            has_zone = pc.all(pc.match_substring_regex(column, r"(?:Z|[+-]\d{2}:?\d{2})$")).as_py()
+            column = column.cast(pa.timestamp("us", "UTC" if has_zone else None))
         except pa.ArrowInvalid as error:
             raise ValueError(f"`--time_column` holds no times in ISO 8601 nor numbers: {error}") from error
     if pa.types.is_temporal(column.type):
-        column = column.cast(pa.timestamp("us")).cast(pa.int64())
+        zone = getattr(column.type, "tz", None)
+        column = column.cast(pa.timestamp("us", zone)).cast(pa.int64())
     times = column.cast(pa.float64()).to_numpy()
     if np.isnan(times).any():
         raise ValueError(f"row {int(np.isnan(times).argmax()) + 1}: `--time_column` is empty there.")
@@ -498,11 +536,19 @@ def split_logs(
         raise ValueError(f"The shares of the parts must be in [0, 1) and leave something for training, got {shares}.")
     shares = {name: share for name, share in shares.items() if share > 0}
     generator = np.random.default_rng(seed)
+    if embargo is not None and (embargo < 0 or how != "chronological"):
+        raise ValueError(f"`--embargo` is a number from 0 upwards, of a chronological split; got {embargo}, {how}.")
     if how == "group":
         if logs.group is None:
             raise ValueError("`--split group` needs `--group_column`.")
         return Splits(_split_by_group(logs, shares, generator))
     if how == "random":
+        by_place = logs.first.argsort(kind="stable")
+        if (logs.last > logs.first).any() and (logs.last[by_place][:-1] >= logs.first[by_place][1:]).any():
+            raise ValueError(
+                "`--split random` would put windows that share lines in several parts: leave out `--stride`, or use "
+                "`--split chronological` or `group`."
+            )
         order = generator.permutation(number)
     elif how == "chronological":
         order = logs.time.argsort(kind="stable")
@@ -523,7 +569,7 @@ def split_logs(
         if row + 1 < len(chunks):
             kept = chunk[: max(len(chunk) - embargo, 0)]
             later = np.concatenate(chunks[row + 1 :])
-            kept = kept[logs.last[kept] < logs.first[later].min()] if _is_ordered(logs) else kept
+            kept = kept[~_shares_lines(logs, kept, later)]
         if not len(kept):
             raise ValueError(
                 f"Nothing is left of {name} between the embargoes of {embargo} logs: `--embargo` sets it."
@@ -533,9 +579,15 @@ def split_logs(
     return Splits(parts, dropped)
 
 
-def _is_ordered(logs: LabelledLogs) -> bool:
-    """Positions tell which logs share lines only where time runs with them."""
-    return bool((np.diff(logs.time[logs.first.argsort(kind="stable")]) >= 0).all())
+def _shares_lines(logs: LabelledLogs, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Bool `(some,)`: which of some windows have a position in common with one of the others."""
+    ends = np.zeros(int(logs.last.max()) + 2, dtype=np.int64)
+    np.add.at(ends, logs.first[others], 1)
+    np.add.at(ends, logs.last[others] + 1, -1)
+    covered = np.append(0, (ends.cumsum() > 0).cumsum())
+    shares = covered[logs.last[some] + 1] > covered[logs.first[some]]
+    # What covers one position is a session or a log of its own, which no other contains.
+    return shares & (logs.last[some] > logs.first[some])
 
 
 def _split_by_group(
@@ -565,6 +617,7 @@ def split_facts(splits: Splits, store: LogStore) -> dict[str, Any]:
             "distinct_logs": len(np.unique(part.log)),
             "entries": int(lengths[part.log].sum()),
             "longer_than_a_sequence": int((lengths[part.log] > store.processor.max_sequence_length).sum()),
+            "digest": _digest(part, store),
         }
         if name != "train":
             unseen = unseen_in_training(splits, name)
@@ -572,6 +625,16 @@ def split_facts(splits: Splits, store: LogStore) -> dict[str, Any]:
             facts[name]["logs_unseen_in_training"] = int(unseen.sum())
             facts[name]["anomalous_logs_unseen_in_training"] = int(part.labels[unseen].sum())
     return facts
+
+
+def _digest(part: LabelledLogs, store: LogStore) -> str:
+    """Changes when a log, a label or their order does."""
+    digest = hashlib.blake2b("\0".join(store.texts).encode(), digest_size=8)
+    distinct, inverse = np.unique(part.log, return_inverse=True)
+    for log in distinct:
+        digest.update(store.logs[log].tobytes() + b"\0")
+    digest.update(inverse.tobytes() + part.labels.tobytes())
+    return digest.hexdigest()
 
 
 def unseen_in_training(splits: Splits, name: str) -> np.ndarray:
@@ -648,6 +711,10 @@ class TrainingVisits(torch.utils.data.Dataset):
         self.weights = weights / weights.mean()
         self.lengths = np.array([len(store.logs[log]) for log in pairs // 2]).repeat(visits)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate, here or through the sampler, whichever of the two it reaches."""
+        self.epoch = epoch
+
     def __len__(self) -> int:
         return len(self.pairs)
 
@@ -678,16 +745,16 @@ class SimilarLengthSampler(torch.utils.data.Sampler):
     BATCHES_SORTED_TOGETHER = 50
 
     def __init__(self, visits: TrainingVisits, batch_size: int, seed: int):
-        self.visits, self.lengths, self.batch_size, self.seed, self.epoch = visits, visits.lengths, batch_size, seed, 0
+        self.visits, self.lengths, self.batch_size, self.seed = visits, visits.lengths, batch_size, seed
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch = self.visits.epoch = epoch
+        self.visits.set_epoch(epoch)
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size) * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        generator = np.random.default_rng((self.seed, self.epoch))
+        generator = np.random.default_rng((self.seed, self.visits.epoch))
         order = generator.permutation(len(self.lengths))
         size = self.batch_size * self.BATCHES_SORTED_TOGETHER
         batches = []

@@ -19,6 +19,7 @@ from sklearn.metrics import (
 CALIBRATION_BINS = 15
 # Beyond these a fitted temperature says more about the size of the validation data than about the model.
 TEMPERATURE_RANGE = (0.05, 20.0)
+LARGEST_SCALED_MARGIN = 30.0
 
 
 class DetectionMetric(evaluate.Metric):
@@ -122,6 +123,8 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
         return float((np.logaddexp(0, scaled) - targets * scaled).mean())
 
     low, high = np.log(TEMPERATURE_RANGE)
+    # Nor so low that float64 would round scores to 1, and a threshold could no longer part them.
+    low = min(max(low, np.log(np.abs(margin).max() / LARGEST_SCALED_MARGIN + 1e-300)), high)
     found = minimize_scalar(cross_entropy, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
 
@@ -156,4 +159,5 @@ def fit_threshold(
     place = np.searchsorted(distinct, cut)
     below = distinct[place - 1] if place > 0 else distinct[0] - 2.0
     above_it = distinct[place] if place < len(distinct) else distinct[-1] + 2.0
-    return float(np.clip(expit((below + above_it) / 2 / temperature), 1e-6, 1 - 1e-6))
+    # The config wants it within (0, 1), which float64 may round it out of.
+    return float(np.clip(expit((below + above_it) / 2 / temperature), 1e-300, np.nextafter(1.0, 0.0)))

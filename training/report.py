@@ -4,10 +4,12 @@ import json
 import logging
 import math
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import torch
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
@@ -29,13 +31,13 @@ METRICS = {
     "expected_calibration_error": "ECE",
 }
 TEMPLATE = Path(__file__).resolve().parent.parent / "model_card.md"
-# What belongs to the run and not to the checkpoint.
-PRIVATE = ["checkpoint-*", "seed-*", ".saving*", "optimizer*", "arguments.json"]
+# Of what a run writes, what concerns nobody else.
+PRIVATE = {"arguments.json", "trainer_state.json", "training_args.bin"}
 PLOTS = {
     "training.png": "Loss, and F1 on validation data at the threshold 0.5, over steps.",
     "precision_recall.png": "Precision and recall over all thresholds.",
     "reliability.png": "Share of anomalies among logs of like score: on the diagonal a score is a probability.",
-    "expert_load.png": "Share of the kept (entry, expert) pairs that went to each expert of each layer.",
+    "expert_load.png": "Share of the kept (entry, expert) pairs that went to each expert of a layer, when last logged.",
 }
 
 
@@ -208,9 +210,19 @@ def draw_plots(
 # ---------------------------------------------------------------------- the card
 
 
+def check_template(path: str) -> None:
+    """
+    Raises:
+        ValueError: no file, or no Jinja template: said before training rather than after it.
+    """
+    try:
+        jinja2.Template(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, jinja2.TemplateSyntaxError) as error:
+        raise ValueError(f"`--model_card` {path} is no template of a card: {error}") from error
+
+
 def render_card(
-    template: str | None,
-    data_description: str | None,
+    data_args: Any,
     model: LogMoEForSequenceClassification,
     results: dict[str, Any],
     arguments: dict[str, Any],
@@ -219,11 +231,10 @@ def render_card(
     """The model card, filled with what was measured.
 
     Args:
-        template: path of a Jinja template; by default `model_card.md`.
-        data_description: what the data are.
+        data_args: gives template, description of the data and licence.
         model: gives sizes.
         results: as `results.json`.
-        arguments: of the run.
+        arguments: of the run, to be shown.
         figures: caption of each plot.
     """
     part = next((name for name in ("test", "validation") if name in results), None)
@@ -249,7 +260,7 @@ def render_card(
             ],
         }
     data = ModelCardData(
-        license="apache-2.0",
+        license=data_args.license,
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["log-anomaly", "log-anomaly-detection", "mixture-of-experts"],
@@ -258,8 +269,8 @@ def render_card(
     hidden = ("data_description", "model_card", "embedding_cache")
     return ModelCard.from_template(
         data,
-        template_path=template or str(TEMPLATE),
-        data_description=data_description,
+        template_path=data_args.model_card or str(TEMPLATE),
+        data_description=data_args.data_description,
         config=model.config,
         num_parameters=model.num_parameters(),
         results=results,
@@ -267,7 +278,7 @@ def render_card(
         table=results_table(results) if part else None,
         # Paths of the machine that trained say nothing to a reader: their last part stays.
         arguments={
-            name: _shortened(value)
+            name: str(_shortened(value)).replace("|", "\\|")
             for values in arguments.values()
             for name, value in values.items()
             if name not in hidden and value is not None
@@ -285,15 +296,18 @@ def _shortened(value: Any) -> Any:
 # ---------------------------------------------------------------------- saving and pushing
 
 
-def save_complete(
-    pipe: LogAnomalyPipeline, folder: Path, card: ModelCard, state_dict: dict[str, torch.Tensor] | None = None
-) -> None:
+def save_card(card: ModelCard, folder: Path) -> None:
+    """Writes README.md whole or not at all."""
+    card.save(folder / "README.partial")
+    os.replace(folder / "README.partial", folder / "README.md")
+
+
+def save_complete(pipe: LogAnomalyPipeline, folder: Path, state_dict: dict[str, torch.Tensor] | None = None) -> None:
     """Saves a complete checkpoint; each file replaces its predecessor only when all are written.
 
     Args:
         pipe: model and processor.
         folder: an existing folder.
-        card: becomes README.md.
         state_dict: of the model, where it is spread over processes.
 
     Raises:
@@ -303,7 +317,6 @@ def save_complete(
     shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir()
-        card.save(staging / "README.md")
         pipe.save_pretrained(staging, **({} if state_dict is None else {"state_dict": state_dict}))
         for path in sorted(staging.iterdir()):
             os.replace(path, folder / path.name)
@@ -329,10 +342,15 @@ def published_files(folder: Path) -> list[str]:
     ]
 
 
-def push_command(folder: Path, repo_id: str) -> str:
+def _patterns(folder: Path) -> list[str]:
+    """What is uploaded: files that the run wrote, and no others that lie there."""
+    return [*sorted(set(published_files(folder)) - PRIVATE), "runs/**"]
+
+
+def push_command(folder: Path, repo_id: str, private: bool | None = None) -> str:
     """The command that uploads a trained folder again."""
-    excluded = " ".join(f'--exclude "{pattern}"' for pattern in PRIVATE)
-    return f"hf upload {repo_id} {folder} . {excluded}"
+    words = ["hf", "upload", repo_id, str(folder), ".", *(["--private"] if private else [])]
+    return shlex.join(words + [word for pattern in _patterns(folder) for word in ("--include", pattern)])
 
 
 def push(folder: Path, repo_id: str, token: str | None = None, private: bool | None = None) -> None:
@@ -348,12 +366,12 @@ def push(folder: Path, repo_id: str, token: str | None = None, private: bool | N
         address = api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
-            ignore_patterns=PRIVATE + [f"{pattern}/**" for pattern in PRIVATE],
+            allow_patterns=_patterns(folder),
             commit_message="Upload LogMoE",
         )
     except Exception as error:  # Of many kinds, from sockets to the Hub's answers.
         raise OSError(
             f"{error}\nThe push to {repo_id} failed. The checkpoint is complete in {folder}; push it again with\n"
-            f"    {push_command(folder, repo_id)}"
+            f"    {push_command(folder, repo_id, private)}"
         ) from error
     logger.info("pushed to %s", address)

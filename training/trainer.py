@@ -54,13 +54,13 @@ class TwoPhases(TrainerCallback):
         model: PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> None:
-        dense = state.global_step < self.first_top_p_step(state.max_steps)
+        first = self.first_top_p_step(state.max_steps)
         assert model is not None  # the Trainer always passes it
         model = getattr(model, "module", model)
-        if not dense and model.config.routing_mode == "dense":
+        if state.global_step == first > 0:
             # A checkpoint of the dense phase is no candidate for the best: it is measured as another model.
             state.best_metric = state.best_model_checkpoint = state.best_global_step = None
-        model.set_routing_mode("dense" if dense else "top_p")
+        model.set_routing_mode("dense" if state.global_step < first else "top_p")
 
 
 class StopOnSignal(TrainerCallback):
@@ -154,7 +154,8 @@ class LogMoETrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         visits = self.train_dataset if train_dataset is None else train_dataset
         batch_size = self.args.train_batch_size * self.args.world_size
-        return SimilarLengthSampler(visits, batch_size, self.args.data_seed or self.args.seed)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return SimilarLengthSampler(visits, batch_size, seed)
 
     def compute_loss(
         self,
