@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from accelerate import PartialState
 from huggingface_hub.errors import StrictDataclassError
@@ -44,10 +45,11 @@ from logmoe.training.data import (
 from logmoe.training.embeddings import EmbeddingCache
 from logmoe.training.metrics import (
     DetectionMetric,
-    fit_temperature,
+    fit_calibration,
     fit_threshold,
     log_loss,
     probabilities,
+    shift_logits,
 )
 from logmoe.training.report import (
     check_template,
@@ -416,6 +418,12 @@ def train(
             results["baselines"] = measure_baselines(splits, store)
     with clock("save"):
         model.set_routing_mode("top_p")
+        shift = torch.tensor([-results["offset"] / 2, results["offset"] / 2])
+        if state_dict is None:
+            bias = model.classification_head.classifier.bias
+            bias.data += shift.to(bias)
+        else:
+            state_dict["classification_head.classifier.bias"] += shift
         # The weights first: whatever goes wrong with plots or card, they are there.
         save_complete(LogAnomalyPipeline(model.eval(), processor=processor), output_dir, state_dict)
         trainer.state.save_to_json(str(output_dir / "trainer_state.json"))
@@ -552,16 +560,18 @@ def run(
                 logits[name] = distinct.expand(trainer.predict(distinct).predictions)
                 if not np.isfinite(logits[name]).all():
                     raise FloatingPointError(f"The model gives logits that are not finite on the {name} part.")
-        config = model.config
+        config, offset = model.config, 0.0
         if "validation" in logits:
             labels = splits.parts["validation"].labels
-            config.calibration_temperature = fit_temperature(labels, logits["validation"])
+            config.calibration_temperature, offset = fit_calibration(labels, logits["validation"])
+            logits = {name: shift_logits(values, offset) for name, values in logits.items()}
             config.anomaly_threshold = fit_threshold(
                 labels, logits["validation"], config.calibration_temperature, data_args.false_positive_rate
             )
         figures: dict[str, Any] = {
             "temperature": config.calibration_temperature,
             "threshold": config.anomaly_threshold,
+            "offset": offset,  # Of the margin, to be added to the head's bias.
             "best_step": trainer.state.best_global_step if args.load_best_model_at_end else None,
             "steps": trainer.state.global_step,
         }

@@ -12,6 +12,7 @@ from training_fixtures import TINY, make_encoder, make_logs, weights_of, write_j
 from transformers import AutoModel, pipeline
 
 from logmoe.train import arguments_of_file, main, make_parser
+from logmoe.training.metrics import expected_calibration_error
 from logmoe.training.trainer import TwoPhases, complete_checkpoints
 
 
@@ -132,6 +133,16 @@ def test_given_parts_are_used_as_given(encoder, data, tmp_path):
     split = json.loads((tmp_path / "out" / "split.json").read_text())
     assert [split[name]["logs"] for name in ("train", "validation", "test")] == [160, 10, 10]
     assert split["embargoed_logs"] == 0
+    # What was measured is what the saved checkpoint says, to the last probability.
+    measured = json.loads((tmp_path / "out" / "results.json").read_text())["test"]["all"]
+    judged = pipeline("log-anomaly", model=str(tmp_path / "out"))([words for words, _ in make_logs(10, 6)])
+    scores = np.array([result["probabilities"]["anomaly"] for result in judged])
+    labels = np.array([label for _, label in make_logs(10, 6)])
+    found = np.array([result["label"] == "anomaly" for result in judged])
+    assert measured["expected_calibration_error"] == pytest.approx(
+        expected_calibration_error(labels, scores), abs=1e-5
+    )
+    assert measured["accuracy"] == np.mean(found == labels)
 
 
 def test_several_seeds(encoder, data):

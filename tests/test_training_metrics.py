@@ -17,10 +17,11 @@ from logmoe.training.metrics import (
     DetectionMetric,
     detection_metrics,
     expected_calibration_error,
-    fit_temperature,
+    fit_calibration,
     fit_threshold,
     log_loss,
     probabilities,
+    shift_logits,
 )
 from logmoe.training.report import results_table, spread
 
@@ -60,14 +61,22 @@ def test_the_metric_is_an_evaluate_module_that_needs_no_hub():
     assert metric.compute(predictions=[0.1, 0.9], references=[0, 1])["f1"] == 1.0
 
 
-def test_temperature_undoes_overconfidence():
+def test_calibration_undoes_overconfidence_and_weights():
     generator = np.random.default_rng(0)
-    margins = generator.normal(0, 2, 20_000)
+    margins = generator.normal(-1, 2, 20_000)
     labels = (generator.random(20_000) < 1 / (1 + np.exp(-margins))).astype(int)
-    assert fit_temperature(labels, logits_of(3 * margins)) == pytest.approx(3, rel=0.05)
-    assert fit_temperature(labels, logits_of(margins)) == pytest.approx(1, rel=0.05)
+    for scale, shift in ((3, 0), (1, 0), (0.5, 4), (2, -30)):
+        logits = logits_of(scale * margins + shift)
+        temperature, offset = fit_calibration(labels, logits)
+        assert temperature == pytest.approx(scale, rel=0.05)
+        assert offset == pytest.approx(-shift, abs=0.15 * scale)
+        assert expected_calibration_error(labels, probabilities(shift_logits(logits, offset), temperature)) < 0.01
     # All judged rightly: bounded by how many there are.
-    assert 0.05 < fit_temperature(np.array([0, 0, 1, 1]), logits_of([-1, -1, 1, 1])) < 1
+    labels, logits = np.array([0, 0, 1, 1]), logits_of([-1, -1, 1, 1])
+    temperature, offset = fit_calibration(labels, logits)
+    assert probabilities(shift_logits(logits, offset), temperature) == pytest.approx(
+        [0.25, 0.25, 0.75, 0.75], abs=1e-3
+    )
 
 
 def test_threshold_of_the_best_f1_and_of_a_false_positive_rate():
@@ -80,7 +89,8 @@ def test_threshold_of_the_best_f1_and_of_a_false_positive_rate():
         assert detection_metrics(labels, probabilities(logits, 2.0), threshold)["false_positive_rate"] == expected
     # A confident outlier moves no cut.
     labels, logits = np.array([0, 0, 1, 1]), logits_of([-3, 16, 15, 17])
-    temperature = fit_temperature(labels, logits)
+    temperature, offset = fit_calibration(labels, logits)
+    logits = shift_logits(logits, offset)
     threshold = fit_threshold(labels, logits, temperature, 0.0)
     figures = detection_metrics(labels, probabilities(logits, temperature), threshold)
     assert (figures["false_positive_rate"], figures["recall"]) == (0, 0.5)

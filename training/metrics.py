@@ -5,7 +5,7 @@ from typing import Any
 import datasets
 import evaluate
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import (
     accuracy_score,
@@ -107,26 +107,43 @@ def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
     return float(np.logaddexp(0, sign * margins(logits)).mean())
 
 
-def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
-    """The temperature that minimises the cross-entropy of `softmax(logits / temperature)` (Guo et al., ICML 2017).
+def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
+    """Temperature and offset that minimise the cross-entropy of `sigmoid((margin + offset) / temperature)`.
 
-    Against Platt's smoothed targets (1999): where all validation logs are judged rightly, the plain ones would want
-    certainty.
+    That is Platt's scaling (1999), with his smoothed targets: where all validation logs are judged rightly, the plain
+    ones would want certainty. A temperature alone (Guo et al., ICML 2017) cannot undo that rare logs were weighted
+    more in training than they occur. The offset belongs into the head's bias: `shift_logits`.
+
+    Args:
+        labels: `(logs,)`, both labels in it.
+        logits: `(logs, 2)`.
     """
     anomalies = int(labels.sum())
     normals = len(labels) - anomalies
     targets = np.where(labels == 1, (anomalies + 1) / (anomalies + 2), 1 / (normals + 2))
     margin = margins(logits)
+    center, scale = float(np.median(margin)), float(max(np.ptp(margin), 1e-6))
+    standard = (margin - center) / scale
 
-    def cross_entropy(log_temperature: float) -> float:
-        scaled = margin / np.exp(log_temperature)
-        return float((np.logaddexp(0, scaled) - targets * scaled).mean())
+    def cross_entropy(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        scaled = parameters[0] * standard + parameters[1]
+        residual = expit(scaled) - targets
+        gradient = np.array([(residual * standard).mean(), residual.mean()])
+        return float((np.logaddexp(0, scaled) - targets * scaled).mean()), gradient
 
-    low, high = np.log(TEMPERATURE_RANGE)
-    # Nor so low that float64 would round scores to 1, and a threshold could no longer part them.
-    low = min(max(low, np.log(np.abs(margin).max() / LARGEST_SCALED_MARGIN + 1e-300)), high)
-    found = minimize_scalar(cross_entropy, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
+    # Bounds of the slope: those of the temperature, and what float64 can tell from certainty, lest it round scores to
+    # 1 and no threshold could part them.
+    low, high = scale / TEMPERATURE_RANGE[1], min(scale / TEMPERATURE_RANGE[0], LARGEST_SCALED_MARGIN)
+    limits = [(low, max(low, high)), (-LARGEST_SCALED_MARGIN, LARGEST_SCALED_MARGIN)]
+    # Convex: any start will do.
+    found = minimize(cross_entropy, np.array([max(low, min(high, scale)), 0.0]), jac=True, bounds=limits)
+    temperature = scale / found.x[0]
+    return float(temperature), float(found.x[1] * temperature - center)
+
+
+def shift_logits(logits: np.ndarray, offset: float) -> np.ndarray:
+    """Logits `(logs, 2)` whose margins are larger by an offset, as with (-offset / 2, offset / 2) more in a bias."""
+    return logits.astype(np.float64) + np.array([-offset / 2, offset / 2])
 
 
 def fit_threshold(

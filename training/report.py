@@ -37,7 +37,7 @@ PLOTS = {
     "training.png": "Loss, and F1 on validation data at the threshold 0.5, over steps.",
     "precision_recall.png": "Precision and recall over all thresholds.",
     "reliability.png": "Share of anomalies among logs of like score: on the diagonal a score is a probability.",
-    "expert_load.png": "Share of the kept (entry, expert) pairs that went to each expert of a layer, when last logged.",
+    "expert_load.png": "Share of the kept (entry, expert) pairs of a layer that went to each expert, last logged.",
 }
 
 
