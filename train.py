@@ -251,10 +251,19 @@ class LogMoETrainingArguments(TrainingArguments):
         metadata={"help": "Keep the best checkpoint of the Top-P phase (default: where it is saved when measured)."},
     )
     metric_for_best_model: str | None = field(default="pr_auc", metadata={"help": "By what it is the best."})
+    eval_steps: float | None = field(
+        default=None, metadata={"help": "Steps between two measurements (default: --save_steps)."}
+    )
     logging_steps: float = field(default=10, metadata={"help": "Steps between two lines of the training log."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide losses that are not finite."})
     report_to: None | str | list[str] = field(  # noqa: RUF036 - HfArgumentParser reads the union in this order only
         default="tensorboard", metadata={"help": "Where to log, or 'none'."}
+    )
+    push_to_hub: bool = field(
+        default=False, metadata={"help": "Upload checkpoint, card, plots and event files at the end."}
+    )
+    hub_model_id: str | None = field(
+        default=None, metadata={"help": "Where to: org/name (default: the name of --output_dir, your own)."}
     )
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
 
@@ -276,7 +285,7 @@ COMMON_ARGUMENTS = {
     *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "learning_rate"),
     *("lr_scheduler_type", "warmup_steps", "weight_decay", "eval_strategy", "save_strategy", "save_total_limit"),
     *("save_steps", "eval_steps", "load_best_model_at_end", "metric_for_best_model", "logging_steps", "bf16"),
-    *("gradient_checkpointing", "use_cpu", "disable_tqdm", "report_to", "push_to_hub", "hub_model_id"),
+    *("activation_checkpointing", "use_cpu", "disable_tqdm", "report_to", "push_to_hub", "hub_model_id"),
     *("hub_private_repo",),
 }
 # Shown in the model card.
@@ -630,7 +639,10 @@ def _all_arguments(
     model_args: ModelArguments, data_args: DataArguments, args: LogMoETrainingArguments
 ) -> dict[str, Any]:
     values = {name: value for name, value in args.to_dict().items() if not FREE_ARGUMENTS.match(name)}
-    values |= {"world_size": args.world_size, "precision": args.mixed_precision or "no"}
+    values |= {
+        "world_size": args.world_size,
+        "precision": {"no": "float32"}.get(args.mixed_precision, args.mixed_precision),
+    }
     return {"model": asdict(model_args), "data": asdict(data_args), "training": values}
 
 
