@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -295,9 +296,8 @@ def test_a_failed_push_leaves_the_checkpoint_and_says_how_to_push_again(folder, 
     with HubServer() as hub:  # The command that it names works.
         environment = hub.env(tmp_path)
         subprocess.run([str(Path(sys.executable).parent / "hf"), "repos", "create", "org/logmoe"], env=environment)
-        done = subprocess.run(
-            f"{Path(sys.executable).parent}/{again}", shell=True, capture_output=True, text=True, env=environment
-        )
+        words = [str(Path(sys.executable).parent / "hf"), *shlex.split(again)[1:]]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         assert {"model.safetensors", "README.md"} <= set(hub.files("org/logmoe"))
         assert not [name for name in hub.files("org/logmoe") if "checkpoint-" in name]
