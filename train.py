@@ -255,6 +255,7 @@ class LogMoETrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Steps between two measurements (default: --save_steps)."}
     )
     logging_steps: float = field(default=10, metadata={"help": "Steps between two lines of the training log."})
+    logging_first_step: bool = field(default=True, metadata={"help": "Log the first step too."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide losses that are not finite."})
     report_to: None | str | list[str] = field(  # noqa: RUF036 - HfArgumentParser reads the union in this order only
         default="tensorboard", metadata={"help": "Where to log, or 'none'."}
