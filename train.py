@@ -29,6 +29,7 @@ from transformers import EvalPrediction, HfArgumentParser, TrainingArguments, se
 from transformers.utils import logging as transformers_logging
 
 from logmoe import LogAnomalyPipeline, LogMoEForSequenceClassification, LogMoEProcessor
+from logmoe.processing_logmoe import MASKS
 from logmoe.training.baselines import measure_baselines
 from logmoe.training.data import (
     DistinctLogs,
@@ -344,13 +345,10 @@ def train(
         rules: dict[str, Any] = {
             name: getattr(model_args, name) for name in ("max_log_entry_length", "max_sequence_length")
         }
-        processor = LogMoEProcessor.from_encoder_pretrained(model_args.encoder, **rules)
+        rules["session_pattern"] = data_args.session_pattern  # What was learned by session is judged by session.
         if model_args.hide_severity:
-            rules["masks"] = [*processor.masks, SEVERITY_MASK]
-        if data_args.session_pattern is not None:
-            rules["session_pattern"] = data_args.session_pattern  # What was learned by session is judged by session.
-        if len(rules) > 2:
-            processor = LogMoEProcessor.from_encoder_pretrained(model_args.encoder, **rules)
+            rules["masks"] = [*MASKS, SEVERITY_MASK]
+        processor = LogMoEProcessor.from_encoder_pretrained(model_args.encoder, **rules)
         store = LogStore(processor)
         splits = read_splits(data_args, store)
         require_both_labels(splits)
@@ -514,11 +512,7 @@ def make_trainer(
         assert validation is not None
         assert distinct is not None
         logits = distinct.expand(prediction.predictions)
-        if not np.isfinite(logits).all():
-            raise FloatingPointError(
-                f"The model gives logits that are not finite at step {trainer.state.global_step}: try a lower "
-                "`--learning_rate`, or float32 in place of lower precision."
-            )
+        _require_finite(logits, trainer.state.global_step)
         figures = metric.compute(predictions=probabilities(logits), references=validation.labels.astype(int))
         return figures | {"loss": log_loss(validation.labels, logits)}
 
@@ -537,6 +531,15 @@ def make_trainer(
         # Processes have entries of different lengths, but must gather the encoder equally often: in one call.
         model.model.tokens_per_batch = sys.maxsize
     return trainer
+
+
+def _require_finite(logits: np.ndarray, step: int) -> None:
+    """Raises FloatingPointError where there is nothing to measure."""
+    if not np.isfinite(logits).all():
+        raise FloatingPointError(
+            f"The model gives logits that are not finite at step {step}: try a lower `--learning_rate`, or float32 in "
+            "place of lower precision."
+        )
 
 
 def run(
@@ -568,8 +571,7 @@ def run(
             if name != "train":
                 distinct = DistinctLogs(part, store)
                 logits[name] = distinct.expand(trainer.predict(distinct).predictions)
-                if not np.isfinite(logits[name]).all():
-                    raise FloatingPointError(f"The model gives logits that are not finite on the {name} part.")
+                _require_finite(logits[name], trainer.state.global_step)
         config, offset = model.config, 0.0
         if "validation" in logits:
             labels = splits.parts["validation"].labels

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from machine import describe
 
-from logmoe.training.report import METRICS
+from logmoe.training.report import METRICS, as_float
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "detection.json"
@@ -155,12 +155,12 @@ def table(result: dict[str, Any]) -> str:
         if not number:
             continue
         lines += ["", f"| {title} ({number:,}) | {' | '.join(METRICS.values())} |", "|---" * (len(METRICS) + 1) + "|"]
-        rows = np.array([[_number(run["test"][name][metric]) for metric in METRICS] for run in result["seeds"]])
+        rows = np.array([[as_float(run["test"][name][metric]) for metric in METRICS] for run in result["seeds"]])
         deviation = rows.std(axis=0, ddof=1) if len(rows) > 1 else np.zeros(rows.shape[1])
         cells = [f"{mean:.4f} ± {std:.4f}" for mean, std in zip(rows.mean(axis=0), deviation, strict=True)]
         lines.append(f"| LogMoE, {len(rows)} seeds | {' | '.join(cells)} |")
         for baseline, figures in result["baselines"].items():
-            cells = [f"{_number(figures[name][metric]):.4f}" for metric in METRICS]
+            cells = [f"{as_float(figures[name][metric]):.4f}" for metric in METRICS]
             lines.append(f"| {baseline} | {' | '.join(cells)} |")
     seconds = {stage: np.median([run["seconds"][stage] for run in result["seeds"]]) for stage in STAGES}
     wall = np.median([run["wall_seconds"] for run in result["seeds"]])
@@ -172,10 +172,6 @@ def table(result: dict[str, Any]) -> str:
 
 
 STAGES = ("read", "embed", "train", "measure", "save")
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def main() -> None:

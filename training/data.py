@@ -113,7 +113,7 @@ class LogStore:
         new: dict[bytes, int] = {}  # The row where each new text stands first.
         for row, log in enumerate(logs):
             log = _as_log(log, row)
-            text = log if isinstance(log, str) else "\x1e".join(map(str, log)) + "\x1e" if log else ""
+            text = log if isinstance(log, str) else "\x1e".join(log) + "\x1e" if log else ""
             keys.append(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest())
             if keys[-1] not in self._log_of_text:
                 new.setdefault(keys[-1], row)

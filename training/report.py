@@ -69,15 +69,16 @@ def spread(runs: list[dict[str, Any]]) -> dict[str, Any]:
             continue
         figures[name] = {
             key: {
-                "mean": float(np.mean([_number(row[key]) for row in rows])),
-                "std": float(np.std([_number(row[key]) for row in rows], ddof=1)) if len(rows) > 1 else 0.0,
+                "mean": float(np.mean([as_float(row[key]) for row in rows])),
+                "std": float(np.std([as_float(row[key]) for row in rows], ddof=1)) if len(rows) > 1 else 0.0,
             }
             for key in rows[0]
         }
     return figures
 
 
-def _number(value: float | None) -> float:
+def as_float(value: float | None) -> float:
+    """A figure of `results.json`, where NaN is null."""
     return math.nan if value is None else value
 
 
@@ -105,7 +106,7 @@ def results_table(results: dict[str, Any]) -> str:
     lines = [f"| | {' | '.join(METRICS.values())} |", "|---" * (len(METRICS) + 1) + "|"]
     notes = []
     for name, figures, note in table_rows(results):
-        cells = [_number(figures.get(metric)) for metric in METRICS]
+        cells = [as_float(figures.get(metric)) for metric in METRICS]
         lines.append(f"| {name} | {' | '.join('–' if math.isnan(cell) else f'{cell:.4f}' for cell in cells)} |")
         if note:
             notes.append(f"{name}: {note}.")
