@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from conftest import tiny_tokenizer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoProcessor
 
-from logmoe import LogMoEProcessor
+from logmoe import LogMoEProcessor, processing_logmoe
 
 # One row per format: raw line, masked line.
 MASKED = {
@@ -487,3 +488,77 @@ def test_save_and_load_keeps_the_rules(processor, tmp_path):
 def test_bad_rules_are_refused(rules, message):
     with pytest.raises(ValueError, match=message):
         LogMoEProcessor(tiny_tokenizer(), **rules)
+
+
+# ------------------------------------------------------------------ entries that differ in their digits alone
+
+
+def masked_one_by_one(processor, entry):
+    """The masks as they are written down, one entry at a time."""
+    masked = pa.array([entry[: processor.max_entry_characters]], pa.large_string())
+    for mask in processor.masks:
+        masked = pc.replace_substring_regex(masked, mask["pattern"], mask["replacement"])
+    return pc.utf8_trim_whitespace(masked)[0].as_py()
+
+
+digit_pieces = st.sampled_from(
+    [
+        *"0123456789",
+        *"abxf:.-/ \n",
+        *("HTTP/1.1 ", "status=", "0x", "::", "192.168.", "1700000000", "2001:db8::", "é", "\x1b[0m"),
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(digit_pieces, max_size=12).map("".join), max_size=12))
+def test_masking_many_equals_masking_each(entries):
+    processor = LogMoEProcessor(tiny_tokenizer())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processing_logmoe, "FEW_ENTRIES", 0)
+        assert processor.mask(entries).to_pylist() == [masked_one_by_one(processor, entry) for entry in entries]
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        [{"pattern": "[^7]", "replacement": "<ODD>", "phrase": "a"}],
+        [{"pattern": "[3-6a]+", "replacement": "<SOME>", "phrase": "a"}],
+        [{"pattern": r"\x37", "replacement": "<SEVEN>", "phrase": "a"}],
+        [{"pattern": r"\067", "replacement": "<SEVEN>", "phrase": "a"}],
+        [{"pattern": r"\Q7\E|8", "replacement": "<SEVEN>", "phrase": "a"}],
+        [{"pattern": "(?i)7A", "replacement": "<SEVEN>", "phrase": "a"}],
+        [{"pattern": "a(?P<digits1>7|8)", "replacement": r"\1<SEVEN>", "phrase": "a"}],
+        [{"pattern": r"a\d", "replacement": "<TWO>", "phrase": "a"}],
+        [{"pattern": "a", "replacement": "7"}, {"pattern": "77", "replacement": "<SEVEN>", "phrase": "a"}],
+        [],
+    ],
+)
+def test_masks_that_tell_digits_apart_or_keep_them(masks, monkeypatch):
+    monkeypatch.setattr(processing_logmoe, "FEW_ENTRIES", 0)
+    processor = LogMoEProcessor(tiny_tokenizer(), masks=masks)
+    entries = [f"{word}{first}{last}A" for word in ("a", "b ", "é") for first in range(10) for last in (0, 4, 7, 8)]
+    assert processor.mask(entries).to_pylist() == [masked_one_by_one(processor, entry) for entry in entries]
+
+
+def test_what_tells_digits_apart():
+    tells = processing_logmoe._digit_patterns
+    assert tells(r"\d{1,3}[0-9a-f]+(?P<n1>[[:digit:]])\x1b\p{N}") == (None, True)
+    assert tells(r"ab|(?:1|c)\d|[23]x") == (r"(?:[0-9]|c)\d|[230-9]x", True)
+    assert tells("404") == ("[0-9][0-9][0-9]", False)
+    for intricate in ("[^5]", "[1-5]", r"\x30", r"\x{37}", r"[\x37]", r"\07", r"\Q1\E", "(?i)a1"):
+        assert tells(intricate) == ("", True)
+
+
+def test_a_large_log_of_few_shapes_is_masked_by_shape(processor, monkeypatch):
+    masked = []
+    replace = pc.replace_substring_regex
+
+    def counted(text, *arguments, **options):
+        masked.append(len(text))
+        return replace(text, *arguments, **options)
+
+    monkeypatch.setattr(processing_logmoe.pc, "replace_substring_regex", counted)
+    log = "\n".join(f"took {1000 + row} ms from 10.0.{row % 90 + 10}.1" for row in range(5000))
+    assert processor.parse(log).distinct.to_pylist() == ["took <NUM> ms from <IP>"]
+    assert max(masked) == 1

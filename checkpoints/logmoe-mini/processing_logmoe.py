@@ -6,6 +6,7 @@ prepared for serving exactly as it was for training.
 
 import codecs
 import copy
+import functools
 import inspect
 import operator
 import re
@@ -188,6 +189,12 @@ _PLAIN_STAMP = [
     (r"^(\d{4})[-/.](\d{2})[-/.](\d{2})[T -](\d{1,2}:)", r"\1-\2-\3 \4"),
     (r"\s+", " "),
 ]
+
+# NUL bytes alone are what a crashed machine leaves at the end of its log, colours alone what a progress bar does.
+_TEXT_PATTERN = rf"^(?:{_COLOUR}|[{_BLANK}])*(?:[^\x1b{_BLANK}]|\x1b(?:[^\[]|\[[0-9;?]*[^0-9;?A-Za-z]))"
+
+# With fewer, finding those that are equal up to their digits takes longer than masking them.
+FEW_ENTRIES = 512
 
 _PLACEHOLDER = re.compile(r"<[A-Z_]+>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -387,18 +394,8 @@ class LogMoEProcessor(ProcessorMixin):
         else:
             text = pa.array([], pa.large_string())
             first_line = last_line = counts = np.empty(0, dtype=np.int64)
-        # Masking is dear; many logs repeat entries as they were written.
-        written = pc.dictionary_encode(text)
-        masked = pc.dictionary_encode(self.mask(written.dictionary))
-        entry_index = masked.indices.to_numpy(zero_copy_only=False)[written.indices.to_numpy(zero_copy_only=False)]
-        parsed = ParsedLog(
-            text=text,
-            first_line=first_line,
-            last_line=last_line,
-            entry_index=entry_index.astype(np.int64),
-            distinct=masked.dictionary,
-            replaced_bytes=replaced_bytes,
-        )
+        entry_index, distinct = self._mask_distinct(text)
+        parsed = ParsedLog(text, first_line, last_line, entry_index, distinct, replaced_bytes)
         return parsed, np.append(0, counts.cumsum()).astype(np.int64)
 
     def mask(self, text: pa.Array | Sequence[str]) -> pa.Array:
@@ -410,25 +407,115 @@ class LogMoEProcessor(ProcessorMixin):
         Returns:
             The masked entries, an Arrow array of equal length.
         """
-        masked = text if isinstance(text, pa.Array) else pa.array(text, pa.large_string())
-        masked = pc.utf8_slice_codeunits(masked, 0, self.max_entry_characters)
-        for mask in self.masks:
-            masked = pc.replace_substring_regex(masked, mask["pattern"], mask["replacement"])
-        return pc.utf8_trim_whitespace(masked)
+        entries = text.cast(pa.large_string()) if isinstance(text, pa.Array) else pa.array(text, pa.large_string())
+        entry_index, distinct = self._mask_distinct(entries)
+        return distinct.take(pa.array(entry_index))
+
+    def _mask_distinct(self, text: pa.Array) -> tuple[np.ndarray, pa.Array]:
+        """The row of each entry among the distinct masked ones, int64, and those, in order of first appearance."""
+        # A character is at least a byte.
+        if (pc.max(pc.binary_length(text)).as_py() or 0) > self.max_entry_characters:
+            text = pc.utf8_slice_codeunits(text, 0, self.max_entry_characters)
+        index, values = self._mask_from(0, text)
+        masked = pc.dictionary_encode(pc.utf8_trim_whitespace(values))
+        index = _indices(masked)[index]
+        first_seen = np.full(len(masked.dictionary), len(index))
+        first_seen[index[::-1]] = np.arange(len(index))[::-1]
+        # Without those that stood for texts which were then taken apart.
+        order = first_seen.argsort()[: np.count_nonzero(first_seen < len(index))]
+        rank = np.empty(len(first_seen), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        return rank[index], masked.dictionary.take(pa.array(order))
+
+    def _mask_from(self, first: int, text: pa.Array) -> tuple[np.ndarray, pa.Array]:
+        """Applies the masks from number `first` on.
+
+        Entries that are equal up to their digits go through the masks as one: a million distinct lines are then a few
+        thousand. It is exact. A pattern that names no digit treats all digits alike; where one that does, such as
+        `404`, could match if it did not, the entries are taken apart again, and so are those that keep a digit to the
+        end.
+
+        Returns:
+            For each entry the row, int64 `(entries,)`, of its masked text in an array of texts, which may hold others.
+        """
+        if first == len(self.masks) or len(text) < FEW_ENTRIES:
+            written = pc.dictionary_encode(text)
+            values = written.dictionary
+            for mask in self.masks[first:]:
+                values = pc.replace_substring_regex(values, mask["pattern"], mask["replacement"])
+            return _indices(written), values
+
+        shapes = Shapes(text)
+        values, row_of_shape = shapes.distinct, np.arange(len(shapes.distinct))
+        is_whole = np.ones(len(row_of_shape), dtype=bool)  # by shape: not taken apart
+        changed_by: list[np.ndarray] = []  # for each mask so far, bool by shape
+        apart: list[tuple[np.ndarray, np.ndarray, pa.Array]] = []
+
+        def take_apart(hit: np.ndarray, number: int) -> None:
+            """Entries of these shapes, bool by shape, go on for themselves from mask `number`."""
+            positions = np.flatnonzero(hit[shapes.index])
+            written = pc.dictionary_encode(text.take(pa.array(positions)))
+            pieces = written.dictionary
+            for mask, changed in zip(self.masks[first:number], changed_by, strict=True):
+                if changed[hit].any():
+                    pieces = pc.replace_substring_regex(pieces, mask["pattern"], mask["replacement"])
+            if number < len(self.masks):
+                mask = self.masks[number]
+                pieces = pc.replace_substring_regex(pieces, mask["pattern"], mask["replacement"])
+                index, pieces = self._mask_from(number + 1, pieces)
+            else:
+                index = np.arange(len(pieces))
+            apart.append((positions, index[_indices(written)], pieces))
+
+        for number, mask in enumerate(self.masks[first:], first):
+            telling, others = _digit_patterns(mask["pattern"])
+            if telling is not None:
+                hit = _matches(values, telling)[row_of_shape] & is_whole
+                if hit.any():
+                    take_apart(hit, number)
+                    is_whole &= ~hit
+                    in_use = np.zeros(len(values), dtype=bool)
+                    in_use[row_of_shape[is_whole]] = True
+                    values, row_of_shape = values.filter(pa.array(in_use)), (in_use.cumsum() - 1)[row_of_shape]
+                    if not len(values):
+                        break
+            if not others:
+                changed_by.append(np.zeros(len(row_of_shape), dtype=bool))
+                continue
+            masked = pc.replace_substring_regex(values, mask["pattern"], mask["replacement"])
+            changed_by.append(_to_numpy(pc.not_equal(masked, values)).astype(bool)[row_of_shape])
+            if changed_by[-1].any():
+                merged = pc.dictionary_encode(masked)
+                values, row_of_shape = merged.dictionary, _indices(merged)[row_of_shape]
+        if is_whole.any():
+            hit = _matches(values, "[0-9]")[row_of_shape] & is_whole
+            if hit.any():
+                take_apart(hit, len(self.masks))
+
+        rows = row_of_shape[shapes.index]
+        arrays = [values]
+        for positions, index, pieces in apart:
+            rows[positions] = index + sum(map(len, arrays))
+            arrays.append(pieces)
+        return rows, pa.concat_arrays(arrays)
 
     def _group_lines(self, lines: pa.Array, line_counts: np.ndarray) -> "_Entries":
         """Physical lines to entries, log by log."""
         log_of_line = np.repeat(np.arange(len(line_counts)), line_counts)
         number = np.arange(len(lines)) - (line_counts.cumsum() - line_counts)[log_of_line] + 1
-        kept = np.flatnonzero(_is_text(lines))  # Blank lines end nothing and start nothing.
-        lines, log_of_line, number = lines.take(pa.array(kept)), log_of_line[kept], number[kept]
+        shapes = Shapes(lines)
+        is_text = shapes.match(_TEXT_PATTERN)
+        if not is_text.all():  # Blank lines end nothing and start nothing.
+            kept = np.flatnonzero(is_text)
+            shapes, log_of_line, number = shapes.take(kept), log_of_line[kept], number[kept]
+            lines = shapes.text
         if not len(lines):
             return _Entries(lines, number, number, np.zeros(len(line_counts), dtype=np.int64))
         log_starts = np.append(True, log_of_line[1:] != log_of_line[:-1])
         if self.entry_pattern is not None:
-            starts = _matches(lines, self.entry_pattern)
+            starts = shapes.match(self.entry_pattern)
         else:
-            starts = self._entry_starts(lines, log_starts)
+            starts = self._entry_starts(shapes, log_starts)
         first = np.flatnonzero(starts | log_starts)
         last = np.append(first[1:], len(lines)) - 1
         if len(first) < len(lines):
@@ -438,28 +525,29 @@ class LogMoEProcessor(ProcessorMixin):
             lines, number[first], number[last], np.bincount(log_of_line[first], minlength=len(line_counts))
         )
 
-    def _entry_starts(self, lines: pa.Array, log_starts: np.ndarray) -> np.ndarray:
+    def _entry_starts(self, lines: "Shapes", log_starts: np.ndarray) -> np.ndarray:
         """Bool `(lines,)`: which lines start an entry, by the default rules; `log_starts`: the first of each log."""
         first_of_log = np.flatnonzero(log_starts)
         log_of_line = log_starts.cumsum() - 1
-        indentation = pc.subtract(pc.utf8_length(lines), pc.utf8_length(pc.utf8_ltrim_whitespace(lines)))
-        indentation = indentation.to_numpy(zero_copy_only=False)
+        trimmed = pc.utf8_ltrim_whitespace(lines.distinct)
+        indentation = _to_numpy(pc.subtract(pc.utf8_length(lines.distinct), pc.utf8_length(trimmed)))[lines.index]
         common = np.minimum.reduceat(indentation, first_of_log)[log_of_line]
         for width in np.unique(common[common > 0]):  # A log pasted from an indented place.
-            lines = pc.if_else(pa.array(common == width), pc.utf8_slice_codeunits(lines, int(width)), lines)
-        exception = _matches(lines, self.exception_pattern)
-        indented = _matches(lines, r"^[ \t]")
-        starts = ~(_matches(lines, self.continuation_pattern) | exception)
-        starts |= _matches(lines, self.indented_entry_pattern)
+            dedented = pc.utf8_slice_codeunits(lines.text, int(width))
+            lines = Shapes(pc.if_else(pa.array(common == width), dedented, lines.text))
+        exception = lines.match(self.exception_pattern)
+        indented = lines.match(r"^[ \t]")
+        starts = ~(lines.match(self.continuation_pattern) | exception)
+        starts |= lines.match(self.indented_entry_pattern)
 
-        position = np.arange(len(lines))
+        position = np.arange(len(lines.index))
 
         def latest(what: np.ndarray) -> np.ndarray:
             return np.maximum.accumulate(np.where(what, position, -1))
 
         # A traceback is open from its first line to the exception that ends it, or to the end of its log.
         ended = np.append(-1, latest(starts | exception)[:-1])
-        traceback = latest(_matches(lines, r"^Traceback \(most recent call last\):"))
+        traceback = latest(lines.match(r"^Traceback \(most recent call last\):"))
         in_traceback = (traceback > ended) & (traceback >= first_of_log[log_of_line])
         follows_trace = np.append(False, (exception | indented)[:-1]) & ~log_starts
         return starts | (exception & follows_trace & ~in_traceback)
@@ -749,13 +837,13 @@ def _split_lines(data: bytes) -> pa.Array:
     offsets = np.append(np.stack([starts, ends], axis=1).ravel(), len(data)).astype(np.int64)
     pieces = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
     lines = pieces.take(pa.array(np.arange(0, len(pieces), 2)))
-    return pc.replace_substring_regex(lines, r"\r$", "")
+    return pc.replace_substring_regex(lines, r"\r$", "") if b"\r" in data else lines
 
 
 def _given_entries(entries: pa.Array, entry_counts: np.ndarray) -> _Entries:
     """Lists of entries are taken as they are, blank ones left out; their lines are positions in the list."""
     log_of_entry = np.repeat(np.arange(len(entry_counts)), entry_counts)
-    kept = np.flatnonzero(_is_text(entries))
+    kept = np.flatnonzero(_matches(entries, _TEXT_PATTERN))
     number = (np.arange(len(entries)) - (entry_counts.cumsum() - entry_counts)[log_of_entry] + 1)[kept]
     counts = np.bincount(log_of_entry[kept], minlength=len(entry_counts))
     return _Entries(entries.take(pa.array(kept)), number, number, counts)
@@ -774,15 +862,108 @@ def _interleave(parts: list[_Entries], belongs_to: list[bool]) -> _Entries:
     return _Entries(text, first_line, last_line, counts)
 
 
-def _is_text(lines: pa.Array) -> np.ndarray:
-    """Bool `(lines,)`: there is something to read, apart from blanks of any script and colours."""
-    # NUL bytes alone are what a crashed machine leaves at the end of its log.
-    return _matches(lines, rf"^(?:{_COLOUR}|[{_BLANK}])*(?:[^\x1b{_BLANK}]|\x1b(?:[^\[]|\[[0-9;?]*[^0-9;?A-Za-z]))")
+class Shapes:
+    """Texts up to their digits: what no pattern tells apart is looked at once.
+
+    Attributes:
+        text: large strings `(texts,)`.
+        index: int64 `(texts,)`, the row of `distinct` that a text becomes when each of its digits is a 0.
+        distinct: those rows, in order of first appearance.
+    """
+
+    def __init__(self, text: pa.Array):
+        shapes = pc.dictionary_encode(_without_digits(text))
+        self.text, self.index, self.distinct = text, _indices(shapes), shapes.dictionary
+
+    def take(self, positions: np.ndarray) -> "Shapes":
+        taken = copy.copy(self)
+        taken.text, taken.index = self.text.take(pa.array(positions)), self.index[positions]
+        return taken
+
+    def match(self, pattern: str) -> np.ndarray:
+        """Bool `(texts,)`."""
+        if _digit_patterns(pattern)[0] is None:
+            return _matches(self.distinct, pattern)[self.index]
+        return _matches(self.text, pattern)
+
+
+def _without_digits(text: pa.Array) -> pa.Array:
+    """Large strings with a 0 in the place of every ASCII digit."""
+    _, offsets, data = text.buffers()
+    if data is None:
+        return text
+    characters = np.frombuffer(data, dtype=np.uint8)
+    is_digit = characters - np.uint8(ord("0")) < 10
+    merged = pa.py_buffer(np.where(is_digit, np.uint8(ord("0")), characters))
+    return pa.LargeStringArray.from_buffers(len(text), offsets, merged, offset=text.offset)
+
+
+# A pattern as its parser sees it: what may hold a digit without naming one, what names one, and the structure.
+_PATTERN_PART = re.compile(
+    r"""(?P<code>\\x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2}))"""
+    r"""|(?P<unknown>\\[0-7Q]|\(\?[a-zA-Z-]+\))"""
+    r"""|(?P<class>\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"""
+    r"""|(?P<open>\((?:\?(?:P?<\w+>|[a-zA-Z-]*:))?)|(?P<close>\))|(?P<or>\|)"""
+    r"""|(?P<other>\\.|\{\d+(?:,\d*)?\})"""
+    r"""|(?P<digit>[0-9])""",
+    re.DOTALL,
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def _digit_patterns(pattern: str) -> tuple[str | None, bool]:
+    """What tells digits apart in a pattern.
+
+    Returns:
+        A pattern of those of its alternatives that name a digit, with any digit in its place, or None if none does:
+        where it does not match, `pattern` treats all digits alike. And whether `pattern` has other alternatives. What
+        is too intricate to say may match everywhere.
+    """
+    alternatives: list[str] = [""]
+    naming: set[int] = set()
+    depth = end = 0
+    for part in [*_PATTERN_PART.finditer(pattern), None]:
+        alternatives[-1] += pattern[end : part.start() if part else None]
+        if part is None:
+            break
+        end = part.end()
+        widened = part[0]
+        if part["unknown"] or (part["code"] and chr(int(part[0][2:].strip("{}"), 16)).isdigit()):
+            return "", True
+        if part["or"] and depth == 0:
+            alternatives.append("")
+            continue
+        depth += bool(part["open"]) - bool(part["close"])
+        if part["digit"]:
+            widened = "[0-9]"
+            naming.add(len(alternatives))
+        elif part["class"]:
+            rest = re.sub(r"\\[dDsSwWpP]|0-9", "", part[0])
+            if re.search(r"\\x(?:\{0*3[0-9]\}|3[0-9])|\\[0-7]", rest):
+                return "", True
+            if re.search("[0-9]", re.sub(r"\\x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2})", "", rest)):
+                # A negated class would match less without its digits, not more; a range may begin or end at one.
+                if part[0].startswith("[^") or "-" in rest:
+                    return "", True
+                widened = part[0][:-1] + "0-9]"
+                naming.add(len(alternatives))
+        alternatives[-1] += widened
+    telling = "|".join(alternatives[number - 1] for number in sorted(naming))
+    return telling if naming else None, len(naming) < len(alternatives)
 
 
 def _matches(text: pa.Array, pattern: str) -> np.ndarray:
     """Bool `(entries,)`."""
-    return pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False).astype(bool)
+    return _to_numpy(pc.match_substring_regex(text, pattern)).astype(bool)
+
+
+def _to_numpy(array: pa.Array) -> np.ndarray:
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _indices(encoded: pa.DictionaryArray) -> np.ndarray:
+    """Int64 `(texts,)`: the row of each in the dictionary."""
+    return _to_numpy(encoded.indices).astype(np.int64)
 
 
 LogMoEProcessor.register_for_auto_class("AutoProcessor")
