@@ -29,7 +29,7 @@ train-demo: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the shippe
 	$(VENV_PYTHON) examples/train_mini.py
 
 checkpoint-code:  ## copy the files that travel into checkpoints/logmoe-mini
-	cp configuration_logmoe.py modeling_logmoe.py pipeline_logmoe.py processing_logmoe.py checkpoints/logmoe-mini/
+	cp *_logmoe.py checkpoints/logmoe-mini/
 
 lint: $(INSTALLED)  ## check style and types
 	$(VENV_PYTHON) -m ruff check .

@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from tqdm import tqdm
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoProcessor, AutoTokenizer, pipeline
 from transformers.utils import cached_file, logging
 
 import logmoe
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
 from logmoe.modeling_logmoe import load_encoder
+from logmoe.reading_logmoe import find_logs
+from logmoe.scanning_logmoe import ScanStatistics
 
 DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")
 
@@ -274,35 +277,97 @@ def visible(text: str) -> str:
     )
 
 
-def _print_json(result: dict[str, Any], show_all: bool) -> None:
-    for sequence in result["sequences"]:
-        if show_all or sequence["label"] == "anomaly":
-            # json leaves DEL as it is.
-            print(json.dumps(sequence).replace("\x7f", "\\u007f"))
+def _print_json(sequence: dict[str, Any]) -> None:
+    # json leaves DEL as it is.
+    print(json.dumps(sequence).replace("\x7f", "\\u007f"), flush=True)
 
 
-def _print_text(result: dict[str, Any], source: str, lines: int, show_all: bool) -> None:
-    sequences = result["sequences"]
-    anomalous = sum(sequence["label"] == "anomaly" for sequence in sequences)
-    print(
-        f"{visible(source)}: {result['label']} ({result['score']:.4f}), "
-        f"{anomalous} of {len(sequences)} sequences anomalous"
-    )
+def _print_text(sequence: dict[str, Any], lines: int) -> None:
+    """A sequence with its most telling lines."""
     width = shutil.get_terminal_size((160, 24)).columns
-    for sequence in sequences:
-        if not show_all and sequence["label"] != "anomaly":
-            continue
-        print(
-            f"\n  lines {sequence['first_line']}-{sequence['last_line']}: {sequence['label']} {sequence['score']:.4f}"
+    print(f"\n  lines {sequence['first_line']}-{sequence['last_line']}: {sequence['label']} {sequence['score']:.4f}")
+    telling = sorted(sequence["entries"], key=lambda entry: -entry["score"])[:lines]
+    for entry in sorted(telling, key=lambda entry: entry["line"]):
+        more = entry["last_line"] - entry["line"]
+        head = f"  {entry['line']:>8}  {entry['score']:+7.2f}  "
+        tail = f" (+{more} lines)" if more else ""
+        text = visible(entry["text"].split("\n", 1)[0].expandtabs())
+        room = max(20, width - len(head) - len(tail))
+        print(head + (text if len(text) <= room else text[: room - 1] + "…") + tail)
+    sys.stdout.flush()
+
+
+class _Progress:
+    """A bar on a terminal: bytes of the log that is read, lines per second, distinct entries, anomalies."""
+
+    def __init__(self, name: str, is_shown: bool):
+        self.bar = tqdm(desc=name, unit="B", unit_scale=True, disable=not is_shown, leave=False, miniters=1)
+
+    def update(self, statistics: ScanStatistics) -> None:
+        if self.bar.disable:
+            return
+        self.bar.total = statistics.total_bytes
+        rate = statistics.lines / max(statistics.seconds, 1e-9)
+        self.bar.set_postfix_str(
+            f"{rate:,.0f} lines/s, {statistics.encoded_entries:,} distinct entries, "
+            f"{statistics.anomalies:,} anomalies",
+            refresh=False,
         )
-        telling = sorted(sequence["entries"], key=lambda entry: -entry["score"])[:lines]
-        for entry in sorted(telling, key=lambda entry: entry["line"]):
-            more = entry["last_line"] - entry["line"]
-            head = f"  {entry['line']:>8}  {entry['score']:+7.2f}  "
-            tail = f" (+{more} lines)" if more else ""
-            text = visible(entry["text"].split("\n", 1)[0].expandtabs())
-            room = max(20, width - len(head) - len(tail))
-            print(head + (text if len(text) <= room else text[: room - 1] + "…") + tail)
+        self.bar.update(statistics.bytes_read - self.bar.n)
+
+
+def _judge_log(pipe: LogAnomalyPipeline, source: str, args: argparse.Namespace, overrides: dict[str, Any]) -> bool:
+    """Prints the results of one log as they come; true when one is an anomaly."""
+    name = "standard input" if source == "-" else visible(source)
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    progress = _Progress(name, is_terminal and not args.follow)
+    scan = pipe.scan(
+        source,
+        only_anomalies=not args.all,
+        follow=args.follow,
+        dtype=args.dtype,
+        on_progress=progress.update,
+        **overrides,
+    )
+    has_heading = False
+    try:
+        for sequence in scan:
+            progress.bar.clear()
+            if args.json:
+                _print_json(sequence)
+                continue
+            if not has_heading:
+                print(f"{name}:")
+                has_heading = True
+            _print_text(sequence, args.lines)
+    finally:
+        scan.close()
+        progress.bar.close()
+    seen = scan.statistics
+    if not args.json:
+        config = pipe.model.config
+        is_anomaly = seen.anomalies > 0
+        highest = seen.highest_probability
+        print(
+            f"{name}: {config.id2label[int(is_anomaly)]} ({highest if is_anomaly else 1 - highest:.4f}), "
+            f"{seen.anomalies} of {seen.sequences} sequences anomalous"
+        )
+    notes = [
+        (seen.replaced_bytes, "bytes of the log are not UTF-8; each became U+FFFD"),
+        (seen.truncated_entries, "entries are longer than the model reads; it read their beginning"),
+        (seen.cut_entries, "lines or entries are longer than a chunk, and were cut"),
+        (seen.split_groups, "sessions were judged before the end of the log, because too many were open"),
+    ]
+    for count, what in notes:
+        if count:
+            print(f"warning: {name}: {count} {what}", file=sys.stderr)
+    if is_terminal:
+        print(
+            f"{name}: {seen.lines:,} lines in {seen.seconds:.1f} s; {seen.encoded_entries:,} distinct entries and "
+            f"{seen.judged_sequences:,} distinct sequences went through the model, in {seen.dtype}",
+            file=sys.stderr,
+        )
+    return seen.anomalies > 0
 
 
 def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, Any]) -> bool:
@@ -311,8 +376,7 @@ def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, 
     for (name, log), result in zip(EXAMPLES, results, strict=True):
         if as_json:
             for sequence in result["sequences"]:
-                sequence["source"] = name
-            _print_json(result, show_all=True)
+                _print_json(sequence | {"source": name})
             continue
         print(f"\n测试: {name}\n日志: {log}")
         print(f"结果: {LABELS['zh'][result['label']]} (置信度: {result['score']:.4f})")
@@ -322,15 +386,21 @@ def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="logmoe",
-        description="Finds the anomalous sequences of logs and the lines that made them so.",
+        description="Finds the anomalous sequences of logs of any size and the lines that made them so.",
         epilog="Exit code: 0 whatever the verdict, 2 on an error; with --fail_on_anomaly 1 if anything is anomalous.",
     )
-    parser.add_argument("files", nargs="*", metavar="FILE", help="log files; - is standard input; none: four examples")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="LOG",
+        help="files (also .gz, .bz2, .xz, .zst), folders, patterns; - is standard input; none: four examples",
+    )
     parser.add_argument(
         "--model", default=DEFAULT_CHECKPOINT, help="checkpoint folder or Hub name (default: built in)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per anomalous sequence and line")
     parser.add_argument("--all", action="store_true", help="print normal sequences too")
+    parser.add_argument("--follow", action="store_true", help="go on as the file grows, is truncated or replaced")
     parser.add_argument("--lines", type=int, default=3, help="most telling lines per sequence (default: %(default)s)")
     parser.add_argument("--fail_on_anomaly", action="store_true", help="exit with 1 when something is anomalous")
     parser.add_argument("--threshold", type=float, help="smallest probability that counts as an anomaly")
@@ -340,8 +410,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--window_seconds", type=float, help="cut windows by time instead of by count")
     parser.add_argument("--session_pattern", help="gather sessions by the identifier that this RE2 pattern finds")
     parser.add_argument("--batch_size", type=int, help="sequences per call of the model")
+    parser.add_argument(
+        "--dtype",
+        choices=["auto", "float32", "bfloat16"],
+        default="auto",
+        help="precision; auto: bfloat16 where it is fast and the model large enough to gain (default: %(default)s)",
+    )
     parser.add_argument("--device", help="for example cpu or cuda:0 (default: a GPU when there is one)")
     return parser
+
+
+def _expanded(given: str) -> list[tuple[str, Exception | None]]:
+    """The logs that an argument means, or the argument and what is wrong with it."""
+    try:
+        return [(log, None) for log in find_logs(given)]
+    except (OSError, ValueError) as error:
+        return [(given, error)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -350,6 +434,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.lines < 1:
         parser.error(f"argument --lines: must be at least 1, got {args.lines}")
+    if args.follow and (len(args.files) != 1 or not os.path.isfile(args.files[0])):
+        parser.error("--follow takes one file")
     if args.files.count("-") > 1:
         parser.error("standard input (-) can be read once only")
     if sys.stdout is None or ("-" in args.files and sys.stdin is None):
@@ -375,25 +461,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         pipe = load_pipeline(args.model, device=args.device)
         if not args.files:
             anomalous = _run_examples(pipe, args.json, overrides)
-        for source in args.files:
-            try:
-                log = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-                result = pipe(log, **overrides)
-            except Exception as error:  # The other files are still judged.
-                print(f"error: {visible(source)}: {visible(str(error))}", file=sys.stderr)
-                failed = True
-                continue
-            anomalous |= any(sequence["label"] == "anomaly" for sequence in result["sequences"])
-            if args.json:
-                for sequence in result["sequences"]:
-                    sequence["source"] = None if source == "-" else source
-                _print_json(result, args.all)
-            else:
-                _print_text(result, "standard input" if source == "-" else source, args.lines, args.all)
+        for given in args.files:
+            for source, problem in _expanded(given):
+                try:
+                    if problem is not None:
+                        raise problem
+                    anomalous |= _judge_log(pipe, source, args, overrides)
+                except BrokenPipeError:
+                    raise
+                except Exception as error:  # The other logs are still judged.
+                    print(f"error: {visible(source)}: {visible(str(error))}", file=sys.stderr)
+                    failed = True
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` perhaps, has seen enough; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:  # The way to end --follow.
+        return 130
     except Exception as error:  # Whatever it is: an exit code of 1 would mean an anomaly.
         print(f"error: {type(error).__name__}: {visible(str(error))}", file=sys.stderr)
         failed = True

@@ -2,23 +2,28 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from transformers import AutoModelForSequenceClassification, Pipeline
+from transformers import AutoModelForSequenceClassification, Pipeline, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import cached_file, logging
 
 from .processing_logmoe import LogMoEProcessor, ParsedLog, check_integer
+from .reading_logmoe import CHUNK_BYTES, find_logs
+from .scanning_logmoe import LogScan, ScanStatistics, best_dtype
 
 logger = logging.get_logger(__name__)
 
 DEFAULT_BATCH_SIZE = 32
+# Sequences that a scan judges at once: on a CPU as many as stay in its caches.
+SCAN_BATCH_SIZE = {"cpu": 128}
 # Entries that are padded together on their way to the encoder, which sorts them by length.
 ENTRIES_PER_CALL = 4096
 
@@ -219,6 +224,111 @@ class LogAnomalyPipeline(Pipeline):
         prepared = self.preprocess(inputs, **preprocess_params)
         return next(self._finish([prepared], forward_params, postprocess_params))
 
+    # ------------------------------------------------------------------ logs of any size
+
+    def scan(
+        self,
+        source: Any,
+        *,
+        only_anomalies: bool = False,
+        follow: bool = False,
+        idle_seconds: float = 2.0,
+        dtype: str | torch.dtype = "auto",
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        on_progress: Callable[[ScanStatistics], None] | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
+        max_cached_entries: int = 32768,
+        max_cached_sequences: int = 32768,
+        max_waiting_entries: int = 65536,
+        **overrides: Any,
+    ) -> LogScan:
+        """Judges logs of any size in bounded memory, and gives a result per sequence as it comes.
+
+        In float32 the results are those of `pipe(text)["sequences"]`, to floating-point tolerance, with two exceptions
+        that bounded memory asks for: a window by time is closed when an entry of the next but one has come, and when
+        more than `max_waiting_entries` wait in open sessions those that were quiet for longest are closed.
+
+        Args:
+            source: a path, a folder, a pattern such as `"logs/*.gz"`, `"-"` for standard input, an open file (binary
+                or text), or a list of those. Files may be compressed by gzip, bzip2, xz or zstd; each is a log.
+            only_anomalies: leave out sequences that are judged normal, which is faster.
+            follow: go on at the end of the file as it grows, is truncated or replaced; one plain file.
+            idle_seconds: with `follow`, a sequence that is not full is judged after so long without news.
+            dtype: what the model computes in: `"auto"`, which is bfloat16 where the device is fast in it and the model
+                large enough to gain, `"float32"`, `"bfloat16"`.
+            batch_size: sequences per call of the model; by default 128 on a CPU, 1024 elsewhere.
+            num_workers: threads; by default as many as PyTorch uses, each of which computes alone.
+            on_progress: called with the statistics after each chunk.
+            chunk_bytes: bytes that are read at once.
+            max_cached_entries, max_cached_sequences: of how many distinct entries the embeddings, and of how many
+                distinct sequences the verdicts, are kept for when they come again.
+            max_waiting_entries: see above.
+            overrides: as for a call: `max_log_entry_length`, `max_sequence_length`, `stride`, `window_seconds`,
+                `session_pattern`, `threshold`.
+
+        Returns:
+            An iterator over the sequences, `source` in each the path it is from, ordered within a log by where they
+            became complete. Its `statistics` says what was read so far. `close()` ends it early.
+
+        Raises:
+            FileNotFoundError: there is no log.
+            ValueError: an argument out of range, a damaged compressed file, a log without entries.
+            FloatingPointError: the model gave a logit that is not finite.
+        """
+        for name, value in (
+            ("chunk_bytes", chunk_bytes),
+            ("max_cached_entries", max_cached_entries),
+            ("max_cached_sequences", max_cached_sequences),
+            ("max_waiting_entries", max_waiting_entries),
+        ):
+            check_integer(name, value, 1)
+        batch_size = batch_size or self._batch_size or SCAN_BATCH_SIZE.get(self.device.type, 1024)
+        num_workers = torch.get_num_threads() if num_workers is None else num_workers
+        preprocess_params, forward_params, postprocess_params = self._sanitize_parameters(**overrides)
+        cut = {**self._preprocess_params, **preprocess_params}
+        self.processor.check_cut(**cut)
+        length = cut.get("max_sequence_length", self.processor.max_sequence_length)
+        window_seconds = cut.get("window_seconds")
+        session_pattern = cut.get("session_pattern")
+        if window_seconds is None and session_pattern is None:
+            session_pattern = self.processor.session_pattern
+        sources = find_logs(source)
+        if follow and (len(sources) > 1 or hasattr(sources[0], "read") or sources[0] == "-"):
+            raise ValueError(f"`follow` takes the path of one file, got {source!r}.")
+        return LogScan(
+            self,
+            sources,
+            cut={
+                "max_sequence_length": length,
+                "stride": cut.get("stride", length),
+                "window_seconds": window_seconds,
+                "session_pattern": session_pattern,
+            },
+            max_log_entry_length={**self._forward_params, **forward_params}.get("max_log_entry_length"),
+            threshold={**self._postprocess_params, **postprocess_params}.get("threshold"),
+            batch_size=check_integer("batch_size", batch_size, 1),
+            only_anomalies=only_anomalies,
+            follow=follow,
+            idle_seconds=idle_seconds,
+            dtype=self._scan_dtype(dtype),
+            workers=check_integer("num_workers", num_workers, 1),
+            on_progress=on_progress,
+            chunk_bytes=chunk_bytes,
+            max_cached_entries=max_cached_entries,
+            max_cached_sequences=max_cached_sequences,
+            max_waiting=max_waiting_entries,
+        )
+
+    def _scan_dtype(self, dtype: str | torch.dtype) -> torch.dtype:
+        if dtype == "auto":
+            return best_dtype(self.model, self.device)
+        known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+        dtype = known.get(str(dtype).removeprefix("torch."), dtype)
+        if not isinstance(dtype, torch.dtype) or dtype not in known.values():
+            raise ValueError(f"`dtype` must be 'auto' or one of {', '.join(known)}, got {dtype!r}.")
+        return dtype
+
     # ------------------------------------------------------------------ the steps
 
     def _sanitize_parameters(
@@ -274,7 +384,7 @@ class LogAnomalyPipeline(Pipeline):
             for prepared in prepared_logs
         ]
         token_ids, truncated = self.processor.tokenize(list(row_of), max_log_entry_length)
-        embeds = self.encode(token_ids)  # (distinct_entries, encoder_hidden)
+        embeds = self.encode(token_ids)
 
         distinct_sequences: dict[bytes, int] = {}
         sequence_rows: list[np.ndarray] = []
@@ -287,7 +397,7 @@ class LogAnomalyPipeline(Pipeline):
                 if verdict == len(sequence_rows):
                     sequence_rows.append(sequence)
                 verdict_of[-1].append(verdict)
-        logits, entry_scores = self._judge(embeds, sequence_rows, batch_size)
+        logits, entry_scores = self.judge(embeds, sequence_rows, batch_size)
 
         return [
             JudgedLog(
@@ -299,28 +409,55 @@ class LogAnomalyPipeline(Pipeline):
             for prepared, rows, verdicts in zip(prepared_logs, rows_of_logs, verdict_of, strict=True)
         ]
 
-    def encode(self, token_ids: list[list[int]]) -> torch.Tensor:
-        """Entry embeddings `(entries, encoder_hidden)`, on the model's device."""
+    def encode(self, token_ids: list[list[int]], model: PreTrainedModel | None = None) -> torch.Tensor:
+        """Embeds entries.
+
+        Args:
+            token_ids: of each entry, see [`LogMoEProcessor.tokenize`].
+            model: computes in place of the pipeline's; a copy in another precision.
+
+        Returns:
+            `(entries, encoder_hidden)`, on the model's device.
+        """
+        model = model or self.model
         embeds = []
         size = ENTRIES_PER_CALL
         start = 0
         while start < len(token_ids):
             padded = self.processor.pad(token_ids[start : start + size])
-            batch = {name: tensor.to(self.device) for name, tensor in padded.items()}
+            batch = {name: self._to_device(tensor) for name, tensor in padded.items()}
             # After memory ran out: as few tokens at once as it takes.
             tokens_per_batch = None if size == ENTRIES_PER_CALL else size
             try:
-                embeds.append(self.model.encode_entries(**batch, tokens_per_batch=tokens_per_batch))
+                embeds.append(model.encode_entries(**batch, tokens_per_batch=tokens_per_batch))
             except torch.OutOfMemoryError:
                 size = _halved(size, "entries")
                 continue
             start += size
         return torch.cat(embeds)
 
-    def _judge(
-        self, embeds: torch.Tensor, sequences: list[np.ndarray], batch_size: int
+    def judge(
+        self,
+        embeds: torch.Tensor,
+        sequences: list[np.ndarray],
+        batch_size: int,
+        model: PreTrainedModel | None = None,
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Logits `(sequences, 2)` and the entry scores of each, in order; sequences of a length go together."""
+        """Judges sequences; those of a length go together.
+
+        Args:
+            embeds: `(distinct_entries, encoder_hidden)`.
+            sequences: of each the rows of its entries in `embeds`.
+            batch_size: sequences per call of the model; halved when memory runs out.
+            model: as for `encode`.
+
+        Returns:
+            Logits `(sequences, 2)`, and of each sequence the score of each entry; in the order given.
+
+        Raises:
+            FloatingPointError: a logit is not finite.
+        """
+        model = model or self.model
         logits = np.empty((len(sequences), 2))
         entry_scores: list[np.ndarray] = [np.empty(0)] * len(sequences)
         order = sorted(range(len(sequences)), key=lambda row: -len(sequences[row]))
@@ -330,9 +467,9 @@ class LogAnomalyPipeline(Pipeline):
             entry_index = np.full((len(rows), len(sequences[rows[0]])), -1)
             for i, row in enumerate(rows):
                 entry_index[i, : len(sequences[row])] = sequences[row]
-            index = torch.from_numpy(entry_index).to(embeds.device)
+            index = self._to_device(torch.from_numpy(entry_index))
             try:
-                output = self.model(entry_embeds=embeds[index.clamp(min=0)], entry_mask=index >= 0)
+                output = model(entry_embeds=embeds, entry_index=index)
             except torch.OutOfMemoryError:
                 batch_size = _halved(batch_size, "sequences")
                 continue
@@ -349,43 +486,77 @@ class LogAnomalyPipeline(Pipeline):
             )
         return logits, entry_scores
 
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        # From pinned memory the copy runs beside the computation.
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+
     def postprocess(self, judged: JudgedLog, threshold: float | None = None) -> dict[str, Any]:
         """Logits to the result of one log; see `__call__`."""
+        parsed = judged.prepared.parsed
+        sequences = list(
+            self.sequence_results(
+                parsed,
+                judged.prepared.sequences,
+                judged.logits,
+                judged.entry_scores,
+                judged.truncated[parsed.entry_index],
+                threshold,
+            )
+        )
+        worst = max(sequences, key=lambda sequence: sequence["probabilities"]["anomaly"])
+        return {key: worst[key] for key in ("label", "score", "probabilities", "logits")} | {"sequences": sequences}
+
+    def sequence_results(
+        self,
+        parsed: ParsedLog,
+        sequences: list[np.ndarray],
+        logits: np.ndarray,
+        entry_scores: list[np.ndarray],
+        is_truncated: np.ndarray,
+        threshold: float | None = None,
+        source: str | None = None,
+        only_anomalies: bool = False,
+    ) -> Iterator[Any]:
+        """What `__call__` says of each sequence.
+
+        Args:
+            parsed: a log.
+            sequences: positions of entries in it.
+            logits, entry_scores: see `judge`.
+            is_truncated: bool `(entries,)`.
+            threshold: by default the checkpoint's.
+            source: where the log came from.
+            only_anomalies: None in the place of a normal sequence.
+        """
         config = self.model.config
         threshold = config.anomaly_threshold if threshold is None else threshold
-        scaled = judged.logits / config.calibration_temperature
+        scaled = logits / config.calibration_temperature
         probabilities = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         probabilities /= probabilities.sum(axis=1, keepdims=True)
-
-        parsed = judged.prepared.parsed
-        sequences = []
-        for positions, logits, probs, scores in zip(
-            judged.prepared.sequences, judged.logits, probabilities, judged.entry_scores, strict=True
-        ):
+        for positions, row, probs, scores in zip(sequences, logits, probabilities, entry_scores, strict=True):
             label = int(probs[1] >= threshold)
-            sequences.append(
-                {
-                    "label": config.id2label[label],
-                    "score": float(probs[label]),
-                    "probabilities": {config.id2label[i]: float(probs[i]) for i in (0, 1)},
-                    "logits": logits.tolist(),
-                    "first_line": int(parsed.first_line[positions[0]]),
-                    "last_line": int(parsed.last_line[positions].max()),
-                    "source": None,
-                    "entries": [
-                        {
-                            "line": int(parsed.first_line[position]),
-                            "last_line": int(parsed.last_line[position]),
-                            "text": parsed.text[int(position)].as_py(),
-                            "score": float(score),
-                            "truncated": bool(judged.truncated[parsed.entry_index[position]]),
-                        }
-                        for position, score in zip(positions, scores, strict=True)
-                    ],
-                }
+            if only_anomalies and not label:
+                yield None
+                continue
+            entries = zip(
+                parsed.first_line[positions].tolist(),
+                parsed.last_line[positions].tolist(),
+                parsed.text.take(pa.array(positions)).to_pylist(),
+                np.asarray(scores, dtype=float).tolist(),
+                is_truncated[positions].tolist(),
+                strict=True,
             )
-        worst = sequences[int(probabilities[:, 1].argmax())]
-        return {key: worst[key] for key in ("label", "score", "probabilities", "logits")} | {"sequences": sequences}
+            keys = ("line", "last_line", "text", "score", "truncated")
+            yield {
+                "label": config.id2label[label],
+                "score": float(probs[label]),
+                "probabilities": {config.id2label[i]: float(probs[i]) for i in (0, 1)},
+                "logits": row.tolist(),
+                "first_line": int(parsed.first_line[positions[0]]),
+                "last_line": int(parsed.last_line[positions].max()),
+                "source": source,
+                "entries": [dict(zip(keys, entry, strict=True)) for entry in entries],
+            }
 
     # ------------------------------------------------------------------ publishing
 

@@ -222,6 +222,30 @@ class ParsedLog:
     def __len__(self) -> int:
         return len(self.entry_index)
 
+    def take(self, positions: np.ndarray) -> "ParsedLog":
+        """The entries at these positions; of `distinct` only what they need."""
+        rows, entry_index = np.unique(self.entry_index[positions], return_inverse=True)
+        return ParsedLog(
+            self.text.take(pa.array(positions)),
+            self.first_line[positions],
+            self.last_line[positions],
+            entry_index.astype(np.int64),
+            self.distinct.take(pa.array(rows)),
+        )
+
+    def __add__(self, other: "ParsedLog") -> "ParsedLog":
+        """This log and the other behind it."""
+        both = pc.dictionary_encode(pa.concat_arrays([self.distinct, other.distinct]))
+        rows = _indices(both)
+        return ParsedLog(
+            pa.concat_arrays([self.text, other.text]),
+            np.concatenate([self.first_line, other.first_line]),
+            np.concatenate([self.last_line, other.last_line]),
+            rows[np.concatenate([self.entry_index, other.entry_index + len(self.distinct)])],
+            both.dictionary,
+            self.replaced_bytes + other.replaced_bytes,
+        )
+
 
 class _Entries(NamedTuple):
     """Entries of many logs: text, one-based first and last line, and how many each log has, `(logs,)`."""
@@ -349,11 +373,15 @@ class LogMoEProcessor(ProcessorMixin):
             raise ValueError("The log holds no entry: it is empty or all blank lines.")
         return parsed
 
-    def parse_batch(self, logs: Sequence[str | bytes | Sequence[str]]) -> tuple[ParsedLog, np.ndarray]:
+    def parse_batch(
+        self, logs: Sequence[str | bytes | Sequence[str]], indentation: int | None = None
+    ) -> tuple[ParsedLog, np.ndarray]:
         """Parses many logs at once, each as `parse` does alone: small logs take a twentieth of the time.
 
         Args:
             logs: each as in `parse`, but one without entries is no error here.
+            indentation: characters of white space that the lines of all logs share, for parts of a greater log; by
+                default each log is looked at.
 
         Returns:
             The entries of all logs, one log after the other, their lines counted within each, over one common
@@ -384,7 +412,7 @@ class LogMoEProcessor(ProcessorMixin):
                 )
         parts = []
         if pieces:
-            parts.append(self._group_lines(_split_lines(b"\n".join(pieces)), np.array(line_counts)))
+            parts.append(self._group_lines(_split_lines(b"\n".join(pieces)), np.array(line_counts), indentation))
         if entry_counts:
             parts.append(_given_entries(pa.array(entries, pa.large_string()), np.array(entry_counts)))
         if len(parts) == 2:
@@ -499,7 +527,40 @@ class LogMoEProcessor(ProcessorMixin):
             arrays.append(pieces)
         return rows, pa.concat_arrays(arrays)
 
-    def _group_lines(self, lines: pa.Array, line_counts: np.ndarray) -> "_Entries":
+    def indentation(self, data: bytes) -> int:
+        """Characters of white space that all lines of a log share."""
+        lines = Shapes(_split_lines(data)).distinct
+        lines = lines.filter(pa.array(_matches(lines, _TEXT_PATTERN)))
+        return int(_indentation(lines).min()) if len(lines) else 0
+
+    def last_entry_start(self, data: bytes, indentation: int = 0) -> int | None:
+        """Where the last entry starts in a part of a log.
+
+        Args:
+            data: whole lines in UTF-8.
+            indentation: see `parse_batch`.
+
+        Returns:
+            Offset of the last line that starts an entry whatever stands before it; None when there is none.
+        """
+        lines = _split_lines(data)
+        shapes = Shapes(pc.utf8_slice_codeunits(lines, indentation) if indentation else lines)
+        if self.entry_pattern is not None:
+            starts = shapes.match(self.entry_pattern)
+        else:
+            starts = self._certain_starts(shapes)
+        last = np.flatnonzero(starts & shapes.match(_TEXT_PATTERN))
+        if not len(last):
+            return None
+        newlines = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n"))
+        return int(newlines[last[-1] - 1]) + 1 if last[-1] else 0
+
+    def _certain_starts(self, lines: "Shapes") -> np.ndarray:
+        """Bool `(lines,)`: which lines start an entry by the default rules, whatever stands before them."""
+        starts = ~(lines.match(self.continuation_pattern) | lines.match(self.exception_pattern))
+        return starts | lines.match(self.indented_entry_pattern)
+
+    def _group_lines(self, lines: pa.Array, line_counts: np.ndarray, indentation: int | None = None) -> "_Entries":
         """Physical lines to entries, log by log."""
         log_of_line = np.repeat(np.arange(len(line_counts)), line_counts)
         number = np.arange(len(lines)) - (line_counts.cumsum() - line_counts)[log_of_line] + 1
@@ -515,7 +576,7 @@ class LogMoEProcessor(ProcessorMixin):
         if self.entry_pattern is not None:
             starts = shapes.match(self.entry_pattern)
         else:
-            starts = self._entry_starts(shapes, log_starts)
+            starts = self._entry_starts(shapes, log_starts, indentation)
         first = np.flatnonzero(starts | log_starts)
         last = np.append(first[1:], len(lines)) - 1
         if len(first) < len(lines):
@@ -525,20 +586,19 @@ class LogMoEProcessor(ProcessorMixin):
             lines, number[first], number[last], np.bincount(log_of_line[first], minlength=len(line_counts))
         )
 
-    def _entry_starts(self, lines: "Shapes", log_starts: np.ndarray) -> np.ndarray:
+    def _entry_starts(self, lines: "Shapes", log_starts: np.ndarray, indentation: int | None) -> np.ndarray:
         """Bool `(lines,)`: which lines start an entry, by the default rules; `log_starts`: the first of each log."""
         first_of_log = np.flatnonzero(log_starts)
         log_of_line = log_starts.cumsum() - 1
-        trimmed = pc.utf8_ltrim_whitespace(lines.distinct)
-        indentation = _to_numpy(pc.subtract(pc.utf8_length(lines.distinct), pc.utf8_length(trimmed)))[lines.index]
-        common = np.minimum.reduceat(indentation, first_of_log)[log_of_line]
+        common = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], first_of_log)[log_of_line]
+        if indentation is not None:
+            common = np.minimum(common, indentation)
         for width in np.unique(common[common > 0]):  # A log pasted from an indented place.
             dedented = pc.utf8_slice_codeunits(lines.text, int(width))
             lines = Shapes(pc.if_else(pa.array(common == width), dedented, lines.text))
         exception = lines.match(self.exception_pattern)
         indented = lines.match(r"^[ \t]")
-        starts = ~(lines.match(self.continuation_pattern) | exception)
-        starts |= lines.match(self.indented_entry_pattern)
+        starts = self._certain_starts(lines)
 
         position = np.arange(len(lines.index))
 
@@ -581,11 +641,9 @@ class LogMoEProcessor(ProcessorMixin):
         Raises:
             ValueError: an argument out of range, or no timestamp or session found in the whole log.
         """
+        self.check_cut(max_sequence_length, stride, window_seconds, session_pattern)
         length = self.max_sequence_length if max_sequence_length is None else max_sequence_length
-        length = check_integer("max_sequence_length", length, 1)
-        stride = length if stride is None else check_integer("stride", stride, 1, length)
-        if window_seconds is not None and session_pattern is not None:
-            raise ValueError("Give `window_seconds` or `session_pattern`, not both.")
+        stride = length if stride is None else stride
         if window_seconds is not None:
             groups = self._windows_by_time(parsed, window_seconds)
         elif pattern := self.session_pattern if session_pattern is None else session_pattern:
@@ -599,6 +657,25 @@ class LogMoEProcessor(ProcessorMixin):
             if start < len(group)
         ]
         return sorted(sequences, key=lambda positions: int(positions[0]))
+
+    def check_cut(
+        self,
+        max_sequence_length: int | None = None,
+        stride: int | None = None,
+        window_seconds: float | None = None,
+        session_pattern: str | None = None,
+    ) -> None:
+        """Raises ValueError for what `cut` does not take."""
+        length = self.max_sequence_length if max_sequence_length is None else max_sequence_length
+        length = check_integer("max_sequence_length", length, 1)
+        if stride is not None:
+            check_integer("stride", stride, 1, length)
+        if window_seconds is not None and session_pattern is not None:
+            raise ValueError("Give `window_seconds` or `session_pattern`, not both.")
+        if window_seconds is not None and (isinstance(window_seconds, str) or not 0 < window_seconds < float("inf")):
+            raise ValueError(f"`window_seconds` must be a positive number, got {window_seconds!r}.")
+        if session_pattern:
+            _check_pattern(session_pattern, "session_pattern")
 
     def timestamps(self, text: pa.Array) -> np.ndarray:
         """Seconds since 1970 of each entry (`(entries,)` float64), NaN where none is found; zones are not applied."""
@@ -631,30 +708,41 @@ class LogMoEProcessor(ProcessorMixin):
             seconds[missing] = found
         return seconds + fraction
 
-    def _windows_by_time(self, parsed: ParsedLog, window_seconds: float) -> list[np.ndarray]:
-        if isinstance(window_seconds, str) or not 0 < window_seconds < float("inf"):
-            raise ValueError(f"`window_seconds` must be a positive number, got {window_seconds!r}.")
-        seconds = self.timestamps(parsed.text)
+    def filled_timestamps(self, text: pa.Array, before: float | None = None) -> np.ndarray:
+        """Seconds since 1970 of each entry, `(entries,)`: of the last timestamp up to it.
+
+        Args:
+            text: entries.
+            before: the last timestamp before them; by default those before the first take the time of the first.
+
+        Raises:
+            ValueError: there is no timestamp.
+        """
+        seconds = self.timestamps(text)
         known = np.flatnonzero(~np.isnan(seconds))
         if not len(known):
+            if before is not None:
+                return np.full(len(seconds), before)
             raise ValueError(
                 "No timestamp was found in the log, which `window_seconds` needs. Give the processor a "
                 "`header_pattern` with a group named `timestamp`, or cut by count."
             )
-        # Each entry takes the time of the last timestamp before it, those before the first that of the first.
-        previous = np.maximum(np.searchsorted(known, np.arange(len(seconds)), side="right") - 1, 0)
-        seconds = seconds[known[previous]]
-        window = np.floor((seconds - seconds[0]) / window_seconds)
-        # Gathered by value: lines of several writers are often a little out of order.
-        order = window.argsort(kind="stable")
-        return np.split(order, np.flatnonzero(np.diff(window[order])) + 1)
+        previous = np.searchsorted(known, np.arange(len(seconds)), side="right") - 1
+        filled = seconds[known[np.maximum(previous, 0)]]
+        return filled if before is None else np.where(previous < 0, before, filled)
 
-    def sessions(self, parsed: ParsedLog, pattern: str) -> dict[str | None, np.ndarray]:
+    def _windows_by_time(self, parsed: ParsedLog, window_seconds: float) -> list[np.ndarray]:
+        seconds = self.filled_timestamps(parsed.text)
+        window = np.floor((seconds - seconds[0]) / window_seconds)
+        return list(group_by(window).values())
+
+    def sessions(self, parsed: ParsedLog, pattern: str, must_match: bool = True) -> dict[str | None, np.ndarray]:
         """Gathers the entries of each session.
 
         Args:
             parsed: a parsed log.
             pattern: see `session_pattern` of the constructor.
+            must_match: a log without any session is an error; a part of one may have none.
 
         Returns:
             For each identifier the positions of its entries, ascending; under None those that name none.
@@ -668,21 +756,33 @@ class LogMoEProcessor(ProcessorMixin):
             compiled = re.compile(pattern, re.ASCII)
         except re.error as error:
             raise ValueError(f"`session_pattern` {pattern!r} is RE2 that Python does not read: {error}") from error
-        count = pc.count_substring_regex(parsed.text, pattern).to_numpy(zero_copy_only=False)
-        if not count.any():
+        count = _to_numpy(pc.count_substring_regex(parsed.text, pattern))
+        if must_match and not count.any():
             raise ValueError(f"`session_pattern` {pattern!r} matches no entry of the log.")
-        sessions: dict[str | None, list[int]] = {}
-        for position, number in enumerate(count):
-            if number == 0:
-                identifiers: list[str | None] = [None]
-            else:
-                found = compiled.finditer(parsed.text[position].as_py())
-                # The first group that took part, or the whole match.
-                names = (next((group for group in match.groups() if group), match[0]) for match in found)
-                identifiers = list(dict.fromkeys(names)) or [None]
-            for identifier in identifiers:
-                sessions.setdefault(identifier, []).append(position)
-        return {identifier: np.array(positions) for identifier, positions in sessions.items()}
+        sessions: dict[str | None, list[np.ndarray]] = {}
+        if (count == 0).any():
+            sessions[None] = [np.flatnonzero(count == 0)]
+        several = count > 1
+        if compiled.groups > 1:
+            several = count > 0
+        else:
+            # Around the only match, which is the name unless it has a group.
+            inner = f"(?:{pattern})" if compiled.groups else f"({pattern})"
+            single = np.flatnonzero(count == 1)
+            around = rf"(?s:^.*?){inner}(?s:.*)$"
+            names = pc.dictionary_encode(pc.replace_substring_regex(parsed.text.take(pa.array(single)), around, r"\1"))
+            for row, positions in group_by(_indices(names)).items():
+                if name := names.dictionary[row].as_py():
+                    sessions[name] = [single[positions]]
+                else:  # the group took no part in the match
+                    several[single[positions]] = True
+        for position in np.flatnonzero(several):
+            found = compiled.finditer(parsed.text[int(position)].as_py())
+            # The first group that took part, or the whole match.
+            groups = (next((group for group in match.groups() if group), match[0]) for match in found)
+            for identifier in list(dict.fromkeys(groups)) or [None]:
+                sessions.setdefault(identifier, []).append(np.array([position]))
+        return {identifier: np.sort(np.concatenate(parts)) for identifier, parts in sessions.items()}
 
     # ------------------------------------------------------------------ distinct entries to token ids
 
@@ -797,6 +897,13 @@ def check_integer(name: str, value: Any, lowest: int, highest: int | None = None
     return number
 
 
+def group_by(values: np.ndarray) -> dict[Any, np.ndarray]:
+    """For each value its positions, ascending."""
+    order = values.argsort(kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(values[order])) + 1)
+    return {values[group[0]].item(): group for group in groups if len(group)}
+
+
 def _check_pattern(pattern: str, name: str, replacement: str = "") -> None:
     """Raises ValueError for what RE2 does not take."""
     try:
@@ -838,6 +945,11 @@ def _split_lines(data: bytes) -> pa.Array:
     pieces = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
     lines = pieces.take(pa.array(np.arange(0, len(pieces), 2)))
     return pc.replace_substring_regex(lines, r"\r$", "") if b"\r" in data else lines
+
+
+def _indentation(lines: pa.Array) -> np.ndarray:
+    """Characters of white space before each line, `(lines,)`."""
+    return _to_numpy(pc.subtract(pc.utf8_length(lines), pc.utf8_length(pc.utf8_ltrim_whitespace(lines))))
 
 
 def _given_entries(entries: pa.Array, entry_counts: np.ndarray) -> _Entries:

@@ -184,7 +184,8 @@ def test_exit_codes(checkpoint, tmp_path, capsys):
     assert "nowhere" in output.err
     assert "log: " in output.out  # the other file was judged all the same
     (tmp_path / "empty").write_text("\n")
-    for bad in ([str(tmp_path / "empty")], [str(tmp_path)], [str(log), "--window_seconds", "-1"]):
+    (tmp_path / "folder").mkdir()
+    for bad in ([str(tmp_path / "empty")], [str(tmp_path / "folder")], [str(log), "--window_seconds", "-1"]):
         assert main([*model, *bad]) == 2
         assert capsys.readouterr().err.startswith("error: ")
     assert main(["--model", str(tmp_path), str(log)]) == 2

@@ -46,6 +46,8 @@ COMPLETE = {
     "modeling_logmoe.py",
     "pipeline_logmoe.py",
     "processing_logmoe.py",
+    "reading_logmoe.py",
+    "scanning_logmoe.py",
     "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",

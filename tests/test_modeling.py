@@ -24,14 +24,15 @@ def plain_form(batch):
 # ---------------------------------------------------------------------- forms and invariances
 
 
-def test_three_input_forms_give_the_same_logits(model, compact_batch):
+def test_input_forms_give_the_same_logits(model, compact_batch):
     compact = model(**compact_batch)
     plain = model(**plain_form(compact_batch))
     index = compact_batch["entry_index"]
     distinct = model.model.encode_entries(compact_batch["input_ids"], compact_batch["attention_mask"])
     embedded = model(entry_embeds=distinct[index.clamp(min=0)], entry_mask=index >= 0)
+    shared = model(entry_embeds=distinct, entry_index=index)
     assert (compact.logits[0] - compact.logits[1]).abs().max() > 1e-2  # the model tells the two apart
-    for other in (plain, embedded):
+    for other in (plain, embedded, shared):
         torch.testing.assert_close(other.logits, compact.logits, **CLOSE)
         torch.testing.assert_close(other.entry_scores, compact.entry_scores, **CLOSE)
 
@@ -92,11 +93,21 @@ def test_entry_scores_sum_to_the_margin(model, compact_batch):
     [
         ({}, "exactly one of"),
         ({"input_ids": torch.ones(1, 1, 2, dtype=torch.long), "entry_embeds": torch.ones(1, 1, 32)}, "exactly one of"),
-        ({"entry_embeds": torch.ones(1, 2, 32), "attention_mask": torch.ones(1, 2)}, "goes with `entry_mask`"),
+        ({"entry_embeds": torch.ones(1, 2, 32), "attention_mask": torch.ones(1, 2)}, "goes with `input_ids`"),
         (
             {"input_ids": torch.ones(1, 1, 2, dtype=torch.long), "entry_mask": torch.ones(1, 1)},
-            "goes with `attention_mask`",
+            "goes with `entry_embeds` alone",
         ),
+        (
+            {
+                "entry_embeds": torch.ones(2, 32),
+                "entry_index": torch.tensor([[0, 1]]),
+                "entry_mask": torch.ones(1, 2),
+            },
+            "goes with `entry_embeds` alone",
+        ),
+        ({"entry_embeds": torch.ones(2, 32), "entry_index": torch.tensor([[0, 2]])}, r"must lie in \[-1, 1\]"),
+        ({"entry_embeds": torch.ones(1, 2, 32), "entry_index": torch.tensor([[0]])}, r"\(distinct_entries, encoder"),
         (
             {"input_ids": torch.ones(1, 2, 2, dtype=torch.long), "attention_mask": torch.zeros(1, 2, 2)},
             r"none: \[0\]",

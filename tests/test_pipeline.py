@@ -165,7 +165,7 @@ def test_each_distinct_entry_is_encoded_once_and_each_distinct_sequence_judged_o
     encoded, judged = [], []
     encode, forward = pipe.model.model.encode_entries, pipe.model.model.sequence_stack.forward
     pipe.model.model.encode_entries = lambda **k: encoded.append(len(k["input_ids"])) or encode(**k)
-    pipe.model.model.sequence_stack.forward = lambda e, m: judged.append(len(e)) or forward(e, m)
+    pipe.model.model.sequence_stack.forward = lambda e, m, i: judged.append(len(m)) or forward(e, m, i)
     pipe(["\n".join(["a 1", "b 2"] * 12), "\n".join(["a 3", "b 4"] * 4)])
     assert sum(encoded) == 2
     assert sum(judged) == 1
@@ -185,10 +185,10 @@ def test_out_of_memory_halves_the_batch(pipe, caplog):
     expected = pipe([lines(20), LOG])
     forward, encode = pipe.model.model.sequence_stack.forward, pipe.model.model._encode_alike
 
-    def small_stack(embeds, mask):
-        if len(embeds) > 1:
+    def small_stack(embeds, mask, index):
+        if len(mask) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(embeds, mask)
+        return forward(embeds, mask, index)
 
     def small_encoder(ids, mask):
         if ids.numel() > 16:
@@ -200,7 +200,7 @@ def test_out_of_memory_halves_the_batch(pipe, caplog):
     assert close(pipe([lines(20), LOG]), expected)
     assert "Out of memory with 32 sequences at once: going on with 16" in caplog.text
 
-    def no_stack(embeds, mask):
+    def no_stack(embeds, mask, index):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     pipe.model.model.sequence_stack.forward = no_stack

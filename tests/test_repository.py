@@ -13,7 +13,7 @@ from transformers import pipeline
 import logmoe
 from logmoe import LogMoEProcessor
 
-TRAVELS = ["configuration_logmoe.py", "modeling_logmoe.py", "pipeline_logmoe.py", "processing_logmoe.py"]
+TRAVELS = [f"{part}_logmoe.py" for part in "configuration modeling pipeline processing reading scanning".split()]
 
 
 def test_shipped_checkpoint_is_complete_small_and_holds_the_roots_code():

@@ -178,9 +178,11 @@ class LogMoEExperts(nn.Module):
         for expert in range(self.num_experts):
             # An expert without rows still runs, on nothing: its gradient is then zero rather than absent.
             rows = kept[:, expert].nonzero().squeeze(-1)  # (pairs,)
-            pair_states = self.act_fn(F.linear(hidden_states[rows], self.up_proj[expert]))  # (pairs, intermediate)
+            pair_states = F.linear(hidden_states.index_select(0, rows), self.up_proj[expert])
+            pair_states = self.act_fn(pair_states)  # (pairs, intermediate)
+            # Before the projection, which is linear and the wider side.
+            pair_states = pair_states * weights[rows, expert, None].to(pair_states.dtype)
             pair_states = F.linear(pair_states, self.down_proj[expert])  # (pairs, hidden_size)
-            pair_states = pair_states * weights[rows, expert, None]
             output.index_add_(0, rows, pair_states.to(output.dtype))
         return output
 
@@ -326,13 +328,29 @@ class LogMoEAttention(nn.Module):
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        row_index: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        input_shape = hidden_states.shape[:-1]  # (sequences, entries)
-        head_shape = (*input_shape, -1, self.head_dim)
-        query = self.q_proj(hidden_states).view(head_shape).transpose(1, 2)  # (sequences, heads, entries, head_dim)
-        key = self.k_proj(hidden_states).view(head_shape).transpose(1, 2)
-        value = self.v_proj(hidden_states).view(head_shape).transpose(1, 2)
+        """
+        Args:
+            hidden_states: `(sequences, entries, hidden_size)`, or `(rows, hidden_size)` with `row_index`.
+            attention_mask: as `create_bidirectional_mask` makes it.
+            row_index: int64 `(sequences, entries)`, which row stands where.
+
+        Returns:
+            `(sequences, entries, hidden_size)`, and the attention weights where the implementation gives them.
+        """
+        input_shape = hidden_states.shape[:-1] if row_index is None else row_index.shape  # (sequences, entries)
+
+        def heads(projection: nn.Linear) -> torch.Tensor:  # (sequences, heads, entries, head_dim)
+            states = projection(hidden_states)
+            if row_index is not None:
+                states = states.index_select(0, row_index.flatten())
+            return states.view(*input_shape, -1, self.head_dim).transpose(1, 2)
+
+        query, key, value = heads(self.q_proj), heads(self.k_proj), heads(self.v_proj)
         attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
@@ -360,10 +378,16 @@ class LogMoELayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, entry_mask: torch.Tensor
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        entry_mask: torch.Tensor,
+        row_index: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the new states and the layer's router logits, both per entry."""
-        attn_output, _ = self.self_attn(self.input_layernorm(hidden_states), attention_mask)
+        """Returns the new states and the layer's router logits, both per entry; `row_index` as in the attention."""
+        attn_output, _ = self.self_attn(self.input_layernorm(hidden_states), attention_mask, row_index)
+        if row_index is not None:
+            hidden_states = hidden_states.index_select(0, row_index.flatten()).view(attn_output.shape)
         hidden_states = hidden_states + self.dropout(attn_output)
         moe_output, router_logits = self.moe(self.post_attention_layernorm(hidden_states), entry_mask)
         return hidden_states + self.dropout(moe_output), router_logits
@@ -382,28 +406,58 @@ class LogMoESequenceStack(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(
-        self, entry_embeds: torch.Tensor, entry_mask: torch.Tensor
+        self, entry_embeds: torch.Tensor, entry_mask: torch.Tensor, entry_index: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """
         Args:
-            entry_embeds: `(sequences, entries, encoder_hidden)`.
+            entry_embeds: `(sequences, entries, encoder_hidden)`, or `(distinct_entries, encoder_hidden)` with
+                `entry_index`.
             entry_mask: bool `(sequences, entries)`, with at least one entry in each sequence.
+            entry_index: int64 `(sequences, entries)`, which distinct entry stands where; any number at padding. Not
+                for training: dropout makes the occurrences of an entry differ.
 
         Returns:
             States `(sequences, entries, hidden_size)` and the router logits of each layer.
         """
         # Counted over real entries, so that padding on either side leaves an entry's position alone.
         position_ids = (entry_mask.long().cumsum(dim=-1) - 1).clamp(min=0)  # (sequences, entries)
-        # Attention gives padding weight 0, but 0 times a NaN that stands there would still be NaN.
-        entry_embeds = entry_embeds.masked_fill(~entry_mask[..., None], 0.0)
-        hidden_states = self.projection(entry_embeds) + self.position_embeddings(position_ids)
-        hidden_states = self.dropout(hidden_states)
-        attention_mask = create_bidirectional_mask(self.config, hidden_states, entry_mask)
+        row_index = None
+        if entry_index is not None:
+            hidden_states, row_index = self._distinct_states(entry_embeds, entry_index, entry_mask, position_ids)
+        else:
+            # Attention gives padding weight 0, but 0 times a NaN that stands there would still be NaN.
+            entry_embeds = entry_embeds.masked_fill(~entry_mask[..., None], 0.0)
+            hidden_states = self.projection(entry_embeds) + self.position_embeddings(position_ids)
+            hidden_states = self.dropout(hidden_states)
+        # Of the states only their shape, type and place matter to the mask.
+        like = hidden_states if row_index is None else hidden_states.new_empty(()).expand(*entry_mask.shape, 1)
+        attention_mask = create_bidirectional_mask(self.config, like, entry_mask)
         all_router_logits: tuple[torch.Tensor, ...] = ()
         for layer in self.layers:
-            hidden_states, router_logits = layer(hidden_states, attention_mask, entry_mask)
+            hidden_states, router_logits = layer(hidden_states, attention_mask, entry_mask, row_index)
+            row_index = None
             all_router_logits += (router_logits,)
         return self.norm(hidden_states), all_router_logits
+
+    def _distinct_states(
+        self,
+        entry_embeds: torch.Tensor,
+        entry_index: torch.Tensor,
+        entry_mask: torch.Tensor,
+        position_ids: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """States `(rows, hidden_size)` before the first layer, one for each distinct entry and position that occur,
+        and int64 `(sequences, entries)`, which of them stands where. Until attention mixes them, occurrences differ by
+        nothing else.
+        """
+        positions = self.config.max_sequence_length
+        pairs = (entry_index * positions + position_ids).masked_fill(~entry_mask, -1)
+        pairs, row_index = pairs.unique(return_inverse=True)
+        is_entry = pairs[:, None] >= 0
+        pairs = pairs.clamp(min=0)
+        rows, of_pair = (pairs // positions).unique(return_inverse=True)
+        hidden_states = self.projection(entry_embeds[rows])[of_pair] + self.position_embeddings(pairs % positions)
+        return torch.where(is_entry, hidden_states, 0.0), row_index
 
 
 class LogMoEClassificationHead(nn.Module):
@@ -564,9 +618,10 @@ class LogMoEModel(LogMoEPreTrainedModel):
                 without a real token is padding.
             entry_index: int64 `(sequences, entries)`, which distinct entry stands where, -1 at padding; marks the
                 compact form.
-            entry_embeds: `(sequences, entries, encoder_hidden)`, embeddings computed before by `encode_entries`; in
-                place of `input_ids`.
-            entry_mask: `(sequences, entries)`, 1 at real entries of `entry_embeds`; by default all are.
+            entry_embeds: embeddings computed before by `encode_entries`, in place of `input_ids`:
+                `(distinct_entries, encoder_hidden)` with `entry_index`, `(sequences, entries, encoder_hidden)`
+                without.
+            entry_mask: `(sequences, entries)`, 1 at real entries of such `entry_embeds`; by default all are.
             output_router_logits: also return the router logits, the auxiliary losses and the load of the experts.
             output_hidden_states, output_attentions: also return the states after each layer, the attention weights
                 (with `attn_implementation="eager"`).
@@ -577,7 +632,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
                 that is not there, more entries than `max_sequence_length`, or a sequence without entries.
         """
         _refuse_unknown_arguments(kwargs)
-        entry_embeds, entry_mask = self._gather_entries(
+        entry_embeds, entry_mask = self._embed_entries(
             input_ids, attention_mask, entry_index, entry_embeds, entry_mask
         )
         if output_attentions and self.config._attn_implementation != "eager":
@@ -588,7 +643,9 @@ class LogMoEModel(LogMoEPreTrainedModel):
                 f"{entry_mask.shape[1]}. Cut the log into sequences with LogMoEProcessor."
             )
         _require_entries(entry_mask)
-        hidden_states, router_logits = self.sequence_stack(entry_embeds, entry_mask)
+        if entry_index is not None and (self.training or output_hidden_states or self.config.output_hidden_states):
+            entry_embeds, entry_index = entry_embeds[entry_index.clamp(min=0)], None
+        hidden_states, router_logits = self.sequence_stack(entry_embeds, entry_mask, entry_index)
         output = LogMoEModelOutput(last_hidden_state=hidden_states, entry_mask=entry_mask)
         if output_router_logits:
             for name, value in router_statistics(router_logits, entry_mask, self.config).items():
@@ -596,7 +653,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
             output["router_logits"] = router_logits
         return output
 
-    def _gather_entries(
+    def _embed_entries(
         self,
         input_ids: torch.Tensor | None,
         attention_mask: torch.Tensor | None,
@@ -604,13 +661,22 @@ class LogMoEModel(LogMoEPreTrainedModel):
         entry_embeds: torch.Tensor | None,
         entry_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Brings the three input forms to `(sequences, entries, encoder_hidden)` and a bool `(sequences, entries)`."""
+        """Embeddings, `(distinct_entries, encoder_hidden)` with `entry_index` and else
+        `(sequences, entries, encoder_hidden)`, and a bool `(sequences, entries)`.
+        """
         if (input_ids is None) == (entry_embeds is None):
             raise ValueError("Give exactly one of `input_ids` and `entry_embeds`.")
-        if entry_embeds is not None and (attention_mask is not None or entry_index is not None):
-            raise ValueError("`entry_embeds` goes with `entry_mask`, not with `attention_mask` or `entry_index`.")
-        if input_ids is not None and entry_mask is not None:
-            raise ValueError("`input_ids` goes with `attention_mask` and `entry_index`, not with `entry_mask`.")
+        if entry_embeds is not None and attention_mask is not None:
+            raise ValueError("`attention_mask` goes with `input_ids`, not with `entry_embeds`.")
+        if entry_mask is not None and (input_ids is not None or entry_index is not None):
+            raise ValueError("`entry_mask` goes with `entry_embeds` alone, not with `input_ids` or `entry_index`.")
+        if input_ids is not None and attention_mask is not None and attention_mask.shape != input_ids.shape:
+            raise ValueError(
+                f"`attention_mask` {tuple(attention_mask.shape)} must be shaped as `input_ids` "
+                f"{tuple(input_ids.shape)}."
+            )
+        if entry_index is not None:
+            return self._embed_distinct(input_ids, attention_mask, entry_index, entry_embeds)
         if entry_embeds is not None:
             if entry_embeds.dim() != 3:
                 raise ValueError(
@@ -627,27 +693,6 @@ class LogMoEModel(LogMoEPreTrainedModel):
             return entry_embeds, entry_mask.bool()
 
         assert input_ids is not None
-        if attention_mask is not None and attention_mask.shape != input_ids.shape:
-            raise ValueError(
-                f"`attention_mask` {tuple(attention_mask.shape)} must be shaped as `input_ids` "
-                f"{tuple(input_ids.shape)}."
-            )
-        if entry_index is not None:
-            if input_ids.dim() != 2 or entry_index.dim() != 2:
-                raise ValueError(
-                    "With `entry_index` (sequences, entries), `input_ids` must be (distinct_entries, tokens); got "
-                    f"shapes {tuple(entry_index.shape)} and {tuple(input_ids.shape)}."
-                )
-            _require_entries(entry_index >= 0)
-            lowest, highest = (int(bound) for bound in entry_index.aminmax())
-            if lowest < -1 or highest >= len(input_ids):
-                raise ValueError(
-                    f"`entry_index` must lie in [-1, {len(input_ids) - 1}] for {len(input_ids)} distinct entries, "
-                    f"got values from {lowest} to {highest}."
-                )
-            distinct_embeds = self.encode_entries(input_ids, attention_mask)  # (distinct_entries, encoder_hidden)
-            return distinct_embeds[entry_index.clamp(min=0)], entry_index >= 0
-
         if input_ids.dim() != 3:
             raise ValueError(
                 "Without `entry_index`, `input_ids` must be (sequences, entries, tokens), got shape "
@@ -660,6 +705,33 @@ class LogMoEModel(LogMoEPreTrainedModel):
         real_embeds = self.encode_entries(input_ids[entry_mask], attention_mask[entry_mask])
         entry_embeds = real_embeds.new_zeros(*entry_mask.shape, real_embeds.shape[-1])
         return entry_embeds.masked_scatter(entry_mask[..., None], real_embeds), entry_mask
+
+    def _embed_distinct(
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        entry_index: torch.Tensor,
+        entry_embeds: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        name, entries = ("input_ids", input_ids) if entry_embeds is None else ("entry_embeds", entry_embeds)
+        assert entries is not None
+        if entries.dim() != 2 or entry_index.dim() != 2:
+            inner = "tokens" if entry_embeds is None else "encoder_hidden"
+            raise ValueError(
+                f"With `entry_index` (sequences, entries), `{name}` must be (distinct_entries, {inner}); got shapes "
+                f"{tuple(entry_index.shape)} and {tuple(entries.shape)}."
+            )
+        _require_entries(entry_index >= 0)
+        lowest, highest = (int(bound) for bound in entry_index.aminmax())
+        if lowest < -1 or highest >= len(entries):
+            raise ValueError(
+                f"`entry_index` must lie in [-1, {len(entries) - 1}] for {len(entries)} distinct entries, got values "
+                f"from {lowest} to {highest}."
+            )
+        if entry_embeds is None:
+            assert input_ids is not None
+            entry_embeds = self.encode_entries(input_ids, attention_mask)
+        return entry_embeds, entry_index >= 0
 
 
 class LogMoEForSequenceClassification(LogMoEPreTrainedModel):

@@ -1,0 +1,525 @@
+"""Scanning equals judging the whole text at once, whatever the chunks, caches and threads; memory stays bounded."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import MINI, ROOT, make_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logmoe import LogAnomalyPipeline, LogMoEProcessor
+from logmoe.inference import load_pipeline
+from logmoe.processing_logmoe import ParsedLog
+from logmoe.reading_logmoe import LogReader, find_logs
+from logmoe.scanning_logmoe import Cutter, EntryCache, best_dtype
+
+LINES = [
+    "2024-01-01 10:00:00 INFO a",
+    "\tat c",
+    "ERROR b",
+    "Traceback (most recent call last):",
+    '  File "x", line 1',
+    "ValueError: b",
+    "java.io.IOException: c",
+    "",
+    "d é 日",
+    "  2024-01-01 10:00:01 WARN e",
+    "}",
+]
+
+
+def same(scanned, expected, tolerance=1e-4):
+    """The sequences of a scan are those of the plain path."""
+    scanned, expected = list(scanned), list(expected)
+    assert len(scanned) == len(expected)
+    for one, other in zip(scanned, expected, strict=True):
+        for name in ("label", "first_line", "last_line"):
+            assert one[name] == other[name]
+        assert one["logits"] == pytest.approx(other["logits"], abs=tolerance)
+        assert one["score"] == pytest.approx(other["score"], abs=tolerance)
+        for name in ("line", "last_line", "text", "truncated"):
+            assert [entry[name] for entry in one["entries"]] == [entry[name] for entry in other["entries"]]
+        scores = [entry["score"] for entry in other["entries"]]
+        assert [entry["score"] for entry in one["entries"]] == pytest.approx(scores, abs=tolerance)
+
+
+def plain(pipe, log, **overrides):
+    """One sequence at a time, each entry through the encoder for itself: nothing is shared."""
+    parsed = pipe.processor.parse(log)
+    sequences = pipe.processor.cut(parsed, **overrides)
+    results = []
+    for positions in sequences:
+        ids, truncated = pipe.processor.tokenize([parsed.distinct[i].as_py() for i in parsed.entry_index[positions]])
+        with torch.no_grad():
+            batch = pipe.processor.pad(ids)
+            output = pipe.model(**{name: tensor[None] for name, tensor in batch.items()})
+        longer = pc.utf8_length(parsed.text).to_numpy()[positions] > pipe.processor.max_entry_characters
+        results += pipe.sequence_results(
+            parsed,
+            [positions],
+            output.logits.double().numpy(),
+            [output.entry_scores[0].numpy()],
+            np.isin(np.arange(len(parsed)), positions[truncated | longer]),
+        )
+    return results
+
+
+def write(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return str(path)
+
+
+# ---------------------------------------------------------------------- exactness
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return load_pipeline(MINI, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    """The first 400 lines of each recording, as text."""
+    table = pq.read_table(ROOT / "recordings" / "postgresql.parquet", columns=["recording", "line"])
+    names = pc.unique(table["recording"]).to_pylist()
+    return ["\n".join(table.filter(pc.equal(table["recording"], name))["line"].to_pylist()[:400]) for name in names]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {"max_cached_entries": 3, "max_cached_sequences": 2, "chunk_bytes": 3000, "batch_size": 3},
+        {"num_workers": 1, "chunk_bytes": 20_000},
+        {"num_workers": 3, "chunk_bytes": 1000, "max_cached_entries": 50},
+    ],
+)
+def test_scan_equals_the_plain_path_on_the_recordings(mini, recordings, limits, tmp_path):
+    for number, text in enumerate(recordings):
+        path = write(tmp_path / f"{number}.log", text)
+        expected = plain(mini, text)
+        scan = mini.scan(path, **limits)
+        same(scan, expected)
+        assert scan.statistics.sequences == len(expected)
+        assert scan.statistics.lines == text.count("\n") + 1
+        assert scan.statistics.dtype == "float32"
+        if limits.get("max_cached_entries") == 3:
+            assert scan.statistics.encoded_entries > len(mini.processor.parse(text).distinct)  # evicted and back
+
+
+@pytest.mark.parametrize("overrides", [{"stride": 3, "max_sequence_length": 7}, {"window_seconds": 20}])
+def test_other_cuts_equal_the_plain_path(mini, recordings, overrides, tmp_path):
+    for text in recordings[:3]:
+        path = write(tmp_path / "log", text)
+        same(mini.scan(path, chunk_bytes=5000, **overrides), mini(text, **overrides)["sequences"])
+
+
+def test_sessions_equal_the_plain_path_in_another_order(pipe, tmp_path):
+    rng = np.random.default_rng(0)
+    text = "\n".join(f"info s{rng.integers(9)} {'abcde'[rng.integers(5)]}" for _ in range(400)) + "\ninfo none"
+    path = write(tmp_path / "log", text)
+    for options in ({}, {"stride": 2, "max_sequence_length": 5}):
+        options = {"session_pattern": r"(s\d)", **options}
+        scanned = sorted(pipe.scan(path, chunk_bytes=300, **options), key=lambda s: (s["first_line"], s["last_line"]))
+        same(scanned, sorted(pipe(text, **options)["sequences"], key=lambda s: (s["first_line"], s["last_line"])))
+    scan = pipe.scan(path, chunk_bytes=300, session_pattern=r"(s\d)", max_waiting_entries=4)
+    entries = [entry["line"] for sequence in scan for entry in sequence["entries"]]
+    assert sorted(entries) == list(range(1, 402))  # closed early, but nothing is lost or doubled
+    assert scan.statistics.split_groups > 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(LINES), min_size=1, max_size=60), st.integers(20, 200), st.booleans())
+def test_chunks_end_where_entries_end(lines, chunk_bytes, has_newline):
+    """Read in chunks of any size, a log has the entries that it has in one piece."""
+    processor = LogMoEProcessor.from_pretrained(MINI)
+    # What all lines share of indentation is judged by the first chunk: here nothing.
+    data = ("\n".join(["INFO a", *lines]) + "\n" * has_newline).encode()
+    whole, _ = processor.parse_batch([data])
+    found = []
+    for chunk in LogReader(processor, io.BytesIO(data), chunk_bytes):
+        parsed, _ = processor.parse_batch([chunk.data], chunk.indentation)
+        found += zip(parsed.text.to_pylist(), (parsed.first_line + chunk.first_line - 1).tolist(), strict=True)
+    assert found == list(zip(whole.text.to_pylist(), whole.first_line.tolist(), strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=12),
+    st.integers(1, 6).flatmap(lambda length: st.tuples(st.just(length), st.integers(1, length))),
+)
+def test_cutter_cuts_parts_as_the_whole(sizes, length_and_stride):
+    length, stride = length_and_stride
+    processor = LogMoEProcessor.from_pretrained(MINI)
+    total = sum(sizes)
+    cutter = Cutter(processor, length, stride, None, None, max_waiting=1000)
+    found, start = [], 0
+    for part, size in enumerate(sizes):
+        number = np.arange(start, start + size)
+        text = pa.array([str(n) for n in number], pa.large_string())
+        parsed = ParsedLog(text, number, number, np.zeros(size, dtype=np.int64), pa.array(["a"], pa.large_string()))
+        log, sequences = cutter.push(parsed, part == len(sizes) - 1)
+        found += [log.first_line[positions].tolist() for positions in sequences]
+        start += size
+    if total:
+        whole, _ = processor.parse_batch([["a"] * total])
+        assert found == [p.tolist() for p in processor.cut(whole, length, stride)]
+
+
+def test_entry_cache_never_mixes_entries_up():
+    rng = np.random.default_rng(0)
+    cache = EntryCache(7)
+    encoded = []
+
+    def encode(texts):
+        encoded.extend(texts)
+        return torch.tensor([[float(text)] for text in texts]), np.array([int(text) % 3 == 0 for text in texts])
+
+    number_of, text_of = {}, {}
+    for _ in range(200):
+        texts = [str(value) for value in rng.choice(20, size=rng.integers(1, 12), replace=False)]
+        embeds, numbers, is_truncated = cache.embed(texts, encode)
+        assert embeds[:, 0].tolist() == [float(text) for text in texts]
+        assert is_truncated.tolist() == [int(text) % 3 == 0 for text in texts]
+        for text, number in zip(texts, numbers.tolist(), strict=True):
+            assert text_of.setdefault(number, text) == text
+            number_of[text] = number
+        assert len(cache.row_of) <= 7
+    assert 20 < len(encoded) < 200 * 6
+
+
+# ---------------------------------------------------------------------- sources
+
+
+def compressors():
+    def zstd(data):
+        sink = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(data)
+        return sink.getvalue().to_pybytes()
+
+    return {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd}
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "zst"])
+def test_compressed_logs(pipe, suffix, tmp_path):
+    text = "\n".join(f"info a {row} b" for row in range(300))
+    compress = compressors()[suffix]
+    expected = pipe(text)["sequences"]
+    half = len(text) // 2
+    data = compress(text[:half].encode()) + compress(text[half:].encode())  # as rotation by appending leaves it
+    path = write(tmp_path / f"log.{suffix}", data)
+    same(pipe.scan(path, chunk_bytes=500), expected)
+    same(pipe.scan(write(tmp_path / "no suffix", data)), expected)
+    same(pipe.scan(io.BytesIO(data)), expected)
+    damaged = write(tmp_path / "damaged", data[: len(data) // 4])
+    with pytest.raises(ValueError, match="damaged"):
+        list(pipe.scan(damaged))
+
+
+def test_streams_and_paths(pipe, tmp_path):
+    text = "\n".join(f"info a {row} b" for row in range(50))
+    expected = pipe(text)["sequences"]
+    path = tmp_path / "log"
+    write(path, text)
+    with open(path, encoding="utf-8") as stream:
+        same(pipe.scan(stream), expected)
+    with open(path, "rb") as stream:
+        same(pipe.scan(stream), expected)
+    for encoding in ("utf-16", "utf-8-sig"):
+        same(pipe.scan(write(tmp_path / "encoded", text.encode(encoding)), chunk_bytes=64), expected)
+    results = list(pipe.scan([path, str(path)]))
+    assert [result["source"] for result in results] == [str(path)] * 2 * len(expected)
+    assert results[0]["first_line"] == results[len(expected)]["first_line"] == 1
+    with pytest.raises(ValueError, match="path"):
+        pipe.scan(3)
+    with pytest.raises(ValueError, match="holds no entry"):
+        list(pipe.scan(io.BytesIO(b"\n \n")))
+
+
+def test_find_logs(tmp_path, caplog):
+    (tmp_path / "deep").mkdir()
+    for name, data in (
+        ("app.log.10", b"a"),
+        ("app.log.2.gz", gzip.compress(b"a")),
+        ("deep/x.log", b"a"),
+        ("empty", b""),
+        ("wtmp", b"\x00\x01\x00"),
+        ("packed.gz", gzip.compress(b"\x00" * 99)),
+    ):
+        (tmp_path / name).write_bytes(data)
+    names = [os.path.relpath(path, tmp_path) for path in find_logs(tmp_path)]
+    assert names == ["app.log.2.gz", "app.log.10", os.path.join("deep", "x.log")]
+    assert "wtmp is left out" in caplog.text
+    assert "packed.gz is left out" in caplog.text
+    assert find_logs(str(tmp_path / "app*")) == [str(tmp_path / "app.log.2.gz"), str(tmp_path / "app.log.10")]
+    assert find_logs([str(tmp_path / "wtmp"), "-"]) == [str(tmp_path / "wtmp"), "-"]
+    for nothing in (tmp_path / "nowhere", str(tmp_path / "*.txt")):
+        with pytest.raises(FileNotFoundError, match="No log at"):
+            find_logs(nothing)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no file with text"):
+        find_logs(tmp_path / "bare")
+
+
+def test_results_of_a_pipe_come_before_its_end(checkpoint):
+    command = [sys.executable, str(ROOT / "inference.py"), "--model", str(checkpoint), "-", "--json", "--all"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        for row in range(20):
+            process.stdin.write(b"info a %d\n" % row)
+        process.stdin.flush()
+        lines = [json.loads(process.stdout.readline()) for _ in range(2)]  # two windows of eight; the rest waits
+        assert [(s["first_line"], s["last_line"]) for s in lines] == [(1, 8), (9, 16)]
+        process.stdin.close()
+        assert json.loads(process.stdout.readline())["last_line"] == 20
+        assert process.wait(60) == 0
+
+
+def test_follow_survives_rotation_and_truncation(pipe, tmp_path):
+    path = tmp_path / "log"
+    path.write_text("info a 1\n")
+    scan = pipe.scan(path, follow=True, idle_seconds=0.3, max_sequence_length=2)
+    seen = []
+    reader = threading.Thread(target=lambda: seen.extend(scan), daemon=True)
+    reader.start()
+
+    def texts():
+        return [[entry["text"] for entry in sequence["entries"]] for sequence in seen]
+
+    def expect(what):
+        deadline = time.monotonic() + 60
+        while texts() != what:
+            assert time.monotonic() < deadline, texts()
+            time.sleep(0.02)
+
+    expect([["info a 1"]])  # not full, but nothing came for a while
+    with open(path, "a") as log:
+        log.write("info b 2\ninfo c 3\n")
+        log.flush()
+        expect([["info a 1"], ["info b 2", "info c 3"]])
+        log.write("info d half a li")
+        log.flush()
+        time.sleep(0.7)
+        log.write("ne\n")
+    expect([["info a 1"], ["info b 2", "info c 3"], ["info d half a line"]])
+    path.rename(tmp_path / "log.1")
+    path.write_text("info e 4\n")
+    expect([["info a 1"], ["info b 2", "info c 3"], ["info d half a line"], ["info e 4"]])
+    assert seen[-1]["first_line"] == 1
+    os.truncate(path, 0)
+    time.sleep(0.6)
+    with open(path, "a") as log:
+        log.write("error\n")
+    expect([["info a 1"], ["info b 2", "info c 3"], ["info d half a line"], ["info e 4"], ["error"]])
+    assert seen[-1]["first_line"] == 1
+    scan.close()
+    reader.join(30)
+    assert not reader.is_alive()
+
+
+def test_what_cannot_be_followed(pipe, tmp_path):
+    path = write(tmp_path / "log.gz", gzip.compress(b"a\n"))
+    for bad in ([path, path], "-", io.BytesIO(b"a")):
+        with pytest.raises(ValueError, match="one file"):
+            pipe.scan(bad, follow=True)
+    with pytest.raises(ValueError, match="compressed"):
+        next(pipe.scan(path, follow=True))
+
+
+# ---------------------------------------------------------------------- behaviour
+
+
+def test_arguments(pipe, tmp_path):
+    path = write(tmp_path / "log", "a\n" * 20)
+    for name in ("batch_size", "num_workers", "chunk_bytes", "max_cached_entries", "max_cached_sequences"):
+        with pytest.raises(ValueError, match=name):
+            pipe.scan(path, **{name: -1})
+    for bad, message in (
+        ({"dtype": "int8"}, "'auto' or one of"),
+        ({"stride": 0}, "stride"),
+        ({"window_seconds": 1, "session_pattern": "a"}, "not both"),
+        ({"threshold": 2}, "threshold"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pipe.scan(path, **bad)
+    with pytest.raises(FileNotFoundError):
+        pipe.scan(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="No timestamp"):
+        list(pipe.scan(path, window_seconds=1))
+    with pytest.raises(ValueError, match="matches no entry"):
+        list(pipe.scan(path, session_pattern="z"))
+
+
+def test_only_anomalies_and_statistics(pipe, tmp_path):
+    text = "\n".join(f"{word} {number % 3}" for number in range(40) for word in ("info", "error b", "fatal \xff"))
+    path = write(tmp_path / "log", text.encode("latin-1") + b"\n" + b"a " * 200)
+    everything = list(pipe.scan(path))
+    threshold = float(np.median([result["probabilities"]["anomaly"] for result in everything]))
+    expected = [result for result in pipe.scan(path, threshold=threshold) if result["label"] == "anomaly"]
+    calls = []
+    scan = pipe.scan(path, threshold=threshold, only_anomalies=True, on_progress=lambda s: calls.append(s.bytes_read))
+    same(scan, expected)
+    assert 0 < len(expected) < len(everything)
+    seen = scan.statistics
+    assert (seen.lines, seen.entries, seen.sequences, seen.anomalies) == (121, 121, len(everything), len(expected))
+    assert (seen.replaced_bytes, seen.truncated_entries, seen.cut_entries) == (40, 1, 0)
+    assert seen.encoded_entries == 4
+    assert seen.judged_sequences < seen.sequences
+    assert seen.highest_probability == pytest.approx(max(r["probabilities"]["anomaly"] for r in everything), abs=1e-5)
+    assert calls[-1] == seen.bytes_read == seen.total_bytes == os.path.getsize(path)
+
+
+def test_a_scan_that_is_left_early_ends_its_threads(pipe, tmp_path):
+    path = write(tmp_path / "log", "info a\n" * 5000)
+    before = threading.active_count()
+    scan = pipe.scan(path, chunk_bytes=1000)
+    next(scan)
+    scan.close()
+    assert threading.active_count() == before
+    assert list(scan) == []
+
+
+def test_threads_of_the_process_compute_as_before(pipe, tmp_path):
+    before = torch.get_num_threads()
+    inside = []
+    forward = pipe.model.model.sequence_stack.forward
+    pipe.model.model.sequence_stack.forward = lambda *a: inside.append(torch.get_num_threads()) or forward(*a)
+    list(pipe.scan(write(tmp_path / "log", "a\n" * 20)))
+    assert set(inside) == {1}
+    assert torch.get_num_threads() == before
+    fresh = []
+    thread = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert fresh == [before]
+
+
+def test_a_logit_that_is_not_finite_raises(processor, tmp_path):
+    model = make_model()
+    model.add_placeholders(processor)
+    with torch.no_grad():
+        model.classification_head.classifier.bias[0] = float("inf")
+    with pytest.raises(FloatingPointError, match="not finite"):
+        list(LogAnomalyPipeline(model, processor=processor).scan(write(tmp_path / "log", "a\n")))
+
+
+def test_bfloat16_is_near_and_leaves_the_model_alone(mini, recordings, tmp_path):
+    path = write(tmp_path / "log", recordings[0])
+    exact = list(mini.scan(path, dtype="float32"))
+    scan = mini.scan(path, dtype="bfloat16")
+    near = list(scan)
+    assert scan.statistics.dtype == "bfloat16"
+    assert mini.model.dtype == torch.float32
+    difference = [abs(a["score"] - b["score"]) for a, b in zip(exact, near, strict=True) if a["label"] == b["label"]]
+    assert 0 < np.mean(difference) < 0.02
+    assert len(difference) >= 0.9 * len(exact)
+
+
+def test_precision_is_chosen_by_size(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    cpu = torch.device("cpu")
+    assert best_dtype(make_model(), cpu) == torch.float32
+    large = make_model(hidden_size=256)
+    large.config.encoder_config.hidden_size = 256
+    assert best_dtype(large, cpu) == torch.bfloat16
+    assert best_dtype(large.half(), cpu) == torch.float16
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    assert best_dtype(large.float(), cpu) == torch.float32
+
+
+def test_memory_does_not_grow_with_the_log(pipe):
+    """Of what Python and Arrow allocate; resident memory is measured by benchmarks/memory.py."""
+
+    class Endless(io.RawIOBase):
+        def __init__(self, lines):
+            self.lines, self.row = lines, 0
+
+        def read(self, size=-1):
+            rows = range(self.row, min(self.row + 400, self.lines))
+            self.row = rows.stop if len(rows) else self.row
+            # Words that no mask takes: ever new entries and sequences.
+            return b"".join(b"info " + b" ".join(b"abcde"[int(d) % 5 :][:1] for d in str(r * r)) + b"\n" for r in rows)
+
+    def peak(lines):
+        tracemalloc.start()
+        before = pa.total_allocated_bytes()
+        highest = 0
+        for _ in pipe.scan(Endless(lines), chunk_bytes=4000, max_cached_entries=100, max_cached_sequences=100):
+            highest = max(highest, pa.total_allocated_bytes() - before)
+        _, python = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return python, highest
+
+    peak(500)
+    small, large = peak(2000), peak(20_000)
+    assert large[0] < 1.5 * small[0]
+    assert large[1] < 2 * small[1] + 100_000
+
+
+def test_a_line_without_end_does_not_stop_the_reader(processor, monkeypatch):
+    from logmoe import reading_logmoe
+
+    monkeypatch.setattr(reading_logmoe, "MIN_ENTRY_BYTES", 0)
+    data = b"first\n" + b"x" * 5000 + b"\nlast\n" + b"at\n" + b"\tgo on\n" * 300 + b"end"
+    reader = LogReader(processor, io.BytesIO(data), chunk_bytes=100)
+    chunks = list(reader)
+    assert chunks[-1].is_last
+    lines = {}
+    for chunk in chunks:
+        assert len(chunk.data) <= 300
+        parsed, _ = processor.parse_batch([chunk.data], chunk.indentation)
+        lines |= dict(zip((parsed.first_line + chunk.first_line - 1).tolist(), parsed.text.to_pylist(), strict=True))
+    assert lines[1] == "first"
+    assert set(lines[2]) == {"x"}
+    assert lines[3] == "last"
+    assert lines[max(lines)] == "end"
+    assert max(lines) == data.count(b"\n") + 1
+    assert reader.cut_entries > 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch can use")
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.3)])
+def test_scan_on_a_gpu(recordings, dtype, tolerance, tmp_path):
+    pipe = load_pipeline(MINI, device="cuda")
+    text = recordings[0]
+    scan = pipe.scan(write(tmp_path / "log", text), dtype=dtype, chunk_bytes=5000)
+    expected = load_pipeline(MINI, device="cpu")(text)["sequences"]
+    for one, other in zip(scan, expected, strict=True):
+        assert one["logits"] == pytest.approx(other["logits"], abs=tolerance)
+    assert scan.statistics.dtype == dtype
+
+
+def test_command_line_on_folders_and_compressed_logs(checkpoint, tmp_path, capsys):
+    from logmoe.inference import main
+
+    (tmp_path / "logs").mkdir()
+    write(tmp_path / "logs" / "b.log", "info a\n" * 9)
+    write(tmp_path / "logs" / "a.log.gz", gzip.compress(b"error b\n" * 3))
+    model = ["--model", str(checkpoint), "--device", "cpu"]
+    assert main([*model, str(tmp_path / "logs"), "--all", "--json"]) == 0
+    output = capsys.readouterr()
+    found = [json.loads(line) for line in output.out.splitlines()]
+    assert [(os.path.basename(s["source"]), s["last_line"]) for s in found] == [
+        ("a.log.gz", 3),
+        ("b.log", 8),
+        ("b.log", 9),
+    ]
+    assert output.err == ""  # no bar where there is no terminal
+    assert main([*model, str(tmp_path / "logs" / "*.txt")]) == 2
+    with pytest.raises(SystemExit):
+        main([*model, str(tmp_path / "logs"), "--follow"])
