@@ -21,6 +21,7 @@ if __name__ == "logmoe":
     )
     from .pipeline_logmoe import LogAnomalyPipeline
     from .processing_logmoe import LogMoEProcessor
+    from .scanning_logmoe import LogScan, ScanCache, ScanStatistics
 
     __version__ = _version("logmoe")
 
@@ -47,4 +48,7 @@ if __name__ == "logmoe":
         "LogMoEPreTrainedModel",
         "LogMoEProcessor",
         "LogMoESequenceClassifierOutput",
+        "LogScan",
+        "ScanCache",
+        "ScanStatistics",
     ]

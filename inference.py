@@ -22,7 +22,7 @@ import logmoe
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
 from logmoe.modeling_logmoe import load_encoder
 from logmoe.reading_logmoe import find_logs
-from logmoe.scanning_logmoe import ScanStatistics
+from logmoe.scanning_logmoe import ScanCache, ScanStatistics
 
 DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")
 
@@ -316,7 +316,9 @@ class _Progress:
         self.bar.update(statistics.bytes_read - self.bar.n)
 
 
-def _judge_log(pipe: LogAnomalyPipeline, source: str, args: argparse.Namespace, overrides: dict[str, Any]) -> bool:
+def _judge_log(
+    pipe: LogAnomalyPipeline, source: str, args: argparse.Namespace, overrides: dict[str, Any], cache: ScanCache
+) -> bool:
     """Prints the results of one log as they come; true when one is an anomaly."""
     name = "standard input" if source == "-" else visible(source)
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -327,6 +329,7 @@ def _judge_log(pipe: LogAnomalyPipeline, source: str, args: argparse.Namespace, 
         follow=args.follow,
         dtype=args.dtype,
         on_progress=progress.update,
+        cache=cache,
         **overrides,
     )
     has_heading = False
@@ -461,12 +464,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         pipe = load_pipeline(args.model, device=args.device)
         if not args.files:
             anomalous = _run_examples(pipe, args.json, overrides)
+        cache = ScanCache()
         for given in args.files:
             for source, problem in _expanded(given):
                 try:
                     if problem is not None:
                         raise problem
-                    anomalous |= _judge_log(pipe, source, args, overrides)
+                    anomalous |= _judge_log(pipe, source, args, overrides, cache)
                 except BrokenPipeError:
                     raise
                 except Exception as error:  # The other logs are still judged.

@@ -22,7 +22,7 @@ from conftest import MINI, ROOT, make_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmoe import LogAnomalyPipeline, LogMoEProcessor
+from logmoe import LogAnomalyPipeline, LogMoEProcessor, ScanCache
 from logmoe.inference import load_pipeline
 from logmoe.processing_logmoe import ParsedLog
 from logmoe.reading_logmoe import LogReader, find_logs
@@ -104,21 +104,22 @@ def recordings():
     "limits",
     [
         {},
-        {"max_cached_entries": 3, "max_cached_sequences": 2, "chunk_bytes": 3000, "batch_size": 3},
+        {"cache": (3, 2), "chunk_bytes": 3000, "batch_size": 3},
         {"num_workers": 1, "chunk_bytes": 20_000},
-        {"num_workers": 3, "chunk_bytes": 1000, "max_cached_entries": 50},
+        {"num_workers": 3, "chunk_bytes": 1000, "cache": (50, 1000)},
     ],
 )
 def test_scan_equals_the_plain_path_on_the_recordings(mini, recordings, limits, tmp_path):
     for number, text in enumerate(recordings):
         path = write(tmp_path / f"{number}.log", text)
         expected = plain(mini, text)
-        scan = mini.scan(path, **limits)
+        cache = ScanCache(*limits.get("cache", ()))
+        scan = mini.scan(path, **limits | {"cache": cache})
         same(scan, expected)
         assert scan.statistics.sequences == len(expected)
         assert scan.statistics.lines == text.count("\n") + 1
         assert scan.statistics.dtype == "float32"
-        if limits.get("max_cached_entries") == 3:
+        if limits.get("cache") == (3, 2):
             assert scan.statistics.encoded_entries > len(mini.processor.parse(text).distinct)  # evicted and back
 
 
@@ -346,7 +347,7 @@ def test_what_cannot_be_followed(pipe, tmp_path):
 
 def test_arguments(pipe, tmp_path):
     path = write(tmp_path / "log", "a\n" * 20)
-    for name in ("batch_size", "num_workers", "chunk_bytes", "max_cached_entries", "max_cached_sequences"):
+    for name in ("batch_size", "num_workers", "chunk_bytes", "max_waiting_entries"):
         with pytest.raises(ValueError, match=name):
             pipe.scan(path, **{name: -1})
     for bad, message in (
@@ -382,6 +383,20 @@ def test_only_anomalies_and_statistics(pipe, tmp_path):
     assert seen.judged_sequences < seen.sequences
     assert seen.highest_probability == pytest.approx(max(r["probabilities"]["anomaly"] for r in everything), abs=1e-5)
     assert calls[-1] == seen.bytes_read == seen.total_bytes == os.path.getsize(path)
+
+
+def test_scans_share_a_cache(pipe, tmp_path):
+    path = write(tmp_path / "log", "info a\n" * 8 + "error b\n" * 8)
+    cache = ScanCache()
+    first, again = pipe.scan(path, cache=cache), pipe.scan(path, cache=cache)
+    same(again, first)
+    assert (first.statistics.encoded_entries, first.statistics.judged_sequences) == (0, 0)
+    assert (again.statistics.encoded_entries, again.statistics.judged_sequences) == (2, 2)
+    for other in ({"max_log_entry_length": 4}, {"dtype": "bfloat16"}):
+        with pytest.raises(ValueError, match="another model, dtype or max_log_entry_length"):
+            pipe.scan(path, cache=cache, **other)
+    with pytest.raises(ValueError, match="max_entries"):
+        ScanCache(max_entries=0)
 
 
 def test_a_scan_that_is_left_early_ends_its_threads(pipe, tmp_path):
@@ -459,7 +474,7 @@ def test_memory_does_not_grow_with_the_log(pipe):
         tracemalloc.start()
         before = pa.total_allocated_bytes()
         highest = 0
-        for _ in pipe.scan(Endless(lines), chunk_bytes=4000, max_cached_entries=100, max_cached_sequences=100):
+        for _ in pipe.scan(Endless(lines), chunk_bytes=4000, cache=ScanCache(100, 100)):
             highest = max(highest, pa.total_allocated_bytes() - before)
         _, python = tracemalloc.get_traced_memory()
         tracemalloc.stop()

@@ -17,7 +17,7 @@ from transformers.utils import cached_file, logging
 
 from .processing_logmoe import LogMoEProcessor, ParsedLog, check_integer
 from .reading_logmoe import CHUNK_BYTES, find_logs
-from .scanning_logmoe import LogScan, ScanStatistics, best_dtype
+from .scanning_logmoe import LogScan, ScanCache, ScanStatistics, best_dtype
 
 logger = logging.get_logger(__name__)
 
@@ -238,8 +238,7 @@ class LogAnomalyPipeline(Pipeline):
         num_workers: int | None = None,
         on_progress: Callable[[ScanStatistics], None] | None = None,
         chunk_bytes: int = CHUNK_BYTES,
-        max_cached_entries: int = 32768,
-        max_cached_sequences: int = 32768,
+        cache: ScanCache | None = None,
         max_waiting_entries: int = 65536,
         **overrides: Any,
     ) -> LogScan:
@@ -261,8 +260,8 @@ class LogAnomalyPipeline(Pipeline):
             num_workers: threads; by default as many as PyTorch uses, each of which computes alone.
             on_progress: called with the statistics after each chunk.
             chunk_bytes: bytes that are read at once.
-            max_cached_entries, max_cached_sequences: of how many distinct entries the embeddings, and of how many
-                distinct sequences the verdicts, are kept for when they come again.
+            cache: keeps embeddings of distinct entries and verdicts on distinct sequences, for this scan and others
+                that are given it too; by default a new [`ScanCache`].
             max_waiting_entries: see above.
             overrides: as for a call: `max_log_entry_length`, `max_sequence_length`, `stride`, `window_seconds`,
                 `session_pattern`, `threshold`.
@@ -278,8 +277,6 @@ class LogAnomalyPipeline(Pipeline):
         """
         for name, value in (
             ("chunk_bytes", chunk_bytes),
-            ("max_cached_entries", max_cached_entries),
-            ("max_cached_sequences", max_cached_sequences),
             ("max_waiting_entries", max_waiting_entries),
         ):
             check_integer(name, value, 1)
@@ -315,8 +312,7 @@ class LogAnomalyPipeline(Pipeline):
             workers=check_integer("num_workers", num_workers, 1),
             on_progress=on_progress,
             chunk_bytes=chunk_bytes,
-            max_cached_entries=max_cached_entries,
-            max_cached_sequences=max_cached_sequences,
+            cache=cache or ScanCache(),
             max_waiting=max_waiting_entries,
         )
 

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import torch
 from transformers.utils import logging
 
-from .processing_logmoe import LogMoEProcessor, ParsedLog, group_by
+from .processing_logmoe import LogMoEProcessor, ParsedLog, check_integer, group_by
 from .reading_logmoe import Chunk, LogReader
 
 logger = logging.get_logger(__name__)
@@ -246,6 +246,27 @@ class EntryCache:
         self.numbers[rows], self.is_truncated[rows] = numbers, is_truncated
 
 
+class ScanCache:
+    """What a scan remembers, for other scans with the same model and precision.
+
+    Args:
+        max_entries: distinct entries whose embeddings are kept.
+        max_sequences: distinct sequences whose verdicts are kept.
+    """
+
+    def __init__(self, max_entries: int = 32768, max_sequences: int = 32768):
+        self.entries = EntryCache(check_integer("max_entries", max_entries, 1))
+        self.max_sequences = check_integer("max_sequences", max_sequences, 1)
+        self.verdicts: OrderedDict[bytes, Verdict | _Awaited] = OrderedDict()
+        self._user: tuple | None = None
+
+    def bind(self, *user: Any) -> None:
+        """Raises ValueError when what is kept came from another model, precision or entry length."""
+        if self._user is not None and self._user != user:
+            raise ValueError("This ScanCache holds what another model, dtype or max_log_entry_length computed.")
+        self._user = user
+
+
 @dataclass
 class Verdict:
     """What the model said of a sequence: logits `(2,)` and a score for each entry."""
@@ -297,8 +318,7 @@ class LogScan(Iterator[dict[str, Any]]):
         workers: int,
         on_progress: Callable[[ScanStatistics], None] | None,
         chunk_bytes: int,
-        max_cached_entries: int,
-        max_cached_sequences: int,
+        cache: ScanCache,
         max_waiting: int,
     ):
         self.pipe, self.sources = pipe, sources
@@ -308,9 +328,8 @@ class LogScan(Iterator[dict[str, Any]]):
         self.model = _in_precision(pipe.model, dtype)
         self.workers = workers
         self.on_progress = on_progress
-        self.entries = EntryCache(max_cached_entries)
-        self.verdicts: OrderedDict[bytes, Verdict | _Awaited] = OrderedDict()
-        self.max_cached_sequences = max_cached_sequences
+        cache.bind(pipe.model, dtype, max_log_entry_length)
+        self.cache, self.entries, self.verdicts = cache, cache.entries, cache.verdicts
         self.max_waiting = max_waiting
         self.statistics = ScanStatistics(dtype=str(dtype).removeprefix("torch."))
         self._is_closed = False
@@ -483,7 +502,7 @@ class LogScan(Iterator[dict[str, Any]]):
                 if key in self.verdicts:
                     self.verdicts[key] = verdict
             known[key] = verdict
-        while len(self.verdicts) > self.max_cached_sequences:
+        while len(self.verdicts) > self.cache.max_sequences:
             self.verdicts.popitem(last=False)
         for name, value in job.statistics.items():
             setattr(self.statistics, name, getattr(self.statistics, name) + value)
@@ -560,4 +579,4 @@ def _name(source: Any) -> str | None:
     return str(source) if source != "-" and not hasattr(source, "read") else None
 
 
-__all__ = ["Cutter", "EntryCache", "LogScan", "ScanStatistics", "best_dtype"]
+__all__ = ["Cutter", "EntryCache", "LogScan", "ScanCache", "ScanStatistics", "best_dtype"]
