@@ -43,7 +43,9 @@ format: $(INSTALLED)  ## rewrite the code in the project's style
 	$(VENV_PYTHON) -m ruff format .
 
 bench: $(INSTALLED)  ## run the benchmarks; writes benchmarks/results/*.json
+	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(VENV_PYTHON) benchmarks/experts.py
+	$(VENV_PYTHON) benchmarks/throughput.py examples/postgresql.log --no_scaling
 	$(VENV_PYTHON) benchmarks/detection.py --tasks recordings
 
 clean:  ## remove what the other targets made

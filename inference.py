@@ -427,7 +427,7 @@ def _expanded(given: str) -> list[tuple[str, Exception | None]]:
     """The logs that an argument means, or the argument and what is wrong with it."""
     try:
         return [(log, None) for log in find_logs(given)]
-    except (OSError, ValueError) as error:
+    except Exception as error:  # What is wrong with one argument must not keep the others from being read.
         return [(given, error)]
 
 

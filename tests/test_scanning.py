@@ -242,7 +242,13 @@ def test_streams_and_paths(pipe, tmp_path):
         same(pipe.scan(stream), expected)
     with open(path, "rb") as stream:
         same(pipe.scan(stream), expected)
-    for encoding in ("utf-16", "utf-8-sig"):
+    for encoding in ("utf-16", "utf-16-le", "utf-8-sig"):
+        if encoding == "utf-16-le":
+            write(tmp_path / "odd", text.encode("utf-16") + b"\x00")
+            odd = pipe.scan(tmp_path / "odd", chunk_bytes=64)
+            assert len(list(odd)) == len(expected)
+            assert odd.statistics.replaced_bytes == 1
+            continue
         same(pipe.scan(write(tmp_path / "encoded", text.encode(encoding)), chunk_bytes=64), expected)
     results = list(pipe.scan([path, str(path)]))
     assert [result["source"] for result in results] == [str(path)] * 2 * len(expected)
@@ -262,10 +268,13 @@ def test_find_logs(tmp_path, caplog):
         ("empty", b""),
         ("wtmp", b"\x00\x01\x00"),
         ("packed.gz", gzip.compress(b"\x00" * 99)),
+        ("image.png", b"\x89PNG\r\n\x1a\n" + b"\x00" * 9),
+        ("torn.gz", gzip.compress(b"a" * 99)[:20] + b"\xff" * 9),
     ):
         (tmp_path / name).write_bytes(data)
     names = [os.path.relpath(path, tmp_path) for path in find_logs(tmp_path)]
-    assert names == ["app.log.2.gz", "app.log.10", os.path.join("deep", "x.log")]
+    assert names == ["app.log.2.gz", "app.log.10", os.path.join("deep", "x.log"), "torn.gz"]
+    assert "image.png is left out" in caplog.text
     assert "wtmp is left out" in caplog.text
     assert "packed.gz is left out" in caplog.text
     assert find_logs(str(tmp_path / "app*")) == [str(tmp_path / "app.log.2.gz"), str(tmp_path / "app.log.10")]
@@ -289,6 +298,81 @@ def test_results_of_a_pipe_come_before_its_end(checkpoint):
         process.stdin.close()
         assert json.loads(process.stdout.readline())["last_line"] == 20
         assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX's")
+def test_a_steady_named_pipe_gives_results_as_they_come(pipe, tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    enough = threading.Event()
+
+    def write_slowly():
+        with open(path, "w") as fifo:
+            for row in range(2000):
+                fifo.write(f"info a {row}\n")
+                fifo.flush()
+                if enough.wait(0.05):
+                    break
+
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    scan = pipe.scan(path)
+    assert next(scan)["last_line"] == 8
+    enough.set()
+    writer.join()
+    assert sum(1 for _ in scan) >= 0
+    scan.close()
+
+
+def test_results_before_a_damage_are_given_and_the_cache_stays_sound(pipe, tmp_path):
+    text = "\n".join(f"info {word} {row}" for row in range(3000) for word in "abc")
+    data = gzip.compress(text.encode(), compresslevel=1)
+    damaged = write(tmp_path / "damaged.gz", data[: len(data) * 9 // 10])
+    cache = ScanCache()
+    seen = []
+    with pytest.raises(ValueError, match="damaged"):
+        seen.extend(pipe.scan(damaged, chunk_bytes=2000, cache=cache))
+    same(seen, pipe(text)["sequences"][: len(seen)])
+    assert len(seen) > 500
+    early = pipe.scan(write(tmp_path / "log", text), chunk_bytes=2000, cache=cache)
+    next(early)
+    early.close()
+    same(pipe.scan(tmp_path / "log", cache=cache), pipe(text)["sequences"])
+    garbled = write(tmp_path / "garbled.gz", data[:100] + b"\xff" * 100 + data[200:])
+    with pytest.raises(ValueError, match="damaged"):
+        list(pipe.scan(garbled))
+
+
+def test_a_process_that_leaves_a_scan_ends(checkpoint, tmp_path):
+    path = write(tmp_path / "log", "info a\n" * 20_000)
+    program = (
+        "import sys; from logmoe.inference import load_pipeline\n"
+        "pipe = load_pipeline(sys.argv[1])\n"
+        "scan = pipe.scan(sys.argv[2], chunk_bytes=1000); next(scan)\n"
+        "follow = pipe.scan(sys.argv[2], follow=True); next(follow)\n"
+        "silent = pipe.scan('-')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(checkpoint), path], capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_times_and_sessions_may_begin_late(pipe, tmp_path):
+    text = "\n".join(["info start"] * 30 + [f"2024-01-01 10:00:{row:02d} INFO s{row % 2} a" for row in range(20)])
+    path = write(tmp_path / "log", text)
+    for options in ({"window_seconds": 5}, {"session_pattern": r"(s\d)"}):
+        same(
+            sorted(pipe.scan(path, chunk_bytes=100, **options), key=lambda s: (s["first_line"], s["last_line"])),
+            sorted(pipe(text, **options)["sequences"], key=lambda s: (s["first_line"], s["last_line"])),
+        )
+
+
+def test_one_entry_from_the_future_does_not_shred_the_windows(pipe, tmp_path):
+    stamps = [f"2024-01-01 10:00:{row:02d} INFO a" for row in range(60)]
+    stamps.insert(20, "2030-01-01 00:00:00 INFO b")
+    text = "\n".join(stamps)
+    scan = list(pipe.scan(write(tmp_path / "log", text), chunk_bytes=60, window_seconds=8))
+    # The window that it came in is closed with it, and opened once more.
+    assert len(scan) <= len(pipe(text, window_seconds=8)["sequences"]) + 1
 
 
 def test_follow_survives_rotation_and_truncation(pipe, tmp_path):
@@ -347,6 +431,8 @@ def test_what_cannot_be_followed(pipe, tmp_path):
 
 def test_arguments(pipe, tmp_path):
     path = write(tmp_path / "log", "a\n" * 20)
+    with pytest.raises(ValueError, match="batch_size"):
+        pipe.scan(path, batch_size=0)
     for name in ("batch_size", "num_workers", "chunk_bytes", "max_waiting_entries"):
         with pytest.raises(ValueError, match=name):
             pipe.scan(path, **{name: -1})
@@ -393,7 +479,7 @@ def test_scans_share_a_cache(pipe, tmp_path):
     assert (first.statistics.encoded_entries, first.statistics.judged_sequences) == (0, 0)
     assert (again.statistics.encoded_entries, again.statistics.judged_sequences) == (2, 2)
     for other in ({"max_log_entry_length": 4}, {"dtype": "bfloat16"}):
-        with pytest.raises(ValueError, match="another model, dtype or max_log_entry_length"):
+        with pytest.raises(ValueError, match="another model, processor, device, dtype or max_log_entry_length"):
             pipe.scan(path, cache=cache, **other)
     with pytest.raises(ValueError, match="max_entries"):
         ScanCache(max_entries=0)
@@ -490,17 +576,18 @@ def test_a_line_without_end_does_not_stop_the_reader(processor, monkeypatch):
     from logmoe import reading_logmoe
 
     monkeypatch.setattr(reading_logmoe, "MIN_ENTRY_BYTES", 0)
-    data = b"first\n" + b"x" * 5000 + b"\nlast\n" + b"at\n" + b"\tgo on\n" * 300 + b"end"
+    data = b"first\n" + "é".encode() * 50_000 + b"\nlast\n" + b"at\n" + b"\tgo on\n" * 300 + b"end"
     reader = LogReader(processor, io.BytesIO(data), chunk_bytes=100)
     chunks = list(reader)
     assert chunks[-1].is_last
     lines = {}
     for chunk in chunks:
-        assert len(chunk.data) <= 300
+        assert len(chunk.data) <= 4 * processor.max_entry_characters + 100
         parsed, _ = processor.parse_batch([chunk.data], chunk.indentation)
         lines |= dict(zip((parsed.first_line + chunk.first_line - 1).tolist(), parsed.text.to_pylist(), strict=True))
     assert lines[1] == "first"
-    assert set(lines[2]) == {"x"}
+    assert set(lines[2]) == {"é"}
+    assert len(lines[2]) >= processor.max_entry_characters
     assert lines[3] == "last"
     assert lines[max(lines)] == "end"
     assert max(lines) == data.count(b"\n") + 1

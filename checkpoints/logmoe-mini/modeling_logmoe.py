@@ -170,7 +170,11 @@ class LogMoEExperts(nn.Module):
             `(rows, hidden_size)`: the weighted sum of the kept experts; 0 for a row that keeps none.
         """
         # The number of kept pairs is known only at run time: a compiled graph needs shapes that do not depend on it.
-        compute = self._grouped_by_expert if torch.compiler.is_compiling() else self._one_by_one
+        # On a GPU one kernel for all experts, in the precisions that it is made for, beats a wait for each.
+        is_half_on_gpu = hidden_states.is_cuda and hidden_states.dtype in (torch.bfloat16, torch.float16)
+        is_aligned = all(size % 8 == 0 for size in self.up_proj.shape[1:])  # to 16 bytes, which the kernel asks for
+        is_grouped = torch.compiler.is_compiling() or (is_half_on_gpu and is_aligned)
+        compute = self._grouped_by_expert if is_grouped else self._one_by_one
         return compute(hidden_states, weights, kept)
 
     def _one_by_one(self, hidden_states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
@@ -192,8 +196,10 @@ class LogMoEExperts(nn.Module):
         expert_index = torch.arange(self.num_experts, device=kept.device)
         # Pairs in the order of their expert, those not kept behind the last, where no group reaches.
         pairs = torch.where(kept, expert_index, self.num_experts).flatten().argsort(stable=True)  # (rows * experts,)
-        rows = pairs // self.num_experts
         group_ends = kept.sum(dim=0).cumsum(dim=0).to(torch.int32)  # (experts,)
+        if not torch.compiler.is_compiling():
+            pairs = pairs[: int(group_ends[-1])]  # one wait, and nothing is gathered in vain
+        rows = pairs // self.num_experts
         in_group = (torch.arange(len(pairs), device=kept.device) < group_ends[-1])[:, None]
         # What the kernel leaves behind the groups, forward and backward, is uninitialised memory: `where` on both
         # sides keeps it out.

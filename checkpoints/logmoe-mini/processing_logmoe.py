@@ -395,7 +395,8 @@ class LogMoEProcessor(ProcessorMixin):
         replaced_bytes = 0
         for log in logs:
             if isinstance(log, str | bytes):
-                data, replaced = to_utf8(log)
+                # Only a whole log begins with a byte order mark.
+                data, replaced = to_utf8(log) if isinstance(log, str) or indentation is None else valid_utf8(log)
                 replaced_bytes += replaced
                 pieces.append(data)
                 line_counts.append(data.count(b"\n") + 1)
@@ -511,8 +512,12 @@ class LogMoEProcessor(ProcessorMixin):
                 changed_by.append(np.zeros(len(row_of_shape), dtype=bool))
                 continue
             masked = pc.replace_substring_regex(values, mask["pattern"], mask["replacement"])
-            changed_by.append(_to_numpy(pc.not_equal(masked, values)).astype(bool)[row_of_shape])
-            if changed_by[-1].any():
+            if _may_repeat_digits(mask["replacement"]):
+                changed = _matches(values, mask["pattern"])
+            else:
+                changed = _to_numpy(pc.not_equal(masked, values)).astype(bool)
+            changed_by.append(changed[row_of_shape])
+            if changed.any():
                 merged = pc.dictionary_encode(masked)
                 values, row_of_shape = merged.dictionary, _indices(merged)[row_of_shape]
         if is_whole.any():
@@ -544,10 +549,13 @@ class LogMoEProcessor(ProcessorMixin):
             Offset of the last line that starts an entry whatever stands before it; None when there is none.
         """
         lines = _split_lines(data)
-        shapes = Shapes(pc.utf8_slice_codeunits(lines, indentation) if indentation else lines)
+        shapes = Shapes(lines)
         if self.entry_pattern is not None:
             starts = shapes.match(self.entry_pattern)
         else:
+            indentation = min(indentation, self.indentation(data))
+            if indentation:
+                shapes = Shapes(pc.utf8_slice_codeunits(lines, indentation))
             starts = self._certain_starts(shapes)
         last = np.flatnonzero(starts & shapes.match(_TEXT_PATTERN))
         if not len(last):
@@ -925,13 +933,17 @@ def to_utf8(text: str | bytes) -> tuple[bytes, int]:
     if text[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         decoded = text.decode("utf-16", "replace")
         return decoded.encode(), decoded.count("\ufffd")
-    text = text.removeprefix(codecs.BOM_UTF8)
+    return valid_utf8(text.removeprefix(codecs.BOM_UTF8))
+
+
+def valid_utf8(data: bytes) -> tuple[bytes, int]:
+    """As `to_utf8`, for a part of a text."""
     try:
-        text.decode()
-        return text, 0
+        data.decode()
+        return data, 0
     except UnicodeDecodeError:
-        kept = len(text.decode("utf-8", "ignore").encode())
-        return text.decode("utf-8", "replace").encode(), len(text) - kept
+        kept = len(data.decode("utf-8", "ignore").encode())
+        return data.decode("utf-8", "replace").encode(), len(data) - kept
 
 
 def _split_lines(data: bytes) -> pa.Array:
@@ -1022,6 +1034,12 @@ _PATTERN_PART = re.compile(
 )
 
 
+def _may_repeat_digits(replacement: str) -> bool:
+    """Whether it could put a zero in the place of another digit: then a shape that stays as it is tells nothing."""
+    groups = re.findall(r"\\[0-9]", replacement)
+    return len(groups) > 1 or bool(re.search("[0-9]", re.sub(r"\\[0-9]", "", replacement)))
+
+
 @functools.lru_cache(maxsize=1024)
 def _digit_patterns(pattern: str) -> tuple[str | None, bool]:
     """What tells digits apart in a pattern.
@@ -1050,7 +1068,7 @@ def _digit_patterns(pattern: str) -> tuple[str | None, bool]:
             widened = "[0-9]"
             naming.add(len(alternatives))
         elif part["class"]:
-            rest = re.sub(r"\\[dDsSwWpP]|0-9", "", part[0])
+            rest = re.sub(r"\\[dDsSwWpP]|(?<!-)0-9", "", part[0])
             if re.search(r"\\x(?:\{0*3[0-9]\}|3[0-9])|\\[0-7]", rest):
                 return "", True
             if re.search("[0-9]", re.sub(r"\\x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2})", "", rest)):

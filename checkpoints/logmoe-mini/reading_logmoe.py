@@ -2,6 +2,7 @@
 
 import bz2
 import codecs
+import contextlib
 import glob
 import gzip
 import io
@@ -12,6 +13,7 @@ import select
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -19,7 +21,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from transformers.utils import logging
 
-from .processing_logmoe import LogMoEProcessor, to_utf8
+from .processing_logmoe import LogMoEProcessor, to_utf8, valid_utf8
 
 logger = logging.get_logger(__name__)
 
@@ -30,14 +32,18 @@ MIN_ENTRY_BYTES = 1 << 20
 # Seconds after which what a pipe has given so far is looked at, and between looks at a file that may have grown.
 PIPE_SECONDS = 0.5
 POLL_SECONDS = 0.25
+# How long a replaced file is still read while the new one is empty.
+ROTATION_SECONDS = 10.0
 
 # By the first bytes: names lie, and a pipe has none.
 _COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
-    b"\x28\xb5\x2f\xfd": lambda raw: pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"),
+    b"\x28\xb5\x2f\xfd": lambda raw: _ArrowStream(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")),
 }
+# What they raise on damaged data.
+_DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 _LONGEST_MAGIC = max(map(len, _COMPRESSIONS))
 
 
@@ -109,9 +115,9 @@ def _natural(path: str) -> list[tuple[int, str]]:
 
 def _looks_binary(path: str) -> bool:
     try:
-        with open(path, "rb") as raw, _decompressed(raw) as stream:
+        with open(path, "rb") as raw, io.BufferedReader(_decompressed(raw)) as stream:
             head = stream.read(4096)
-    except (OSError, EOFError, lzma.LZMAError, pa.ArrowException):
+    except _DAMAGES:
         return False  # Whoever reads it will say what is wrong.
     return b"\x00" in head and head[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -128,6 +134,21 @@ class _Peeked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         data = self.head[: len(buffer)] or self.stream.read(len(buffer)) or b""
         self.head = self.head[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _ArrowStream(io.RawIOBase):
+    """Arrow's stream as one of Python's."""
+
+    def __init__(self, stream: pa.NativeFile):
+        self.stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
@@ -171,88 +192,102 @@ class LogReader:
     total_bytes: int | None = field(default=None, init=False)
     cut_entries: int = field(default=0, init=False)
     indentation: int = field(default=-1, init=False)
-    _is_stopped: bool = field(default=False, init=False)
+    is_stopped: bool = field(default=False, init=False)
     _is_replaced: bool = field(default=False, init=False)
+    _is_live: bool = field(default=False, init=False)
+    _replaced_bytes: int = field(default=0, init=False)  # found before the text was cut into chunks
 
     def __iter__(self) -> Iterator[Chunk]:
         for pieces in self._logs():
             for chunk in self._chunks(pieces):
-                if self._is_stopped:
+                if self.is_stopped:
                     return
                 yield chunk
 
     def stop(self) -> None:
         """Makes a wait for more end soon; for another thread to call."""
-        self._is_stopped = True
+        self.is_stopped = True
 
     # ------------------------------------------------------------------ bytes
 
     def _logs(self) -> Iterator[Iterator[bytes | None]]:
         """One iterator of pieces of bytes per log; a replaced file is a new log. None: nothing new for a while."""
         if self.follow:
+            self._is_live = True
             yield from self._follow(os.fspath(self.source))
-            return
-        if isinstance(self.source, str | os.PathLike) and os.fspath(self.source) != "-":
+        elif isinstance(self.source, str | os.PathLike) and os.fspath(self.source) != "-":
             with open(self.source, "rb") as raw:
-                self.total_bytes = os.fstat(raw.fileno()).st_size
+                if _descriptor(raw) is None:
+                    self.total_bytes = os.fstat(raw.fileno()).st_size
                 yield self._read(raw)
         else:
-            yield self._read(sys.stdin.buffer if self.source == "-" else self.source)
+            yield self._read(sys.stdin.buffer if isinstance(self.source, str) else self.source)
 
     def _read(self, raw: Any) -> Iterator[bytes]:
+        if isinstance(raw, io.TextIOWrapper) and _descriptor(raw.buffer) is not None and _is_utf8(raw.encoding):
+            raw = raw.buffer  # which tells what has come from what has not
         if isinstance(raw, io.TextIOBase):
             while text := raw.read(self.chunk_bytes):
-                data, _ = to_utf8(text)
+                data, replaced = to_utf8(text)
+                self._replaced_bytes += replaced
                 self.bytes_read += len(data)
                 yield data
             return
+        descriptor = _descriptor(raw)
+        self._is_live = descriptor is not None
+        if descriptor is not None and not self._wait(descriptor):
+            return
         counted = _Counted(raw, self)
         stream = _decompressed(counted)
-        is_plain = isinstance(stream, _Peeked)
-        if is_plain and self._is_pipe():
-            yield stream.head
-            yield from self._read_pipe(raw)
+        if descriptor is not None and isinstance(stream, _Peeked):
+            yield stream.head + counted.left
+            yield from self._read_pipe(counted, descriptor)
             return
         try:
             while piece := stream.read(self.chunk_bytes):
                 yield piece
-        except (EOFError, OSError, lzma.LZMAError, pa.ArrowException) as error:
-            if is_plain:
+        except _DAMAGES as error:
+            if isinstance(stream, _Peeked):
                 raise
             raise ValueError(f"The compressed log is damaged after {self.bytes_read} bytes: {error}") from error
 
-    def _is_pipe(self) -> bool:
-        """A pipe, a socket or a terminal, which gives what it has as it comes."""
-        return _descriptor(sys.stdin.buffer if self.source == "-" else self.source) is not None
+    def _wait(self, descriptor: int) -> bool:
+        """Waits until there is something to read; false when there will be none, for the scan is over."""
+        while not self.is_stopped:
+            if select.select([descriptor], [], [], PIPE_SECONDS)[0]:
+                return True
+        return False
 
-    def _read_pipe(self, raw: Any) -> Iterator[bytes]:
-        """What a pipe gives, as soon as it is enough or has waited long enough."""
-        descriptor = _descriptor(raw)
-        read = getattr(raw, "read1", raw.read)  # The latter would wait until all of it is there.
-        parts: list[bytes] = []
-        is_buffered = True  # a first read may have taken more than was asked for
-        while not self._is_stopped:
-            ready = is_buffered or bool(select.select([descriptor], [], [], PIPE_SECONDS)[0])
-            is_buffered = False
-            data = read(1 << 20) if ready else b""
-            self.bytes_read += len(data)
-            parts.append(data)
-            if not data or sum(map(len, parts)) >= self.chunk_bytes:
-                if any(parts):
-                    yield b"".join(parts)
-                parts = []
-                if ready and not data:
+    def _read_pipe(self, counted: "_Counted", descriptor: int) -> Iterator[bytes]:
+        """What a pipe gives, as soon as it is enough or its first byte has waited long enough."""
+        while self._wait(descriptor):
+            parts: list[bytes] = []
+            size = 0
+            deadline = time.monotonic() + PIPE_SECONDS
+            while (
+                size < self.chunk_bytes and select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0]
+            ):
+                data = counted.read_some()
+                if not data:
+                    if parts:
+                        yield b"".join(parts)
                     return
+                parts.append(data)
+                size += len(data)
+                if time.monotonic() > deadline:
+                    break
+            yield b"".join(parts)
 
     def _follow(self, path: str) -> Iterator[Iterator[bytes | None]]:
-        while not self._is_stopped:
-            while not os.path.exists(path) and not self._is_stopped:  # Between a rotation's two steps.
+        while not self.is_stopped:
+            if not os.path.exists(path):  # Between a rotation's two steps.
                 time.sleep(POLL_SECONDS)
-            with open(path, "rb") as raw:
+                continue
+            with contextlib.suppress(FileNotFoundError), open(path, "rb") as raw:
                 if raw.read(_LONGEST_MAGIC).startswith(tuple(_COMPRESSIONS)):
                     raise ValueError(f"{path} is compressed: a file to follow must be plain text.")
                 self._is_replaced = False
-                while not self._is_replaced and not self._is_stopped:
+                while not self._is_replaced and not self.is_stopped:
                     raw.seek(0)  # again when it was truncated
                     yield self._grow(path, raw)
 
@@ -260,23 +295,27 @@ class LogReader:
         """Pieces of a growing file until it is truncated or replaced."""
         quiet_since = time.monotonic()
         is_told = True
-        while not self._is_stopped:
+        replaced_at: float | None = None
+        while not self.is_stopped:
             if data := raw.read(self.chunk_bytes):
                 self.bytes_read += len(data)
                 quiet_since, is_told = time.monotonic(), False
                 yield data
                 continue
+            if self._is_replaced:
+                return
             opened = os.fstat(raw.fileno())
             if opened.st_size < raw.tell():
                 return
-            if self._is_replaced:
-                return
             try:
                 named = os.stat(path)
-                # Looked at once more before it is left, for what was written up to now.
-                self._is_replaced = (named.st_ino, named.st_dev) != (opened.st_ino, opened.st_dev)
             except FileNotFoundError:
-                pass
+                named = opened
+            if (named.st_ino, named.st_dev) != (opened.st_ino, opened.st_dev):
+                # Who writes may hold on to the old file for a while. It is read once more before it is left.
+                replaced_at = replaced_at or time.monotonic()
+                is_over = named.st_size > 0 or time.monotonic() - replaced_at > ROTATION_SECONDS
+                self._is_replaced = is_over and time.monotonic() - quiet_since > 2 * POLL_SECONDS
             if not is_told and time.monotonic() - quiet_since > self.idle_seconds:
                 is_told = True
                 yield None
@@ -288,8 +327,7 @@ class LogReader:
         line, held = 1, b""
         self.indentation = -1
         is_skipping = False  # the rest of a line that is too long
-        is_live = self.follow or self._is_pipe()
-        for piece in _utf16_to_utf8(pieces):
+        for piece in self._utf8(pieces):
             if piece is None:
                 # Nobody knows whether the last line is whole: what ends in a newline is.
                 end = held.rfind(b"\n") + 1
@@ -302,7 +340,7 @@ class LogReader:
                     continue
                 piece, is_skipping = piece[newline:], False
             held += piece
-            if len(held) < self.chunk_bytes and not is_live:
+            if len(held) < self.chunk_bytes and not self._is_live:
                 continue
             newline = held.rfind(b"\n") + 1
             end = self._last_start(held[:newline]) if newline else 0
@@ -311,15 +349,39 @@ class LogReader:
                 end = newline
                 if not end:
                     # A line without end. The processor reads its beginning only, so the rest need not be kept.
-                    held, is_skipping = held[: self.chunk_bytes], True
+                    kept = max(self.chunk_bytes, MIN_ENTRY_BYTES, 4 * self.processor.max_entry_characters)
+                    while kept > 0 and held[kept : kept + 1] and 0x80 <= held[kept] < 0xC0:
+                        kept -= 1  # not within a character
+                    held, is_skipping = held[:kept], True
             if end:
                 yield self._chunk(held[:end], line)
                 line, held = line + held.count(b"\n", 0, end), held[end:]
         yield self._chunk(held, line, is_last=True)
 
+    def _utf8(self, pieces: Iterator[bytes | None]) -> Iterator[bytes | None]:
+        """What the first bytes tell: UTF-16 becomes UTF-8, a byte order mark goes."""
+        decoder: codecs.IncrementalDecoder | None = None
+        is_first = True
+        for piece in pieces:
+            if piece and is_first:
+                is_first = False
+                if piece[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+                piece = piece.removeprefix(codecs.BOM_UTF8)
+            if decoder is not None and piece:
+                text = decoder.decode(piece)
+                self._replaced_bytes += text.count("\ufffd")
+                piece = text.encode()
+            yield piece
+        if decoder is not None and (rest := decoder.decode(b"", final=True)):
+            self._replaced_bytes += len(rest)
+            yield rest.encode()
+
     def _chunk(self, data: bytes, line: int, **flags: bool) -> Chunk:
         # With its last newline it would have one line more, an empty one.
-        data, replaced_bytes = to_utf8(data.removesuffix(b"\n"))
+        data, replaced_bytes = valid_utf8(data.removesuffix(b"\n"))
+        replaced_bytes += self._replaced_bytes
+        self._replaced_bytes = 0
         if self.indentation < 0:
             self.indentation = self.processor.indentation(data)
         return Chunk(data, line, replaced_bytes, self.indentation, **flags)
@@ -327,7 +389,7 @@ class LogReader:
     def _last_start(self, data: bytes) -> int:
         """Offset of the last line that starts an entry whatever stands before it; 0: none does after the first."""
         if self.indentation < 0:
-            self.indentation = self.processor.indentation(to_utf8(data)[0])
+            self.indentation = self.processor.indentation(valid_utf8(data)[0])
         size = 1 << 14
         while True:
             begin = data.rfind(b"\n", 0, max(0, len(data) - size)) + 1
@@ -345,45 +407,46 @@ class LogReader:
             size *= 8
 
 
-def _utf16_to_utf8(pieces: Iterator[bytes | None]) -> Iterator[bytes | None]:
-    """UTF-16, which its first bytes tell, becomes UTF-8."""
-    decoder: codecs.IncrementalDecoder | None = None
-    is_first = True
-    for piece in pieces:
-        if piece and is_first:
-            is_first = False
-            if piece[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                decoder = codecs.getincrementaldecoder("utf-16")("replace")
-        yield decoder.decode(piece).encode() if decoder is not None and piece else piece
-
-
 class _Counted(io.RawIOBase):
-    """Counts what is read of a raw stream."""
+    """Counts what is read of a raw stream, and takes what a pipe has without waiting for more.
+
+    Attributes:
+        left: what was taken but not asked for yet.
+    """
 
     def __init__(self, raw: Any, reader: LogReader):
         self.raw, self.reader = raw, reader
+        self.left = b""
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        data = self.raw.read(len(buffer)) or b""
+    def read_some(self, size: int = 1 << 20) -> bytes:
+        # Of that size read1 leaves nothing behind in the stream's own buffer.
+        data = (getattr(self.raw, "read1", None) or self.raw.read)(size) or b""
         if isinstance(data, str):
             raise ValueError(f"{type(self.raw).__name__}.read() gave str: open the log in binary mode.")
-        buffer[: len(data)] = data
         self.reader.bytes_read += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        self.left = self.left or self.read_some(max(len(buffer), 1 << 20))
+        data, self.left = self.left[: len(buffer)], self.left[len(buffer) :]
+        buffer[: len(data)] = data
         return len(data)
 
 
 def _descriptor(source: Any) -> int | None:
-    """The descriptor of what can be waited for: a pipe, a socket or a terminal."""
-    try:
-        descriptor = source.fileno()
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    except (AttributeError, OSError, ValueError):
+    """The descriptor of what can be waited for: a pipe, a socket or a terminal, with no other buffer than Python's."""
+    if os.name != "posix" or not isinstance(getattr(source, "raw", source), io.FileIO):
         return None
-    # Windows waits for sockets only.
-    return None if is_file or os.name != "posix" else int(descriptor)
+    descriptor = source.fileno()
+    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    return None if is_file or descriptor >= 1024 else int(descriptor)  # more than select knows
+
+
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name == "utf-8"
 
 
 __all__ = ["CHUNK_BYTES", "Chunk", "LogReader", "find_logs"]

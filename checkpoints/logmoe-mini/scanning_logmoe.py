@@ -14,11 +14,12 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from transformers.utils import logging
@@ -103,25 +104,43 @@ class Cutter:
     def start(self) -> None:
         """A new log."""
         self.waiting: ParsedLog | None = None
+        self.untimed: ParsedLog | None = None  # entries before the first timestamp
         # Of each open group its positions in `waiting`, and whether a sequence of it was given out.
         self.groups: dict[Any, tuple[np.ndarray, bool]] = {}
+        self.newest_window = 0.0
         self.first_seconds: float | None = None
         self.last_seconds: float | None = None
         self.has_sessions = False
 
-    def push(self, parsed: ParsedLog, is_last: bool) -> tuple[ParsedLog, list[np.ndarray]]:
+    def push(self, parsed: ParsedLog, is_last: bool, is_idle: bool = False) -> tuple[ParsedLog, list[np.ndarray]]:
         """Takes the next part of the log.
+
+        Args:
+            parsed: its entries.
+            is_last: the log ends with it.
+            is_idle: open sequences are complete as they are.
 
         Returns:
             A log, and the sequences that are complete, as positions in it; ordered by their first entry.
+
+        Raises:
+            ValueError: the log has no timestamp, or no session, though it is to be cut by them.
         """
+        if self.window_seconds is not None and self.last_seconds is None:
+            parsed = parsed if self.untimed is None else self.untimed + parsed
+            is_timed = len(parsed) and not np.isnan(self.processor.timestamps(parsed.text)).all()
+            if not (is_timed or is_last or len(parsed) > self.max_waiting):
+                self.untimed = parsed
+                return parsed.take(np.arange(0)), []
+            self.untimed = None
         offset = 0 if self.waiting is None else len(self.waiting)
         log = parsed if self.waiting is None else self.waiting + parsed
         groups = self.groups
         for key, positions in self._group(parsed).items():
             held, is_started = groups.pop(key, (np.empty(0, dtype=np.int64), False))
             groups[key] = (np.concatenate([held, positions + offset]), is_started)  # the latest behind
-        newest = max(groups, default=None) if self.window_seconds is not None else None
+        if is_last and self.session_pattern and not self.has_sessions and len(log):
+            raise ValueError(f"`session_pattern` {self.session_pattern!r} matches no entry of the log.")
 
         sequences: list[np.ndarray] = []
         open_groups: dict[Any, tuple[np.ndarray, bool]] = {}
@@ -131,18 +150,23 @@ class Cutter:
             sequences += [positions[start : start + self.length] for start in starts]
             rest = positions[complete * self.stride :]
             is_started |= complete > 0
-            if is_last or (newest is not None and key <= newest - 2):
+            is_past = self.window_seconds is not None and abs(key - self.newest_window) >= 2
+            if is_last or is_idle or is_past:
                 sequences += self._close(rest, is_started)
             elif len(rest):
                 open_groups[key] = (rest, is_started)
-        waiting = sum(len(rest) for rest, _ in open_groups.values())
-        for key in list(open_groups):
-            if waiting <= self.max_waiting:
-                break
-            rest, is_started = open_groups.pop(key)
-            sequences += self._close(rest, is_started)
-            waiting -= len(rest)
-            self.split_groups += 1
+        if self.session_pattern and open_groups:
+            sizes = pc.binary_length(log.text).to_numpy(zero_copy_only=False)
+            waiting = sum(len(rest) for rest, _ in open_groups.values())
+            waiting_bytes = sum(int(sizes[rest].sum()) for rest, _ in open_groups.values())
+            for key in list(open_groups):
+                if waiting <= self.max_waiting and waiting_bytes <= 1024 * self.max_waiting:
+                    break
+                rest, is_started = open_groups.pop(key)
+                sequences += self._close(rest, is_started)
+                waiting -= len(rest)
+                waiting_bytes -= int(sizes[rest].sum())
+                self.split_groups += 1
 
         kept = np.unique(np.concatenate([rest for rest, _ in open_groups.values()])) if open_groups else None
         self.waiting = None if kept is None else log.take(kept)
@@ -163,11 +187,13 @@ class Cutter:
             seconds = self.processor.filled_timestamps(parsed.text, self.last_seconds)
             self.first_seconds = seconds[0] if self.first_seconds is None else self.first_seconds
             self.last_seconds = seconds[-1]
-            return group_by(np.floor((seconds - self.first_seconds) / self.window_seconds))
+            windows = np.floor((seconds - self.first_seconds) / self.window_seconds)
+            self.newest_window = windows[-1]
+            return group_by(windows)
         if self.session_pattern:
-            must_match = not self.has_sessions
-            self.has_sessions = True
-            return self.processor.sessions(parsed, self.session_pattern, must_match)
+            sessions = self.processor.sessions(parsed, self.session_pattern, must_match=False)
+            self.has_sessions |= any(name is not None for name in sessions)
+            return sessions
         return {None: np.arange(len(parsed))}
 
 
@@ -187,6 +213,7 @@ class EntryCache:
         self.numbers = np.zeros(0, dtype=np.int64)
         self.next_number = 0
 
+    @torch.inference_mode()
     def embed(
         self, texts: list[str], encode: Callable[[list[str]], tuple[torch.Tensor, np.ndarray]]
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
@@ -240,14 +267,14 @@ class EntryCache:
             len(self.row_of) + place if len(self.row_of) + place < self.capacity else -1 for place in range(len(texts))
         ]
         rows = [self.row_of.popitem(last=False)[1] if row < 0 else row for row in rows]
-        self.row_of.update(zip(texts, rows, strict=True))
         assert self.table is not None
         self.table[torch.tensor(rows, device=embeds.device)] = embeds
         self.numbers[rows], self.is_truncated[rows] = numbers, is_truncated
+        self.row_of.update(zip(texts, rows, strict=True))  # last, so that an interrupt leaves nothing half known
 
 
 class ScanCache:
-    """What a scan remembers, for other scans with the same model and precision.
+    """What a scan remembers, for other scans with the same model, whose weights must not change meanwhile.
 
     Args:
         max_entries: distinct entries whose embeddings are kept.
@@ -257,13 +284,17 @@ class ScanCache:
     def __init__(self, max_entries: int = 32768, max_sequences: int = 32768):
         self.entries = EntryCache(check_integer("max_entries", max_entries, 1))
         self.max_sequences = check_integer("max_sequences", max_sequences, 1)
-        self.verdicts: OrderedDict[bytes, Verdict | _Awaited] = OrderedDict()
+        self.verdicts: OrderedDict[bytes, Verdict] = OrderedDict()  # by the numbers of the entries, the latest behind
+        self.model: Any = None  # in the precision of the scans
         self._user: tuple | None = None
 
     def bind(self, *user: Any) -> None:
-        """Raises ValueError when what is kept came from another model, precision or entry length."""
+        """Raises ValueError when what is kept came from another model, processor, device, dtype or entry length."""
         if self._user is not None and self._user != user:
-            raise ValueError("This ScanCache holds what another model, dtype or max_log_entry_length computed.")
+            raise ValueError(
+                "This ScanCache holds what another model, processor, device, dtype or max_log_entry_length computed: "
+                "make one for each."
+            )
         self._user = user
 
 
@@ -293,6 +324,43 @@ class _Job:
     keys: list[bytes]  # of each sequence
     verdicts: dict[bytes, Verdict | _Awaited]
     statistics: dict[str, int]
+
+
+class _ReadAhead:
+    """Reads in a thread of its own, a few chunks ahead.
+
+    A daemon: a read may block for as long as a pipe is silent, and must not keep the process from ending.
+
+    Attributes:
+        parsed: chunks, each with the future of what it holds; None at the end.
+        room: to be released for each chunk that was taken.
+        error: what reading raised.
+    """
+
+    def __init__(self, reader: LogReader, submit: Callable[[Chunk], Future]):
+        self.reader, self.submit = reader, submit
+        self.parsed: queue.Queue[tuple[Chunk, Future] | None] = queue.Queue()
+        self.room = threading.Semaphore(CHUNKS_AHEAD)
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._read, name="logmoe-read", daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        try:
+            for chunk in self.reader:
+                while not self.room.acquire(timeout=0.1):
+                    if self.reader.is_stopped:
+                        return
+                self.parsed.put((chunk, self.submit(chunk)))
+        except BaseException as error:
+            if not self.reader.is_stopped:
+                self.error = error
+        finally:
+            self.parsed.put(None)
+
+    def stop(self) -> None:
+        self.reader.stop()
+        self.thread.join(1)
 
 
 class LogScan(Iterator[dict[str, Any]]):
@@ -325,11 +393,13 @@ class LogScan(Iterator[dict[str, Any]]):
         self.cut, self.max_log_entry_length, self.threshold = cut, max_log_entry_length, threshold
         self.batch_size, self.only_anomalies = batch_size, only_anomalies
         self.follow, self.idle_seconds, self.chunk_bytes = follow, idle_seconds, chunk_bytes
-        self.model = _in_precision(pipe.model, dtype)
         self.workers = workers
         self.on_progress = on_progress
-        cache.bind(pipe.model, dtype, max_log_entry_length)
-        self.cache, self.entries, self.verdicts = cache, cache.entries, cache.verdicts
+        cache.bind(pipe.model, pipe.processor, pipe.device, dtype, max_log_entry_length)
+        if cache.model is None:
+            cache.model = _in_precision(pipe.model, dtype)
+        self.cache, self.entries, self.model = cache, cache.entries, cache.model
+        self.awaited: dict[bytes, _Awaited] = {}
         self.max_waiting = max_waiting
         self.statistics = ScanStatistics(dtype=str(dtype).removeprefix("torch."))
         self._is_closed = False
@@ -338,6 +408,12 @@ class LogScan(Iterator[dict[str, Any]]):
 
     def __next__(self) -> dict[str, Any]:
         return next(self._results)
+
+    def __enter__(self) -> "LogScan":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
 
     def close(self) -> None:
         """Ends the scan before its time, and its threads with it. Any thread may call it."""
@@ -356,7 +432,6 @@ class LogScan(Iterator[dict[str, Any]]):
             ThreadPoolExecutor(self.workers, "logmoe") as self._pool,
             # An accelerator's work is queued by one thread; the pool then only reads.
             ThreadPoolExecutor(1, "logmoe-model") as accelerator,
-            ThreadPoolExecutor(1, "logmoe-read") as reading,
         ):
             self._model_pool = self._pool if is_on_cpu else accelerator
             try:
@@ -365,44 +440,34 @@ class LogScan(Iterator[dict[str, Any]]):
                 for source in self.sources:
                     if self._is_closed:
                         break
-                    yield from self._scan_one(source, reading)
+                    yield from self._scan_one(source)
             finally:
                 for pool in (self._pool, accelerator):
                     pool.shutdown(wait=True, cancel_futures=True)
 
-    def _scan_one(self, source: Any, reading: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
+    def _scan_one(self, source: Any) -> Iterator[dict[str, Any]]:
         name = _name(source)
         self.statistics.source = name
         reader = LogReader(self.pipe.processor, source, self.chunk_bytes, self.follow, self.idle_seconds)
         self._reader = reader
         cutter = Cutter(self.pipe.processor, **self.cut, max_waiting=self.max_waiting)
         before = copy.copy(self.statistics)
-        parsed: queue.Queue[tuple[Chunk, Future] | None] = queue.Queue()
-        room = threading.Semaphore(CHUNKS_AHEAD)
+        if self._is_closed:
+            return
+        ahead = _ReadAhead(reader, lambda chunk: self._pool.submit(self._parse, chunk))
         jobs: deque[_Job] = deque()
-
-        def read() -> None:
-            try:
-                for chunk in reader:
-                    room.acquire()
-                    parsed.put((chunk, self._pool.submit(self._parse, chunk)))
-            finally:
-                parsed.put(None)
-
-        is_read = reading.submit(read)
         is_open = True
         try:
             while is_open or jobs:
                 # Results that wait come before a wait for more input.
-                if is_open and len(jobs) < CHUNKS_AHEAD and not (jobs and parsed.empty()):
-                    item = parsed.get()
+                if is_open and len(jobs) < CHUNKS_AHEAD and not (jobs and ahead.parsed.empty()):
+                    item = ahead.parsed.get()
                     if item is None:
                         is_open = False
-                        is_read.result()  # raises what reading raised
                     else:
                         chunk, future = item
                         jobs.append(self._start(chunk, future.result(), cutter))
-                        room.release()
+                        ahead.room.release()
                 else:
                     job = jobs.popleft()
                     self.statistics.bytes_read, self.statistics.total_bytes = reader.bytes_read, reader.total_bytes
@@ -413,10 +478,9 @@ class LogScan(Iterator[dict[str, Any]]):
                     if self.on_progress is not None:
                         self.on_progress(self.statistics)
         finally:
-            reader.stop()
-            while not is_read.done():  # It may wait for room, or for a pipe that is silent for a while yet.
-                room.release()
-                wait([is_read], timeout=0.05)
+            ahead.stop()
+        if ahead.error is not None:  # Raised behind the results of what could be read.
+            raise ahead.error
         if self.statistics.entries == before.entries and not (self.follow or self._is_closed):
             raise ValueError(f"{name or 'The log'} holds no entry: it is empty or all blank lines.")
 
@@ -430,15 +494,12 @@ class LogScan(Iterator[dict[str, Any]]):
 
     def _start(self, chunk: Chunk, parsed: ParsedLog, cutter: Cutter) -> _Job:
         """Cuts, encodes what is new, and hands new sequences to the model."""
-        log, sequences = cutter.push(parsed, chunk.is_last or chunk.is_idle)
+        log, sequences = cutter.push(parsed, chunk.is_last, chunk.is_idle)
         if chunk.is_last:
             cutter.start()
         number_before = self.entries.next_number
         embeds, numbers, is_truncated = self.entries.embed(log.distinct.to_pylist(), self._encode)
-        longer = pc.greater(pc.binary_length(log.text), self.pipe.processor.max_entry_characters)
-        if pc.any(longer).as_py():  # A character is at least a byte.
-            longer = pc.greater(pc.utf8_length(log.text), self.pipe.processor.max_entry_characters)
-        is_truncated = is_truncated[log.entry_index] | longer.to_numpy(zero_copy_only=False).astype(bool)
+        is_truncated = is_truncated[log.entry_index] | longer_than(log.text, self.pipe.processor.max_entry_characters)
 
         keys: list[bytes] = []
         verdicts: dict[bytes, Verdict | _Awaited] = {}
@@ -449,9 +510,11 @@ class LogScan(Iterator[dict[str, Any]]):
             keys.append(key)
             if key in verdicts or key in new:
                 continue
-            if key in self.verdicts:
-                self.verdicts.move_to_end(key)
-                verdicts[key] = self.verdicts[key]
+            if key in self.cache.verdicts:
+                self.cache.verdicts.move_to_end(key)
+                verdicts[key] = self.cache.verdicts[key]
+            elif key in self.awaited:
+                verdicts[key] = self.awaited[key]
             else:
                 new[key] = log.entry_index[positions]
         # Those of a length together, so that there is little padding.
@@ -460,21 +523,22 @@ class LogScan(Iterator[dict[str, Any]]):
         for start in range(0, len(ordered), size):
             batch = ordered[start : start + size]
             judging = self._model_pool.submit(self._judge, embeds, [new[key] for key in batch])
-            verdicts |= {key: _Awaited(judging, position) for position, key in enumerate(batch)}
-        self.verdicts |= {key: verdicts[key] for key in new}
+            self.awaited |= {key: _Awaited(judging, position) for position, key in enumerate(batch)}
+        verdicts |= {key: self.awaited[key] for key in new}
         statistics = {
             "lines": chunk.data.count(b"\n") + bool(chunk.data),
             "entries": len(parsed),
             "replaced_bytes": chunk.replaced_bytes,
             "encoded_entries": self.entries.next_number - number_before,
             "judged_sequences": len(new),
-            "truncated_entries": int(is_truncated[len(log) - len(parsed) :].sum()),
+            "truncated_entries": int(is_truncated[max(0, len(log) - len(parsed)) :].sum()),
         }
         return _Job(log, is_truncated, sequences, keys, verdicts, statistics)
 
     @torch.inference_mode()
     def _judge(self, embeds: torch.Tensor, sequences: list[np.ndarray]) -> list[Verdict]:
-        logits, entry_scores = self.pipe.judge(embeds, sequences, len(sequences), self.model)
+        with self.pipe.device_placement():  # A thread begins with the first GPU.
+            logits, entry_scores = self.pipe.judge(embeds, sequences, len(sequences), self.model)
         return [Verdict(*both) for both in zip(logits, entry_scores, strict=True)]
 
     def _encode(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
@@ -492,25 +556,27 @@ class LogScan(Iterator[dict[str, Any]]):
 
     @torch.inference_mode()
     def _encode_batch(self, token_ids: list[list[int]]) -> torch.Tensor:
-        return self.pipe.encode(token_ids, self.model)
+        with self.pipe.device_placement():
+            return self.pipe.encode(token_ids, self.model)
 
     def _finish(self, job: _Job, source: str | None) -> Iterator[dict[str, Any]]:
         known: dict[bytes, Verdict] = {}
         for key, verdict in job.verdicts.items():
             if isinstance(verdict, _Awaited):
                 verdict = verdict.batch.result()[verdict.position]
-                if key in self.verdicts:
-                    self.verdicts[key] = verdict
+                self.awaited.pop(key, None)
+                self.cache.verdicts[key] = verdict
             known[key] = verdict
-        while len(self.verdicts) > self.cache.max_sequences:
-            self.verdicts.popitem(last=False)
+        while len(self.cache.verdicts) > self.cache.max_sequences:
+            self.cache.verdicts.popitem(last=False)
         for name, value in job.statistics.items():
             setattr(self.statistics, name, getattr(self.statistics, name) + value)
         if not job.sequences:
             return
         verdicts = [known[key] for key in job.keys]
         margins = [verdict.logits[1] - verdict.logits[0] for verdict in known.values()]
-        highest = 1 / (1 + math.exp(-max(margins) / self.pipe.model.config.calibration_temperature))
+        # The sigmoid, in a form that does not overflow.
+        highest = 0.5 + 0.5 * math.tanh(max(margins) / self.pipe.model.config.calibration_temperature / 2)
         self.statistics.highest_probability = max(self.statistics.highest_probability, highest)
         for result in self.pipe.sequence_results(
             job.log,
@@ -526,6 +592,14 @@ class LogScan(Iterator[dict[str, Any]]):
             if result is not None:
                 self.statistics.anomalies += result["label"] == "anomaly"
                 yield result
+
+
+def longer_than(text: pa.Array, max_characters: int) -> np.ndarray:
+    """Bool `(entries,)`: the entry has more characters than are read."""
+    longer = pc.greater(pc.binary_length(text), max_characters)
+    if pc.any(longer).as_py():  # A character is at least a byte.
+        longer = pc.greater(pc.utf8_length(text), max_characters)
+    return longer.to_numpy(zero_copy_only=False).astype(bool)
 
 
 def best_dtype(model: torch.nn.Module, device: torch.device) -> torch.dtype:
@@ -568,9 +642,13 @@ def _use_one_thread(pool: ThreadPoolExecutor, workers: int) -> None:
         torch.get_num_threads()  # At its first use a thread takes the process's number, which is now 1 too.
         all_started.wait()
 
-    for _ in range(workers):
-        pool.submit(start)
-    all_started.wait()
+    try:
+        for _ in range(workers):
+            pool.submit(start)
+        all_started.wait()
+    except BaseException:
+        all_started.abort()  # or those that did start would wait for ever
+        raise
     torch.set_num_threads(threads)  # What threads that start later compute with.
 
 
@@ -579,4 +657,4 @@ def _name(source: Any) -> str | None:
     return str(source) if source != "-" and not hasattr(source, "read") else None
 
 
-__all__ = ["Cutter", "EntryCache", "LogScan", "ScanCache", "ScanStatistics", "best_dtype"]
+__all__ = ["Cutter", "EntryCache", "LogScan", "ScanCache", "ScanStatistics", "best_dtype", "longer_than"]

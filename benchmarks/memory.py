@@ -1,0 +1,130 @@
+"""Peak memory of a scan against the length of the log, and what many distinct entries cost.
+
+    python benchmarks/memory.py LOG [--gigabytes 0.1 10] [--distinct 1000000]
+
+The log is repeated with fresh numbers, every digit drawn anew, until it is as long as asked for; nothing is written to
+disk. Each length runs in a process of its own.
+"""
+
+import argparse
+import io
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import describe
+
+RESULTS = Path(__file__).parent / "results" / "memory.json"
+BASE_BYTES = 32 << 20
+
+
+class Repeated(io.RawIOBase):
+    """A log over and over, each time with other digits."""
+
+    def __init__(self, path: str, size: int):
+        with open(path, "rb") as log:
+            data = log.read(BASE_BYTES)
+        self.base = np.frombuffer(data[: data.rfind(b"\n") + 1], dtype=np.uint8)
+        self.digits = np.flatnonzero((self.base >= ord("0")) & (self.base <= ord("9")))
+        self.rng = np.random.default_rng(0)
+        self.left, self.piece, self.place = size, b"", 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if self.place >= len(self.piece):
+            if self.left <= 0:
+                return b""
+            fresh = self.base.copy()
+            fresh[self.digits] = self.rng.integers(ord("0"), ord("9") + 1, len(self.digits), dtype=np.uint8)
+            self.piece, self.place = fresh.tobytes(), 0
+            self.left -= len(self.piece)
+        data = self.piece[self.place : self.place + size]
+        self.place += len(data)
+        return data
+
+
+class Distinct(io.RawIOBase):
+    """As many entries that no mask makes equal: words made of letters."""
+
+    def __init__(self, entries: int):
+        self.rows = iter(range(0, entries, 10_000))
+        self.entries = entries
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        start = next(self.rows, None)
+        if start is None:
+            return b""
+        letters = str.maketrans("0123456789", "bdfghklmnp")
+        lines = (
+            f"worker could not open item {str(row).translate(letters)}"
+            for row in range(start, min(start + 10_000, self.entries))
+        )
+        return ("\n".join(lines) + "\n").encode()
+
+
+def child(args: argparse.Namespace) -> None:
+    from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
+
+    pipe = load_pipeline(DEFAULT_CHECKPOINT, device="cpu")
+    log = Distinct(args.child_distinct) if args.child_distinct else Repeated(args.log, int(args.child_gigabytes * 1e9))
+    start = time.perf_counter()
+    scan = pipe.scan(log, only_anomalies=True, threshold=1 - 1e-12)
+    for _ in scan:
+        pass
+    seen = scan.statistics
+    print(
+        json.dumps(
+            {
+                "bytes": seen.bytes_read,
+                "lines": seen.lines,
+                "seconds": time.perf_counter() - start,
+                "encoded_entries": seen.encoded_entries,
+                "judged_sequences": seen.judged_sequences,
+                "sequences": seen.sequences,
+                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            }
+        )
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", help="a plain text log")
+    parser.add_argument("--gigabytes", type=float, nargs="+", default=[0.1, 10])
+    parser.add_argument("--distinct", type=int, default=1_000_000)
+    parser.add_argument("--child_gigabytes", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--child_distinct", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child_gigabytes or args.child_distinct:
+        child(args)
+        return
+    results = []
+    runs = [[f"{size} GB", "--child_gigabytes", str(size)] for size in args.gigabytes]
+    runs += [[f"{args.distinct:,} distinct entries", "--child_distinct", str(args.distinct)]] if args.distinct else []
+    print("| log | lines | seconds | lines/s | encoded entries | judged sequences | peak MiB |", flush=True)
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for name, *options in runs:
+        done = subprocess.run(
+            [sys.executable, __file__, args.log, *options], stdout=subprocess.PIPE, text=True, check=True
+        )
+        row = {"log": name} | json.loads(done.stdout.splitlines()[-1])
+        results.append(row)
+        print(
+            f"| {name} | {row['lines']:,} | {row['seconds']:.1f} | {row['lines'] / row['seconds']:,.0f} | "
+            f"{row['encoded_entries']:,} | {row['judged_sequences']:,} | {row['peak_memory_mib']:,} |",
+            flush=True,
+        )
+    RESULTS.write_text(json.dumps({"machine": describe(), "results": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
