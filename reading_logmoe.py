@@ -344,15 +344,16 @@ class LogReader:
                 continue
             newline = held.rfind(b"\n") + 1
             end = self._last_start(held[:newline]) if newline else 0
-            if not end and len(held) > max(2 * self.chunk_bytes, MIN_ENTRY_BYTES):
+            if not end and newline and len(held) > max(2 * self.chunk_bytes, MIN_ENTRY_BYTES):
                 self.cut_entries += 1
                 end = newline
-                if not end:
-                    # A line without end. The processor reads its beginning only, so the rest need not be kept.
-                    kept = max(self.chunk_bytes, MIN_ENTRY_BYTES, 4 * self.processor.max_entry_characters)
-                    while kept > 0 and held[kept : kept + 1] and 0x80 <= held[kept] < 0xC0:
-                        kept -= 1  # not within a character
-                    held, is_skipping = held[:kept], True
+            # A line without end. The processor reads its beginning only, so the rest need not be kept.
+            kept = max(self.chunk_bytes, MIN_ENTRY_BYTES, 4 * self.processor.max_entry_characters)
+            if not newline and len(held) > kept:
+                self.cut_entries += 1
+                # Not within a character.
+                kept -= next((back for back in range(4) if not 0x80 <= held[kept - back] < 0xC0), 0)
+                held, is_skipping = held[:kept], True
             if end:
                 yield self._chunk(held[:end], line)
                 line, held = line + held.count(b"\n", 0, end), held[end:]
