@@ -537,7 +537,10 @@ class LogScan(Iterator[dict[str, Any]]):
     def _judge(self, embeds: torch.Tensor, sequences: list[np.ndarray]) -> list[Verdict]:
         with self.pipe.device_placement():  # A thread begins with the first GPU.
             logits, entry_scores = self.pipe.judge(embeds, sequences, len(sequences), self.model)
-        return [Verdict(*both) for both in zip(logits, entry_scores, strict=True)]
+        # Copies: a view would keep its whole batch alive for as long as one of its verdicts is remembered.
+        return [
+            Verdict(row.copy(), scores.astype(np.float32)) for row, scores in zip(logits, entry_scores, strict=True)
+        ]
 
     def _encode(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
         token_ids, truncated = self.pipe.processor.tokenize(texts, self.max_log_entry_length)
