@@ -25,6 +25,9 @@ ORDINARY = "ordinary"
 INJECTOR_ADDRESS = "127.0.0.9"
 """Every connection that injects a fault comes from here, and no other connection does."""
 
+HOST_NAME = "server1"
+"""What the machine is called in every recording."""
+
 _INSIDE = "RECORDINGS_INSIDE_NAMESPACE"
 
 LINES_SCHEMA = pa.schema(
@@ -59,23 +62,28 @@ INTERVALS_SCHEMA = pa.schema(
 def run_in_namespace(argv: Sequence[str], private_folder: Path) -> int | None:
     """Run `python -m recordings.record` again where nothing can leak out, and return its exit status.
 
-    The copy has mount, process and network namespaces of its own: `private_folder` is an empty tmpfs there, at the
-    same path in every run, so that paths in the log do not tell one run from another; loopback is the only network;
-    and when the copy ends, however it ends, the kernel ends every process and mount it made. Inside the copy the
-    function prepares all this and returns None.
+    The copy has mount, process, network and host name namespaces of its own: `private_folder` and `/run` are an empty
+    tmpfs each, at the same path in every run, so that paths in the log do not tell one run from another; loopback is
+    the only network; and when the copy ends, however it ends, the kernel ends every process and mount it made. Inside
+    the copy the function prepares all this and returns None.
 
     Raises `PermissionError` when not root.
     """
     if os.environ.get(_INSIDE):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "recording", str(private_folder)], check=True)
+        for folder in (private_folder, Path("/run")):
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "recording", str(folder)], check=True)
+        socket.sethostname(HOST_NAME)
+        hosts = Path("/run/hosts")
+        hosts.write_text(f"127.0.0.1 localhost {HOST_NAME}\n")
+        subprocess.run(["mount", "--bind", str(hosts), "/etc/hosts"], check=True)
         # The first process of a namespace gets no signal it has no handler for.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return None
     if os.geteuid() != 0:
         raise PermissionError("recording needs root: it makes namespaces, mounts a tmpfs and starts the service")
     private_folder.mkdir(parents=True, exist_ok=True)
-    unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    unshare = ["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
     process = subprocess.Popen(
         [*unshare, sys.executable, "-m", "recordings.record", *argv], env={**os.environ, _INSIDE: "1"}
     )
@@ -238,13 +246,13 @@ class Entry:
 
     lines: tuple[str, ...]
     time: datetime
-    pid: int
-    process: str  # what kind of process wrote it, in the service's own words
-    remote_host: str | None
-    code: str | None  # the service's error code, such as an SQLSTATE
-    severity: str
     message: str
-    statement: str
+    pid: int = 0
+    process: str = ""  # what kind of process wrote it, in the service's own words
+    remote_host: str | None = None
+    code: str | None = None  # the service's own, such as an SQLSTATE or a status
+    severity: str = ""
+    statement: str = ""
 
 
 Rule = Callable[[Entry, Interval], bool]

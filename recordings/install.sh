@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the recorder needs on Debian 12 (as root): the services, as Debian packages them, and pg8000.
+# Installs what the recorder needs on Debian 12 (as root): the services, as Debian packages them, and the Python drivers
+# their clients speak through (pyproject's extra `record`).
 # A policy-rc.d that answers 101 keeps the packages from starting their services by themselves.
 set -eu
 
@@ -16,6 +17,10 @@ mkdir -p /etc/postgresql-common
     printf 'create_main_cluster = false\n' > /etc/postgresql-common/createcluster.conf
 
 export DEBIAN_FRONTEND=noninteractive
+echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections
 apt-get update
-apt-get install --yes --no-install-recommends postgresql iproute2 util-linux
-"${PYTHON:-python3}" -m pip install pg8000 pyarrow
+apt-get install --yes --no-install-recommends \
+    iproute2 iptables openssl procps util-linux \
+    postgresql mariadb-server redis-server nginx-light apache2 haproxy rabbitmq-server mosquitto etcd-server zookeeper \
+    openssh-server openssh-client sshpass bind9 bind9-dnsutils postfix squid tomcat10 default-jdk-headless
+"${PYTHON:-python3}" -m pip install pyarrow pg8000 pymysql pika paho-mqtt kazoo dnspython

@@ -31,12 +31,9 @@ import pg8000.native
 from recordings.harness import (
     CLOCK_STEP,
     INJECTOR_ADDRESS,
-    Book,
     Crew,
     Entry,
     Interval,
-    LineCounter,
-    Recording,
     Rule,
     children_of,
     end_process,
@@ -44,8 +41,8 @@ from recordings.harness import (
     is_running,
     wait_until,
 )
+from recordings.lab import GRACE, Fault, Lab, Service
 
-SERVICE = "postgresql"
 PRIVATE_FOLDER = Path("/var/lib/postgresql")
 """Where Debian keeps the database; a run sees an empty tmpfs here."""
 
@@ -809,28 +806,36 @@ LEDGER_MISTAKES: Sequence[Step] = (
 )
 
 
-def crew_at_work(server: Server, seed: int) -> Crew:
-    """All ordinary clients, at work."""
-    crew = Crew()
-    for number, (user, database, address, application) in enumerate(server.names.clients()):
-        rng = random.Random(f"{seed} client {number}")
-        crew.start(Client(server, crew, rng, user, database, address, application).session)
-    return crew
-
-
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Lab:
-    """What a fault needs: the server, a source of chance, and the interval it writes to."""
+class PostgreSQL(Lab):
+    """One cluster and its clients."""
 
-    server: Server
-    rng: random.Random
+    settings: Settings
 
-    def hold(self, least: float, most: float) -> None:
-        """Let the fault last between `least` and `most` seconds."""
-        time.sleep(self.rng.uniform(least, most))
+    def __init__(self, settings: Settings, seed: int) -> None:
+        super().__init__(settings, seed)
+        self.server = Server(settings, NAMES[seed % len(NAMES)])
+        self.log = self.server.log
+
+    def start(self) -> None:
+        """Make the cluster and start it."""
+        self.server.create()
+
+    def employ_clients(self) -> None:
+        """All ordinary clients."""
+        for number, (user, database, address, application) in enumerate(self.server.names.clients()):
+            rng = self.client_rng(number)
+            self.crew.start(Client(self.server, self.crew, rng, user, database, address, application).session)
+
+    def stop(self) -> None:
+        """A clean shutdown."""
+        self.server.stop(signal.SIGINT)
+
+    def entries(self) -> Sequence[Entry]:
+        """The log, joined with its private copy."""
+        return read_log(self.server.log, self.server.truth)
 
     def intruder(self, role: str = "", database: str = "", password: str = PASSWORD) -> Any:
         """A connection from the injector's address that otherwise looks like some ordinary client's."""
@@ -851,7 +856,7 @@ class Lab:
             db.run(sql(statement), **values)
 
 
-def backend_killed(lab: Lab, interval: Interval) -> None:
+def backend_killed(lab: PostgreSQL, interval: Interval) -> None:
     """SIGKILL to one backend: the server ends all sessions and recovers. Sometimes it happens again at once."""
     victims: list[int] = []
 
@@ -869,21 +874,21 @@ def backend_killed(lab: Lab, interval: Interval) -> None:
         lab.hold(0.0, 0.8)
 
 
-def postmaster_killed(lab: Lab, interval: Interval) -> None:
+def postmaster_killed(lab: PostgreSQL, interval: Interval) -> None:
     """SIGKILL to the first process; the operator starts the server again and it recovers."""
     lab.server.stop(signal.SIGKILL)
     lab.hold(0.2, 1.5)
     lab.server.start()
 
 
-def immediate_shutdown(lab: Lab, interval: Interval) -> None:
+def immediate_shutdown(lab: PostgreSQL, interval: Interval) -> None:
     """Someone stops the server without letting it finish; it recovers at the next start."""
     lab.server.stop(signal.SIGQUIT)
     lab.hold(0.2, 1.5)
     lab.server.start()
 
 
-def connections_exhausted(lab: Lab, interval: Interval) -> None:
+def connections_exhausted(lab: PostgreSQL, interval: Interval) -> None:
     """One client takes every connection slot, in half of the cases those of administrators too."""
     taken: list[Any] = []
     users = [""] * 40 + (["postgres"] * 5 if lab.rng.random() < 0.5 else [])
@@ -900,7 +905,7 @@ def connections_exhausted(lab: Lab, interval: Interval) -> None:
         db.close()
 
 
-def brute_force(lab: Lab, interval: Interval) -> None:
+def brute_force(lab: PostgreSQL, interval: Interval) -> None:
     """Guessing passwords, of roles that exist and of some that do not."""
     names = lab.server.names
     many = [names.web, names.reports, "postgres", "admin", "root", "test"]
@@ -911,7 +916,7 @@ def brute_force(lab: Lab, interval: Interval) -> None:
         lab.hold(0.0, 0.1)
 
 
-def disk_full(lab: Lab, interval: Interval) -> None:
+def disk_full(lab: PostgreSQL, interval: Interval) -> None:
     """Something else fills the disk of one tablespace.
 
     Healed by a larger disk first: PostgreSQL needs room even to make room.
@@ -928,7 +933,7 @@ def disk_full(lab: Lab, interval: Interval) -> None:
         subprocess.run(["mount", "-o", f"remount,size={SMALL_DISK}", disk], check=True)
 
 
-def lock_wait(lab: Lab, interval: Interval) -> None:
+def lock_wait(lab: PostgreSQL, interval: Interval) -> None:
     """One session locks a table and forgets it; others wait, and their timeouts strike."""
     names = lab.server.names
     database, table = lab.rng.choice([(names.shop, "products"), (names.shop, "orders"), (names.ledger, "accounts")])
@@ -940,7 +945,7 @@ def lock_wait(lab: Lab, interval: Interval) -> None:
     time.sleep(0.3)
 
 
-def statement_timeouts(lab: Lab, interval: Interval) -> None:
+def statement_timeouts(lab: PostgreSQL, interval: Interval) -> None:
     """An application whose heavy statements never finish in the time it allows."""
     with contextlib.closing(lab.intruder("", lab.server.names.shop)) as db:
         db.run(f"SET statement_timeout = '{lab.rng.randint(100, 250)}ms'")
@@ -956,7 +961,7 @@ def statement_timeouts(lab: Lab, interval: Interval) -> None:
             lab.hold(0.0, 0.1)
 
 
-def deadlocks(lab: Lab, interval: Interval) -> None:
+def deadlocks(lab: PostgreSQL, interval: Interval) -> None:
     """Pairs of sessions take the same two rows in opposite order."""
 
     def take(db: Any, row: int) -> None:
@@ -1013,7 +1018,7 @@ BAD_ACCESS = (
 )
 
 
-def reload_with(lab: Lab, interval: Interval, file: Path, text: str, least: float, most: float) -> None:
+def reload_with(lab: PostgreSQL, interval: Interval, file: Path, text: str, least: float, most: float) -> None:
     """Load `file` with another content for a while, then the right content again."""
     good = file.read_text()
     try:
@@ -1027,14 +1032,14 @@ def reload_with(lab: Lab, interval: Interval, file: Path, text: str, least: floa
         time.sleep(0.2)
 
 
-def broken_configuration(lab: Lab, interval: Interval) -> None:
+def broken_configuration(lab: PostgreSQL, interval: Interval) -> None:
     """A slip in postgresql.conf or pg_hba.conf; the server refuses it and goes on with the old one."""
     file, bad = lab.rng.choice([(lab.server.configuration, BAD_OPTIONS), (lab.server.access, BAD_ACCESS)])
     lines = lab.rng.sample(bad, lab.rng.randint(1, 4))
     reload_with(lab, interval, file, file.read_text() + "\n".join(lines) + "\n", 0.5, 1.5)
 
 
-def locked_out(lab: Lab, interval: Interval) -> None:
+def locked_out(lab: PostgreSQL, interval: Interval) -> None:
     """A valid pg_hba.conf that forgets the applications: who connects anew is turned away."""
     forgotten = "".join(
         line for line in lab.server.access.read_text().splitlines(keepends=True) if "127.0.0.0/8" not in line
@@ -1044,7 +1049,7 @@ def locked_out(lab: Lab, interval: Interval) -> None:
     reload_with(lab, interval, lab.server.access, forgotten, 2.0, 3.5)
 
 
-def corrupted_page(lab: Lab, interval: Interval) -> None:
+def corrupted_page(lab: PostgreSQL, interval: Interval) -> None:
     """Bytes of a table change on disk; who reads them meets a wrong checksum."""
     page, file = lab.rng.randint(20, 200), lab.server.archive_file
     offset, size = page * 8192 + 512, lab.rng.randint(16, 400)
@@ -1058,14 +1063,14 @@ def corrupted_page(lab: Lab, interval: Interval) -> None:
         handle.write(good)
 
 
-def unreadable_file(lab: Lab, interval: Interval) -> None:
+def unreadable_file(lab: PostgreSQL, interval: Interval) -> None:
     """Someone changes the permissions of a table's file."""
     lab.server.archive_file.chmod(0)
     lab.hold(3.0, 5.0)
     lab.server.archive_file.chmod(0o600)
 
 
-def out_of_memory(lab: Lab, interval: Interval) -> None:
+def out_of_memory(lab: PostgreSQL, interval: Interval) -> None:
     """A session outgrows its limits: memory, the largest allocation, space for temporary files."""
     with contextlib.closing(lab.intruder("", lab.server.names.shop)) as db:
         [[pid]] = db.run("SELECT pg_backend_pid()")
@@ -1086,7 +1091,7 @@ def out_of_memory(lab: Lab, interval: Interval) -> None:
             lab.hold(0.1, 0.4)
 
 
-def sessions_terminated(lab: Lab, interval: Interval) -> None:
+def sessions_terminated(lab: PostgreSQL, interval: Interval) -> None:
     """An administrator ends other people's sessions."""
     with contextlib.closing(lab.intruder("postgres")) as db:
         for _ in range(lab.rng.randint(2, 5)):
@@ -1097,7 +1102,7 @@ def sessions_terminated(lab: Lab, interval: Interval) -> None:
             lab.hold(0.3, 0.8)
 
 
-def connection_storm(lab: Lab, interval: Interval) -> None:
+def connection_storm(lab: PostgreSQL, interval: Interval) -> None:
     """A client that connects anew for every little question; each line is ordinary, their number is not."""
     user = lab.rng.choice([lab.server.names.web, lab.server.names.reports])
     for _ in range(lab.rng.randint(15, 35)):
@@ -1105,7 +1110,7 @@ def connection_storm(lab: Lab, interval: Interval) -> None:
             db.run("SELECT 1")
 
 
-def replayed_import(lab: Lab, interval: Interval) -> None:
+def replayed_import(lab: PostgreSQL, interval: Interval) -> None:
     """An import runs a second time: the same small error as on any day, many times over."""
     with contextlib.closing(lab.intruder(lab.server.names.batch, lab.server.names.shop)) as db:
         for number in range(lab.rng.randint(15, 50)):
@@ -1113,7 +1118,7 @@ def replayed_import(lab: Lab, interval: Interval) -> None:
             lab.hold(0.0, 0.06)
 
 
-def frozen(lab: Lab, interval: Interval) -> None:
+def frozen(lab: PostgreSQL, interval: Interval) -> None:
     """The machine stands still for some seconds; then everything goes on, late."""
     processes = [lab.server.postmaster, *children_of(lab.server.postmaster)]
     try:
@@ -1131,18 +1136,11 @@ def frozen(lab: Lab, interval: Interval) -> None:
 # --- which entries a fault caused ------------------------------------------------------------------------------------
 
 CLIENT_PROCESSES = ("client backend", "not initialized", "parallel worker", "autovacuum worker")
-GRACE = 0.5
-"""Seconds after its end in which a fault's consequences may still be written."""
 NOTICEABLE_WAIT = 250.0
 """Milliseconds. Ordinary statements stay below, apart from REINDEX and from the time they sleep on purpose."""
 
 _DURATION = re.compile(r"duration: (\d+\.\d+) ms")
 _LOCK_WAIT = re.compile(r"process \d+ (still waiting for|acquired|detected deadlock while waiting for) ")
-
-
-def by_address(entry: Entry, interval: Interval) -> bool:
-    """Faults that only the injector's own sessions show."""
-    return False
 
 
 def by_crash(entry: Entry, interval: Interval) -> bool:
@@ -1208,47 +1206,36 @@ def by_lockout(entry: Entry, interval: Interval) -> bool:
     return turned_away or by_reload(entry, interval)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """How to inject it (and heal it again), which entries it causes besides the injector's, and how it shows."""
-
-    inject: Callable[[Lab, Interval], None]
-    rule: Rule
-    visible: str = "text"
-    often: bool = True  # twice as often as the others
-
-
 FAULTS = {
     "backend_killed": Fault(backend_killed, by_crash),
     "postmaster_killed": Fault(postmaster_killed, by_crash),
     "immediate_shutdown": Fault(immediate_shutdown, by_crash, often=False),
     "connections_exhausted": Fault(connections_exhausted, by_code("53300")),
-    "brute_force": Fault(brute_force, by_address),
+    "brute_force": Fault(brute_force),
     "disk_full": Fault(disk_full, by_code("53100")),
     "lock_wait": Fault(lock_wait, by_waiting),
-    "statement_timeouts": Fault(statement_timeouts, by_address, often=False),
+    "statement_timeouts": Fault(statement_timeouts, often=False),
     "deadlocks": Fault(deadlocks, by_waiting),
     "broken_configuration": Fault(broken_configuration, by_reload),
     "locked_out": Fault(locked_out, by_lockout, often=False),
     "corrupted_page": Fault(corrupted_page, by_code("XX001"), often=False),
     "unreadable_file": Fault(unreadable_file, by_code("42501", text="could not open file"), often=False),
-    "out_of_memory": Fault(out_of_memory, by_address, often=False),
-    "sessions_terminated": Fault(sessions_terminated, by_address, often=False),
-    "connection_storm": Fault(connection_storm, by_address, visible="order"),
-    "replayed_import": Fault(replayed_import, by_address, visible="order", often=False),
+    "out_of_memory": Fault(out_of_memory, often=False),
+    "sessions_terminated": Fault(sessions_terminated, often=False),
+    "connection_storm": Fault(connection_storm, visible="order", possible=lambda settings: settings.logs_connections),
+    "replayed_import": Fault(replayed_import, visible="order", often=False),
     "frozen": Fault(frozen, by_standstill, visible="silence", often=False),
 }
-RULES = {name: fault.rule for name, fault in FAULTS.items()}
 
 
-def clean_restart(lab: Lab) -> None:
+def clean_restart(lab: PostgreSQL) -> None:
     """What an administrator does after an update."""
     lab.server.stop(signal.SIGINT)
     lab.hold(0.1, 0.6)
     lab.server.start()
 
 
-def valid_reload(lab: Lab) -> None:
+def valid_reload(lab: PostgreSQL) -> None:
     """A reload that changes little or nothing."""
     memory = lab.rng.choice(["256kB", "256kB", "192kB", "320kB"])
     text = lab.server.configuration.read_text()
@@ -1257,60 +1244,17 @@ def valid_reload(lab: Lab) -> None:
     time.sleep(0.2)
 
 
-HEALTHY_STEPS: dict[str, Callable[[Lab], None]] = {"clean_restart": clean_restart, "valid_reload": valid_reload}
+SERVICE = Service(
+    name="postgresql",
+    lab=PostgreSQL,
+    settings=SETTINGS,
+    faults=FAULTS,
+    healthy_steps={"clean_restart": clean_restart, "valid_reload": valid_reload},
+    private_folder=PRIVATE_FOLDER,
+)
 
 
-# --- one run ---------------------------------------------------------------------------------------------------------
-
-HEALTHY_STRETCH = 110  # lines; several windows of 32 entries
-LONGEST_STRETCH = 12.0  # seconds
-
-
-def plan(rng: random.Random, settings: Settings) -> Iterator[str]:
-    """Names of steps, without end: rounds of every fault and healthy step, each round in a new order."""
-    names = [name for name in FAULTS if settings.logs_connections or name != "connection_storm"]
-    names += [name for name in names if FAULTS[name].often]
-    names += ["clean_restart", "valid_reload", "valid_reload", "valid_reload"]
-    while True:
-        rng.shuffle(names)
-        yield from names
-
-
-def record(seed: int, settings_name: str, duration: float, faults: bool, name: str, split: str) -> Recording:
-    """Run the server for `duration` seconds after its set-up and label what it wrote.
-
-    With `faults` False every fault of the plan is a pause instead: the twin of the run with the same seed.
-    """
-    settings, rng = SETTINGS[settings_name], random.Random(seed)
-    server, book = Server(settings, NAMES[seed % len(NAMES)]), Book()
-    lab = Lab(server, rng)
-    server.create()
-    crew = crew_at_work(server, seed)
-    try:
-        time.sleep(2.0)  # until every client has arrived
-        start, ends, counter = datetime.now(UTC), time.monotonic() + duration, LineCounter(server.log)
-        for step in plan(rng, settings):
-            quiet_from, lines = time.monotonic(), counter.update()
-            while counter.update() - lines < HEALTHY_STRETCH and time.monotonic() - quiet_from < LONGEST_STRETCH:
-                time.sleep(0.1)
-            lab.hold(0.0, 1.0)
-            if time.monotonic() > ends:
-                break
-            if step in HEALTHY_STEPS:
-                with book.step(step, None):
-                    HEALTHY_STEPS[step](lab)
-            elif faults:
-                with book.step(step, step, FAULTS[step].visible) as interval:
-                    FAULTS[step].inject(lab, interval)
-            else:
-                lab.hold(1.0, 3.0)
-        end = datetime.now(UTC)
-        crew.close()
-    finally:
-        crew.stopping.set()
-        server.stop(signal.SIGINT)
-    return Recording(SERVICE, name, split, read_log(server.log, server.truth), book.intervals, start, end, RULES)
-
+# --- the log ---------------------------------------------------------------------------------------------------------
 
 _HEAD = re.compile(r"^\S+ \S+ UTC \[(\d+)\].*? ([A-Z][A-Z0-9]+):  (.*)$")
 OUT_OF_MEMORY = "53200"

@@ -1,0 +1,549 @@
+"""nginx as a reverse proxy with files of its own: ordinary visitors, faults, and which entries a fault caused."""
+
+import base64
+import contextlib
+import os
+import random
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, children_of, wait_until
+from recordings.lab import (
+    CLIENT_ADDRESSES,
+    CertificateAuthority,
+    Daemon,
+    Fault,
+    Head,
+    Lab,
+    LogFollower,
+    Service,
+    answers,
+    frozen,
+    full_disk,
+    http_request,
+    make_folder,
+    mount_small_disk,
+    network_cut,
+    says,
+    send_raw,
+    split_entries,
+)
+
+HOME = Path("/srv/nginx")
+PORT, PROXY_PORT, TLS_BACKEND_PORT = 80, 8001, 8443
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Style and detail of the log."""
+
+    log_format: str  # nginx's `log_format`; empty for the built-in `combined`
+    error_level: str
+    pace: float  # requests per second of one client
+
+
+SETTINGS = {
+    "combined": Settings("", "notice", 3.0),
+    "json": Settings(
+        'escape=json \'{"time":"$time_iso8601","remote_addr":"$remote_addr","request":"$request","status":$status,'
+        '"bytes":$body_bytes_sent,"request_time":$request_time,"upstream":"$upstream_addr",'
+        '"upstream_status":"$upstream_status","agent":"$http_user_agent"}\'',
+        "warn",
+        3.0,
+    ),
+    "timed": Settings(
+        '\'$remote_addr - $host "$request" $status $bytes_sent rt=$request_time ut=$upstream_response_time '
+        "cs=$upstream_cache_status'",
+        "info",
+        2.0,
+    ),
+}
+
+AGENTS = (
+    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5",
+    "okhttp/4.12.0",
+    "curl/8.5.0",
+)
+
+CONFIGURATION = """\
+user www-data;
+worker_processes 2;
+pid {home}/nginx.pid;
+error_log {home}/log/nginx.log {error_level};
+events {{ worker_connections 96; }}
+http {{
+    {log_format}
+    access_log {home}/log/nginx.log {format_name};
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    proxy_cache_path {home}/cache levels=1 keys_zone=items:1m max_size=2m inactive=10s use_temp_path=off;
+    limit_req_zone $binary_remote_addr zone=visitors:1m rate={rate}r/s;
+    client_max_body_size 256k;
+    client_body_buffer_size 8k;
+    client_header_timeout 2s;
+    client_body_timeout 2s;
+    keepalive_timeout 1s;
+    upstream app {{ server 127.0.0.1:{backend} max_fails=0; }}
+    server {{
+        listen 127.0.0.1:{port};
+        server_name shop.example.org;
+        root {home}/www;
+        proxy_connect_timeout 1s;
+        proxy_read_timeout 2s;
+        limit_req zone=visitors burst=40 nodelay;
+        location /static/ {{ }}
+        location /admin/ {{ auth_basic "Staff"; auth_basic_user_file {home}/passwords; }}
+        location /items/ {{ proxy_pass http://app; proxy_cache items; proxy_cache_valid 200 2s; }}
+        location /partner/ {{
+            proxy_pass https://127.0.0.1:{tls}/items/;
+            proxy_ssl_verify on; proxy_ssl_trusted_certificate {home}/tls/ca.pem; proxy_ssl_name localhost;
+            proxy_ssl_session_reuse off;
+        }}
+        location / {{ proxy_pass http://app; }}
+    }}
+}}
+"""
+TLS_CONFIGURATION = """\
+user www-data; pid {home}/partner.pid; error_log /dev/null; daemon off;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    server {{
+        listen 127.0.0.1:{tls} ssl; ssl_certificate {home}/tls/{name}.pem; ssl_certificate_key {home}/tls/{name}.key;
+        location / {{ return 200 "partner"; }}
+    }}
+}}
+"""
+
+
+class Nginx(Lab):
+    """nginx, the application it stands before, and a partner's server that it reaches over TLS."""
+
+    settings: Settings
+    log = HOME / "log" / "nginx.log"
+    configuration = HOME / "nginx.conf"
+
+    def start(self) -> None:
+        """Files, certificates, application, partner, nginx."""
+        for name in ("log", "www/static", "app"):
+            make_folder(HOME / name)
+        for name in ("proxy", "fastcgi", "uwsgi", "scgi", "cache"):
+            make_folder(HOME / name, "www-data")
+        mount_small_disk(HOME / "body", "1m", "www-data")
+        for number in range(40):
+            (HOME / "www/static" / f"style-{number}.css").write_text("body { margin: 0 }\n" * (20 + number))
+        (HOME / "passwords").write_text("editor:{PLAIN}correct horse\nowner:{PLAIN}battery staple\n")
+        authority = CertificateAuthority(HOME / "tls")
+        authority.issue("good")
+        authority.issue("expired", expired=True)
+        self.backend = Daemon(
+            [sys.executable, "-m", "recordings.backend", str(PROXY_PORT), str(HOME / "app")],
+            HOME / "app" / "console.txt",
+            lambda: answers(PROXY_PORT),
+            env={"PYTHONPATH": str(ROOT)},
+        )
+        self.backend.start()
+        self.partner_with("good")
+        self.write_configuration()
+        self.follower = LogFollower(self.log)
+        self.nginx = Daemon(
+            ["nginx", "-e", self.log, "-g", "daemon off;", "-c", self.configuration],
+            HOME / "console.txt",
+            self.is_ready,
+        )
+        self.nginx.start()
+
+    def partner_with(self, certificate: str) -> None:
+        """Start the partner's server with this certificate."""
+        path = HOME / "partner.conf"
+        path.write_text(TLS_CONFIGURATION.format(home=HOME, tls=TLS_BACKEND_PORT, name=certificate))
+        self.partner = Daemon(
+            ["nginx", "-e", "/dev/null", "-c", path], HOME / "app" / "partner.txt", lambda: answers(TLS_BACKEND_PORT)
+        )
+        self.partner.start()
+
+    def is_ready(self) -> bool:
+        """Whether it serves."""
+        return len(children_of(self.nginx.pid)) >= 2 and answers(PORT)
+
+    def write_configuration(self, rate: int = 20, extra: str = "") -> None:
+        """Write the configuration, with `extra` lines inside the server."""
+        style = self.settings.log_format
+        text = CONFIGURATION.format(
+            home=HOME,
+            port=PORT,
+            backend=PROXY_PORT,
+            tls=TLS_BACKEND_PORT,
+            rate=rate,
+            error_level=self.settings.error_level,
+            log_format=f"log_format own {style};" if style else "",
+            format_name="own" if style else "combined",
+        )
+        self.configuration.write_text(text.replace("    location / {", f"    {extra}\n        location / {{"))
+
+    def workers(self) -> list[int]:
+        """The worker processes."""
+        return [pid for pid, command in children_of(self.nginx.pid).items() if "worker process" in command]
+
+    def employ_clients(self) -> None:
+        """Visitors, an API client, a monitor."""
+        for number in range(9):
+            self.crew.start(Visitor(self, CLIENT_ADDRESSES[number % 6], self.client_rng(number)).visit)
+        self.crew.start(Monitor(self, CLIENT_ADDRESSES[6]).probe)
+
+    def stop(self) -> None:
+        """nginx, the partner, the application."""
+        for daemon in (self.nginx, self.partner, self.backend):
+            daemon.stop()
+
+    def entries(self) -> Sequence[Entry]:
+        """The log in the order it was written."""
+        return split_entries(self.follower.close(), parse)
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+_ERROR = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] (\d+)#\d+: (?:\*(\d+) )?(.*)$")
+_CLIENT = re.compile(r"client: ([\d.]+)")
+_ACCESS = re.compile(r'^([\d.]+) - \S+ (?:\[[^]]*\] )?"(.*?)" (\d{3}) ')
+# Not by a JSON parser: bytes that are no UTF-8 stand in it as they came.
+_JSON_ACCESS = re.compile(r'^\{"time":"[^"]*","remote_addr":"([\d.]+)","request":"(.*?)","status":(\d+),')
+
+
+def parse(line: str) -> Head | None:
+    """An error line, or an access line in one of the styles."""
+    if error := _ERROR.match(line):
+        client = _CLIENT.search(line)
+        return Head(error[4], int(error[2]), "error", client[1] if client else None, None, error[1])
+    if access := _ACCESS.match(line):
+        return Head(access[2], 0, "access", access[1], access[3])
+    if access := _JSON_ACCESS.match(line):
+        return Head(access[2], 0, "access", access[1], access[3])
+    return None
+
+
+# --- ordinary work ---------------------------------------------------------------------------------------------------
+
+
+class Visitor:
+    """Someone who looks around, with the usual slips."""
+
+    def __init__(self, lab: Nginx, address: str, rng: random.Random) -> None:
+        self.lab, self.address, self.rng = lab, address, rng
+        self.agent = rng.choice(AGENTS)
+
+    def ask(self, method: str, path: str, **more: object) -> int | None:
+        """One request."""
+        headers = {"User-Agent": self.agent, "Host": "shop.example.org", **more.pop("headers", {})}  # type: ignore[dict-item]
+        return http_request(PORT, method, path, self.address, headers=headers, **more)  # type: ignore[arg-type]
+
+    def visit(self) -> None:
+        """One step, and a pause."""
+        rng = self.rng
+        kinds: Sequence[Callable[[], object]] = (
+            *[lambda: self.ask("GET", f"/items/{rng.randint(1, 500)}")] * 6,
+            *[lambda: self.ask("GET", f"/static/style-{rng.randint(0, 39)}.css")] * 5,
+            *[
+                lambda: self.ask(
+                    "GET", f"/search?q={rng.choice(['shoe', 'hat', 'red+coat', 'gift'])}&page={rng.randint(1, 9)}"
+                )
+            ]
+            * 3,
+            *[lambda: self.ask("GET", f"/report/{rng.randint(1, 60)}")] * 2,
+            *[lambda: self.ask("POST", "/upload", body=b"x" * rng.choice([300, 4000, 20000, 60000]))] * 3,
+            lambda: self.ask("GET", f"/partner/{rng.randint(1, 90)}"),
+            lambda: self.ask("HEAD", f"/items/{rng.randint(1, 500)}"),
+            self.staff,
+        )
+        slips: Sequence[Callable[[], object]] = (
+            *[
+                lambda: self.ask(
+                    "GET", rng.choice(["/favicon.ico", "/itms/12", "/about-us", "/static/logo.png", "/robots.txt"])
+                )
+            ]
+            * 5,
+            *[lambda: self.ask("GET", f"/static/style-{rng.randint(40, 90)}.css")] * 2,
+            lambda: self.ask("GET", "/broken"),
+            lambda: self.ask("POST", "/static/style-1.css", body=b"a=1"),
+            lambda: self.ask("POST", "/upload", body=b"x" * 300_000),
+            lambda: self.staff(wrong=True),
+            lambda: send_raw(PORT, b"GET /items/7 HTTP/1.1\r\nHost: shop.example.org\r\n", self.address, wait=False),
+            self.impatient,
+        )
+        rng.choice(slips if rng.random() < 0.12 else kinds)()
+        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+
+    def staff(self, wrong: bool = False) -> None:
+        """A page that needs a password."""
+        user, password = self.rng.choice([("editor", "correct horse"), ("owner", "battery staple")])
+        if wrong:
+            user, password = self.rng.choice([(user, password[:-1]), (user + "s", password)])
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self.ask(
+            "GET", f"/admin/{self.rng.choice(['', 'orders', 'prices'])}", headers={"Authorization": f"Basic {token}"}
+        )
+
+    def impatient(self) -> None:
+        """Leaves before the answer (499)."""
+        self.ask("GET", f"/report/{self.rng.randint(1, 60)}", timeout=0.03)
+
+
+class Monitor:
+    """Asks for `/health` twice a second; a fault may silence it."""
+
+    def __init__(self, lab: Nginx, address: str) -> None:
+        self.lab, self.address = lab, address
+
+    def probe(self) -> None:
+        """One probe."""
+        if not (HOME / "app" / "no-monitor").exists():
+            http_request(PORT, "GET", "/health", self.address, headers={"User-Agent": "monitor/2.1"}, timeout=3.0)
+        self.lab.crew.stopping.wait(0.5)
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+def backend_killed(lab: Nginx, interval: Interval) -> None:
+    """The application dies; someone starts it again."""
+    lab.backend.stop(signal.SIGKILL)
+    lab.hold(2.0, 4.0)
+    lab.backend.start()
+
+
+def backend_slow(lab: Nginx, interval: Interval) -> None:
+    """The application takes longer than nginx waits."""
+    slow = HOME / "app" / "slow"
+    slow.write_text("2.6")
+    try:
+        lab.hold(3.0, 5.0)
+    finally:
+        slow.unlink()
+    time.sleep(2.2)
+
+
+def backend_unreachable(lab: Nginx, interval: Interval) -> None:
+    """The network between nginx and the application drops everything."""
+    with network_cut(PROXY_PORT):
+        lab.hold(2.5, 4.0)
+    time.sleep(1.0)
+
+
+def worker_killed(lab: Nginx, interval: Interval) -> None:
+    """SIGKILL to one worker; the master starts another."""
+    for _ in range(lab.rng.choice([1, 1, 3])):
+        os.kill(lab.rng.choice(lab.workers()), signal.SIGKILL)
+        lab.hold(0.2, 0.8)
+
+
+def master_killed(lab: Nginx, interval: Interval) -> None:
+    """SIGKILL to all of nginx; it writes nothing of it, and starts again."""
+    lab.nginx.stop(signal.SIGKILL)
+    lab.hold(1.0, 2.5)
+    lab.nginx.start()
+
+
+BAD_LINES = (
+    "proxy_conect_timeout 5s;",
+    "client_max_body_size lots;",
+    "location /new/ { proxy_pass http://app",
+    "proxy_pass http://app;",
+    "auth_basic;",
+    "include /srv/nginx/conf.d/shop.conf;",
+)
+
+
+def broken_configuration(lab: Nginx, interval: Interval) -> None:
+    """Reloads of a configuration that is wrong; then the right one comes back, without another reload."""
+    for _ in range(lab.rng.randint(1, 4)):
+        lab.write_configuration(extra=lab.rng.choice(BAD_LINES))
+        lab.nginx.send(signal.SIGHUP)
+        lab.hold(0.4, 1.2)
+    lab.write_configuration()
+
+
+def connections_exhausted(lab: Nginx, interval: Interval) -> None:
+    """Someone opens connections and says nothing, until the workers have none left."""
+    held = []
+    try:
+        for _ in range(230):
+            with contextlib.suppress(OSError):
+                held.append(socket.create_connection(("127.0.0.1", PORT), 1.0, (INJECTOR_ADDRESS, 0)))
+        lab.hold(1.0, 1.8)
+    finally:
+        for link in held:
+            link.close()
+
+
+def malformed_requests(lab: Nginx, interval: Interval) -> None:
+    """Garbage, TLS on a plain port, requests that contradict themselves."""
+    pieces = (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /\x00\x01 HTTP/1.0\r\n\r\n",
+        b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET /items/1 HTTP/9.1\r\nHost: a\r\n\r\n",
+        b"SSH-2.0-Go\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n",
+    )
+    for _ in range(lab.rng.randint(10, 40)):
+        send_raw(PORT, lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.4)
+        lab.hold(0.0, 0.1)
+
+
+SCANNED = (
+    "wp-login.php",
+    ".env",
+    ".git/config",
+    "phpmyadmin/",
+    "admin.php",
+    "backup.sql",
+    "xmlrpc.php",
+    "cgi-bin/test",
+    "api/v1/pods",
+)
+
+
+def scan(lab: Nginx, interval: Interval) -> None:
+    """Someone looks for what other sites leave open; each line is an ordinary 404, the agent looks like a browser."""
+    for name in lab.rng.choices(SCANNED, k=lab.rng.randint(20, 60)):
+        http_request(PORT, "GET", f"/{name}", INJECTOR_ADDRESS, headers={"User-Agent": AGENTS[0]})
+        lab.hold(0.0, 0.05)
+
+
+def surge(lab: Nginx, interval: Interval) -> None:
+    """One address asks for the ordinary things, far too often; beyond the limit it is refused (503)."""
+    for _ in range(lab.rng.randint(60, 160)):
+        path = lab.rng.choice([f"/items/{lab.rng.randint(1, 500)}", f"/search?q=hat&page={lab.rng.randint(1, 9)}"])
+        http_request(PORT, "GET", path, INJECTOR_ADDRESS, headers={"User-Agent": lab.rng.choice(AGENTS)})
+
+
+def brute_force(lab: Nginx, interval: Interval) -> None:
+    """Guessing the passwords of the staff's pages."""
+    for number in range(lab.rng.randint(15, 50)):
+        user = lab.rng.choice(["editor", "owner", "admin", "root"])
+        token = base64.b64encode(f"{user}:password{number}".encode()).decode()
+        headers = {"Authorization": f"Basic {token}", "User-Agent": AGENTS[1]}
+        http_request(PORT, "GET", "/admin/", INJECTOR_ADDRESS, headers=headers)
+        lab.hold(0.0, 0.06)
+
+
+def disk_full(lab: Nginx, interval: Interval) -> None:
+    """No room for the bodies of uploads."""
+    with full_disk(HOME / "body"):
+        lab.hold(3.0, 5.0)
+
+
+def unreadable_files(lab: Nginx, interval: Interval) -> None:
+    """Someone's deployment takes away the permission to read static files."""
+    folder = HOME / "www/static"
+    folder.chmod(0o700)
+    lab.hold(2.0, 4.0)
+    folder.chmod(0o755)
+
+
+def expired_certificate(lab: Nginx, interval: Interval) -> None:
+    """The partner's certificate has expired."""
+    lab.partner.stop()
+    lab.partner_with("expired")
+    lab.hold(4.0, 7.0)
+    lab.partner.stop()
+    lab.partner_with("good")
+
+
+def monitor_silent(lab: Nginx, interval: Interval) -> None:
+    """The monitor's probes stop; nothing else changes."""
+    flag = HOME / "app" / "no-monitor"
+    flag.touch()
+    lab.hold(4.0, 7.0)
+    flag.unlink()
+
+
+def standstill(lab: Nginx, interval: Interval) -> None:
+    """All of nginx stands still for some seconds, then goes on."""
+    with frozen(lab.nginx.pids()):
+        lab.hold(2.0, 3.5)
+
+
+def proxied(*errors: str, status: str) -> Callable[[Entry, Interval], bool]:
+    """Requests for the application that ended in `status`, and what nginx says of them."""
+    text = says(*errors)
+
+    def rule(entry: Entry, interval: Interval) -> bool:
+        return text(entry, interval) or (entry.code == status and interval.contains(entry.time, 0.5))
+
+    return rule
+
+
+def refused_files(entry: Entry, interval: Interval) -> bool:
+    """Static files that may not be read."""
+    return interval.contains(entry.time, 0.1) and (
+        "Permission denied" in entry.message or (entry.code == "403" and "/static/" in entry.message)
+    )
+
+
+FAULTS = {
+    "backend_killed": Fault(backend_killed, proxied(r"upstream", status="502")),
+    "backend_slow": Fault(backend_slow, proxied(r"upstream timed out", status="504")),
+    "backend_unreachable": Fault(backend_unreachable, proxied(r"upstream timed out", status="504"), often=False),
+    "worker_killed": Fault(worker_killed, says(r"signal 17|exited on signal 9|start worker process|signal 29")),
+    "master_killed": Fault(master_killed, says(r"\[(notice|alert|emerg)\]"), visible="text", often=False),
+    "broken_configuration": Fault(
+        broken_configuration, says(r"\[emerg\]|signal 1 \(SIGHUP\)|reconfiguring", grace=0.1)
+    ),
+    "connections_exhausted": Fault(connections_exhausted, says(r"worker_connections")),
+    "malformed_requests": Fault(malformed_requests),
+    "scan": Fault(scan, visible="order"),
+    "surge": Fault(surge, visible="order"),
+    "brute_force": Fault(brute_force),
+    "disk_full": Fault(disk_full, proxied(r"No space left on device", status="500")),
+    "unreadable_files": Fault(unreadable_files, refused_files, often=False),
+    "expired_certificate": Fault(
+        expired_certificate, proxied(r"\[error\].*(certificate|/partner/)", status="502"), often=False
+    ),
+    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "standstill": Fault(standstill, proxied(r"timed out", status="504"), visible="silence", often=False),
+}
+
+
+def clean_restart(lab: Nginx) -> None:
+    """What an administrator does after an update."""
+    lab.nginx.stop(signal.SIGQUIT)
+    lab.nginx.start()
+
+
+def valid_reload(lab: Nginx) -> None:
+    """A reload that changes a limit, or nothing."""
+    lab.write_configuration(rate=lab.rng.choice([20, 25, 30]))
+    before = set(lab.workers())
+    lab.nginx.send(signal.SIGHUP)
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: not before & set(lab.workers()), 3, "the old workers leave")
+
+
+def reopen_logs(lab: Nginx) -> None:
+    """What a rotation of logs does."""
+    lab.nginx.send(signal.SIGUSR1)
+    time.sleep(0.2)
+
+
+SERVICE = Service(
+    name="nginx",
+    lab=Nginx,
+    settings=SETTINGS,
+    faults=FAULTS,
+    healthy_steps={"clean_restart": clean_restart, "valid_reload": valid_reload, "reopen_logs": reopen_logs},
+)
