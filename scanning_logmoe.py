@@ -30,7 +30,7 @@ from .reading_logmoe import Chunk, LogReader
 
 # Chunks that are read and parsed ahead of the model, and that wait for it to finish.
 CHUNKS_AHEAD = 3
-TRIM_BYTES = 16 << 20
+TRIM_BYTES = 8 << 20
 """Bytes of a log after which memory that was freed goes back to the system.
 
 glibc keeps what it cannot cut off at the end of a heap: some hundred MiB over a long log, of blocks that last
