@@ -1,32 +1,54 @@
-"""Measure recordings: the figures of recordings/README.md, as Markdown tables."""
+"""Measure the corpus: `python -m recordings.describe > recordings/MEASURED.md` writes that page.
+
+Needs the package's extra `train` (scikit-learn).
+"""
 
 import argparse
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 
-from recordings.harness import ORDINARY, intervals_path
+from recordings.corpus import (
+    FOLDER,
+    SERVICES,
+    SPLITS,
+    TEST_ONLY,
+    is_anomalous,
+    read_intervals,
+    read_lines,
+    runs_in,
+    unseen_spans,
+)
+from recordings.harness import ORDINARY
 
-SEVERITY = re.compile(r"\b(WARNING|ERROR|FATAL|PANIC):")
-WINDOW = 32  # entries
+SEVERITY = re.compile(
+    r"(?i)(?<![a-z])(warn|warning|err|error|errors|fatal|crit|critical|alert|emerg|panic|severe|fail|failed|failure)(?![a-z])"
+)
+WINDOW, TRAINING_STRIDE = 32, 8  # entries
 
-_PREFIX = re.compile(r"^\S+ \S+ UTC \[\d+\].*? (?=[A-Z][A-Z0-9]+:  )")
-_VARIABLE = re.compile(r"\"[^\"]*\"|'[^']*'|(?<=user=)\S+|(?<=database=)\S+|[0-9a-f]{8}-[0-9a-f-]{27}|\d+(\.\d+)*")
+_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|(?<![A-Za-z0-9])(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}(?![A-Za-z0-9])|\d+")
+_NAME = re.compile(r"\"[^\"\s]*\"|'[^'\s]*'|\b(?:user|db|database|app|client)=[\w.-]+|\b\w+@[\w.]+")
+_WEEKDAY_OR_MONTH = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b")
 
 Row = dict[str, Any]
 
 
 def template(line: str) -> str:
-    """The constant part of a line: without prefix, names and numbers."""
-    return _VARIABLE.sub("*", _PREFIX.sub("", line))
+    """The constant part of a line: without numbers, hexadecimal ids and, except in JSON, names."""
+    if not line.startswith("{"):
+        line = _NAME.sub("*", line)
+    return _WEEKDAY_OR_MONTH.sub("*", _VARIABLE.sub("*", line))
 
 
-def f1(pairs: Iterable[tuple[bool, bool]]) -> tuple[float, float, float]:
+def scores(pairs: Iterable[tuple[bool, bool]]) -> tuple[float, float, float]:
     """Precision, recall and F1 of (predicted, true) pairs; 0 where undefined."""
     counts = Counter(pairs)
     hits, alarms, missed = counts[True, True], counts[True, False], counts[False, True]
@@ -36,7 +58,7 @@ def f1(pairs: Iterable[tuple[bool, bool]]) -> tuple[float, float, float]:
 
 
 def entries_of(rows: Sequence[Row]) -> list[list[Row]]:
-    """Lines grouped into entries: an indented line continues the one above it."""
+    """Lines grouped into entries: an indented or empty line continues the one above it."""
     entries: list[list[Row]] = []
     for row in rows:
         if row["line"][:1] in (" ", "\t", "") and entries:
@@ -46,134 +68,206 @@ def entries_of(rows: Sequence[Row]) -> list[list[Row]]:
     return entries
 
 
-def windows_of(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Lines of `WINDOW` consecutive entries at a time, without overlap."""
+def windows_of(rows: Sequence[Row], stride: int = WINDOW) -> Iterator[list[Row]]:
+    """Lines of `WINDOW` consecutive entries at a time, one beginning every `stride` entries."""
     entries = entries_of(rows)
-    for first in range(0, len(entries), WINDOW):
-        yield [row for entry in entries[first : first + WINDOW] for row in entry]
+    for first in range(0, max(len(entries) - WINDOW, 0) + stride, stride):
+        if part := [row for entry in entries[first : first + WINDOW] for row in entry]:
+            yield part
 
 
-def is_anomalous(rows: Iterable[Row]) -> bool:
-    """Whether any of the lines is."""
-    return any(row["label"] for row in rows)
+def has_severity(row: Row) -> bool:
+    """Whether the line carries a word such as WARN, ERROR or FATAL."""
+    return SEVERITY.search(row["line"]) is not None
 
 
-def has_severity(rows: Iterable[Row]) -> bool:
-    """Whether any of the lines carries a severity word above LOG."""
-    return any(SEVERITY.search(row["line"]) for row in rows)
+class Corpus:
+    """One service's runs, with their windows and labels."""
+
+    def __init__(self, service: str, folder: Path, lines_only: bool = False) -> None:
+        self.service = service
+        intervals = read_intervals([service], folder).to_pylist()
+        self.intervals = intervals
+        self.runs = {
+            split: list(runs_in(read_lines([service], [split], folder).to_pylist())) for split in (*SPLITS, "twin")
+        }
+        self.spans = {
+            run[0]["recording"]: [] if lines_only else unseen_spans(intervals, run[0]["recording"])
+            for runs in self.runs.values()
+            for run in runs
+        }
+
+    def lines(self, *splits: str) -> list[Row]:
+        """All lines of some splits."""
+        return [row for split in splits for run in self.runs[split] for row in run]
+
+    def windows(self, *splits: str, stride: int = WINDOW) -> list[tuple[list[Row], bool]]:
+        """All windows of some splits, each with its label."""
+        return [
+            (window, is_anomalous(window, self.spans[run[0]["recording"]]))
+            for split in splits
+            for run in self.runs[split]
+            for window in windows_of(run, stride)
+        ]
+
+    def line_rules(self) -> dict[str, Callable[[Row], bool]]:
+        """Detectors that look at one line; all but the first know the runs that train."""
+        train = self.lines("train")
+        healthy = {template(row["line"]) for row in train if not row["label"]}
+        votes: dict[str, Counter[int]] = defaultdict(Counter)
+        for row in train:
+            votes[template(row["line"])][row["label"]] += 1
+        mostly = {name for name, vote in votes.items() if vote[1] > vote[0]}
+        return {
+            "severity word": has_severity,
+            "template new to healthy lines": lambda row: template(row["line"]) not in healthy,
+            "template mostly anomalous": lambda row: template(row["line"]) in mostly,
+        }
+
+    def learned(self) -> list[tuple[bool, bool]]:
+        """(predicted, true) of the windows that test, by logistic regression on the counts of their words."""
+        model = make_pipeline(
+            CountVectorizer(preprocessor=lambda window: "\n".join(template(row["line"]) for row in window)),
+            Normalizer(),
+            LogisticRegression(C=100.0, max_iter=2000, class_weight="balanced"),
+        )
+        windows = self.windows("train", stride=TRAINING_STRIDE)
+        model.fit([window for window, _ in windows], [label for _, label in windows])
+        test = self.windows("test")
+        predicted = model.predict([window for window, _ in test])
+        return [(bool(guess), label) for guess, (_, label) in zip(predicted, test, strict=True)]
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a Markdown table."""
     print(f"\n{title}\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
     for row in rows:
-        print(f"| {' | '.join(f'{cell:.2f}' if isinstance(cell, float) else str(cell) for cell in row)} |")
+        print(f"| {' | '.join(f'{cell:.2f}' if isinstance(cell, float) else str(cell) for cell in row)} |", flush=True)
 
 
-def describe(rows: Sequence[Row], intervals: Sequence[Row]) -> None:
-    """Print counts per recording and per fault, and what simple rules reach."""
-    recordings: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        recordings[row["recording"]].append(row)
+def percent(part: int, whole: int) -> str:
+    """A share."""
+    return f"{100 * part / max(1, whole):.1f}%"
 
-    def counts(name: str) -> list[object]:
-        lines = recordings[name]
-        anomalous = [row for row in lines if row["label"]]
-        healthy = [row for row in lines if not row["label"]]
-        windows = [is_anomalous(window) for window in windows_of(lines)]
-        return [
-            *(name, lines[0]["split"], len(lines), len(entries_of(lines)), len(anomalous)),
-            f"{100 * len(anomalous) / len(lines):.1f}%",
-            sum(interval["recording"] == name for interval in intervals),
-            f"{sum(windows)} of {len(windows)}",
-            f"{100 * sum(not has_severity([row]) for row in anomalous) / max(1, len(anomalous)):.0f}%",
-            f"{100 * sum(has_severity([row]) for row in healthy) / max(1, len(healthy)):.1f}%",
-        ]
 
-    header = ["recording", "split", "lines", "entries", "anomalous lines", "share", "faults", "anomalous windows"]
-    header += ["anomalous lines without a severity word", "healthy lines with one"]
-    print_table("Recordings", header, map(counts, recordings))
+INTRODUCTION = f"""\
+# The corpus, measured
 
-    lines_of = Counter((row["fault"], row["split"]) for row in rows if row["label"])
-    split_of = {row["recording"]: row["split"] for row in rows}
-    times = Counter((interval["fault"], split_of[interval["recording"]]) for interval in intervals)
-    visible = {interval["fault"]: interval["visible"] for interval in intervals}
-    splits = list(dict.fromkeys(split_of.values()))
+Written by `python -m recordings.describe`. A window is {WINDOW} entries; a severity word is one such as WARN, ERROR,
+FATAL, CRIT, ALERT, SEVERE or FAILED.
+"""
+COUNTS_HEADER = (
+    *("service", "runs", "lines", "fault kinds", "faults", "anomalous lines", "anomalous windows"),
+    *("anomalous lines without a severity word", "healthy lines with one"),
+)
+RULES_TITLE = """\
+## Simple rules: F1 on the runs that test, per line and per window
+
+A window is called anomalous when a line in it is. All but the severity word know the runs of that service that train.
+Bag of words: logistic regression on how often each word occurs in a window."""
+RULES_HEADER = (
+    *("service", "severity word, lines", "template new to healthy lines, lines", "template mostly anomalous, lines"),
+    *("severity word, windows", "template new to healthy lines, windows", "template mostly anomalous, windows"),
+    *("bag of words, windows", "always, windows"),
+)
+TWIN_HEADER = (
+    *("run", "lines of the twin", "of these labelled anomalous"),
+    *("anomalous lines of a template that the twin has too", "healthy lines of a template that it lacks"),
+)
+
+
+def counts(corpus: Corpus) -> list[object]:
+    """The row of one service in the first table."""
+    lines = corpus.lines(*SPLITS)
+    anomalous = [row for row in lines if row["label"]]
+    healthy = [row for row in lines if not row["label"]]
+    windows = corpus.windows(*SPLITS)
+    seen = {row["fault"] for row in corpus.intervals}
+    return [
+        corpus.service + (" (test only)" if corpus.service in TEST_ONLY else ""),
+        sum(len(corpus.runs[split]) for split in SPLITS),
+        f"{len(lines):,}",
+        len(seen),
+        len(corpus.intervals),
+        percent(len(anomalous), len(lines)),
+        percent(sum(label for _, label in windows), len(windows)),
+        percent(sum(not has_severity(row) for row in anomalous), len(anomalous)),
+        percent(sum(map(has_severity, healthy)), len(healthy)),
+    ]
+
+
+def rules(corpus: Corpus) -> list[object]:
+    """The row of one service in the second table: F1 on the runs that test."""
+    lines, windows = corpus.lines("test"), corpus.windows("test")
+    of_lines, of_windows = [], []
+    for rule in corpus.line_rules().values():
+        of_lines.append(scores((rule(row), bool(row["label"])) for row in lines)[2])
+        of_windows.append(scores((any(map(rule, window)), label) for window, label in windows)[2])
+    always = scores((True, label) for _, label in windows)[2]
+    return [corpus.service, *of_lines, *of_windows, scores(corpus.learned())[2], always]
+
+
+def twin(corpus: Corpus) -> list[object]:
+    """The row of one service in the third table: what a run has in common with its twin without faults."""
+    healthy_run = corpus.lines("twin")
+    name = healthy_run[0]["recording"].removesuffix("-twin")
+    run = [row for row in corpus.lines("test") if row["recording"] == name]
+    known = {template(row["line"]) for row in healthy_run}
+    anomalous = [template(row["line"]) for row in run if row["label"]]
+    healthy = [template(row["line"]) for row in run if not row["label"]]
+    return [
+        name,
+        len(healthy_run),
+        sum(row["label"] for row in healthy_run),
+        percent(sum(text in known for text in anomalous), len(anomalous)),
+        percent(sum(text not in known for text in healthy), len(healthy)),
+    ]
+
+
+def faults(corpus: Corpus) -> None:
+    """Print how often each fault of a service was injected and how many lines it caused."""
+    split_of = {run[0]["recording"]: split for split in SPLITS for run in corpus.runs[split]}
+    lines = Counter((row["fault"], row["split"]) for row in corpus.lines(*SPLITS) if row["label"])
+    times = Counter((row["fault"], split_of[row["recording"]]) for row in corpus.intervals)
+    visible = {row["fault"]: row["visible"] for row in corpus.intervals}
     print_table(
-        "Faults: how often injected / anomalous lines",
-        ["fault", "visible", *splits],
+        f"### {corpus.service}",
+        ["fault", "visible", *SPLITS],
         [
-            [fault, visible[fault], *(f"{times[fault, split]} / {lines_of[fault, split]}" for split in splits)]
+            [fault, visible[fault], *(f"{times[fault, split]} / {lines[fault, split]}" for split in SPLITS)]
             for fault in sorted(visible)
         ],
     )
-    outside = sum(row["label"] and row["scenario"] == ORDINARY for row in rows)
-    print(f"\nAnomalous lines without a scenario: {outside}")
-    with_lines = {(row["recording"], row["fault"]) for row in rows if row["label"]}
-    mute = [interval for interval in intervals if (interval["recording"], interval["fault"]) not in with_lines]
-    print(f"Injected faults of a kind that left no anomalous line in their recording: {len(mute)} of {len(intervals)}")
-
-    train, test = ([row for row in rows if row["split"] == split] for split in ("train", "test"))
-    seen = {template(row["line"]) for row in train}
-    healthy_seen = {template(row["line"]) for row in train if not row["label"]}
-    votes: dict[str, Counter[int]] = defaultdict(Counter)
-    for row in train:
-        votes[template(row["line"])][row["label"]] += 1
-    anomalous_mostly = {name for name, vote in votes.items() if vote[1] > vote[0]}
-    rules = {
-        "a severity word": lambda row: has_severity([row]),
-        "template absent from train": lambda row: template(row["line"]) not in seen,
-        "template absent from healthy train lines": lambda row: template(row["line"]) not in healthy_seen,
-        "template anomalous in most train lines": lambda row: template(row["line"]) in anomalous_mostly,
-    }
-    test_windows = [
-        window
-        for name, lines in recordings.items()
-        if lines[0]["split"] == "test"
-        for window in windows_of(recordings[name])
-    ]
-    print_table(
-        f"Simple rules on the test recordings: precision / recall / F1 per line and per window of {WINDOW} entries",
-        ["a line is called anomalous by", "lines", "windows"],
-        [
-            [
-                name,
-                " / ".join(f"{value:.2f}" for value in f1((bool(rule(row)), bool(row["label"])) for row in test)),
-                " / ".join(
-                    f"{value:.2f}"
-                    for value in f1((any(map(rule, window)), is_anomalous(window)) for window in test_windows)
-                ),
-            ]
-            for name, rule in {**rules, "always": lambda row: True}.items()
-        ],
-    )
-
-
-def compare(rows: Sequence[Row], twin: Sequence[Row]) -> None:
-    """Print how much of a recording's anomalous part its fault-free twin has too."""
-    name = twin[0]["recording"]
-    anomalous = [template(row["line"]) for row in rows if row["recording"] == name and row["label"]]
-    healthy = [template(row["line"]) for row in rows if row["recording"] == name and not row["label"]]
-    known = {template(row["line"]) for row in twin}
-    kinds = set(anomalous)
-    print(f"\nFault-free twin of {name}: {len(twin)} lines, {sum(row['label'] for row in twin)} labelled anomalous.")
-    print(
-        f"Of {len(kinds)} anomalous templates {len(kinds & known)} also occur in it, "
-        f"and with them {sum(text in known for text in anomalous)} of {len(anomalous)} anomalous lines."
-    )
-    print(f"Of {len(healthy)} healthy lines {sum(text not in known for text in healthy)} have a template it lacks.")
 
 
 def main() -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m recordings.describe", description="Measure recordings.")
-    parser.add_argument("recordings", type=Path, metavar="FILE.parquet", help="made by recordings.record")
-    parser.add_argument("--twin", type=Path, metavar="FILE.parquet", help="a run of the same name with --no-faults")
+    parser = argparse.ArgumentParser(prog="python -m recordings.describe", description=__doc__)
+    parser.add_argument("services", nargs="*", metavar="SERVICE", help="default: all")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the corpus lies (default: recordings/data)")
+    parser.add_argument(
+        "--lines_only", action="store_true", help="label windows by their lines alone, not by intervals without text"
+    )
     options = parser.parse_args()
-    rows = pq.read_table(options.recordings).to_pylist()
-    describe(rows, pq.read_table(intervals_path(options.recordings)).to_pylist())
-    if options.twin:
-        compare(rows, pq.read_table(options.twin).to_pylist())
+    corpora = [Corpus(service, options.folder, options.lines_only) for service in options.services or SERVICES]
+    lines = [row for corpus in corpora for row in corpus.lines(*SPLITS)]
+    anomalous = [row for row in lines if row["label"]]
+    silent = [row for row in anomalous if not has_severity(row)]
+    healthy = [row for row in lines if not row["label"]]
+    late = sum(row["scenario"] == ORDINARY for row in anomalous)
+    print(INTRODUCTION)
+    print(
+        f"{len(lines):,} lines, {percent(len(anomalous), len(lines))} anomalous. "
+        f"{percent(len(silent), len(anomalous))} of the anomalous lines carry no severity word, "
+        f"{percent(sum(map(has_severity, healthy)), len(healthy))} of the healthy ones do. "
+        f"Anomalous lines without a scenario: {late}."
+    )
+    print_table("## Services", COUNTS_HEADER, map(counts, corpora))
+    print_table(RULES_TITLE, RULES_HEADER, map(rules, corpora))
+    print_table("## Twins: the same load and plan without faults", TWIN_HEADER, map(twin, corpora))
+    print("\n## Faults: how often injected / anomalous lines")
+    for corpus in corpora:
+        faults(corpus)
     return 0
 
 

@@ -336,33 +336,29 @@ def intervals_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_intervals{path.suffix}")
 
 
+def write_table(table: pa.Table, target: Path) -> None:
+    """Write a Parquet file, complete or not at all."""
+    partial = target.with_name(target.name + ".partial")
+    try:
+        # Plain text in one page compresses best, beside its like; numbers that grow do as differences.
+        growing = {"line_number", "time", "start", "end"}
+        pq.write_table(
+            table,
+            partial,
+            compression="zstd",
+            compression_level=22,
+            row_group_size=1 << 20,
+            data_page_size=1 << 26,
+            use_dictionary=[name for name in table.column_names if name not in {*growing, "line"}],
+            column_encoding={name: "DELTA_BINARY_PACKED" for name in table.column_names if name in growing},
+            write_statistics=False,
+        )
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_tables(lines: pa.Table, intervals: pa.Table, path: Path) -> None:
-    """Write both files, each complete or not at all."""
-    for table, target in ((lines, path), (intervals, intervals_path(path))):
-        partial = target.with_name(target.name + ".partial")
-        try:
-            # Plain text in one page compresses best, beside its like; numbers that grow do as differences.
-            growing = {"line_number", "time", "start", "end"}
-            pq.write_table(
-                table,
-                partial,
-                compression="zstd",
-                compression_level=22,
-                row_group_size=1 << 20,
-                data_page_size=1 << 26,
-                use_dictionary=[name for name in table.column_names if name not in {*growing, "line"}],
-                column_encoding={name: "DELTA_BINARY_PACKED" for name in table.column_names if name in growing},
-                write_statistics=False,
-            )
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-def merge(paths: Sequence[Path], output: Path) -> None:
-    """Put the recordings of several files, and their intervals, into one file each, in the order given."""
-    write_tables(
-        pa.concat_tables([pq.read_table(path, schema=LINES_SCHEMA) for path in paths]),
-        pa.concat_tables([pq.read_table(intervals_path(path), schema=INTERVALS_SCHEMA) for path in paths]),
-        output,
-    )
+    """Write the lines of a run to `path`, its intervals beside it."""
+    write_table(lines, path)
+    write_table(intervals, intervals_path(path))

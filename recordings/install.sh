@@ -20,7 +20,7 @@ export DEBIAN_FRONTEND=noninteractive
 echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections
 apt-get update
 apt-get install --yes --no-install-recommends \
-    iproute2 iptables openssl procps util-linux \
-    postgresql mariadb-server redis-server nginx-light apache2 haproxy rabbitmq-server mosquitto etcd-server zookeeper \
-    openssh-server openssh-client sshpass bind9 bind9-dnsutils postfix squid tomcat10 default-jdk-headless
-"${PYTHON:-python3}" -m pip install pyarrow pg8000 pymysql pika paho-mqtt kazoo dnspython
+    iproute2 iptables openssl util-linux \
+    postgresql mariadb-server redis-server nginx-light apache2 haproxy squid tomcat10 default-jdk-headless \
+    rabbitmq-server mosquitto etcd-server zookeeper openssh-server openssh-client bind9 postfix
+"${PYTHON:-python3}" -m pip install dnspython pg8000 pyarrow pymysql

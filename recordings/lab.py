@@ -24,7 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from recordings.corpus import Run
 from recordings.harness import (
+    INJECTOR_ADDRESS,
     Book,
     Crew,
     Entry,
@@ -61,6 +63,7 @@ class Lab(abc.ABC):
         seed: decides ordinary work, faults and their order.
         rng: source of chance of the faults. Clients have their own, so that a twin without faults works alike.
         crew: the ordinary clients.
+        monitor_is_silent: set while the monitor's probes stop.
         log: the file whose growth paces the plan.
     """
 
@@ -70,6 +73,7 @@ class Lab(abc.ABC):
         self.settings, self.seed = settings, seed
         self.rng = random.Random(seed)
         self.crew = Crew()
+        self.monitor_is_silent = threading.Event()
 
     @abc.abstractmethod
     def start(self) -> None:
@@ -94,6 +98,13 @@ class Lab(abc.ABC):
     def hold(self, least: float, most: float) -> None:
         """Let a fault last between `least` and `most` seconds."""
         time.sleep(self.rng.uniform(least, most))
+
+
+def monitor_silent(lab: Lab, interval: Interval) -> None:
+    """The monitor's probes stop; nothing else changes."""
+    lab.monitor_is_silent.set()
+    lab.hold(4.0, 7.0)
+    lab.monitor_is_silent.clear()
 
 
 def by_address(entry: Entry, interval: Interval) -> bool:
@@ -134,6 +145,8 @@ class Service:
     settings: Mapping[str, Any]
     faults: Mapping[str, Fault]
     healthy_steps: Mapping[str, Callable[[Any], None]] = field(default_factory=dict)
+    repeats: Mapping[str, int] = field(default_factory=dict)
+    """How often a healthy step comes in a round, 2 where nothing is said."""
     private_folder: Path = Path("/srv")
     """An empty tmpfs in every run."""
 
@@ -141,17 +154,17 @@ class Service:
         """Names of steps, without end: rounds of every fault and healthy step, each round in a new order."""
         names = [name for name, fault in self.faults.items() if fault.possible(settings)]
         names += [name for name in names if self.faults[name].often]
-        names += [*self.healthy_steps, *self.healthy_steps]
+        names += [name for name in self.healthy_steps for _ in range(self.repeats.get(name, 2))]
         while True:
             rng.shuffle(names)
             yield from names
 
-    def record(self, seed: int, settings_name: str, duration: float, faults: bool, name: str, split: str) -> Recording:
+    def record(self, run: Run, duration: float) -> Recording:
         """Run the service for `duration` seconds after its set-up and label what it wrote.
 
-        With `faults` False every fault of the plan is a pause instead: the twin of the run with the same seed.
+        In a twin every fault of the plan is a pause instead.
         """
-        lab, book = self.lab(self.settings[settings_name], seed), Book()
+        lab, book = self.lab(self.settings[run.settings], run.seed), Book()
         lab.start()
         try:
             lab.employ_clients()
@@ -167,7 +180,7 @@ class Service:
                 if step in self.healthy_steps:
                     with book.step(step, None):
                         self.healthy_steps[step](lab)
-                elif faults:
+                elif run.split != "twin":
                     with book.step(step, step, self.faults[step].visible) as interval:
                         self.faults[step].inject(lab, interval)
                 else:
@@ -178,7 +191,7 @@ class Service:
             lab.crew.stopping.set()
             lab.stop()
         rules = {name: fault.rule for name, fault in self.faults.items()}
-        return Recording(self.name, name, split, lab.entries(), book.intervals, start, end, rules)
+        return Recording(self.name, run.name(self.name), run.split, lab.entries(), book.intervals, start, end, rules)
 
 
 # --- processes -------------------------------------------------------------------------------------------------------
@@ -429,6 +442,27 @@ def send_raw(port: int, data: bytes, address: str, *, timeout: float = 2.0, wait
         while wait and (part := link.recv(65536)):
             received += part
     return received
+
+
+@contextlib.contextmanager
+def held_connections(port: int, number: int) -> Iterator[None]:
+    """The injector opens connections and says nothing."""
+    with contextlib.ExitStack() as held:
+        for _ in range(number):
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_connection(("127.0.0.1", port), 1.0, (INJECTOR_ADDRESS, 0)))
+        yield
+
+
+@contextlib.contextmanager
+def slow_backend(folder: Path, seconds: float) -> Iterator[None]:
+    """The application of `recordings/backend.py` with this folder takes so long for each answer."""
+    slow = folder / "slow"
+    slow.write_text(str(seconds))
+    try:
+        yield
+    finally:
+        slow.unlink()
 
 
 # --- faults of the machine -------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,12 +25,15 @@ from recordings.lab import (
     answers,
     frozen,
     full_disk,
+    held_connections,
     http_request,
     make_folder,
+    monitor_silent,
     mount_small_disk,
     network_cut,
     says,
     send_raw,
+    slow_backend,
     split_entries,
 )
 
@@ -308,7 +310,7 @@ class Monitor:
 
     def probe(self) -> None:
         """One probe."""
-        if not (HOME / "app" / "no-monitor").exists():
+        if not self.lab.monitor_is_silent.is_set():
             http_request(PORT, "GET", "/health", self.address, headers={"User-Agent": "monitor/2.1"}, timeout=3.0)
         self.lab.crew.stopping.wait(0.5)
 
@@ -325,12 +327,8 @@ def backend_killed(lab: Nginx, interval: Interval) -> None:
 
 def backend_slow(lab: Nginx, interval: Interval) -> None:
     """The application takes longer than nginx waits."""
-    slow = HOME / "app" / "slow"
-    slow.write_text("2.6")
-    try:
+    with slow_backend(HOME / "app", 2.6):
         lab.hold(3.0, 5.0)
-    finally:
-        slow.unlink()
     time.sleep(2.2)
 
 
@@ -376,15 +374,8 @@ def broken_configuration(lab: Nginx, interval: Interval) -> None:
 
 def connections_exhausted(lab: Nginx, interval: Interval) -> None:
     """Someone opens connections and says nothing, until the workers have none left."""
-    held = []
-    try:
-        for _ in range(230):
-            with contextlib.suppress(OSError):
-                held.append(socket.create_connection(("127.0.0.1", PORT), 1.0, (INJECTOR_ADDRESS, 0)))
+    with held_connections(PORT, 230):
         lab.hold(1.0, 1.8)
-    finally:
-        for link in held:
-            link.close()
 
 
 def malformed_requests(lab: Nginx, interval: Interval) -> None:
@@ -462,14 +453,6 @@ def expired_certificate(lab: Nginx, interval: Interval) -> None:
     lab.hold(4.0, 7.0)
     lab.partner.stop()
     lab.partner_with("good")
-
-
-def monitor_silent(lab: Nginx, interval: Interval) -> None:
-    """The monitor's probes stop; nothing else changes."""
-    flag = HOME / "app" / "no-monitor"
-    flag.touch()
-    lab.hold(4.0, 7.0)
-    flag.unlink()
 
 
 def standstill(lab: Nginx, interval: Interval) -> None:

@@ -1250,6 +1250,7 @@ SERVICE = Service(
     settings=SETTINGS,
     faults=FAULTS,
     healthy_steps={"clean_restart": clean_restart, "valid_reload": valid_reload},
+    repeats={"clean_restart": 1, "valid_reload": 3},
     private_folder=PRIVATE_FOLDER,
 )
 

@@ -7,25 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recordings import harness
+from recordings.corpus import SERVICES, SPLITS, Run
 from recordings.lab import Service
-
-SERVICES = (
-    "postgresql",
-    "mariadb",
-    "redis",
-    "nginx",
-    "apache",
-    "haproxy",
-    "squid",
-    "tomcat",
-    "rabbitmq",
-    "mosquitto",
-    "etcd",
-    "zookeeper",
-    "openssh",
-    "bind",
-    "postfix",
-)
 
 HELP = {
     "service": "the services to run, one after another",
@@ -34,7 +17,7 @@ HELP = {
     "seed": "decides load, faults and their order; timing still varies from run to run",
     "settings": "style and detail of the log (default: each service's first)",
     "split": "which part of the data the run belongs to (default: train)",
-    "no-faults": "record the healthy twin: the same load and plan, each fault replaced by a pause",
+    "no-faults": "record the healthy twin: the same load and plan, a pause for each fault",
 }
 
 
@@ -54,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path("runs"), metavar="FOLDER", help=HELP["output"])
     add("--settings", metavar="NAME", help=HELP["settings"])
     add("--duration", type=float, default=120.0, metavar="S", help="seconds to record after set-up (default: 120)")
-    add("--split", choices=("train", "validation", "test"), default="train", help=HELP["split"])
+    add("--split", choices=SPLITS, default="train", help=HELP["split"])
     add("--no-faults", action="store_true", help=HELP["no-faults"])
     return parser
 
@@ -93,21 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         except PermissionError as error:
             parser.exit(1, f"{parser.prog}: {error}\n")
         if status is None:  # inside
-            recording = service.record(
-                options.seed,
-                settings,
-                options.duration,
-                not options.no_faults,
-                f"{name}-{settings}-{options.seed}",
-                options.split,
-            )
+            run = Run(settings, options.seed, "twin" if options.no_faults else options.split)
+            recording = service.record(run, options.duration)
             lines, intervals = recording.lines_table(), recording.intervals_table()
-            twin = "-twin" if options.no_faults else ""
-            harness.write_tables(lines, intervals, options.output / f"{recording.name}{twin}.parquet")
+            harness.write_tables(lines, intervals, options.output / f"{recording.name}.parquet")
             anomalous = sum(lines["label"].to_pylist())
-            print(
-                f"{recording.name}{twin}: {lines.num_rows} lines, {anomalous} anomalous, {intervals.num_rows} faults"
-            )
+            print(f"{recording.name}: {lines.num_rows} lines, {anomalous} anomalous, {intervals.num_rows} faults")
         elif status:
             return status
     return 0

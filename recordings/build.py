@@ -1,0 +1,115 @@
+"""Record the corpus anew: `python -m recordings.build --output FOLDER [SERVICE ...]`, as root, after install.sh.
+
+Runs that train come first, then those that validate, then those that test. With several runs at a time on few cores
+the services answer more slowly than alone, as on any busy machine; that has no part in the labels.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recordings import harness
+from recordings.corpus import SERVICES, SPLITS, Run, check_services, read_lines, runs_in, runs_of
+from recordings.record import service_named
+
+ORDER = (*SPLITS, "twin")
+EXCERPT = 250
+"""Lines of each example."""
+
+
+def record(service: str, run: Run, duration: float, folder: Path) -> str:
+    """Record one run into `folder`; its last words, or what went wrong."""
+    path = folder / f"{run.name(service)}.parquet"
+    if path.exists():
+        return f"{path.stem}: kept"
+    command = [sys.executable, "-m", "recordings.record", service, "--seed", str(run.seed), "--settings", run.settings]
+    command += ["--duration", str(duration), "--output", str(folder)]
+    command += ["--no-faults"] if run.split == "twin" else ["--split", run.split]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return (done.stdout.strip() or f"{path.stem}: FAILED\n{done.stderr[-3000:]}").strip()
+
+
+def assemble(service: str, runs: Sequence[Run], source: Path, target: Path) -> None:
+    """Put the runs of a service into one file for each split, and one for all intervals."""
+    target.mkdir(parents=True, exist_ok=True)
+    intervals = []
+    for split in ORDER:
+        names = [run.name(service) for run in runs if run.split == split]
+        tables = [pq.read_table(source / f"{name}.parquet", schema=harness.LINES_SCHEMA) for name in names]
+        if tables:
+            harness.write_table(pa.concat_tables(tables), target / f"{split}.parquet")
+        if split != "twin":
+            intervals += [pq.read_table(harness.intervals_path(source / f"{name}.parquet")) for name in names]
+    if intervals:
+        harness.write_table(pa.concat_tables(intervals), target / "intervals.parquet")
+
+
+def write_excerpt(service: str, source: Path, target: Path) -> None:
+    """Write `EXCERPT` lines of a test run as raw text: those among which the most kinds of faults are seen."""
+    rows = next(runs_in(read_lines([service], ["test"], source).to_pylist()))
+    starts = [number for number, row in enumerate(rows[:-EXCERPT]) if row["line"][:1] not in (" ", "\t", "")]
+
+    def variety(start: int) -> int:
+        return len({row["fault"] for row in rows[start : start + EXCERPT]})
+
+    best = max(starts[::10], key=variety)
+    target.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{row['line']}\n" for row in rows[best : best + EXCERPT])
+    (target / f"{service}.log").write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_checksums(folder: Path) -> None:
+    """Write `SHA256SUMS` of every Parquet file below `folder`, as sha256sum checks it."""
+    paths = sorted(folder.glob("*/*.parquet"))
+    rows = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in paths]
+    (folder / "SHA256SUMS").write_text("".join(rows))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m recordings.build", description=__doc__)
+    parser.add_argument("services", nargs="*", metavar="SERVICE", help="default: all")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="gets one folder for each service"
+    )
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", help="keeps single runs, and takes those it has")
+    parser.add_argument("--excerpts", type=Path, metavar="FOLDER", help="gets SERVICE.log, some lines of a test run")
+    parser.add_argument("--duration", type=float, default=120.0, metavar="S", help="of each run (default: 120)")
+    parser.add_argument("--parallel", type=int, default=4, metavar="N", help="runs at a time (default: 4)")
+    options = parser.parse_args(argv)
+    services = options.services or list(SERVICES)
+    try:
+        check_services(services)
+    except ValueError as error:
+        parser.error(str(error))
+    runs = {service: runs_of(service, list(service_named(service).settings)) for service in services}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.runs or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        failed = False
+        for splits in (("train",), ("validation",), ("test", "twin")):  # no test before the last that trains
+            jobs = [(service, run) for service in services for run in runs[service] if run.split in splits]
+            with ThreadPoolExecutor(options.parallel) as pool:
+                for words in pool.map(lambda job: record(job[0], job[1], options.duration, folder), jobs):
+                    print(words, flush=True)
+                    failed = failed or "FAILED" in words
+        if failed:
+            return 1
+        for service in services:
+            assemble(service, runs[service], folder, options.output / service)
+            if options.excerpts:
+                write_excerpt(service, options.output, options.excerpts)
+        write_checksums(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
