@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from machine import describe
 
 from logmoe.training.report import METRICS, as_float
@@ -82,17 +80,13 @@ TASKS = {
 }
 
 
-def files_of(task: Task, data: Path | None, folder: Path) -> dict[str, str] | None:
+def files_of(task: Task, data: Path | None) -> dict[str, str] | None:
     """The arguments that name a task's files; None where they are absent."""
     if task.file is not None:
         path = None if data is None else data / task.file
         return {"train_file": str(path)} if path is not None and path.exists() else None
-    table = pq.read_table(ROOT / "recordings" / "postgresql.parquet", columns=["recording", "split", "line", "label"])
-    files = {}
-    for split in ("train", "validation", "test"):
-        files[f"{split}_file"] = str(folder / f"{split}.parquet")
-        pq.write_table(table.filter(pc.equal(table["split"], split)), folder / f"{split}.parquet")
-    return files
+    recordings = ROOT / "recordings" / "data" / "postgresql"
+    return {f"{split}_file": str(recordings / f"{split}.parquet") for split in ("train", "validation", "test")}
 
 
 def flags(arguments: dict[str, Any]) -> Iterator[str]:
@@ -187,7 +181,7 @@ def main() -> None:
     for name in args.tasks:
         task = TASKS[name]
         with tempfile.TemporaryDirectory() as folder:
-            files = files_of(task, args.data, Path(folder))
+            files = files_of(task, args.data)
             if files is None:
                 print(f"{name}: skipped, there is no {task.file} in {args.data or 'a folder given by --data'}")
                 continue

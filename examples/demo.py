@@ -12,14 +12,14 @@ from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline, main, visible
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG = ROOT / "examples" / "postgresql.log"
-RECORDING = "postgresql-debian-4"
+RECORDING = "postgresql-debian-109"
 SHOWN = 5
 SEVERITY = re.compile(r"\b(?:WARNING|ERROR|FATAL|PANIC)\b")
 
 
 def line_labels() -> np.ndarray:
     """`(lines,)`: 1 where a fault caused the line of the log."""
-    table = pq.read_table(ROOT / "recordings" / "postgresql.parquet", columns=["recording", "label"])
+    table = pq.read_table(ROOT / "recordings" / "data" / "postgresql" / "test.parquet", columns=["recording", "label"])
     return table.filter(pc.equal(table["recording"], RECORDING))["label"].to_numpy()
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from logmoe import LogMoEProcessor
 
-RECORDINGS = Path(__file__).resolve().parent.parent / "recordings" / "postgresql.parquet"
+RECORDINGS = Path(__file__).resolve().parent.parent / "recordings" / "data" / "postgresql"
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Recording:
     """One recorded run of the server.
 
     Attributes:
-        name: for example `postgresql-debian-1`.
+        name: for example `postgresql-debian-101`.
         split: train, validation or test.
         entries: the text of each log entry.
         labels: `(entries,)`, 1 where a fault caused the entry.
@@ -30,9 +31,11 @@ class Recording:
     labels: np.ndarray
 
 
-def read_recordings(processor: LogMoEProcessor, path: Path = RECORDINGS) -> Iterator[Recording]:
+def read_recordings(processor: LogMoEProcessor, folder: Path = RECORDINGS) -> Iterator[Recording]:
     """Reads every recording; an entry is anomalous when one of its lines is."""
-    table = pq.read_table(path, columns=["recording", "split", "line", "label"])
+    columns = ["recording", "split", "line", "label"]
+    parts = ("train", "validation", "test")
+    table = pa.concat_tables([pq.read_table(folder / f"{part}.parquet", columns=columns) for part in parts])
     for name in pc.unique(table["recording"]).to_pylist():
         run = table.filter(pc.equal(table["recording"], name))
         parsed = processor.parse("\n".join(run["line"].to_pylist()))

@@ -94,10 +94,9 @@ def mini():
 
 @pytest.fixture(scope="module")
 def recordings():
-    """The first 400 lines of each recording, as text."""
-    table = pq.read_table(ROOT / "recordings" / "postgresql.parquet", columns=["recording", "line"])
-    names = pc.unique(table["recording"]).to_pylist()
-    return ["\n".join(table.filter(pc.equal(table["recording"], name))["line"].to_pylist()[:400]) for name in names]
+    """The first 300 lines of a test recording of each service, as text."""
+    paths = sorted((ROOT / "recordings" / "data").glob("*/test.parquet"))
+    return ["\n".join(pq.read_table(path, columns=["line"])["line"].to_pylist()[:300]) for path in paths]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +105,8 @@ def recordings():
         {},
         {"cache": (3, 2), "chunk_bytes": 3000, "batch_size": 3},
         {"num_workers": 1, "chunk_bytes": 20_000},
-        {"num_workers": 3, "chunk_bytes": 1000, "cache": (50, 1000)},
+        # Indentation that all lines share is judged by the first chunk, and a MariaDB log has a kilobyte of tabs first.
+        {"num_workers": 3, "chunk_bytes": 2000, "cache": (50, 1000)},
     ],
 )
 def test_scan_equals_the_plain_path_on_the_recordings(mini, recordings, limits, tmp_path):
