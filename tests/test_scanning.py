@@ -105,7 +105,7 @@ def recordings():
         {},
         {"cache": (3, 2), "chunk_bytes": 3000, "batch_size": 3},
         {"num_workers": 1, "chunk_bytes": 20_000},
-        # Indentation that all lines share is judged by the first chunk, and a MariaDB log has a kilobyte of tabs first.
+        # Indentation that all lines share is judged by the first chunk; a MariaDB log has a kilobyte of tabs first.
         {"num_workers": 3, "chunk_bytes": 2000, "cache": (50, 1000)},
     ],
 )
