@@ -8,7 +8,6 @@ import argparse
 import hashlib
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,31 +24,30 @@ EXCERPT = 250
 """Lines of each example."""
 
 
-def record(service: str, run: Run, duration: float, folder: Path) -> str:
-    """Record one run into `folder`; its last words, or what went wrong."""
+def record(service: str, run: Run, duration: float, folder: Path) -> bool:
+    """Record one run into `folder`, unless it is there, and print its last words. Whether it went well."""
     path = folder / f"{run.name(service)}.parquet"
     if path.exists():
-        return f"{path.stem}: kept"
+        print(f"{path.stem}: kept", flush=True)
+        return True
     command = [sys.executable, "-m", "recordings.record", service, "--seed", str(run.seed), "--settings", run.settings]
     command += ["--duration", str(duration), "--output", str(folder)]
     command += ["--no-faults"] if run.split == "twin" else ["--split", run.split]
     done = subprocess.run(command, capture_output=True, text=True)
-    return (done.stdout.strip() or f"{path.stem}: FAILED\n{done.stderr[-3000:]}").strip()
+    print(done.stdout.strip() if done.returncode == 0 else f"{path.stem} failed:\n{done.stderr[-3000:]}", flush=True)
+    return done.returncode == 0
 
 
 def assemble(service: str, runs: Sequence[Run], source: Path, target: Path) -> None:
     """Put the runs of a service into one file for each split, and one for all intervals."""
     target.mkdir(parents=True, exist_ok=True)
-    intervals = []
     for split in ORDER:
         names = [run.name(service) for run in runs if run.split == split]
         tables = [pq.read_table(source / f"{name}.parquet", schema=harness.LINES_SCHEMA) for name in names]
-        if tables:
-            harness.write_table(pa.concat_tables(tables), target / f"{split}.parquet")
-        if split != "twin":
-            intervals += [pq.read_table(harness.intervals_path(source / f"{name}.parquet")) for name in names]
-    if intervals:
-        harness.write_table(pa.concat_tables(intervals), target / "intervals.parquet")
+        harness.write_table(pa.concat_tables(tables), target / f"{split}.parquet")
+    names = [run.name(service) for run in runs if run.split != "twin"]
+    intervals = [pq.read_table(harness.intervals_path(source / f"{name}.parquet")) for name in names]
+    harness.write_table(pa.concat_tables(intervals), target / "intervals.parquet")
 
 
 def write_excerpt(service: str, source: Path, target: Path) -> None:
@@ -60,7 +58,7 @@ def write_excerpt(service: str, source: Path, target: Path) -> None:
     def variety(start: int) -> int:
         return len({row["fault"] for row in rows[start : start + EXCERPT]})
 
-    best = max(starts[::10], key=variety)
+    best = max(starts[::10], key=variety, default=0)
     target.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{row['line']}\n" for row in rows[best : best + EXCERPT])
     (target / f"{service}.log").write_text(text, encoding="utf-8", newline="\n")
@@ -80,7 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="gets one folder for each service"
     )
-    parser.add_argument("--runs", type=Path, metavar="FOLDER", help="keeps single runs, and takes those it has")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        metavar="FOLDER",
+        help="keeps single runs, and takes those it has (runs)",
+    )
     parser.add_argument("--excerpts", type=Path, metavar="FOLDER", help="gets SERVICE.log, some lines of a test run")
     parser.add_argument("--duration", type=float, default=120.0, metavar="S", help="of each run (default: 120)")
     parser.add_argument("--parallel", type=int, default=4, metavar="N", help="runs at a time (default: 4)")
@@ -91,23 +95,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     runs = {service: runs_of(service, list(service_named(service).settings)) for service in services}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.runs or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        failed = False
-        for splits in (("train",), ("validation",), ("test", "twin")):  # no test before the last that trains
-            jobs = [(service, run) for service in services for run in runs[service] if run.split in splits]
-            with ThreadPoolExecutor(options.parallel) as pool:
-                for words in pool.map(lambda job: record(job[0], job[1], options.duration, folder), jobs):
-                    print(words, flush=True)
-                    failed = failed or "FAILED" in words
-        if failed:
+    options.runs.mkdir(parents=True, exist_ok=True)
+    for splits in (("train",), ("validation",), ("test", "twin")):  # no test before the last that trains
+        jobs = [(service, run) for service in services for run in runs[service] if run.split in splits]
+        with ThreadPoolExecutor(options.parallel) as pool:
+            done = list(pool.map(lambda job: record(job[0], job[1], options.duration, options.runs), jobs))
+        if not all(done):
+            print(f"{done.count(False)} runs failed; the same command records those alone again", file=sys.stderr)
             return 1
-        for service in services:
-            assemble(service, runs[service], folder, options.output / service)
-            if options.excerpts:
-                write_excerpt(service, options.output, options.excerpts)
-        write_checksums(options.output)
+    for service in services:
+        assemble(service, runs[service], options.runs, options.output / service)
+        if options.excerpts:
+            write_excerpt(service, options.output, options.excerpts)
+    write_checksums(options.output)
     return 0
 
 

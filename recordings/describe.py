@@ -171,8 +171,8 @@ RULES_HEADER = (
     *("bag of words, windows", "always, windows"),
 )
 TWIN_HEADER = (
-    *("run", "lines of the twin", "of these labelled anomalous"),
-    *("anomalous lines of a template that the twin has too", "healthy lines of a template that it lacks"),
+    *("run", "lines of the twin", "anomalous lines of a template that the twin has too"),
+    "healthy lines of a template that it lacks",
 )
 
 
@@ -218,7 +218,6 @@ def twin(corpus: Corpus) -> list[object]:
     return [
         name,
         len(healthy_run),
-        sum(row["label"] for row in healthy_run),
         percent(sum(text in known for text in anomalous), len(anomalous)),
         percent(sum(text not in known for text in healthy), len(healthy)),
     ]

@@ -62,16 +62,16 @@ INTERVALS_SCHEMA = pa.schema(
 def run_in_namespace(argv: Sequence[str], private_folder: Path) -> int | None:
     """Run `python -m recordings.record` again where nothing can leak out, and return its exit status.
 
-    The copy has mount, process, network and host name namespaces of its own: `private_folder` and `/run` are an empty
-    tmpfs each, at the same path in every run, so that paths in the log do not tell one run from another; loopback is
-    the only network; and when the copy ends, however it ends, the kernel ends every process and mount it made. Inside
-    the copy the function prepares all this and returns None.
+    The copy has mount, process, network, host name and IPC namespaces of its own: `private_folder`, `/run` and
+    `/dev/shm` are an empty tmpfs each, at the same path in every run, so that paths in the log do not tell one run
+    from another; loopback is the only network; and when the copy ends, however it ends, the kernel ends every process
+    and mount it made. Inside the copy the function prepares all this and returns None.
 
     Raises `PermissionError` when not root.
     """
     if os.environ.get(_INSIDE):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        for folder in (private_folder, Path("/run")):
+        for folder in (private_folder, Path("/run"), Path("/dev/shm")):
             subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "recording", str(folder)], check=True)
         socket.sethostname(HOST_NAME)
         hosts = Path("/run/hosts")
@@ -83,7 +83,7 @@ def run_in_namespace(argv: Sequence[str], private_folder: Path) -> int | None:
     if os.geteuid() != 0:
         raise PermissionError("recording needs root: it makes namespaces, mounts a tmpfs and starts the service")
     private_folder.mkdir(parents=True, exist_ok=True)
-    unshare = ["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    unshare = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--mount-proc", "--kill-child"]
     process = subprocess.Popen(
         [*unshare, sys.executable, "-m", "recordings.record", *argv], env={**os.environ, _INSIDE: "1"}
     )
@@ -235,6 +235,8 @@ class Crew:
             thread.join(timeout=15)
         if self._errors:
             raise self._errors[0]
+        if stuck := sum(thread.is_alive() for thread in self._threads):
+            raise TimeoutError(f"{stuck} ordinary clients did not stop within 15 s")
 
 
 # --- entries and labels ----------------------------------------------------------------------------------------------
@@ -359,6 +361,6 @@ def write_table(table: pa.Table, target: Path) -> None:
 
 
 def write_tables(lines: pa.Table, intervals: pa.Table, path: Path) -> None:
-    """Write the lines of a run to `path`, its intervals beside it."""
-    write_table(lines, path)
+    """Write the lines of a run to `path`, its intervals beside it; the lines last, as the sign that both are there."""
     write_table(intervals, intervals_path(path))
+    write_table(lines, path)

@@ -15,6 +15,7 @@ from pathlib import Path
 from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, children_of, wait_until
 from recordings.lab import (
     CLIENT_ADDRESSES,
+    GRACE,
     CertificateAuthority,
     Daemon,
     Fault,
@@ -218,7 +219,7 @@ class Nginx(Lab):
 # --- the log ---------------------------------------------------------------------------------------------------------
 
 _ERROR = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] (\d+)#\d+: (?:\*(\d+) )?(.*)$")
-_CLIENT = re.compile(r"client: ([\d.]+)")
+_CLIENT = re.compile(r"client:? ([\d.]+)")
 _ACCESS = re.compile(r'^([\d.]+) - \S+ (?:\[[^]]*\] )?"(.*?)" (\d{3}) ')
 # Not by a JSON parser: bytes that are no UTF-8 stand in it as they came.
 _JSON_ACCESS = re.compile(r'^\{"time":"[^"]*","remote_addr":"([\d.]+)","request":"(.*?)","status":(\d+),')
@@ -462,11 +463,13 @@ def standstill(lab: Nginx, interval: Interval) -> None:
 
 
 def proxied(*errors: str, status: str) -> Callable[[Entry, Interval], bool]:
-    """Requests for the application that ended in `status`, and what nginx says of them."""
+    """Requests that ended in `status`, and what nginx says of them. `/broken` fails at any time."""
     text = says(*errors)
 
     def rule(entry: Entry, interval: Interval) -> bool:
-        return text(entry, interval) or (entry.code == status and interval.contains(entry.time, 0.5))
+        if entry.process == "error":
+            return text(entry, interval)
+        return entry.code == status and "/broken" not in entry.message and interval.contains(entry.time, GRACE)
 
     return rule
 
@@ -483,7 +486,12 @@ FAULTS = {
     "backend_slow": Fault(backend_slow, proxied(r"upstream timed out", status="504")),
     "backend_unreachable": Fault(backend_unreachable, proxied(r"upstream timed out", status="504"), often=False),
     "worker_killed": Fault(worker_killed, says(r"signal 17|exited on signal 9|start worker process|signal 29")),
-    "master_killed": Fault(master_killed, says(r"\[(notice|alert|emerg)\]"), visible="text", often=False),
+    "master_killed": Fault(
+        master_killed,
+        says(r"\[(notice|alert|emerg)\]"),
+        often=False,
+        possible=lambda settings: settings.error_level != "warn",  # it says nothing of its start there
+    ),
     "broken_configuration": Fault(
         broken_configuration, says(r"\[emerg\]|signal 1 \(SIGHUP\)|reconfiguring", grace=0.1)
     ),

@@ -912,7 +912,9 @@ FAULTS = {
     "remote_slow": Fault(while_remote("slow"), about(REFUSED, grace=6.0), often=False),
     "remote_rejects": Fault(while_remote("rejects"), about(r"Service unavailable; client host")),
     "remote_greylists": Fault(while_remote("greylists"), about(r"^(?![\s\S]*clinic)[\s\S]*Greylisted")),
-    "expired_certificate": Fault(while_remote("expired"), about(r"certificate|not trusted|not verified"), often=False),
+    "expired_certificate": Fault(
+        while_remote("expired"), about(r"certificate|not trusted|not verified|Untrusted"), often=False
+    ),
     "passwords_gone": Fault(passwords_gone, unchecked_passwords, often=False),
     "guess_passwords": Fault(guess_passwords),
     "guess_names": Fault(guess_names, visible="order"),

@@ -682,7 +682,7 @@ def expired_certificate(lab: RabbitMQ, interval: Interval) -> None:
     lab.use_certificate("expired")
     lab.tell("ssl:clear_pem_cache().")
     try:
-        lab.hold(4.0, 6.0)
+        lab.hold(7.0, 9.0)  # until a TLS client has come
     finally:
         lab.use_certificate("good")
         lab.tell("ssl:clear_pem_cache().")

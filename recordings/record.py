@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recordings import harness
-from recordings.corpus import SERVICES, SPLITS, Run
+from recordings.corpus import SERVICES, SPLITS, Run, check_services
 from recordings.lab import Service
 
 HELP = {
@@ -37,14 +37,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path("runs"), metavar="FOLDER", help=HELP["output"])
     add("--settings", metavar="NAME", help=HELP["settings"])
     add("--duration", type=float, default=120.0, metavar="S", help="seconds to record after set-up (default: 120)")
-    add("--split", choices=SPLITS, default="train", help=HELP["split"])
+    add("--split", choices=SPLITS, help=HELP["split"])
     add("--no-faults", action="store_true", help=HELP["no-faults"])
     return parser
 
 
 def service_named(name: str) -> Service:
-    """The service of a module in this folder."""
-    service: Service = importlib.import_module(f"recordings.{name}").SERVICE
+    """The service of a module in this folder. Raises `ModuleNotFoundError` when its driver is not installed."""
+    try:
+        service: Service = importlib.import_module(f"recordings.{name}").SERVICE
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}; recordings/install.sh installs what the recorder needs") from error
     return service
 
 
@@ -55,8 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = list(SERVICES) if options.all else options.services
     if not names or (options.all and options.services):
         parser.error("name services or use --all")
-    if unknown := [name for name in names if name not in SERVICES]:
-        parser.error(f"{', '.join(unknown)}: the services are {', '.join(SERVICES)}")
+    try:
+        check_services(names)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.no_faults and options.split:
+        parser.error("--no-faults records a twin, which is in no split: leave out --split")
     if options.duration <= 0:
         parser.error(f"--duration: {options.duration} s is not a time to record in")
     for name in names:
@@ -69,14 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         service = service_named(name)
         settings = options.settings or next(iter(service.settings))
         arguments = [name, "--seed", str(options.seed), "--settings", settings, "--duration", str(options.duration)]
-        arguments += ["--split", options.split, "--output", str(options.output.absolute())]
-        arguments += ["--no-faults"] if options.no_faults else []
+        arguments += ["--output", str(options.output.absolute())]
+        arguments += ["--no-faults"] if options.no_faults else ["--split", options.split or "train"]
         try:
             status = harness.run_in_namespace(arguments, service.private_folder)
         except PermissionError as error:
             parser.exit(1, f"{parser.prog}: {error}\n")
         if status is None:  # inside
-            run = Run(settings, options.seed, "twin" if options.no_faults else options.split)
+            run = Run(settings, options.seed, "twin" if options.no_faults else options.split or "train")
             recording = service.record(run, options.duration)
             lines, intervals = recording.lines_table(), recording.intervals_table()
             harness.write_tables(lines, intervals, options.output / f"{recording.name}.parquet")

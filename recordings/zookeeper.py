@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, wait_until
@@ -298,13 +298,18 @@ class ZooKeeper(Lab):
 
     def entries(self) -> Sequence[Entry]:
         """The log in the order it was written."""
-        return split_entries(self.follower.close(), Parser(self.own_sessions))
+        parser = Parser(self.own_sessions)
+        return [
+            # An exception may name its session behind the first line only.
+            replace(entry, remote_host=INJECTOR_ADDRESS) if any(map(parser.is_own, entry.lines[1:])) else entry
+            for entry in split_entries(self.follower.close(), parser)
+        ]
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------
 
 _START = re.compile(r"^(?:\d{4}-\d\d-\d\d[ T])?\d\d:\d\d:\d\d[,.]\d{3}Z? ")
-_ADDRESS = re.compile(r"(?:/|ip=|user=)(127\.0\.0\.\d+)\b(?!:\d888\d|:\d88\d)")
+_ADDRESS = re.compile(r"(?:/|ip=|user=)(127\.0\.0\.\d+)\b(?!:(?:\d888\d|\d88\d)\b)")
 _SESSION = re.compile(r"0x([0-9a-f]{9,16})\b")
 
 
@@ -315,13 +320,17 @@ class Parser:
         self.own = {f"{number & (1 << 64) - 1:x}" for number in own_sessions}
         self._prepared_own = False  # whether a leader prepares the injector's request; it names the session once
 
+    def is_own(self, line: str) -> bool:
+        """Whether the line names the injector's address or a session of its own."""
+        return INJECTOR_ADDRESS in _ADDRESS.findall(line) or any(name in self.own for name in _SESSION.findall(line))
+
     def __call__(self, line: str) -> Head | None:
         """The first line of an entry, with its client's address."""
         if not _START.match(line):
             return None
         addresses = _ADDRESS.findall(line)
         sessions = _SESSION.findall(line)
-        own = INJECTOR_ADDRESS in addresses or any(session in self.own for session in sessions)
+        own = self.is_own(line)
         if "[ProcessThread(" in line and "DEBUG" in line:
             if "ession" in line and sessions:
                 self._prepared_own = own
