@@ -78,6 +78,7 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, undisturbed, moment):
     assert json.loads((out / "results.json").read_text())["test"] == before["test"]
 
 
+@pytest.mark.slow
 def test_two_processes_killed_resume_to_the_same_weights(folder):
     small = ("--per_device_train_batch_size", "4", "--order_jitter", "2")
     done = run(*arguments(folder, "two-undisturbed", *small), processes=2)
@@ -177,7 +178,7 @@ def assert_like_one_process(one, several):
     assert after["all"] == pytest.approx(before["all"], abs=1e-3)
 
 
-@pytest.mark.parametrize("encoder", ["frozen", "trained"])
+@pytest.mark.parametrize("encoder", [pytest.param("frozen", marks=pytest.mark.slow), "trained"])
 def test_two_processes_are_like_one_with_the_same_global_batch(folder, encoder):
     more = [*EXACT, *(["--train_encoder"] if encoder == "trained" else [])]
     one, two = folder / f"one-{encoder}", folder / f"two-{encoder}"
