@@ -8,7 +8,6 @@ import os
 import random
 import re
 import signal
-import socket
 import ssl
 import sys
 import time
@@ -27,8 +26,10 @@ from recordings.lab import (
     LogFollower,
     Service,
     answers,
+    authorization,
     frozen,
     full_disk,
+    held_connections,
     http_request,
     make_folder,
     monitor_silent,
@@ -298,7 +299,12 @@ class Apache(Lab):
         """Readers and a monitor."""
         for number in range(9):
             self.crew.start(Reader(self, CLIENT_ADDRESSES[number % 6], self.client_rng(number)).read)
-        self.crew.start(Monitor(self, CLIENT_ADDRESSES[6]).probe)
+        self.crew.start(lambda: self.watch(self.probe))
+
+    def probe(self) -> None:
+        """What the monitor asks."""
+        headers = {"User-Agent": "check_http/2.3", "Host": HOST}
+        http_request(PORT, "GET", "/server-status?auto", CLIENT_ADDRESSES[6], headers=headers, timeout=3.0)
 
     def stop(self) -> None:
         """Apache, the mirror, the application."""
@@ -430,11 +436,6 @@ class Reader:
 WORDS = ("server", "worker", "thread", "module", "handler", "filter", "zone", "zip", "log", "alias", "scope", "host")
 
 
-def authorization(user: str, password: str) -> str:
-    """The header of basic authentication."""
-    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-
-
 def tls_request(trust: ssl.SSLContext, port: int, path: str, address: str, agent: str = AGENTS[0]) -> int | None:
     """One request over TLS from `address`; its status, or None when there was no answer."""
     link = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, source_address=(address, 0), context=trust)
@@ -447,20 +448,6 @@ def tls_request(trust: ssl.SSLContext, port: int, path: str, address: str, agent
         return None
     finally:
         link.close()
-
-
-class Monitor:
-    """Asks for the server's status twice a second; a fault may silence it."""
-
-    def __init__(self, lab: Apache, address: str) -> None:
-        self.lab, self.address = lab, address
-
-    def probe(self) -> None:
-        """One probe."""
-        if not self.lab.monitor_is_silent.is_set():
-            headers = {"User-Agent": "check_http/2.3", "Host": HOST}
-            http_request(PORT, "GET", "/server-status?auto", self.address, headers=headers, timeout=3.0)
-        self.lab.crew.stopping.wait(0.5)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -531,11 +518,11 @@ def broken_configuration(lab: Apache, interval: Interval) -> None:
 
 def workers_exhausted(lab: Apache, interval: Interval) -> None:
     """Someone begins requests and never ends them, until no worker is left for others."""
-    with contextlib.ExitStack() as held:
-        for number in range(lab.rng.randint(45, 90)):
-            with contextlib.suppress(OSError):
-                link = held.enter_context(socket.create_connection(("127.0.0.1", PORT), 1.0, (INJECTOR_ADDRESS, 0)))
-                link.sendall(f"GET /news/page-{number % 40}.html HTTP/1.1\r\nHost: {HOST}\r\n".encode())
+
+    def begin(number: int) -> bytes:
+        return f"GET /news/page-{number % 40}.html HTTP/1.1\r\nHost: {HOST}\r\n".encode()
+
+    with held_connections(PORT, lab.rng.randint(45, 90), begin):
         lab.hold(2.0, 3.5)
 
 
@@ -554,9 +541,7 @@ def malformed_requests(lab: Apache, interval: Interval) -> None:
         b"TRACK / HTTP/1.1\r\nHost: docs.example.org\r\n\r\n",
         b"HELO docs.example.org\r\n",
     )
-    for _ in range(lab.rng.randint(10, 35)):
-        send_raw(PORT, lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.4)
-        lab.hold(0.0, 0.1)
+    lab.send_garbage(PORT, pieces, 10, 35, pause=0.1)
 
 
 SCANNED = (

@@ -47,6 +47,7 @@ from recordings.lab import (
     Service,
     frozen,
     full_disk,
+    held_connections,
     make_folder,
     monitor_silent,
     mount_small_disk,
@@ -523,9 +524,7 @@ class Machine:
 
     def probe(self) -> None:
         """The monitor; a fault may silence it."""
-        if not self.lab.monitor_is_silent.is_set():
-            question(self.address, "example.org", "SOA")
-        self.lab.crew.stopping.wait(0.5)
+        self.lab.watch(lambda: question(self.address, "example.org", "SOA"))
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -672,17 +671,13 @@ def recursion_exhausted(lab: Bind, interval: Interval) -> None:
 
 def streams_exhausted(lab: Bind, interval: Interval) -> None:
     """Someone opens connections, asks once, and keeps them, until named takes no more."""
-    held = []
-    try:
-        for _ in range(30):
-            with contextlib.suppress(OSError):
-                held.append(socket.create_connection(("127.0.0.1", PORT), 1.0, (INJECTOR_ADDRESS, 0)))
-                data = dns.message.make_query(f"{lab.rng.choice(HOSTS)}.example.org", "A").to_wire()
-                held[-1].sendall(struct.pack("!H", len(data)) + data)
+
+    def ask(number: int) -> bytes:
+        data = dns.message.make_query(f"{lab.rng.choice(HOSTS)}.example.org", "A").to_wire()
+        return struct.pack("!H", len(data)) + data
+
+    with held_connections(PORT, 30, ask):
         lab.hold(2.0, 4.0)
-    finally:
-        for link in held:
-            link.close()
 
 
 def amplification(lab: Bind, interval: Interval) -> None:

@@ -735,9 +735,7 @@ def malformed_requests(lab: Etcd, interval: Interval) -> None:
         b"\x80\x2e\x01\x00\x02" + bytes(40),
         b"\x15\x03\x01\x00\x02\x02\x28",
     )
-    for _ in range(lab.rng.randint(15, 40)):
-        send_raw(TLS_PORT, lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.2)
-        lab.hold(0.0, 0.05)
+    lab.send_garbage(TLS_PORT, pieces, 15, 40, pause=0.05, timeout=0.2)
 
 
 def rights_revoked(lab: Etcd, interval: Interval) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recordings.apache import authorization, tls_request
+from recordings.apache import tls_request
 from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, children_of, wait_until
 from recordings.lab import (
     CLIENT_ADDRESSES,
@@ -28,7 +28,9 @@ from recordings.lab import (
     LogFollower,
     Service,
     answers,
+    authorization,
     frozen,
+    held_connections,
     http_request,
     make_folder,
     monitor_silent,
@@ -246,7 +248,12 @@ class HAProxy(Lab):
         for number in range(9):
             self.crew.start(Customer(self, CLIENT_ADDRESSES[number % 6], self.client_rng(number)).visit)
         self.crew.start(Bookkeeper(self, CLIENT_ADDRESSES[5], self.client_rng(9)).book)
-        self.crew.start(Monitor(self, CLIENT_ADDRESSES[6]).probe)
+        self.crew.start(lambda: self.watch(self.probe))
+
+    def probe(self) -> None:
+        """What the monitor asks."""
+        headers = {"User-Agent": "blackbox/0.25", "Host": HOST}
+        http_request(PORT, "GET", "/health", CLIENT_ADDRESSES[6], headers=headers, timeout=3.0)
 
     def stop(self) -> None:
         """HAProxy, the partner, the application."""
@@ -360,20 +367,6 @@ class Bookkeeper:
         text = f"GET /items/{self.rng.randint(1, 999)} HTTP/1.0\r\n\r\n"
         send_raw(LEDGER_PORT, text.encode(), self.address, wait=self.rng.random() < 0.9)
         self.lab.crew.stopping.wait(self.rng.expovariate(2.0))
-
-
-class Monitor:
-    """Asks for `/health` twice a second; a fault may silence it."""
-
-    def __init__(self, lab: HAProxy, address: str) -> None:
-        self.lab, self.address = lab, address
-
-    def probe(self) -> None:
-        """One probe."""
-        if not self.lab.monitor_is_silent.is_set():
-            headers = {"User-Agent": "blackbox/0.25", "Host": HOST}
-            http_request(PORT, "GET", "/health", self.address, headers=headers, timeout=3.0)
-        self.lab.crew.stopping.wait(0.5)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -505,21 +498,21 @@ def broken_configuration(lab: HAProxy, interval: Interval) -> None:
 
 def connections_exhausted(lab: HAProxy, interval: Interval) -> None:
     """Someone opens connections and says little, until others wait for theirs."""
-    with contextlib.ExitStack() as held:
-        for number in range(lab.rng.randint(60, 110)):
-            with contextlib.suppress(OSError):
-                link = held.enter_context(socket.create_connection(("127.0.0.1", PORT), 1.0, (INJECTOR_ADDRESS, 0)))
-                link.sendall(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n" if number % 3 else b"")
+
+    def begin(number: int) -> bytes:
+        return b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n" if number % 3 else b""
+
+    with held_connections(PORT, lab.rng.randint(60, 110), begin):
         lab.hold(1.5, 2.8)
 
 
 def queue_flooded(lab: HAProxy, interval: Interval) -> None:
     """Someone asks for so many reports at once that others wait too long for theirs."""
-    with contextlib.ExitStack() as held:
-        for number in range(lab.rng.randint(45, 70)):
-            with contextlib.suppress(OSError):
-                link = held.enter_context(socket.create_connection(("127.0.0.1", PORT), 1.0, (INJECTOR_ADDRESS, 0)))
-                link.sendall(f"GET /report/{number} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+
+    def report(number: int) -> bytes:
+        return f"GET /report/{number} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
+
+    with held_connections(PORT, lab.rng.randint(45, 70), report):
         lab.hold(2.0, 3.0)
 
 
@@ -535,9 +528,7 @@ def malformed_requests(lab: HAProxy, interval: Interval) -> None:
         b"GET http://10.1.1.1/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"\x03\x00\x00\x13\x0e\xe0\x00\x00\r\n\r\n",
     )
-    for _ in range(lab.rng.randint(15, 40)):
-        send_raw(PORT, lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.4)
-        lab.hold(0.0, 0.08)
+    lab.send_garbage(PORT, pieces, 15, 40, pause=0.08)
 
 
 def tls_probes(lab: HAProxy, interval: Interval) -> None:

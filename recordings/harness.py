@@ -71,8 +71,8 @@ def run_in_namespace(argv: Sequence[str], private_folder: Path) -> int | None:
     """
     if os.environ.get(_INSIDE):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        for folder in (private_folder, Path("/run"), Path("/dev/shm")):
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "recording", str(folder)], check=True)
+        for folder, mode in ((private_folder, "755"), (Path("/run"), "755"), (Path("/dev/shm"), "1777")):
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode={mode}", "recording", str(folder)], check=True)
         socket.sethostname(HOST_NAME)
         hosts = Path("/run/hosts")
         hosts.write_text(f"127.0.0.1 localhost {HOST_NAME}\n")

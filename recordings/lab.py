@@ -6,12 +6,14 @@ address, full disks, cut networks, standstills, certificates.
 """
 
 import abc
+import base64
 import contextlib
 import http.client
 import os
 import pwd
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -98,6 +100,20 @@ class Lab(abc.ABC):
     def hold(self, least: float, most: float) -> None:
         """Let a fault last between `least` and `most` seconds."""
         time.sleep(self.rng.uniform(least, most))
+
+    def watch(self, ask: Callable[[], object], pause: float = 0.5) -> None:
+        """One probe of a monitor, unless a fault has silenced it, and a pause of so many seconds."""
+        if not self.monitor_is_silent.is_set():
+            ask()
+        self.crew.stopping.wait(pause)
+
+    def send_garbage(
+        self, port: int, pieces: Sequence[bytes], least: int, most: int, pause: float, timeout: float = 0.4
+    ) -> None:
+        """The injector sends some of `pieces`, `least` to `most` times, with up to `pause` seconds between them."""
+        for _ in range(self.rng.randint(least, most)):
+            send_raw(port, self.rng.choice(pieces), INJECTOR_ADDRESS, timeout=timeout)
+            self.hold(0.0, pause)
 
 
 def monitor_silent(lab: Lab, interval: Interval) -> None:
@@ -444,13 +460,19 @@ def send_raw(port: int, data: bytes, address: str, *, timeout: float = 2.0, wait
     return received
 
 
+def authorization(user: str, password: str) -> str:
+    """The value of HTTP's header for basic authentication."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
 @contextlib.contextmanager
-def held_connections(port: int, number: int) -> Iterator[None]:
-    """The injector opens connections and says nothing."""
+def held_connections(port: int, count: int, say: Callable[[int], bytes] = lambda number: b"") -> Iterator[None]:
+    """The injector opens so many connections, says on each what `say` gives for its number, and keeps them open."""
     with contextlib.ExitStack() as held:
-        for _ in range(number):
+        for number in range(count):
             with contextlib.suppress(OSError):
-                held.enter_context(socket.create_connection(("127.0.0.1", port), 1.0, (INJECTOR_ADDRESS, 0)))
+                link = held.enter_context(socket.create_connection(("127.0.0.1", port), 1.0, (INJECTOR_ADDRESS, 0)))
+                link.sendall(say(number))
         yield
 
 
@@ -466,6 +488,18 @@ def slow_backend(folder: Path, seconds: float) -> Iterator[None]:
 
 
 # --- faults of the machine -------------------------------------------------------------------------------------------
+
+
+def run_tool(*command: str | Path, **options: Any) -> bytes:
+    """Run a program that should say nothing (`options` as `subprocess.run` takes them), and return its output.
+
+    Raises `RuntimeError` with its last words when it fails.
+    """
+    done = subprocess.run(command, capture_output=True, **options)
+    if done.returncode:
+        words = (done.stderr or done.stdout).decode(errors="replace")[-2000:].strip()
+        raise RuntimeError(f"`{shlex.join(map(str, command))}` ended with exit status {done.returncode}:\n{words}")
+    return done.stdout
 
 
 def mount_small_disk(path: Path, size: str, owner: str | None = None, mode: int = 0o755) -> Path:
@@ -533,7 +567,7 @@ class CertificateAuthority:
         )
 
     def _run(self, command: str, *more: str) -> None:
-        subprocess.run(["openssl", *command.split(), *more], cwd=self.folder, check=True, capture_output=True)
+        run_tool("openssl", *command.split(), *more, cwd=self.folder)
 
     def issue(
         self, name: str, host: str = "localhost", expired: bool = False, owner: str | None = None

@@ -32,6 +32,7 @@ from recordings.lab import (
     make_folder,
     monitor_silent,
     mount_small_disk,
+    run_tool,
     says,
     send_raw,
     split_entries,
@@ -170,11 +171,7 @@ class Mariadb(Lab):
         make_folder(HOME / "log", "mysql")
         mount_small_disk(HOME / "tmp", "2m", "mysql")
         folders = (f"--datadir={HOME}/data", f"--tmpdir={HOME}/tmp")
-        subprocess.run(
-            ["mariadb-install-db", "--no-defaults", *folders, "--user=mysql", "--skip-test-db"],
-            check=True,
-            capture_output=True,
-        )
+        run_tool("mariadb-install-db", "--no-defaults", *folders, "--user=mysql", "--skip-test-db")
         self.write_configuration()
         self.follower = LogFollower(self.log)
         self.server = Daemon(
@@ -549,13 +546,14 @@ class Monitor:
 
     def probe(self) -> None:
         """One probe."""
-        if not self.lab.monitor_is_silent.is_set():
-            with (
-                contextlib.suppress(*LOST),
-                contextlib.closing(connect("monitor", self.address, None, None)) as session,
-            ):
-                run(session, "SHOW GLOBAL STATUS LIKE 'Threads_connected'")
-        self.lab.crew.stopping.wait(self.lab.settings.probe)
+        self.lab.watch(self._ask, self.lab.settings.probe)
+
+    def _ask(self) -> None:
+        with (
+            contextlib.suppress(*LOST),
+            contextlib.closing(connect("monitor", self.address, None, None)) as session,
+        ):
+            run(session, "SHOW GLOBAL STATUS LIKE 'Threads_connected'")
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """nginx as a reverse proxy with files of its own: ordinary visitors, faults, and which entries a fault caused."""
 
-import base64
 import contextlib
 import os
 import random
@@ -24,6 +23,7 @@ from recordings.lab import (
     LogFollower,
     Service,
     answers,
+    authorization,
     frozen,
     full_disk,
     held_connections,
@@ -204,7 +204,11 @@ class Nginx(Lab):
         """Visitors, an API client, a monitor."""
         for number in range(9):
             self.crew.start(Visitor(self, CLIENT_ADDRESSES[number % 6], self.client_rng(number)).visit)
-        self.crew.start(Monitor(self, CLIENT_ADDRESSES[6]).probe)
+        self.crew.start(lambda: self.watch(self.probe))
+
+    def probe(self) -> None:
+        """What the monitor asks."""
+        http_request(PORT, "GET", "/health", CLIENT_ADDRESSES[6], headers={"User-Agent": "monitor/2.1"}, timeout=3.0)
 
     def stop(self) -> None:
         """nginx, the partner, the application."""
@@ -293,27 +297,12 @@ class Visitor:
         user, password = self.rng.choice([("editor", "correct horse"), ("owner", "battery staple")])
         if wrong:
             user, password = self.rng.choice([(user, password[:-1]), (user + "s", password)])
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self.ask(
-            "GET", f"/admin/{self.rng.choice(['', 'orders', 'prices'])}", headers={"Authorization": f"Basic {token}"}
-        )
+        page = f"/admin/{self.rng.choice(['', 'orders', 'prices'])}"
+        self.ask("GET", page, headers={"Authorization": authorization(user, password)})
 
     def impatient(self) -> None:
         """Leaves before the answer (499)."""
         self.ask("GET", f"/report/{self.rng.randint(1, 60)}", timeout=0.03)
-
-
-class Monitor:
-    """Asks for `/health` twice a second; a fault may silence it."""
-
-    def __init__(self, lab: Nginx, address: str) -> None:
-        self.lab, self.address = lab, address
-
-    def probe(self) -> None:
-        """One probe."""
-        if not self.lab.monitor_is_silent.is_set():
-            http_request(PORT, "GET", "/health", self.address, headers={"User-Agent": "monitor/2.1"}, timeout=3.0)
-        self.lab.crew.stopping.wait(0.5)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -391,9 +380,7 @@ def malformed_requests(lab: Nginx, interval: Interval) -> None:
         b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n",
     )
-    for _ in range(lab.rng.randint(10, 40)):
-        send_raw(PORT, lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.4)
-        lab.hold(0.0, 0.1)
+    lab.send_garbage(PORT, pieces, 10, 40, pause=0.1)
 
 
 SCANNED = (
@@ -427,8 +414,7 @@ def brute_force(lab: Nginx, interval: Interval) -> None:
     """Guessing the passwords of the staff's pages."""
     for number in range(lab.rng.randint(15, 50)):
         user = lab.rng.choice(["editor", "owner", "admin", "root"])
-        token = base64.b64encode(f"{user}:password{number}".encode()).decode()
-        headers = {"Authorization": f"Basic {token}", "User-Agent": AGENTS[1]}
+        headers = {"Authorization": authorization(user, f"password{number}"), "User-Agent": AGENTS[1]}
         http_request(PORT, "GET", "/admin/", INJECTOR_ADDRESS, headers=headers)
         lab.hold(0.0, 0.06)
 

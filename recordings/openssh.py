@@ -36,6 +36,7 @@ from recordings.lab import (
     make_folder,
     mount_small_disk,
     network_cut,
+    run_tool,
     says,
     send_raw,
 )
@@ -185,8 +186,7 @@ def own_devices() -> None:
 
 def secret(password: str) -> str:
     """A password as /etc/shadow keeps it."""
-    command = ["openssl", "passwd", "-5", password]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return run_tool("openssl", "passwd", "-5", password).decode().strip()
 
 
 def own_accounts() -> None:
@@ -345,8 +345,7 @@ def write_key(path: Path) -> None:
     """A key that is the same in every run, as keys stay the same from day to day."""
     seed, comment = random.Random(path.name).randbytes(32), f"{path.name}@example.org"
     der = bytes.fromhex("302e020100300506032b657004220420") + seed
-    command = ["openssl", "pkey", "-inform", "DER", "-pubout", "-outform", "DER"]
-    public = subprocess.run(command, input=der, check=True, capture_output=True).stdout[-32:]
+    public = run_tool("openssl", "pkey", "-inform", "DER", "-pubout", "-outform", "DER", input=der)[-32:]
 
     def field(data: bytes) -> bytes:
         return struct.pack("!I", len(data)) + data
@@ -363,7 +362,7 @@ def write_key(path: Path) -> None:
 
 def keygen(*arguments: str) -> None:
     """Run ssh-keygen."""
-    subprocess.run(["ssh-keygen", *arguments], check=True, capture_output=True)
+    run_tool("ssh-keygen", *arguments)
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------

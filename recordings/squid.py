@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import socketserver
-import subprocess
 import sys
 import threading
 import time
@@ -39,6 +38,7 @@ from recordings.lab import (
     monitor_silent,
     mount_small_disk,
     network_cut,
+    run_tool,
     send_raw,
     slow_backend,
     split_entries,
@@ -152,7 +152,7 @@ class Squid(Lab):
         self.world = self.helper("squid", TUNNEL_PORT)
         for daemon in (self.site, self.intranet, self.world):
             daemon.start()
-        subprocess.run(["squid", "-z", "-N", "-f", self.configuration], cwd="/", check=True, capture_output=True)
+        run_tool("squid", "-z", "-N", "-f", self.configuration, cwd="/")
         self.follower = LogFollower(self.log)
         self.squid = Daemon(
             ["squid", "-N", "-f", self.configuration], HOME / "console.txt", lambda: is_listening(PORT)
@@ -168,8 +168,7 @@ class Squid(Lab):
         """Who may read the intranet."""
         with (HOME / "passwords").open("w") as file:
             for user, word in STAFF.items():
-                made = subprocess.run(["openssl", "passwd", "-1", word], check=True, capture_output=True, text=True)
-                file.write(f"{user}:{made.stdout}")
+                file.write(f"{user}:{run_tool('openssl', 'passwd', '-1', word).decode()}")
 
     def write_configuration(self, extra: str = "", helpers: int = 5) -> None:
         """Write the configuration, with `extra` lines before the rules of access."""
@@ -188,7 +187,11 @@ class Squid(Lab):
         """People in the office, a monitor."""
         for number in range(10):
             self.crew.start(Reader(self, CLIENT_ADDRESSES[number % 6], self.client_rng(number)).work)
-        self.crew.start(Monitor(self, CLIENT_ADDRESSES[6]).probe)
+        self.crew.start(lambda: self.watch(self.probe))
+
+    def probe(self) -> None:
+        """What the monitor asks."""
+        ask("http://www.example.org/health", CLIENT_ADDRESSES[6], agent="monitor/2.1", timeout=3.0)
 
     def stop(self) -> None:
         """Squid, and the world."""
@@ -395,19 +398,6 @@ class Reader:
         self.ask(f"http://{self.rng.choice(SITES)}/upload", "POST", body=b"x" * 120_000)
 
 
-class Monitor:
-    """Asks for `/health` twice a second; a fault may silence it."""
-
-    def __init__(self, lab: Squid, address: str) -> None:
-        self.lab, self.address = lab, address
-
-    def probe(self) -> None:
-        """One probe."""
-        if not self.lab.monitor_is_silent.is_set():
-            ask("http://www.example.org/health", self.address, agent="monitor/2.1", timeout=3.0)
-        self.lab.crew.stopping.wait(0.5)
-
-
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
@@ -503,9 +493,7 @@ def malformed_requests(lab: Squid, interval: Interval) -> None:
         b"GET http:// HTTP/9.1\r\nHost: a\r\n\r\n",
         b"GET http://shop.example.org/items/1 HTTP/1.1\r\n folded: x\r\nbad header\r\n: y\r\n\r\n",
     )
-    for _ in range(lab.rng.randint(10, 30)):
-        send_raw(PORT, lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.3)
-        lab.hold(0.0, 0.08)
+    lab.send_garbage(PORT, pieces, 10, 30, pause=0.08, timeout=0.3)
 
 
 def descriptors_exhausted(lab: Squid, interval: Interval) -> None:

@@ -593,9 +593,7 @@ MALFORMED = (
 
 def malformed_requests(lab: Tomcat, interval: Interval) -> None:
     """Garbage, TLS on a plain port, headers too long or contradictory."""
-    for _ in range(lab.rng.randint(5, 12)):
-        send_raw(PORT, lab.rng.choice(MALFORMED), INJECTOR_ADDRESS, timeout=0.4)
-        lab.hold(0.0, 0.3)
+    lab.send_garbage(PORT, MALFORMED, 5, 12, pause=0.3)
 
 
 SCANNED: tuple[str, ...] = (

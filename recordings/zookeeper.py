@@ -10,7 +10,6 @@ import re
 import signal
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from recordings.lab import (
     frozen,
     full_disk,
     make_folder,
+    monitor_silent,
     mount_small_disk,
     network_cut,
     says,
@@ -197,8 +197,6 @@ class ZooKeeper(Lab):
         self.log.touch()
         mount_small_disk(HOME / "transactions1", "24m")
         self.own_sessions: set[int] = set()
-        self.monitoring = threading.Event()
-        self.monitoring.set()
         self.follower = LogFollower(self.log)
         for number in PORTS:
             make_folder(HOME / str(number))
@@ -463,10 +461,11 @@ class Monitor:
 
     def probe(self) -> None:
         """One question."""
-        if self.lab.monitoring.is_set():
-            words = self.rng.choices([b"ruok", b"mntr", b"srvr", b"conf", b"cons"], [6, 4, 2, 1, 1])[0]
-            send_raw(PORTS[1], words, self.address, timeout=1.0)
-        self.lab.crew.stopping.wait(0.4)
+        self.lab.watch(self._ask, 0.4)
+
+    def _ask(self) -> None:
+        words = self.rng.choices([b"ruok", b"mntr", b"srvr", b"conf", b"cons"], [6, 4, 2, 1, 1])[0]
+        send_raw(PORTS[1], words, self.address, timeout=1.0)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -603,9 +602,7 @@ def malformed_packets(lab: ZooKeeper, interval: Interval) -> None:
         text(b"\0" * 9),
         text(struct.pack(">iqiq", 0, 0, 4000, 0) + struct.pack(">i", 5000)),
     )
-    for _ in range(lab.rng.randint(6, 14)):
-        send_raw(PORTS[1], lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.3)
-        lab.hold(0.0, 0.1)
+    lab.send_garbage(PORTS[1], pieces, 6, 14, pause=0.1, timeout=0.3)
 
 
 def probing(lab: ZooKeeper, interval: Interval) -> None:
@@ -685,13 +682,6 @@ def broken_configuration(lab: ZooKeeper, interval: Interval) -> None:
     lab.write_configuration(1)
     lab.recorded.start()
     lab.recover()
-
-
-def monitor_silent(lab: ZooKeeper, interval: Interval) -> None:
-    """The monitor's questions stop; nothing else changes."""
-    lab.monitoring.clear()
-    lab.hold(4.0, 7.0)
-    lab.monitoring.set()
 
 
 def standstill(lab: ZooKeeper, interval: Interval) -> None:

@@ -463,11 +463,17 @@ def test_the_command_names_what_is_wrong(arguments, message, capsys, tmp_path):
     assert message in capsys.readouterr().err
 
 
+def test_a_tool_that_fails_says_why():
+    with pytest.raises(RuntimeError, match=r"`sh -c 'echo no room >&2; exit 3'` ended with exit status 3:\nno room"):
+        lab.run_tool("sh", "-c", "echo no room >&2; exit 3")
+    assert lab.run_tool("cat", input=b"word") == b"word"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, and the packages of recordings/install.sh")
-@pytest.mark.parametrize("service", ["postgresql", "nginx"])
+@pytest.mark.parametrize("service", corpus.SERVICES)
 def test_record_one_run(service, tmp_path):
-    """About a minute each. Install what it needs with recordings/install.sh."""
+    """About a minute each. Install what they need with recordings/install.sh."""
     command = [sys.executable, "-m", "recordings.record", service, "--seed", "3", "--duration", "40"]
     done = subprocess.run([*command, "--output", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
