@@ -37,6 +37,9 @@ logger = logging.get_logger(__name__)
 # like length and stay in its cache; an accelerator wants more to do.
 TOKENS_PER_BATCH = {"cpu": 1024}
 DEFAULT_TOKENS_PER_BATCH = 32768
+# oneDNN compiles a kernel for each number of rows that it meets in half precision, and keeps it: that takes several
+# times as long as the product itself. So few numbers are used: multiples of this.
+ROWS_PER_BUCKET = 64
 
 
 @dataclass
@@ -93,6 +96,25 @@ class LogMoESequenceClassifierOutput(ModelOutput):
     router_logits: tuple[torch.Tensor, ...] | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+
+
+def fill_bucket(index: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Repeats the last index until products over the rows it picks are of a size that oneDNN knows.
+
+    Under autocast nothing is filled: there the states are float32, and only the products are not.
+
+    Args:
+        index: `(rows,)`.
+        like: the states that are picked from.
+
+    Returns:
+        `(rows or a few more,)`: `index` itself where rows more would not pay.
+    """
+    is_half_on_cpu = like.device.type == "cpu" and like.dtype in (torch.bfloat16, torch.float16)
+    # A traced or compiled graph would hold the number of rows of its example.
+    if not is_half_on_cpu or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return index
+    return torch.cat([index, index[-1:].expand(-len(index) % ROWS_PER_BUCKET)])
 
 
 def top_p_mask(router_probs: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -182,11 +204,14 @@ class LogMoEExperts(nn.Module):
         for expert in range(self.num_experts):
             # An expert without rows still runs, on nothing: its gradient is then zero rather than absent.
             rows = kept[:, expert].nonzero().squeeze(-1)  # (pairs,)
-            pair_states = F.linear(hidden_states.index_select(0, rows), self.up_proj[expert])
+            filled = fill_bucket(rows, hidden_states)
+            pair_states = F.linear(hidden_states.index_select(0, filled), self.up_proj[expert])
             pair_states = self.act_fn(pair_states)  # (pairs, intermediate)
             # Before the projection, which is linear and the wider side.
-            pair_states = pair_states * weights[rows, expert, None].to(pair_states.dtype)
+            pair_states = pair_states * weights[filled, expert, None].to(pair_states.dtype)
             pair_states = F.linear(pair_states, self.down_proj[expert])  # (pairs, hidden_size)
+            if filled is not rows:
+                pair_states = pair_states[: len(rows)]
             output.index_add_(0, rows, pair_states.to(output.dtype))
         return output
 
@@ -459,9 +484,11 @@ class LogMoESequenceStack(nn.Module):
         positions = self.config.max_sequence_length
         pairs = (entry_index * positions + position_ids).masked_fill(~entry_mask, -1)
         pairs, row_index = pairs.unique(return_inverse=True)
+        pairs = fill_bucket(pairs, entry_embeds)
         is_entry = pairs[:, None] >= 0
         pairs = pairs.clamp(min=0)
         rows, of_pair = (pairs // positions).unique(return_inverse=True)
+        rows = fill_bucket(rows, entry_embeds)
         hidden_states = self.projection(entry_embeds[rows])[of_pair] + self.position_embeddings(pairs % positions)
         return torch.where(is_entry, hidden_states, 0.0), row_index
 

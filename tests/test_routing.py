@@ -158,6 +158,37 @@ def test_only_kept_pairs_are_computed():
     assert sum(computed) < mask.sum() * 4
 
 
+def test_in_half_precision_rows_are_filled_up_to_few_sizes_and_the_filling_counts_for_nothing(monkeypatch):
+    block = make_block(router_top_p=0.5).bfloat16()
+    states = torch.randn(150, 32).bfloat16()
+    computed: list[int] = []
+    block.experts.act_fn.register_forward_hook(lambda module, args, output: computed.append(len(output)))
+    results = []
+    for rows_per_bucket in (1, 64):
+        monkeypatch.setattr("logmoe.modeling_logmoe.ROWS_PER_BUCKET", rows_per_bucket)
+        computed.clear()
+        x = states.clone().requires_grad_()
+        _, weights, kept = block.router(x)
+        kept = kept & (torch.arange(4) < 3)  # the last expert has no row
+        block.zero_grad()
+        output = block.experts(x, weights, kept)
+        output.float().square().sum().backward()
+        assert any(kept.sum(dim=0) % 64)
+        assert computed == [-(-rows // rows_per_bucket) * rows_per_bucket for rows in kept.sum(dim=0).tolist()]
+        results.append([output, x.grad, *(parameter.grad.clone() for parameter in block.parameters())])
+    for exact, filled in zip(*results, strict=True):
+        torch.testing.assert_close(filled, exact, atol=0.02 * exact.abs().max().item(), rtol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_traced_block_of_experts_takes_another_routing(dtype):
+    experts = make_block().to(dtype).experts
+    states, weights = torch.randn(150, 32, dtype=dtype), torch.rand(150, 4)
+    few, many = torch.arange(150)[:, None] < torch.tensor([9, 0, 70, 3]), torch.ones(150, 4, dtype=torch.bool)
+    traced = torch.jit.trace(experts, (states, weights, few), check_trace=False)
+    torch.testing.assert_close(traced(states, weights, many), experts(states, weights, many), atol=0.05, rtol=0.05)
+
+
 def test_top_p_1_is_the_dense_mixture():
     block = make_block(router_top_p=1.0)
     states = torch.randn(2, 5, 32)

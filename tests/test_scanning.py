@@ -26,7 +26,7 @@ from logmoe import LogAnomalyPipeline, LogMoEProcessor, ScanCache
 from logmoe.inference import load_pipeline
 from logmoe.processing_logmoe import ParsedLog
 from logmoe.reading_logmoe import LogReader, find_logs
-from logmoe.scanning_logmoe import Cutter, EntryCache, best_dtype
+from logmoe.scanning_logmoe import Cutter, EntryCache, _in_precision, best_dtype
 
 LINES = [
     "2024-01-01 10:00:00 INFO a",
@@ -541,6 +541,17 @@ def test_precision_is_chosen_by_size(monkeypatch):
     assert best_dtype(large.half(), cpu) == torch.float16
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     assert best_dtype(large.float(), cpu) == torch.float32
+
+
+@pytest.mark.parametrize(("has_amx", "attention"), [(True, "sdpa"), (False, "eager")])
+def test_attention_in_bfloat16_is_the_faster_for_the_processor(monkeypatch, has_amx, attention):
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": has_amx}, raising=False
+    )
+    model = make_model()
+    converted = _in_precision(model, torch.bfloat16)
+    assert converted.model.sequence_stack.config._attn_implementation == attention
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_memory_does_not_grow_with_the_log(pipe):
