@@ -29,8 +29,8 @@ from .processing_logmoe import LogMoEProcessor, ParsedLog, check_integer, group_
 from .reading_logmoe import Chunk, LogReader
 
 # Chunks that are read and parsed ahead of the model, and that wait for it to finish.
-CHUNKS_AHEAD = 3
-TRIM_BYTES = 8 << 20
+CHUNKS_AHEAD = 2
+TRIM_BYTES = 2 << 20
 """Bytes of a log after which memory that was freed goes back to the system.
 
 glibc keeps what it cannot cut off at the end of a heap: some hundred MiB over a long log, of blocks that last
