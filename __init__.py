@@ -1,10 +1,10 @@
-"""LogMoE: points at the anomalous sequences of a log, and at the lines that made them so.
+"""LogMoE finds the anomalous sequences in a log, and the lines that made them so.
 
 Importing the package registers its config, models, processor and pipeline task with transformers.
 """
 
-# The repository's root is this package (`package-dir` in pyproject.toml). Under any other name, as when a test runner
-# imports the root of a clone by its folder's name, this file must do nothing.
+# The root of the repository is this package (`package-dir` in pyproject.toml). Under any other name, as when a test
+# runner imports a clone by the name of its folder, this file must do nothing.
 if __name__ == "logmoe":
     from importlib.metadata import version as _version
     from typing import Any
@@ -19,9 +19,11 @@ if __name__ == "logmoe":
         LogMoEPreTrainedModel,
         LogMoESequenceClassifierOutput,
     )
+    from .parsing_logmoe import LogParser, ParsedLog
     from .pipeline_logmoe import LogAnomalyPipeline
     from .processing_logmoe import LogMoEProcessor
     from .scanning_logmoe import LogScan, ScanCache, ScanStatistics
+    from .sequences_logmoe import SequenceCutter, SequenceRule
 
     __version__ = _version("logmoe")
 
@@ -31,7 +33,7 @@ if __name__ == "logmoe":
     AutoProcessor.register(LogMoEConfig, LogMoEProcessor, exist_ok=True)
 
     def __getattr__(name: str) -> Any:
-        # Late, so that `python -m logmoe.inference` does not find itself imported already.
+        # Late, so that `python -m logmoe.inference` is not imported twice.
         if name == "LogAnomalyDetector":
             from .inference import LogAnomalyDetector
 
@@ -48,7 +50,11 @@ if __name__ == "logmoe":
         "LogMoEPreTrainedModel",
         "LogMoEProcessor",
         "LogMoESequenceClassifierOutput",
+        "LogParser",
         "LogScan",
+        "ParsedLog",
         "ScanCache",
         "ScanStatistics",
+        "SequenceCutter",
+        "SequenceRule",
     ]

@@ -1,4 +1,8 @@
-"""Judges logs from Python (`LogAnomalyDetector`) and from the command line (`python inference.py`, `logmoe`)."""
+"""The two short ways in: `LogAnomalyDetector` for Python, and the command `logmoe` (also `python inference.py`).
+
+Both load a checkpoint with `load_pipeline`, which says clearly what is wrong with one, and leave the rest to the
+pipeline. Nothing here travels with a checkpoint.
+"""
 
 import argparse
 import json
@@ -65,7 +69,7 @@ EXAMPLES = [
 
 
 def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None, **kwargs: Any) -> LogAnomalyPipeline:
-    """Loads a checkpoint for judging logs.
+    """Loads a checkpoint as a pipeline.
 
     Args:
         model_path: a checkpoint's folder, or a name on the Hub such as `"org/logmoe"`.
@@ -73,20 +77,19 @@ def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None
         kwargs: defaults of the calls; see [`LogAnomalyPipeline`].
 
     Raises:
-        FileNotFoundError: there is no checkpoint at `model_path`.
-        ValueError: the checkpoint is of another model, or damaged.
+        FileNotFoundError: there is no complete checkpoint at `model_path`.
+        ValueError: the checkpoint is damaged, or of another kind of model.
     """
     if str(device).startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"There is no GPU that PyTorch can use for device {device!r}: leave it out to use the CPU.")
+        raise ValueError(f"PyTorch finds no GPU for device {device!r}: leave it out to use the CPU.")
     model_path = str(model_path)
-    # "runs/final" with a folder runs here is a path with a slip, not a name on the Hub.
+    # If there is a folder "runs", "runs/final" is a misspelt path, not a name on the Hub.
     is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_path) and not os.path.isdir(model_path.split("/")[0])
     if not is_hub_name and not os.path.isfile(os.path.join(model_path, "config.json")):
-        what = "holds no config.json" if os.path.isdir(model_path) else "is not a folder"
+        what = "it has no config.json" if os.path.isdir(model_path) else "there is no such folder"
         raise FileNotFoundError(
-            f"模型文件不存在: no checkpoint at {model_path!r}, which {what}. Give a folder that `train.py` or "
-            "`save_pretrained` wrote, or a name on the Hub such as 'org/logmoe'; without a path the checkpoint that "
-            "ships with LogMoE is used."
+            f"no checkpoint at {model_path!r}: {what}. Give a folder written by `train.py` or `save_pretrained`, or a "
+            "name on the Hub such as 'org/logmoe'; leave it out to use the built-in checkpoint."
         )
     try:
         config = AutoConfig.from_pretrained(model_path)
@@ -95,38 +98,41 @@ def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None
             if config.model_type == "logmoe":
                 cached_file(model_path, name)
     except OSError as error:
-        problem = "模型文件不存在: could not load" if is_hub_name else "Not a complete checkpoint:"
+        problem = "cannot load" if is_hub_name else "incomplete checkpoint"
         raise FileNotFoundError(f"{problem} {model_path!r}: {error}") from error
     except (ValueError, StrictDataclassError) as error:
-        raise ValueError(f"{model_path!r} holds no LogMoE checkpoint: {error}") from error
+        raise ValueError(f"{model_path!r} is not a LogMoE checkpoint: {error}") from error
     if config.model_type != "logmoe":
-        raise ValueError(f"{model_path!r} holds a {config.model_type!r} model, not a LogMoE checkpoint.")
+        raise ValueError(f"{model_path!r} is not a LogMoE checkpoint but a {config.model_type!r} model")
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(model_path, output_loading_info=True)
         processor = AutoProcessor.from_pretrained(model_path)
     except OSError as error:
-        raise FileNotFoundError(f"{model_path!r} is no complete checkpoint: {error}") from error
+        raise FileNotFoundError(f"incomplete checkpoint {model_path!r}: {error}") from error
     except (SafetensorError, RuntimeError, ValueError) as error:
-        raise ValueError(f"The checkpoint in {model_path!r} is damaged: {error}. Fetch it anew.") from error
-    if info["missing_keys"]:  # They would be drawn at random, and verdicts with them.
+        raise ValueError(f"the checkpoint {model_path!r} is damaged: {error}. Download or train it again.") from error
+    if info["missing_keys"]:  # they would be random, and so would every result
         missing = sorted(info["missing_keys"])
-        raise ValueError(f"The checkpoint in {model_path!r} lacks {len(missing)} weights, {', '.join(missing[:3])}…")
+        raise ValueError(
+            f"the checkpoint {model_path!r} is damaged: {len(missing)} weights are missing ({', '.join(missing[:3])}…)"
+        )
     return pipeline("log-anomaly", model=model, processor=processor, device=device, **kwargs)
 
 
 class LogAnomalyDetector:
-    """The short way to a verdict on a log.
+    """Labels a log as normal or anomalous, in one call.
 
     Args:
         model_path: a checkpoint's folder or Hub name; by default the checkpoint that ships with LogMoE.
-        bert_path: takes encoder and tokenizer from this folder instead of the checkpoint. They must have the shape
-            that the checkpoint was trained with.
-        device: by default a GPU when there is one, else the CPU.
-        labels: language of the verdicts: `"zh"` (正常, 异常) or `"en"` (normal, anomaly).
+        bert_path: a folder to take encoder and tokenizer from instead. They must have the shape that the checkpoint
+            was trained with.
+        device: by default a GPU if there is one, else the CPU.
+        labels: language of the labels: `"zh"` (正常, 异常) or `"en"` (normal, anomaly).
 
     Raises:
-        FileNotFoundError: no checkpoint at `model_path`, no encoder at `bert_path`.
-        ValueError: a checkpoint of another model or a damaged one, an encoder of another shape, an unknown language.
+        FileNotFoundError: there is no checkpoint at `model_path`, or no encoder at `bert_path`.
+        ValueError: the checkpoint is damaged or of another kind of model, the encoder has another shape, or the
+            language is unknown.
 
     Example:
 
@@ -160,41 +166,41 @@ class LogAnomalyDetector:
             log: one or more lines.
             max_log_entry_length: tokens per entry; by default the checkpoint's.
             max_sequence_length: entries per sequence; by default the checkpoint's. A longer log is cut into sequences,
-                and the most anomalous one gives the verdict.
+                and the most anomalous one gives the label.
 
         Returns:
             `prediction`; `confidence`, its probability; `probabilities` of both labels; `logits`, normal then anomaly.
 
         Raises:
-            ValueError: not a string, no entry in it, a length out of range.
+            ValueError: the log is not a str or has no entries, or a length is out of range.
         """
         _require_string(log)
-        return self._verdict(
+        return self._translated(
             self.pipeline(log, max_log_entry_length=max_log_entry_length, max_sequence_length=max_sequence_length)
         )
 
     def predict_batch(self, logs: Iterable[str], batch_size: int = 8) -> list[dict[str, Any]]:
-        """Judges several logs together; the common entries of a batch are read once.
+        """Judges several logs together; entries that a batch shares are encoded once.
 
         Args:
             logs: each as for `predict`.
             batch_size: sequences per call of the model.
 
         Raises:
-            ValueError: as `predict`, with the position of the log.
+            ValueError: as `predict`; the message gives the position of the log.
         """
         if isinstance(logs, str):
-            raise ValueError("`predict_batch` takes a list of logs, got a str: use `predict` for a single one.")
+            raise ValueError("`predict_batch` expects a list of logs, got a str: use `predict` for a single log.")
         logs = list(logs)
         for position, log in enumerate(logs):
             _require_string(log, f"Log {position} of the batch: ")
-        return [self._verdict(result) for result in self.pipeline(iter(logs), batch_size=batch_size)]
+        return [self._translated(result) for result in self.pipeline(iter(logs), batch_size=batch_size)]
 
     @torch.no_grad()
     def preprocess_log_sequence(
         self, log: str, max_log_entry_length: int = 128, max_sequence_length: int = 32
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the sequence stack reads of a log.
+        """The entry embeddings that the sequence stack reads.
 
         Returns:
             Entry embeddings `(sequences, max_sequence_length, encoder_hidden)`, 0 at padding, and their attention mask
@@ -208,15 +214,15 @@ class LogAnomalyDetector:
         pipe._sanitize_parameters(max_log_entry_length=max_log_entry_length, max_sequence_length=max_sequence_length)
         prepared = pipe.preprocess(log, max_sequence_length=max_sequence_length)
         token_ids, _ = pipe.processor.tokenize(prepared.parsed.distinct.to_pylist(), max_log_entry_length)
-        distinct_embeds = pipe.encode(token_ids).cpu()
-        embeddings = distinct_embeds.new_zeros(len(prepared.sequences), max_sequence_length, distinct_embeds.shape[-1])
+        distinct = pipe.predictor.encode(token_ids).cpu()  # (distinct_entries, encoder_hidden)
+        embeddings = distinct.new_zeros(len(prepared.sequences), max_sequence_length, distinct.shape[-1])
         attention_mask = torch.zeros(embeddings.shape[:2], dtype=torch.long)
         for row, positions in enumerate(prepared.sequences):
-            embeddings[row, : len(positions)] = distinct_embeds[prepared.parsed.entry_index[positions]]
+            embeddings[row, : len(positions)] = distinct[prepared.parsed.entry_index[positions]]
             attention_mask[row, : len(positions)] = 1
         return embeddings, attention_mask
 
-    def _verdict(self, result: dict[str, Any]) -> dict[str, Any]:
+    def _translated(self, result: dict[str, Any]) -> dict[str, Any]:
         return {
             "prediction": self.labels[result["label"]],
             "confidence": result["score"],
@@ -227,14 +233,14 @@ class LogAnomalyDetector:
 
 def _require_string(log: Any, where: str = "") -> None:
     if not isinstance(log, str):
-        raise ValueError(f"{where}日志序列必须是字符串: a log must be a str, got {type(log).__name__}.")
+        raise ValueError(f"{where}a log must be a str, got {type(log).__name__}.")
 
 
 def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
-    """Puts the encoder and tokenizer of a folder into a loaded pipeline."""
+    """Replaces the encoder and tokenizer of a loaded pipeline by those of a folder."""
     if not os.path.isfile(os.path.join(bert_path, "config.json")):
-        raise FileNotFoundError(f"No encoder at `bert_path` {bert_path!r}: there is no config.json.")
-    # Read as attributes: some encoders spell them otherwise in their files.
+        raise FileNotFoundError(f"no encoder at `bert_path` {bert_path!r}: there is no config.json")
+    # Read as attributes: some encoders spell them differently in their files.
     ours, theirs = pipe.model.config.encoder_config, AutoConfig.from_pretrained(bert_path)
     shape = (
         "model_type",
@@ -251,13 +257,13 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
     }
     if different:
         raise ValueError(
-            f"The encoder at `bert_path` {bert_path!r} has another shape than the checkpoint's: "
+            f"The encoder at `bert_path` {bert_path!r} does not have the shape of the checkpoint's: "
             + ", ".join(f"{name} {theirs_} instead of {ours_}" for name, (ours_, theirs_) in different.items())
             + "."
         )
     tokenizer = AutoTokenizer.from_pretrained(bert_path)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        raise FileNotFoundError(f"No tokenizer at `bert_path` {bert_path!r}: it has no vocabulary.")
+        raise FileNotFoundError(f"no tokenizer at `bert_path` {bert_path!r}: there is no vocabulary")
     pipe.processor = LogMoEProcessor(tokenizer, **pipe.processor.rules())
     pipe.tokenizer = pipe.processor.tokenizer
     pipe.model.replace_encoder(load_encoder(bert_path, pipe.model.dtype).to(pipe.device).eval())
@@ -268,7 +274,7 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
 
 
 def visible(text: str) -> str:
-    """Escapes what could act on a terminal or deceive its reader: control, format and surrogate characters."""
+    """Escapes what could control a terminal or deceive its reader: control, format and surrogate characters."""
     return "".join(
         character.encode("unicode_escape").decode()
         if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -278,12 +284,12 @@ def visible(text: str) -> str:
 
 
 def _print_json(sequence: dict[str, Any]) -> None:
-    # json leaves DEL as it is.
+    # json.dumps leaves DEL as it is.
     print(json.dumps(sequence).replace("\x7f", "\\u007f"), flush=True)
 
 
 def _print_text(sequence: dict[str, Any], lines: int) -> None:
-    """A sequence with its most telling lines."""
+    """Prints a sequence with its most telling entries."""
     width = shutil.get_terminal_size((160, 24)).columns
     print(f"\n  lines {sequence['first_line']}-{sequence['last_line']}: {sequence['label']} {sequence['score']:.4f}")
     telling = sorted(sequence["entries"], key=lambda entry: -entry["score"])[:lines]
@@ -298,7 +304,7 @@ def _print_text(sequence: dict[str, Any], lines: int) -> None:
 
 
 class _Progress:
-    """A bar on a terminal: bytes of the log that is read, lines per second, distinct entries, anomalies."""
+    """A bar on a terminal: bytes of the log read so far, lines per second, distinct entries, anomalies."""
 
     def __init__(self, name: str, is_shown: bool):
         self.bar = tqdm(desc=name, unit="B", unit_scale=True, disable=not is_shown, leave=False, miniters=1)
@@ -319,7 +325,7 @@ class _Progress:
 def _judge_log(
     pipe: LogAnomalyPipeline, source: str, args: argparse.Namespace, overrides: dict[str, Any], cache: ScanCache
 ) -> bool:
-    """Prints the results of one log as they come; true when one is an anomaly."""
+    """Prints the results of one log as they come; true if a sequence is anomalous."""
     name = "standard input" if source == "-" else visible(source)
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     progress = _Progress(name, is_terminal and not args.follow)
@@ -356,10 +362,13 @@ def _judge_log(
             f"{seen.anomalies} of {seen.sequences} sequences anomalous"
         )
     notes = [
-        (seen.replaced_bytes, "bytes of the log are not UTF-8; each became U+FFFD"),
-        (seen.truncated_entries, "entries are longer than the model reads; it read their beginning"),
-        (seen.cut_entries, "lines or entries are longer than a chunk, and were cut"),
-        (seen.split_groups, "sessions were judged before the end of the log, because too many were open"),
+        (seen.replaced_bytes, "bytes are not valid UTF-8; each became U+FFFD"),
+        (seen.truncated_entries, "entries are longer than the model reads; it read only their beginning"),
+        (
+            seen.oversized_entries,
+            "lines or entries are too long to be kept whole",
+        ),
+        (seen.split_sessions, "sessions were judged before the end of the log, because too many were open"),
     ]
     for count, what in notes:
         if count:
@@ -367,14 +376,14 @@ def _judge_log(
     if is_terminal:
         print(
             f"{name}: {seen.lines:,} lines in {seen.seconds:.1f} s; {seen.encoded_entries:,} distinct entries and "
-            f"{seen.judged_sequences:,} distinct sequences went through the model, in {seen.dtype}",
+            f"{seen.predicted_sequences:,} distinct sequences went through the model, in {seen.dtype}",
             file=sys.stderr,
         )
     return seen.anomalies > 0
 
 
 def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, Any]) -> bool:
-    """Prints the verdicts on the built-in examples; true when one is anomalous."""
+    """Prints the results of the built-in examples; true if one is anomalous."""
     results = [pipe(log, **overrides) for _, log in EXAMPLES]
     for (name, log), result in zip(EXAMPLES, results, strict=True):
         if as_json:
@@ -389,45 +398,47 @@ def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="logmoe",
-        description="Finds the anomalous sequences of logs of any size and the lines that made them so.",
-        epilog="Exit code: 0 whatever the verdict, 2 on an error; with --fail_on_anomaly 1 if anything is anomalous.",
+        description="Finds the anomalous sequences in logs of any size, and the lines that made them so.",
+        epilog="Exit code: 0, or 2 on an error; with --fail_on_anomaly 1 if anything is anomalous.",
     )
     parser.add_argument(
         "files",
         nargs="*",
         metavar="LOG",
-        help="files (also .gz, .bz2, .xz, .zst), folders, patterns; - is standard input; none: four examples",
+        help="files (also .gz, .bz2, .xz, .zst), folders, patterns, or - for standard input (default: four examples)",
     )
     parser.add_argument(
         "--model", default=DEFAULT_CHECKPOINT, help="checkpoint folder or Hub name (default: built in)"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per anomalous sequence and line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line and anomalous sequence")
     parser.add_argument("--all", action="store_true", help="print normal sequences too")
     parser.add_argument("--follow", action="store_true", help="go on as the file grows, is truncated or replaced")
-    parser.add_argument("--lines", type=int, default=3, help="most telling lines per sequence (default: %(default)s)")
-    parser.add_argument("--fail_on_anomaly", action="store_true", help="exit with 1 when something is anomalous")
-    parser.add_argument("--threshold", type=float, help="smallest probability that counts as an anomaly")
+    parser.add_argument(
+        "--lines", type=int, default=3, help="entries shown per sequence, the most telling (default: %(default)s)"
+    )
+    parser.add_argument("--fail_on_anomaly", action="store_true", help="exit with 1 if anything is anomalous")
+    parser.add_argument("--threshold", type=float, help="smallest probability of an anomaly to report")
     parser.add_argument("--max_log_entry_length", type=int, help="tokens per entry")
     parser.add_argument("--max_sequence_length", type=int, help="entries per sequence")
     parser.add_argument("--stride", type=int, help="entries from the start of a window to the start of the next")
     parser.add_argument("--window_seconds", type=float, help="cut windows by time instead of by count")
-    parser.add_argument("--session_pattern", help="gather sessions by the identifier that this RE2 pattern finds")
+    parser.add_argument("--session_pattern", help="gather sessions by the identifier that this RE2 pattern matches")
     parser.add_argument("--batch_size", type=int, help="sequences per call of the model")
     parser.add_argument(
         "--dtype",
         choices=["auto", "float32", "bfloat16"],
         default="auto",
-        help="precision; auto: bfloat16 where it is fast and the model large enough to gain (default: %(default)s)",
+        help="precision; auto is bfloat16 if that is fast and the model large enough to gain (default: %(default)s)",
     )
-    parser.add_argument("--device", help="for example cpu or cuda:0 (default: a GPU when there is one)")
+    parser.add_argument("--device", help="for example cpu or cuda:0 (default: a GPU if there is one)")
     return parser
 
 
 def _expanded(given: str) -> list[tuple[str, Exception | None]]:
-    """The logs that an argument means, or the argument and what is wrong with it."""
+    """The logs that an argument stands for, or the argument and what is wrong with it."""
     try:
         return [(log, None) for log in find_logs(given)]
-    except Exception as error:  # What is wrong with one argument must not keep the others from being read.
+    except Exception as error:  # one bad argument must not keep the others from being read
         return [(given, error)]
 
 
@@ -438,11 +449,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.lines < 1:
         parser.error(f"argument --lines: must be at least 1, got {args.lines}")
     if args.follow and (len(args.files) != 1 or not os.path.isfile(args.files[0])):
-        parser.error("--follow takes one file")
+        parser.error("--follow needs exactly one file")
     if args.files.count("-") > 1:
-        parser.error("standard input (-) can be read once only")
+        parser.error("standard input (-) can be read only once")
     if sys.stdout is None or ("-" in args.files and sys.stdin is None):
-        return 2  # closed by the caller; there may be nowhere to say so
+        return 2  # closed by the caller, and there may be nowhere to say so
     # A terminal that cannot show a character must not end the run.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.disable_progress_bar()
@@ -473,16 +484,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                     anomalous |= _judge_log(pipe, source, args, overrides, cache)
                 except BrokenPipeError:
                     raise
-                except Exception as error:  # The other logs are still judged.
+                except Exception as error:  # the other logs are still judged
                     print(f"error: {visible(source)}: {visible(str(error))}", file=sys.stderr)
                     failed = True
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader, `head` perhaps, has seen enough; Python would complain once more when it flushes at exit.
+        # The reader, perhaps `head`, has seen enough; without this Python complains again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:  # The way to end --follow.
+    except KeyboardInterrupt:  # the way to end --follow
         return 130
-    except Exception as error:  # Whatever it is: an exit code of 1 would mean an anomaly.
+    except Exception as error:  # of any kind: an exit code of 1 would mean an anomaly
         print(f"error: {type(error).__name__}: {visible(str(error))}", file=sys.stderr)
         failed = True
     if failed:

@@ -1,4 +1,8 @@
-"""Bytes in: files, folders, compressed files, pipes and growing files → chunks of whole entries, in bounded memory."""
+"""Bytes in, lines out: files, folders, compressed files, pipes and growing files become chunks of whole UTF-8 lines.
+
+Memory stays bounded however large the log and however long its lines. This module knows nothing of entries. Called by
+the scan, which hands the chunks to the parser; `to_utf8` and `split_lines` also serve logs that are in memory.
+"""
 
 import bz2
 import codecs
@@ -18,77 +22,80 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from transformers.utils import logging
-
-from .processing_logmoe import LogMoEProcessor, to_utf8, valid_utf8
 
 logger = logging.get_logger(__name__)
 
-# Read and masked at once. Twice as much is masked 9 to 18% faster, but the memory of a scan is a multiple of it.
+# Read and masked at once. Masking twice as much at once is 9 to 18% faster, but a scan's memory is a multiple of this.
 CHUNK_BYTES = 2 << 20
-# Entries are kept whole up to twice a chunk, and at least up to this.
-MIN_ENTRY_BYTES = 1 << 20
-# Seconds after which what a pipe has given so far is looked at, and between looks at a file that may have grown.
+# The longest line that is kept whole; of a longer one the rest is dropped, and counted.
+MAX_LINE_BYTES = 1 << 20
+# How long a pipe may gather before its lines are given out, and how often a growing file is looked at, in seconds.
 PIPE_SECONDS = 0.5
 POLL_SECONDS = 0.25
-# How long a replaced file is still read while the new one is empty.
+# How long a replaced file is still read while the new one is empty, in seconds.
 ROTATION_SECONDS = 10.0
 
-# By the first bytes: names lie, and a pipe has none.
+# Told by the first bytes: names lie, and a pipe has none.
 _COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
     b"\x28\xb5\x2f\xfd": lambda raw: _ArrowStream(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")),
 }
-# What they raise on damaged data.
+# What these raise on damaged data.
 _DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 _LONGEST_MAGIC = max(map(len, _COMPRESSIONS))
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 @dataclass
 class Chunk:
-    """A run of whole entries.
+    """A run of whole lines.
 
     Attributes:
-        data: UTF-8, without the newline that ends it.
-        first_line: the number of its first line, one-based.
-        replaced_bytes: how many bytes were no UTF-8 and became U+FFFD.
-        indentation: characters of white space that all lines of the log share.
+        data: the lines in UTF-8; all end in a newline, except the last line of a log perhaps.
+        first_line: the number of the first line, one-based.
+        replaced_bytes: how many bytes were not valid UTF-8 and became U+FFFD.
         is_last: the log ends here.
-        is_idle: nothing came for a while, so that what waits for more should be judged as it is.
+        is_idle: nothing new came for a while, so whatever waits for more should be judged as it is.
     """
 
     data: bytes
-    first_line: int
-    replaced_bytes: int
-    indentation: int
+    first_line: int = 1
+    replaced_bytes: int = 0
     is_last: bool = False
     is_idle: bool = False
 
 
 def find_logs(source: Any) -> list[Any]:
-    """The logs that a name means.
+    """Finds the logs that a source stands for.
 
     Args:
-        source: a file, a folder (all files in it, at any depth), a pattern such as `logs/*.gz`, `"-"` for standard
+        source: a file, a folder (every file in it, at any depth), a pattern such as `logs/*.gz`, `"-"` for standard
             input, an open file, or a list of those.
 
     Returns:
-        Paths in natural order, `app.log.2` before `app.log.10`, `"-"` and open files. In a folder and by a pattern,
-        empty files and, with a warning, those that are not text are left out.
+        Paths in natural order (`app.log.2` before `app.log.10`), `"-"` and open files. Folders and patterns leave out
+        empty files and, with a warning, files that are not text.
 
     Raises:
-        FileNotFoundError: nothing is there, or a folder holds no log.
-        ValueError: none of the above.
+        FileNotFoundError: the source does not exist, or has no log in it.
+        ValueError: the source is none of the above.
     """
     if hasattr(source, "read") and not isinstance(source, os.PathLike):
         return [source]
     if isinstance(source, list | tuple):
         return [log for each in source for log in find_logs(each)]
     if not isinstance(source, str | os.PathLike):
-        raise ValueError(f"A log is a path, '-', an open file, or a list of those; got {type(source).__name__}.")
+        raise ValueError(
+            f"cannot read a log from {type(source).__name__}: give a path, '-', an open file, or a list of those"
+        )
     name = os.fspath(source)
     if name == "-" or os.path.isfile(name) or (os.path.exists(name) and not os.path.isdir(name)):
         return [name]
@@ -97,15 +104,15 @@ def find_logs(source: Any) -> list[Any]:
     else:
         found = glob.glob(name, recursive=True)
         if not found:
-            raise FileNotFoundError(f"No log at {name!r}: it is no file, no folder, and as a pattern matches nothing.")
+            raise FileNotFoundError(f"no log at {name!r}: no such file or folder, and no file matches it as a pattern")
     logs = []
     for path in sorted(filter(os.path.isfile, found), key=_natural):
         if _looks_binary(path):
-            logger.warning(f"{path} is left out: it holds NUL bytes, which no text does. Name it to read it anyway.")
+            logger.warning(f"skipping {path}: it contains NUL bytes, so it is not text; name the file to read it")
         elif os.path.getsize(path):
             logs.append(path)
     if not logs:
-        raise FileNotFoundError(f"No log in {name!r}: it holds no file with text.")
+        raise FileNotFoundError(f"no log in {name!r}: every file in it is empty or not text")
     return logs
 
 
@@ -118,12 +125,12 @@ def _looks_binary(path: str) -> bool:
         with open(path, "rb") as raw, io.BufferedReader(_decompressed(raw)) as stream:
             head = stream.read(4096)
     except _DAMAGES:
-        return False  # Whoever reads it will say what is wrong.
+        return False  # reading it will say what is wrong
     return b"\x00" in head and head[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class _Peeked(io.RawIOBase):
-    """A stream whose first bytes were read already."""
+    """A stream whose first bytes have been read already."""
 
     def __init__(self, head: bytes, stream: Any):
         self.head, self.stream = head, stream
@@ -139,7 +146,7 @@ class _Peeked(io.RawIOBase):
 
 
 class _ArrowStream(io.RawIOBase):
-    """Arrow's stream as one of Python's."""
+    """An Arrow stream as a Python one."""
 
     def __init__(self, stream: pa.NativeFile):
         self.stream = stream
@@ -154,7 +161,7 @@ class _ArrowStream(io.RawIOBase):
 
 
 def _decompressed(raw: Any) -> Any:
-    """The text's bytes, whatever they are compressed with; `raw` need not seek."""
+    """The bytes of the text, whatever `raw` is compressed with; `raw` need not be seekable."""
     head = b""
     while len(head) < _LONGEST_MAGIC and (more := raw.read(_LONGEST_MAGIC - len(head))):
         head += more
@@ -166,52 +173,49 @@ def _decompressed(raw: Any) -> Any:
 
 @dataclass
 class LogReader:
-    """Reads one log in chunks that end where an entry ends.
+    """Reads one log as chunks of whole lines.
 
     Args:
-        processor: says where entries start.
         source: a path, `"-"` for standard input, or an open file, binary or text.
-        chunk_bytes: bytes that are read at once. Of a line much longer than that the end is left out, an entry of many
-            lines is cut; both are counted.
-        follow: goes on at the end of the file, waits for more, and starts anew when the file is replaced or truncated.
-        idle_seconds: with `follow`: after so long without news, what is there is given out as a chunk.
+        chunk_bytes: bytes read at once.
+        max_line_bytes: the longest line that is kept whole; at least `chunk_bytes` and `MAX_LINE_BYTES` are.
+        follow: at the end of the file wait for more, and start anew when the file is replaced or truncated.
+        idle_seconds: with `follow`, how long nothing new may come before an idle chunk says so.
 
     Attributes:
-        bytes_read: how far the source was read, in bytes as they are stored.
-        total_bytes: size as stored, None where it is not known.
-        cut_entries: entries longer than `chunk_bytes`.
-        indentation: characters of white space that all lines share, judged by what is read first; -1 before.
+        bytes_read: how far the source has been read, in bytes as stored.
+        total_bytes: its size as stored, None if unknown.
+        oversized_lines: how many lines were longer than `max_line_bytes`.
     """
 
-    processor: LogMoEProcessor
     source: Any
     chunk_bytes: int = CHUNK_BYTES
+    max_line_bytes: int = MAX_LINE_BYTES
     follow: bool = False
     idle_seconds: float = 2.0
     bytes_read: int = field(default=0, init=False)
     total_bytes: int | None = field(default=None, init=False)
-    cut_entries: int = field(default=0, init=False)
-    indentation: int = field(default=-1, init=False)
+    oversized_lines: int = field(default=0, init=False)
     is_stopped: bool = field(default=False, init=False)
     _is_replaced: bool = field(default=False, init=False)
     _is_live: bool = field(default=False, init=False)
-    _replaced_bytes: int = field(default=0, init=False)  # found before the text was cut into chunks
+    _replaced_bytes: int = field(default=0, init=False)  # found before the text was cut into lines
 
     def __iter__(self) -> Iterator[Chunk]:
         for pieces in self._logs():
-            for chunk in self._chunks(pieces):
+            for chunk in self._lines(pieces):
                 if self.is_stopped:
                     return
                 yield chunk
 
     def stop(self) -> None:
-        """Makes a wait for more end soon; for another thread to call."""
+        """Ends a wait for more; for another thread to call."""
         self.is_stopped = True
 
     # ------------------------------------------------------------------ bytes
 
     def _logs(self) -> Iterator[Iterator[bytes | None]]:
-        """One iterator of pieces of bytes per log; a replaced file is a new log. None: nothing new for a while."""
+        """One iterator over pieces of bytes per log; a replaced file is a new log. None: nothing new for a while."""
         if self.follow:
             self._is_live = True
             yield from self._follow(os.fspath(self.source))
@@ -225,7 +229,7 @@ class LogReader:
 
     def _read(self, raw: Any) -> Iterator[bytes]:
         if isinstance(raw, io.TextIOWrapper) and _descriptor(raw.buffer) is not None and _is_utf8(raw.encoding):
-            raw = raw.buffer  # which tells what has come from what has not
+            raw = raw.buffer  # which can tell what has arrived
         if isinstance(raw, io.TextIOBase):
             while text := raw.read(self.chunk_bytes):
                 data, replaced = to_utf8(text)
@@ -249,17 +253,17 @@ class LogReader:
         except _DAMAGES as error:
             if isinstance(stream, _Peeked):
                 raise
-            raise ValueError(f"The compressed log is damaged after {self.bytes_read} bytes: {error}") from error
+            raise ValueError(f"the compressed log is damaged after {self.bytes_read} bytes: {error}") from error
 
     def _wait(self, descriptor: int) -> bool:
-        """Waits until there is something to read; false when there will be none, for the scan is over."""
+        """Waits until there is something to read; false if the reader was stopped."""
         while not self.is_stopped:
             if select.select([descriptor], [], [], PIPE_SECONDS)[0]:
                 return True
         return False
 
     def _read_pipe(self, counted: "_Counted", descriptor: int) -> Iterator[bytes]:
-        """What a pipe gives, as soon as it is enough or its first byte has waited long enough."""
+        """What a pipe gives, as soon as there is enough of it or its first byte has waited long enough."""
         while self._wait(descriptor):
             parts: list[bytes] = []
             size = 0
@@ -280,21 +284,21 @@ class LogReader:
 
     def _follow(self, path: str) -> Iterator[Iterator[bytes | None]]:
         while not self.is_stopped:
-            if not os.path.exists(path):  # Between a rotation's two steps.
+            if not os.path.exists(path):  # between the two steps of a rotation
                 time.sleep(POLL_SECONDS)
                 continue
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as raw:
                 if raw.read(_LONGEST_MAGIC).startswith(tuple(_COMPRESSIONS)):
-                    raise ValueError(f"{path} is compressed: a file to follow must be plain text.")
+                    raise ValueError(f"cannot follow {path}: it is compressed; only plain text can be followed")
                 self._is_replaced = False
                 while not self._is_replaced and not self.is_stopped:
-                    raw.seek(0)  # again when it was truncated
+                    raw.seek(0)  # again after a truncation
                     yield self._grow(path, raw)
 
     def _grow(self, path: str, raw: BinaryIO) -> Iterator[bytes | None]:
         """Pieces of a growing file until it is truncated or replaced."""
         quiet_since = time.monotonic()
-        is_told = True
+        is_told = True  # that nothing new has come
         replaced_at: float | None = None
         while not self.is_stopped:
             if data := raw.read(self.chunk_bytes):
@@ -312,7 +316,7 @@ class LogReader:
             except FileNotFoundError:
                 named = opened
             if (named.st_ino, named.st_dev) != (opened.st_ino, opened.st_dev):
-                # Who writes may hold on to the old file for a while. It is read once more before it is left.
+                # The writer may hold on to the old file for a while; it is read to its end before it is left.
                 replaced_at = replaced_at or time.monotonic()
                 is_over = named.st_size > 0 or time.monotonic() - replaced_at > ROTATION_SECONDS
                 self._is_replaced = is_over and time.monotonic() - quiet_since > 2 * POLL_SECONDS
@@ -321,18 +325,18 @@ class LogReader:
                 yield None
             time.sleep(POLL_SECONDS)
 
-    # ------------------------------------------------------------------ whole entries
+    # ------------------------------------------------------------------ lines
 
-    def _chunks(self, pieces: Iterator[bytes | None]) -> Iterator[Chunk]:
-        line, held = 1, b""
-        self.indentation = -1
-        is_skipping = False  # the rest of a line that is too long
+    def _lines(self, pieces: Iterator[bytes | None]) -> Iterator[Chunk]:
+        longest = max(self.chunk_bytes, MAX_LINE_BYTES, self.max_line_bytes)
+        number, held = 1, b""
+        is_skipping = False  # the rest of an oversized line
         for piece in self._utf8(pieces):
             if piece is None:
-                # Nobody knows whether the last line is whole: what ends in a newline is.
+                # Nobody knows whether the last line is complete; one that ends in a newline is.
                 end = held.rfind(b"\n") + 1
-                yield self._chunk(held[:end], line, is_idle=True)
-                line, held = line + held.count(b"\n"), held[end:]
+                yield self._chunk(held[:end], number, is_idle=True)
+                number, held = number + held.count(b"\n"), held[end:]
                 continue
             if is_skipping:
                 newline = piece.find(b"\n")
@@ -342,25 +346,18 @@ class LogReader:
             held += piece
             if len(held) < self.chunk_bytes and not self._is_live:
                 continue
-            newline = held.rfind(b"\n") + 1
-            end = self._last_start(held[:newline]) if newline else 0
-            if not end and newline and len(held) > max(2 * self.chunk_bytes, MIN_ENTRY_BYTES):
-                self.cut_entries += 1
-                end = newline
-            # A line without end. The processor reads its beginning only, so the rest need not be kept.
-            kept = max(self.chunk_bytes, MIN_ENTRY_BYTES, 4 * self.processor.max_entry_characters)
-            if not newline and len(held) > kept:
-                self.cut_entries += 1
+            if end := held.rfind(b"\n") + 1:
+                yield self._chunk(held[:end], number)
+                number, held = number + held.count(b"\n", 0, end), held[end:]
+            if len(held) > longest:
+                self.oversized_lines += 1
                 # Not within a character.
-                kept -= next((back for back in range(4) if not 0x80 <= held[kept - back] < 0xC0), 0)
+                kept = longest - next((back for back in range(4) if not 0x80 <= held[longest - back] < 0xC0), 0)
                 held, is_skipping = held[:kept], True
-            if end:
-                yield self._chunk(held[:end], line)
-                line, held = line + held.count(b"\n", 0, end), held[end:]
-        yield self._chunk(held, line, is_last=True)
+        yield self._chunk(held, number, is_last=True)
 
     def _utf8(self, pieces: Iterator[bytes | None]) -> Iterator[bytes | None]:
-        """What the first bytes tell: UTF-16 becomes UTF-8, a byte order mark goes."""
+        """UTF-16 (told by its mark) becomes UTF-8, and a byte order mark is dropped."""
         decoder: codecs.IncrementalDecoder | None = None
         is_first = True
         for piece in pieces:
@@ -378,41 +375,18 @@ class LogReader:
             self._replaced_bytes += len(rest)
             yield rest.encode()
 
-    def _chunk(self, data: bytes, line: int, **flags: bool) -> Chunk:
-        # With its last newline it would have one line more, an empty one.
-        data, replaced_bytes = valid_utf8(data.removesuffix(b"\n"))
+    def _chunk(self, data: bytes, first_line: int, **flags: bool) -> Chunk:
+        data, replaced_bytes = valid_utf8(data)
         replaced_bytes += self._replaced_bytes
         self._replaced_bytes = 0
-        if self.indentation < 0:
-            self.indentation = self.processor.indentation(data)
-        return Chunk(data, line, replaced_bytes, self.indentation, **flags)
-
-    def _last_start(self, data: bytes) -> int:
-        """Offset of the last line that starts an entry whatever stands before it; 0: none does after the first."""
-        if self.indentation < 0:
-            self.indentation = self.processor.indentation(valid_utf8(data)[0])
-        size = 1 << 14
-        while True:
-            begin = data.rfind(b"\n", 0, max(0, len(data) - size)) + 1
-            # Bytes that are no UTF-8 are replaced one by one here, so that offsets stay true.
-            tail = data[begin:].removesuffix(b"\n")
-            try:
-                tail.decode()
-            except UnicodeDecodeError:
-                tail = tail.decode("ascii", "replace").replace("\ufffd", "?").encode()
-            start = self.processor.last_entry_start(tail, self.indentation)
-            if start is not None and begin + start > 0:
-                return begin + start
-            if begin == 0:
-                return 0
-            size *= 8
+        return Chunk(data, first_line, replaced_bytes, **flags)
 
 
 class _Counted(io.RawIOBase):
-    """Counts what is read of a raw stream, and takes what a pipe has without waiting for more.
+    """Counts what is read from a raw stream, and takes what a pipe has without waiting for more.
 
     Attributes:
-        left: what was taken but not asked for yet.
+        left: what was taken but has not been asked for yet.
     """
 
     def __init__(self, raw: Any, reader: LogReader):
@@ -423,10 +397,10 @@ class _Counted(io.RawIOBase):
         return True
 
     def read_some(self, size: int = 1 << 20) -> bytes:
-        # Of that size read1 leaves nothing behind in the stream's own buffer.
+        # At this size read1 leaves nothing behind in the stream's own buffer.
         data = (getattr(self.raw, "read1", None) or self.raw.read)(size) or b""
         if isinstance(data, str):
-            raise ValueError(f"{type(self.raw).__name__}.read() gave str: open the log in binary mode.")
+            raise ValueError(f"{type(self.raw).__name__}.read() returned str, not bytes: open the log in binary mode")
         self.reader.bytes_read += len(data)
         return data
 
@@ -438,16 +412,51 @@ class _Counted(io.RawIOBase):
 
 
 def _descriptor(source: Any) -> int | None:
-    """The descriptor of what can be waited for: a pipe, a socket or a terminal, with no other buffer than Python's."""
+    """The descriptor of something to wait for: a pipe, socket or terminal with no buffer other than Python's."""
     if os.name != "posix" or not isinstance(getattr(source, "raw", source), io.FileIO):
         return None
     descriptor = source.fileno()
     is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    return None if is_file or descriptor >= 1024 else int(descriptor)  # more than select knows
+    return None if is_file or descriptor >= 1024 else int(descriptor)  # select knows no more
 
 
 def _is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name == "utf-8"
 
 
-__all__ = ["CHUNK_BYTES", "Chunk", "LogReader", "find_logs"]
+def to_utf8(text: str | bytes) -> tuple[bytes, int]:
+    """Valid UTF-8 without a byte order mark, and how many bytes became U+FFFD because they were not valid."""
+    if isinstance(text, str):
+        # Lone surrogates come from files read with errors="surrogateescape"; each stands for one byte.
+        text, replaced = _SURROGATE.subn("\ufffd", text)
+        return text.removeprefix("\ufeff").encode(), replaced
+    if text[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        decoded = text.decode("utf-16", "replace")
+        return decoded.encode(), decoded.count("\ufffd")
+    return valid_utf8(text.removeprefix(codecs.BOM_UTF8))
+
+
+def valid_utf8(data: bytes) -> tuple[bytes, int]:
+    """As `to_utf8`, for what is not the beginning of a text."""
+    try:
+        data.decode()
+        return data, 0
+    except UnicodeDecodeError:
+        kept = len(data.decode("utf-8", "ignore").encode())
+        return data.decode("utf-8", "replace").encode(), len(data) - kept
+
+
+def split_lines(data: bytes) -> pa.Array:
+    """Splits UTF-8 at each newline into large strings `(lines,)`; a carriage return before a newline goes with it."""
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    newlines = np.flatnonzero(buffer == ord("\n"))
+    # Offsets that step over the newlines: each even slot is a line, each odd one the newline itself.
+    ends = np.append(newlines, len(data))
+    starts = np.append(0, newlines + 1)
+    offsets = np.append(np.stack([starts, ends], axis=1).ravel(), len(data)).astype(np.int64)
+    pieces = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+    lines = pieces.take(pa.array(np.arange(0, len(pieces), 2)))
+    return pc.replace_substring_regex(lines, r"\r$", "") if b"\r" in data else lines
+
+
+__all__ = ["CHUNK_BYTES", "Chunk", "LogReader", "find_logs", "split_lines", "to_utf8"]

@@ -28,9 +28,6 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_logmoe import LogMoEConfig
 
-# Reaches the pipeline's and the processor's files: a saved model takes along every file that this one imports.
-from .pipeline_logmoe import LogAnomalyPipeline  # noqa: F401
-
 logger = logging.get_logger(__name__)
 
 # Tokens, padding included, that the encoder reads at once. On a CPU little enough that the entries of a batch are of
@@ -362,23 +359,23 @@ class LogMoEAttention(nn.Module):
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
-        row_index: torch.Tensor | None = None,
+        state_index: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
         Args:
-            hidden_states: `(sequences, entries, hidden_size)`, or `(rows, hidden_size)` with `row_index`.
+            hidden_states: `(sequences, entries, hidden_size)`, or `(rows, hidden_size)` with `state_index`.
             attention_mask: as `create_bidirectional_mask` makes it.
-            row_index: int64 `(sequences, entries)`, which row stands where.
+            state_index: int64 `(sequences, entries)`, which row stands where.
 
         Returns:
             `(sequences, entries, hidden_size)`, and the attention weights where the implementation gives them.
         """
-        input_shape = hidden_states.shape[:-1] if row_index is None else row_index.shape  # (sequences, entries)
+        input_shape = hidden_states.shape[:-1] if state_index is None else state_index.shape  # (sequences, entries)
 
         def heads(projection: nn.Linear) -> torch.Tensor:  # (sequences, heads, entries, head_dim)
             states = projection(hidden_states)
-            if row_index is not None:
-                states = states.index_select(0, row_index.flatten())
+            if state_index is not None:
+                states = states.index_select(0, state_index.flatten())
             return states.view(*input_shape, -1, self.head_dim).transpose(1, 2)
 
         query, key, value = heads(self.q_proj), heads(self.k_proj), heads(self.v_proj)
@@ -413,12 +410,12 @@ class LogMoELayer(GradientCheckpointingLayer):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
         entry_mask: torch.Tensor,
-        row_index: torch.Tensor | None = None,
+        state_index: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the new states and the layer's router logits, both per entry; `row_index` as in the attention."""
-        attn_output, _ = self.self_attn(self.input_layernorm(hidden_states), attention_mask, row_index)
-        if row_index is not None:
-            hidden_states = hidden_states.index_select(0, row_index.flatten()).view(attn_output.shape)
+        """Returns the new states and the layer's router logits, both per entry; `state_index` as in the attention."""
+        attn_output, _ = self.self_attn(self.input_layernorm(hidden_states), attention_mask, state_index)
+        if state_index is not None:
+            hidden_states = hidden_states.index_select(0, state_index.flatten()).view(attn_output.shape)
         hidden_states = hidden_states + self.dropout(attn_output)
         moe_output, router_logits = self.moe(self.post_attention_layernorm(hidden_states), entry_mask)
         return hidden_states + self.dropout(moe_output), router_logits
@@ -452,21 +449,21 @@ class LogMoESequenceStack(nn.Module):
         """
         # Counted over real entries, so that padding on either side leaves an entry's position alone.
         position_ids = (entry_mask.long().cumsum(dim=-1) - 1).clamp(min=0)  # (sequences, entries)
-        row_index = None
+        state_index = None
         if entry_index is not None:
-            hidden_states, row_index = self._distinct_states(entry_embeds, entry_index, entry_mask, position_ids)
+            hidden_states, state_index = self._distinct_states(entry_embeds, entry_index, entry_mask, position_ids)
         else:
             # Attention gives padding weight 0, but 0 times a NaN that stands there would still be NaN.
             entry_embeds = entry_embeds.masked_fill(~entry_mask[..., None], 0.0)
             hidden_states = self.projection(entry_embeds) + self.position_embeddings(position_ids)
             hidden_states = self.dropout(hidden_states)
         # Of the states only their shape, type and place matter to the mask.
-        like = hidden_states if row_index is None else hidden_states.new_empty(()).expand(*entry_mask.shape, 1)
+        like = hidden_states if state_index is None else hidden_states.new_empty(()).expand(*entry_mask.shape, 1)
         attention_mask = create_bidirectional_mask(self.config, like, entry_mask)
         all_router_logits: tuple[torch.Tensor, ...] = ()
         for layer in self.layers:
-            hidden_states, router_logits = layer(hidden_states, attention_mask, entry_mask, row_index)
-            row_index = None
+            hidden_states, router_logits = layer(hidden_states, attention_mask, entry_mask, state_index)
+            state_index = None
             all_router_logits += (router_logits,)
         return self.norm(hidden_states), all_router_logits
 
@@ -483,14 +480,14 @@ class LogMoESequenceStack(nn.Module):
         """
         positions = self.config.max_sequence_length
         pairs = (entry_index * positions + position_ids).masked_fill(~entry_mask, -1)
-        pairs, row_index = pairs.unique(return_inverse=True)
+        pairs, state_index = pairs.unique(return_inverse=True)
         pairs = fill_bucket(pairs, entry_embeds)
         is_entry = pairs[:, None] >= 0
         pairs = pairs.clamp(min=0)
         rows, of_pair = (pairs // positions).unique(return_inverse=True)
         rows = fill_bucket(rows, entry_embeds)
         hidden_states = self.projection(entry_embeds[rows])[of_pair] + self.position_embeddings(pairs % positions)
-        return torch.where(is_entry, hidden_states, 0.0), row_index
+        return torch.where(is_entry, hidden_states, 0.0), state_index
 
 
 class LogMoEClassificationHead(nn.Module):
@@ -938,6 +935,11 @@ def _drop_pooler(encoder: PreTrainedModel) -> None:
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
 
+
+# The one import against the order of the files. A saved model takes along the files that this one reaches, so that the
+# checkpoint is whole; and importing the pipeline registers its task, so that `pipeline("log-anomaly", model=…)` works
+# where this file came with a checkpoint. At the foot, for the pipeline is built on everything above.
+from .pipeline_logmoe import LogAnomalyPipeline  # noqa: E402, F401
 
 LogMoEModel.register_for_auto_class("AutoModel")
 LogMoEForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

@@ -1,15 +1,15 @@
-"""One pass over logs of any size: what repeats is read, encoded and judged once, and memory stays bounded.
+"""A log of any size in, results out: one pass that reads, encodes and judges whatever repeats only once.
 
-    read ─ chunks of whole entries ─ parse ─ cut ─ encode new entries ─ judge new sequences ─ results in order
+    read ─ parse chunks of whole entries ─ cut ─ encode new entries ─ predict new sequences ─ judge in order
 
-Each step is a task of a small pool: a chunk is read and masked while the model computes on those before it. On a CPU a
-task runs on one thread, so that cores never wait for each other inside an operation.
+Each step is a task of a small pool: a chunk is read and masked while the model computes on those before it, and memory
+stays bounded. On a CPU a task runs on one thread, so that cores never wait for each other inside an operation. Called
+by the pipeline's `scan`.
 """
 
 import contextlib
 import copy
 import ctypes
-import math
 import queue
 import threading
 import time
@@ -20,22 +20,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
-from transformers import PreTrainedModel
 
-from .processing_logmoe import LogMoEProcessor, ParsedLog, check_integer, group_by
+from .judging_logmoe import ANOMALY, Judge, Prediction
+from .parsing_logmoe import EntryStream, ParsedLog, check_integer, longer_than
+from .predicting_logmoe import Predictor, in_precision
 from .reading_logmoe import Chunk, LogReader
+from .sequences_logmoe import SequenceCutter, SequenceRule
 
-# Chunks that are read and parsed ahead of the model, and that wait for it to finish.
+# Chunks that are parsed ahead of the model, and that wait for it to finish.
 CHUNKS_AHEAD = 2
+# Bytes of a log after which freed memory goes back to the system. glibc keeps what it cannot cut off at the end of a
+# heap: some hundred MiB over a long log, of blocks that last between blocks that come and go. Giving them back costs
+# some milliseconds.
 TRIM_BYTES = 2 << 20
-"""Bytes of a log after which memory that was freed goes back to the system.
-
-glibc keeps what it cannot cut off at the end of a heap: some hundred MiB over a long log, of blocks that last
-between blocks that come and go. Giving them back costs some milliseconds.
-"""
 # Entries that a task of the encoder takes.
 ENTRIES_PER_TASK = 64
 
@@ -46,14 +44,14 @@ class ScanStatistics:
 
     Attributes:
         source: the log that is being read.
-        bytes_read, total_bytes: of that log, as stored; the total is None where it is not known.
-        lines, entries, sequences, anomalies: over all logs; of results given out.
+        bytes_read, total_bytes: of that log, as stored; the total is None if unknown.
+        lines, entries, sequences, anomalies: over all logs, of the results given out.
         highest_probability: of "anomaly", over all sequences so far.
-        encoded_entries, judged_sequences: how often the two parts of the model ran, over all logs.
-        replaced_bytes: bytes that were no UTF-8 and became U+FFFD.
+        encoded_entries, predicted_sequences: how often the two halves of the model ran, over all logs.
+        replaced_bytes: bytes that were not valid UTF-8 and became U+FFFD.
         truncated_entries: occurrences of entries that are longer than the model reads.
-        cut_entries: lines or entries longer than a chunk, which were cut.
-        split_groups: sessions that were judged before their log's end, because too many were open.
+        oversized_entries: lines and entries too long to be kept whole.
+        split_sessions: sessions that were judged before the end of their log, because too many were open.
         dtype: the precision that the model computes in.
         seconds: since the scan began.
     """
@@ -67,143 +65,20 @@ class ScanStatistics:
     anomalies: int = 0
     highest_probability: float = 0.0
     encoded_entries: int = 0
-    judged_sequences: int = 0
+    predicted_sequences: int = 0
     replaced_bytes: int = 0
     truncated_entries: int = 0
-    cut_entries: int = 0
-    split_groups: int = 0
+    oversized_entries: int = 0
+    split_sessions: int = 0
     dtype: str = "float32"
     seconds: float = 0.0
 
 
-class Cutter:
-    """Cuts a log that comes in parts into the sequences that [`LogMoEProcessor.cut`] cuts it into whole.
-
-    Two limits make memory bounded, and with them the sequences may differ from those of the whole log: a window by
-    time is closed when an entry of the next but one has come, and with more than `max_waiting` entries in open
-    sessions those that were quiet for longest are closed.
-
-    Args:
-        processor: finds times and sessions.
-        max_sequence_length, stride, window_seconds, session_pattern: as for `cut`, none of them left out but
-            `window_seconds` and `session_pattern`.
-        max_waiting: entries.
-    """
-
-    def __init__(
-        self,
-        processor: LogMoEProcessor,
-        max_sequence_length: int,
-        stride: int,
-        window_seconds: float | None,
-        session_pattern: str | None,
-        max_waiting: int,
-    ):
-        self.processor = processor
-        self.length, self.stride = max_sequence_length, stride
-        self.window_seconds, self.session_pattern = window_seconds, session_pattern
-        self.max_waiting = max_waiting
-        self.split_groups = 0
-        self.start()
-
-    def start(self) -> None:
-        """A new log."""
-        self.waiting: ParsedLog | None = None
-        self.untimed: ParsedLog | None = None  # entries before the first timestamp
-        # Of each open group its positions in `waiting`, and whether a sequence of it was given out.
-        self.groups: dict[Any, tuple[np.ndarray, bool]] = {}
-        self.newest_window = 0.0
-        self.first_seconds: float | None = None
-        self.last_seconds: float | None = None
-        self.has_sessions = False
-
-    def push(self, parsed: ParsedLog, is_last: bool, is_idle: bool = False) -> tuple[ParsedLog, list[np.ndarray]]:
-        """Takes the next part of the log.
-
-        Args:
-            parsed: its entries.
-            is_last: the log ends with it.
-            is_idle: open sequences are complete as they are.
-
-        Returns:
-            A log, and the sequences that are complete, as positions in it; ordered by their first entry.
-
-        Raises:
-            ValueError: the log has no timestamp, or no session, though it is to be cut by them.
-        """
-        if self.window_seconds is not None and self.last_seconds is None:
-            parsed = parsed if self.untimed is None else self.untimed + parsed
-            is_timed = len(parsed) and not np.isnan(self.processor.timestamps(parsed.text)).all()
-            if not (is_timed or is_last or len(parsed) > self.max_waiting):
-                self.untimed = parsed
-                return parsed.take(np.arange(0)), []
-            self.untimed = None
-        offset = 0 if self.waiting is None else len(self.waiting)
-        log = parsed if self.waiting is None else self.waiting + parsed
-        groups = self.groups
-        for key, positions in self._group(parsed).items():
-            held, is_started = groups.pop(key, (np.empty(0, dtype=np.int64), False))
-            groups[key] = (np.concatenate([held, positions + offset]), is_started)  # the latest behind
-        if is_last and self.session_pattern and not self.has_sessions and len(log):
-            raise ValueError(f"`session_pattern` {self.session_pattern!r} matches no entry of the log.")
-
-        sequences: list[np.ndarray] = []
-        open_groups: dict[Any, tuple[np.ndarray, bool]] = {}
-        for key, (positions, is_started) in groups.items():
-            complete = max(0, (len(positions) - self.length) // self.stride + 1)
-            starts = range(0, complete * self.stride, self.stride)
-            sequences += [positions[start : start + self.length] for start in starts]
-            rest = positions[complete * self.stride :]
-            is_started |= complete > 0
-            is_past = self.window_seconds is not None and abs(key - self.newest_window) >= 2
-            if is_last or is_idle or is_past:
-                sequences += self._close(rest, is_started)
-            elif len(rest):
-                open_groups[key] = (rest, is_started)
-        if self.session_pattern and open_groups:
-            sizes = pc.binary_length(log.text).to_numpy(zero_copy_only=False)
-            waiting = sum(len(rest) for rest, _ in open_groups.values())
-            waiting_bytes = sum(int(sizes[rest].sum()) for rest, _ in open_groups.values())
-            for key in list(open_groups):
-                if waiting <= self.max_waiting and waiting_bytes <= 1024 * self.max_waiting:
-                    break
-                rest, is_started = open_groups.pop(key)
-                sequences += self._close(rest, is_started)
-                waiting -= len(rest)
-                waiting_bytes -= int(sizes[rest].sum())
-                self.split_groups += 1
-
-        kept = np.unique(np.concatenate([rest for rest, _ in open_groups.values()])) if open_groups else None
-        self.waiting = None if kept is None else log.take(kept)
-        self.groups = {
-            key: (np.searchsorted(kept, rest), is_started)  # type: ignore[arg-type]
-            for key, (rest, is_started) in open_groups.items()
-        }
-        return log, sorted(sequences, key=lambda positions: int(positions[0]))
-
-    def _close(self, rest: np.ndarray, is_started: bool) -> list[np.ndarray]:
-        """The last sequence of a group: its rest, unless the one before holds it."""
-        return [rest] if len(rest) > (self.length - self.stride if is_started else 0) else []
-
-    def _group(self, parsed: ParsedLog) -> dict[Any, np.ndarray]:
-        if not len(parsed):
-            return {}
-        if self.window_seconds is not None:
-            seconds = self.processor.filled_timestamps(parsed.text, self.last_seconds)
-            self.first_seconds = seconds[0] if self.first_seconds is None else self.first_seconds
-            self.last_seconds = seconds[-1]
-            windows = np.floor((seconds - self.first_seconds) / self.window_seconds)
-            self.newest_window = windows[-1]
-            return group_by(windows)
-        if self.session_pattern:
-            sessions = self.processor.sessions(parsed, self.session_pattern, must_match=False)
-            self.has_sessions |= any(name is not None for name in sessions)
-            return sessions
-        return {None: np.arange(len(parsed))}
+# ---------------------------------------------------------------------- what is remembered
 
 
 class EntryCache:
-    """The embeddings of the distinct entries that were seen last.
+    """The embeddings of the distinct entries seen last.
 
     Args:
         capacity: entries.
@@ -211,25 +86,26 @@ class EntryCache:
 
     def __init__(self, capacity: int):
         self.capacity = capacity
-        self.row_of: OrderedDict[str, int] = OrderedDict()  # by masked text, the latest behind
+        self.row_of: OrderedDict[str, int] = OrderedDict()  # by masked text, the latest last
         self.table: torch.Tensor | None = None  # (rows, encoder_hidden)
         self.is_truncated = np.zeros(0, dtype=bool)
-        # Numbers that are never used twice: an entry that comes back after it was dropped is another one.
+        # Numbers are never used twice: an entry that comes back after it was dropped gets a new one.
         self.numbers = np.zeros(0, dtype=np.int64)
         self.next_number = 0
 
     @torch.inference_mode()
-    def embed(
+    def look_up(
         self, texts: list[str], encode: Callable[[list[str]], tuple[torch.Tensor, np.ndarray]]
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-        """
+        """The embeddings of entries; those not in the cache are encoded.
+
         Args:
-            texts: distinct masked entries, as many as there may be.
-            encode: gives embeddings `(entries, encoder_hidden)` and bool `(entries,)`, what was truncated.
+            texts: distinct masked entries, of any number.
+            encode: gives embeddings `(entries, encoder_hidden)` and which entries were truncated, bool `(entries,)`.
 
         Returns:
             Embeddings `(texts, encoder_hidden)`, numbers int64 `(texts,)` that are equal only for equal texts, and
-            bool `(texts,)`, what was truncated.
+            which entries were truncated, bool `(texts,)`.
         """
         rows = np.array([self.row_of.get(text, -1) for text in texts], dtype=np.int64)
         known = np.flatnonzero(rows >= 0)
@@ -247,22 +123,24 @@ class EntryCache:
         new, is_truncated[missing] = encode([texts[position] for position in missing])
         numbers[missing] = np.arange(self.next_number, self.next_number + len(missing))
         self.next_number += len(missing)
-        embeds = new
+        embeddings = new
         if len(known):
             assert self.table is not None
-            embeds = new.new_empty(len(texts), new.shape[1])
-            embeds[torch.from_numpy(known).to(new.device)] = self.table[torch.from_numpy(rows[known]).to(new.device)]
-            embeds[torch.from_numpy(missing).to(new.device)] = new
+            embeddings = new.new_empty(len(texts), new.shape[1])
+            embeddings[torch.from_numpy(known).to(new.device)] = self.table[
+                torch.from_numpy(rows[known]).to(new.device)
+            ]
+            embeddings[torch.from_numpy(missing).to(new.device)] = new
         self._keep([texts[position] for position in missing], new, numbers[missing], is_truncated[missing])
-        return embeds, numbers, is_truncated
+        return embeddings, numbers, is_truncated
 
-    def _keep(self, texts: list[str], embeds: torch.Tensor, numbers: np.ndarray, is_truncated: np.ndarray) -> None:
+    def _keep(self, texts: list[str], embeddings: torch.Tensor, numbers: np.ndarray, is_truncated: np.ndarray) -> None:
         kept = slice(max(0, len(texts) - self.capacity), None)
-        texts, embeds, numbers, is_truncated = texts[kept], embeds[kept], numbers[kept], is_truncated[kept]
+        texts, embeddings, numbers, is_truncated = texts[kept], embeddings[kept], numbers[kept], is_truncated[kept]
         needed = min(self.capacity, len(self.row_of) + len(texts))
         if len(self.numbers) < needed:
             size = min(self.capacity, max(needed, 2 * len(self.numbers), 1024))
-            table = embeds.new_empty(size, embeds.shape[1])
+            table = embeddings.new_empty(size, embeddings.shape[1])
             if self.table is not None:
                 table[: len(self.table)] = self.table
             self.table = table
@@ -273,49 +151,53 @@ class EntryCache:
         ]
         rows = [self.row_of.popitem(last=False)[1] if row < 0 else row for row in rows]
         assert self.table is not None
-        self.table[torch.tensor(rows, device=embeds.device)] = embeds
+        self.table[torch.tensor(rows, device=embeddings.device)] = embeddings
         self.numbers[rows], self.is_truncated[rows] = numbers, is_truncated
-        self.row_of.update(zip(texts, rows, strict=True))  # last, so that an interrupt leaves nothing half known
+        self.row_of.update(zip(texts, rows, strict=True))  # last, so that an interrupt leaves no row half filled
 
 
 class ScanCache:
-    """What a scan remembers, for other scans with the same model, whose weights must not change meanwhile.
+    """What a scan remembers, for other scans with the same model, whose weights must not change in between.
 
     Args:
         max_entries: distinct entries whose embeddings are kept.
-        max_sequences: distinct sequences whose verdicts are kept.
+        max_sequences: distinct sequences whose predictions are kept.
     """
 
     def __init__(self, max_entries: int = 32768, max_sequences: int = 32768):
         self.entries = EntryCache(check_integer("max_entries", max_entries, 1))
         self.max_sequences = check_integer("max_sequences", max_sequences, 1)
-        self.verdicts: OrderedDict[bytes, Verdict] = OrderedDict()  # by the numbers of the entries, the latest behind
-        self.model: Any = None  # in the precision of the scans
+        self.predictions: OrderedDict[bytes, Prediction] = OrderedDict()  # by numbers of entries, the latest last
+        self.predictor: Predictor | None = None  # in the precision of the scans
         self._user: tuple | None = None
 
-    def bind(self, *user: Any) -> None:
-        """Raises ValueError when what is kept came from another model, processor, device, dtype or entry length."""
+    def bind(self, predictor: Predictor, dtype: torch.dtype, max_log_entry_length: int | None) -> Predictor:
+        """The predictor in the scans' precision.
+
+        Raises:
+            ValueError: what is kept came from another model, processor, device, dtype or entry length.
+        """
+        user = (predictor.model, predictor.processor, predictor.device, dtype, max_log_entry_length)
         if self._user is not None and self._user != user:
             raise ValueError(
-                "This ScanCache holds what another model, processor, device, dtype or max_log_entry_length computed: "
+                "This ScanCache holds results of another model, processor, device, dtype or max_log_entry_length: "
                 "make one for each."
             )
         self._user = user
+        if self.predictor is None:
+            model = in_precision(predictor.model, dtype)
+            self.predictor = Predictor(model, predictor.processor, predictor.device)
+        return self.predictor
 
 
-@dataclass
-class Verdict:
-    """What the model said of a sequence: logits `(2,)` and a score for each entry."""
-
-    logits: np.ndarray
-    entry_scores: np.ndarray
+# ---------------------------------------------------------------------- the scan
 
 
 @dataclass
 class _Awaited:
-    """A verdict that the model is at."""
+    """A prediction that the model is working on."""
 
-    batch: Future  # of a list of verdicts
+    batch: Future  # of a list of predictions
     position: int
 
 
@@ -327,7 +209,7 @@ class _Job:
     is_truncated: np.ndarray  # bool `(entries,)`
     sequences: list[np.ndarray]
     keys: list[bytes]  # of each sequence
-    verdicts: dict[bytes, Verdict | _Awaited]
+    predictions: dict[bytes, Prediction | _Awaited]
     statistics: dict[str, int]
 
 
@@ -337,13 +219,13 @@ class _ReadAhead:
     A daemon: a read may block for as long as a pipe is silent, and must not keep the process from ending.
 
     Attributes:
-        parsed: chunks, each with the future of what it holds; None at the end.
+        parsed: chunks of whole entries, each with the future of its entries; None at the end.
         room: to be released for each chunk that was taken.
         error: what reading raised.
     """
 
-    def __init__(self, reader: LogReader, submit: Callable[[Chunk], Future]):
-        self.reader, self.submit = reader, submit
+    def __init__(self, reader: LogReader, stream: EntryStream, submit: Callable[[Chunk, int], Future]):
+        self.reader, self.stream, self.submit = reader, stream, submit
         self.parsed: queue.Queue[tuple[Chunk, Future] | None] = queue.Queue()
         self.room = threading.Semaphore(CHUNKS_AHEAD)
         self.error: BaseException | None = None
@@ -352,11 +234,14 @@ class _ReadAhead:
 
     def _read(self) -> None:
         try:
-            for chunk in self.reader:
+            for lines in self.reader:
+                whole = self.stream.push(lines)
+                if whole is None:
+                    continue
                 while not self.room.acquire(timeout=0.1):
                     if self.reader.is_stopped:
                         return
-                self.parsed.put((chunk, self.submit(chunk)))
+                self.parsed.put((whole[0], self.submit(*whole)))
         except BaseException as error:
             if not self.reader.is_stopped:
                 self.error = error
@@ -369,7 +254,13 @@ class _ReadAhead:
 
 
 class LogScan(Iterator[dict[str, Any]]):
-    """Iterator over the results of a scan; see [`LogAnomalyPipeline.scan`], which makes it.
+    """Iterator over the results of a scan; made by [`LogAnomalyPipeline.scan`], which explains the arguments.
+
+    Args:
+        sources: paths, `"-"` and open files, as `find_logs` gives them.
+        predictor: model, processor and device.
+        judge: labels the sequences.
+        rule: how entries become sequences.
 
     Attributes:
         statistics: what it has seen so far.
@@ -377,35 +268,32 @@ class LogScan(Iterator[dict[str, Any]]):
 
     def __init__(
         self,
-        pipe: Any,
         sources: list[Any],
+        predictor: Predictor,
+        judge: Judge,
+        rule: SequenceRule,
         *,
-        cut: dict[str, Any],
         max_log_entry_length: int | None,
-        threshold: float | None,
         batch_size: int,
         only_anomalies: bool,
         follow: bool,
         idle_seconds: float,
         dtype: torch.dtype,
-        workers: int,
+        num_workers: int,
         on_progress: Callable[[ScanStatistics], None] | None,
         chunk_bytes: int,
         cache: ScanCache,
-        max_waiting: int,
+        max_waiting_entries: int,
     ):
-        self.pipe, self.sources = pipe, sources
-        self.cut, self.max_log_entry_length, self.threshold = cut, max_log_entry_length, threshold
+        self.sources, self.judge, self.rule = sources, judge, rule
+        self.processor, self.device = predictor.processor, predictor.device
+        self.max_log_entry_length = max_log_entry_length
         self.batch_size, self.only_anomalies = batch_size, only_anomalies
         self.follow, self.idle_seconds, self.chunk_bytes = follow, idle_seconds, chunk_bytes
-        self.workers = workers
+        self.num_workers, self.max_waiting_entries = num_workers, max_waiting_entries
         self.on_progress = on_progress
-        cache.bind(pipe.model, pipe.processor, pipe.device, dtype, max_log_entry_length)
-        if cache.model is None:
-            cache.model = _in_precision(pipe.model, dtype)
-        self.cache, self.entries, self.model = cache, cache.entries, cache.model
+        self.cache, self.predictor = cache, cache.bind(predictor, dtype, max_log_entry_length)
         self.awaited: dict[bytes, _Awaited] = {}
-        self.max_waiting = max_waiting
         self.statistics = ScanStatistics(dtype=str(dtype).removeprefix("torch."))
         self._untrimmed = 0
         self._is_closed = False
@@ -422,27 +310,27 @@ class LogScan(Iterator[dict[str, Any]]):
         self.close()
 
     def close(self) -> None:
-        """Ends the scan before its time, and its threads with it. Any thread may call it."""
+        """Ends the scan early, and its threads with it. Any thread may call it."""
         self._is_closed = True
         if self._reader is not None:
             self._reader.stop()
-        with contextlib.suppress(ValueError):  # Another thread is in it, and will soon find nothing more to read.
+        with contextlib.suppress(ValueError):  # another thread is in it, and will soon find nothing more to read
             self._results.close()
 
     # ------------------------------------------------------------------ the flow
 
     def _run(self) -> Generator[dict[str, Any], None, None]:
         self._started = time.monotonic()
-        is_on_cpu = self.pipe.device.type == "cpu"
+        is_on_cpu = self.device.type == "cpu"
         with (
-            ThreadPoolExecutor(self.workers, "logmoe") as self._pool,
-            # An accelerator's work is queued by one thread; the pool then only reads.
+            ThreadPoolExecutor(self.num_workers, "logmoe") as self._pool,
+            # One thread queues the accelerator's work; the pool then only parses.
             ThreadPoolExecutor(1, "logmoe-model") as accelerator,
         ):
             self._model_pool = self._pool if is_on_cpu else accelerator
             try:
                 if is_on_cpu:
-                    _use_one_thread(self._pool, self.workers)
+                    _use_one_thread(self._pool, self.num_workers)
                 for source in self.sources:
                     if self._is_closed:
                         break
@@ -454,13 +342,16 @@ class LogScan(Iterator[dict[str, Any]]):
     def _scan_one(self, source: Any) -> Iterator[dict[str, Any]]:
         name = _name(source)
         self.statistics.source = name
-        reader = LogReader(self.pipe.processor, source, self.chunk_bytes, self.follow, self.idle_seconds)
+        # The processor reads the beginning of an entry only: four bytes at most for each character of it.
+        max_line_bytes = 4 * self.processor.max_entry_characters
+        reader = LogReader(source, self.chunk_bytes, max_line_bytes, self.follow, self.idle_seconds)
         self._reader = reader
-        cutter = Cutter(self.pipe.processor, **self.cut, max_waiting=self.max_waiting)
+        stream = EntryStream(self.processor, self.chunk_bytes)
+        cutter = SequenceCutter(self.rule, self.processor, self.max_waiting_entries)
         before = copy.copy(self.statistics)
         if self._is_closed:
             return
-        ahead = _ReadAhead(reader, lambda chunk: self._pool.submit(self._parse, chunk))
+        ahead = _ReadAhead(reader, stream, lambda *chunk: self._pool.submit(self.processor.parse_chunk, *chunk))
         jobs: deque[_Job] = deque()
         is_open = True
         try:
@@ -478,8 +369,9 @@ class LogScan(Iterator[dict[str, Any]]):
                 else:
                     job = jobs.popleft()
                     self.statistics.bytes_read, self.statistics.total_bytes = reader.bytes_read, reader.total_bytes
-                    self.statistics.cut_entries = before.cut_entries + reader.cut_entries
-                    self.statistics.split_groups = before.split_groups + cutter.split_groups
+                    oversized = reader.oversized_lines + stream.oversized_entries
+                    self.statistics.oversized_entries = before.oversized_entries + oversized
+                    self.statistics.split_sessions = before.split_sessions + cutter.split_sessions
                     yield from self._finish(job, name)
                     self._trim()
                     self.statistics.seconds = time.monotonic() - self._started
@@ -487,73 +379,62 @@ class LogScan(Iterator[dict[str, Any]]):
                         self.on_progress(self.statistics)
         finally:
             ahead.stop()
-        if ahead.error is not None:  # Raised behind the results of what could be read.
+        if ahead.error is not None:  # raised after the results of what could be read
             raise ahead.error
         if self.statistics.entries == before.entries and not (self.follow or self._is_closed):
-            raise ValueError(f"{name or 'The log'} holds no entry: it is empty or all blank lines.")
+            raise ValueError(f"no log entries in {name or 'the stream'}: it is empty or all blank lines")
 
     # ------------------------------------------------------------------ the steps
 
-    def _parse(self, chunk: Chunk) -> ParsedLog:
-        parsed, _ = self.pipe.processor.parse_batch([chunk.data], chunk.indentation)
-        parsed.first_line = parsed.first_line + (chunk.first_line - 1)
-        parsed.last_line = parsed.last_line + (chunk.first_line - 1)
-        return parsed
-
-    def _start(self, chunk: Chunk, parsed: ParsedLog, cutter: Cutter) -> _Job:
-        """Cuts, encodes what is new, and hands new sequences to the model."""
+    def _start(self, chunk: Chunk, parsed: ParsedLog, cutter: SequenceCutter) -> _Job:
+        """Cuts, encodes new entries, and hands new sequences to the model."""
         log, sequences = cutter.push(parsed, chunk.is_last, chunk.is_idle)
-        if chunk.is_last:
-            cutter.start()
-        number_before = self.entries.next_number
-        embeds, numbers, is_truncated = self.entries.embed(log.distinct.to_pylist(), self._encode)
-        is_truncated = is_truncated[log.entry_index] | longer_than(log.text, self.pipe.processor.max_entry_characters)
+        entries = self.cache.entries
+        number_before = entries.next_number
+        embeddings, numbers, is_truncated = entries.look_up(log.distinct.to_pylist(), self._encode)
+        is_truncated = is_truncated[log.entry_index] | longer_than(log.text, self.processor.max_entry_characters)
 
         keys: list[bytes] = []
-        verdicts: dict[bytes, Verdict | _Awaited] = {}
+        predictions: dict[bytes, Prediction | _Awaited] = {}
         new: dict[bytes, np.ndarray] = {}
         entry_numbers = numbers[log.entry_index]
         for positions in sequences:
             key = entry_numbers[positions].tobytes()
             keys.append(key)
-            if key in verdicts or key in new:
+            if key in predictions or key in new:
                 continue
-            if key in self.cache.verdicts:
-                self.cache.verdicts.move_to_end(key)
-                verdicts[key] = self.cache.verdicts[key]
+            if key in self.cache.predictions:
+                self.cache.predictions.move_to_end(key)
+                predictions[key] = self.cache.predictions[key]
             elif key in self.awaited:
-                verdicts[key] = self.awaited[key]
+                predictions[key] = self.awaited[key]
             else:
                 new[key] = log.entry_index[positions]
-        # Those of a length together, so that there is little padding.
+        # Those of like length together, so that there is little padding.
         ordered = sorted(new, key=lambda key: -len(key))
-        size = min(self.batch_size, max(1, -(-len(ordered) // self.workers)))
+        size = min(self.batch_size, max(1, -(-len(ordered) // self.num_workers)))
         for start in range(0, len(ordered), size):
             batch = ordered[start : start + size]
-            judging = self._model_pool.submit(self._judge, embeds, [new[key] for key in batch])
-            self.awaited |= {key: _Awaited(judging, position) for position, key in enumerate(batch)}
-        verdicts |= {key: self.awaited[key] for key in new}
+            predicting = self._model_pool.submit(self._predict, embeddings, [new[key] for key in batch])
+            self.awaited |= {key: _Awaited(predicting, position) for position, key in enumerate(batch)}
+        predictions |= {key: self.awaited[key] for key in new}
+        data = chunk.data.removesuffix(b"\n")
         statistics = {
-            "lines": chunk.data.count(b"\n") + bool(chunk.data),
+            "lines": data.count(b"\n") + bool(data),
             "entries": len(parsed),
             "replaced_bytes": chunk.replaced_bytes,
-            "encoded_entries": self.entries.next_number - number_before,
-            "judged_sequences": len(new),
+            "encoded_entries": entries.next_number - number_before,
+            "predicted_sequences": len(new),
             "truncated_entries": int(is_truncated[max(0, len(log) - len(parsed)) :].sum()),
         }
-        return _Job(log, is_truncated, sequences, keys, verdicts, statistics)
+        return _Job(log, is_truncated, sequences, keys, predictions, statistics)
 
-    @torch.inference_mode()
-    def _judge(self, embeds: torch.Tensor, sequences: list[np.ndarray]) -> list[Verdict]:
-        with self.pipe.device_placement():  # A thread begins with the first GPU.
-            logits, entry_scores = self.pipe.judge(embeds, sequences, len(sequences), self.model)
-        # Copies: a view would keep its whole batch alive for as long as one of its verdicts is remembered.
-        return [
-            Verdict(row.copy(), scores.astype(np.float32)) for row, scores in zip(logits, entry_scores, strict=True)
-        ]
+    def _predict(self, embeddings: torch.Tensor, sequences: list[np.ndarray]) -> list[Prediction]:
+        with self._on_device():
+            return self.predictor.predict(embeddings, sequences, len(sequences))
 
     def _encode(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
-        token_ids, truncated = self.pipe.processor.tokenize(texts, self.max_log_entry_length)
+        token_ids, truncated = self.processor.tokenize(texts, self.max_log_entry_length)
         lengths = np.array([len(ids) for ids in token_ids])
         order = (-lengths).argsort(kind="stable")
         ordered = [token_ids[row] for row in order]
@@ -562,109 +443,62 @@ class LogScan(Iterator[dict[str, Any]]):
             self._model_pool.submit(self._encode_batch, ordered[start : start + size])
             for start in range(0, len(ordered), size)
         ]
-        embeds = torch.cat([task.result() for task in tasks])
-        return embeds[torch.from_numpy(order.argsort()).to(embeds.device)], truncated
+        embeddings = torch.cat([task.result() for task in tasks])
+        return embeddings[torch.from_numpy(order.argsort()).to(embeddings.device)], truncated
 
     @torch.inference_mode()
     def _encode_batch(self, token_ids: list[list[int]]) -> torch.Tensor:
-        with self.pipe.device_placement():
-            return self.pipe.encode(token_ids, self.model)
+        with self._on_device():
+            return self.predictor.encode(token_ids)
+
+    def _on_device(self) -> contextlib.AbstractContextManager[Any]:
+        """Makes the device the current one: a new thread begins with the first GPU."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
 
     def _trim(self) -> None:
         if self._untrimmed >= TRIM_BYTES:
             self._untrimmed = 0
-            with contextlib.suppress(OSError, AttributeError):  # Other C libraries neither have it nor need it.
+            with contextlib.suppress(OSError, AttributeError):  # other C libraries neither have it nor need it
                 ctypes.CDLL(None).malloc_trim(0)
 
     def _finish(self, job: _Job, source: str | None) -> Iterator[dict[str, Any]]:
-        known: dict[bytes, Verdict] = {}
-        for key, verdict in job.verdicts.items():
-            if isinstance(verdict, _Awaited):
-                verdict = verdict.batch.result()[verdict.position]
+        known: dict[bytes, Prediction] = {}
+        for key, prediction in job.predictions.items():
+            if isinstance(prediction, _Awaited):
+                prediction = prediction.batch.result()[prediction.position]
                 self.awaited.pop(key, None)
-                self.cache.verdicts[key] = verdict
-            known[key] = verdict
-        while len(self.cache.verdicts) > self.cache.max_sequences:
-            self.cache.verdicts.popitem(last=False)
+                self.cache.predictions[key] = prediction
+            known[key] = prediction
+        while len(self.cache.predictions) > self.cache.max_sequences:
+            self.cache.predictions.popitem(last=False)
         for name, value in job.statistics.items():
             setattr(self.statistics, name, getattr(self.statistics, name) + value)
         if not job.sequences:
             return
-        verdicts = [known[key] for key in job.keys]
-        margins = [verdict.logits[1] - verdict.logits[0] for verdict in known.values()]
-        # The sigmoid, in a form that does not overflow.
-        highest = 0.5 + 0.5 * math.tanh(max(margins) / self.pipe.model.config.calibration_temperature / 2)
+        highest = self.judge.highest_probability(list(known.values()))
         self.statistics.highest_probability = max(self.statistics.highest_probability, highest)
-        for result in self.pipe.sequence_results(
+        for result in self.judge.sequence_results(
             job.log,
             job.sequences,
-            np.stack([verdict.logits for verdict in verdicts]),
-            [verdict.entry_scores for verdict in verdicts],
+            [known[key] for key in job.keys],
             job.is_truncated,
-            self.threshold,
             source,
             self.only_anomalies,
         ):
             self.statistics.sequences += 1
             if result is not None:
-                self.statistics.anomalies += result["label"] == "anomaly"
+                self.statistics.anomalies += result["label"] == self.judge.id2label[ANOMALY]
                 yield result
 
 
-def longer_than(text: pa.Array, max_characters: int) -> np.ndarray:
-    """Bool `(entries,)`: the entry has more characters than are read."""
-    longer = pc.greater(pc.binary_length(text), max_characters)
-    if pc.any(longer).as_py():  # A character is at least a byte.
-        longer = pc.greater(pc.utf8_length(text), max_characters)
-    return longer.to_numpy(zero_copy_only=False).astype(bool)
-
-
-def best_dtype(model: PreTrainedModel, device: torch.device) -> torch.dtype:
-    """The fastest precision that fits: bfloat16 where the device computes in it and the model is large enough to gain.
-
-    The weights' own precision where that is not float32.
-    """
-    if model.dtype != torch.float32:
-        return model.dtype
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    # Measured: below this width products are too small to gain.
-    is_large = min(model.config.hidden_size, model.config.encoder_config.hidden_size) >= 256
-    # Elsewhere bfloat16 is converted back and forth.
-    is_fast = device.type == "cpu" and (_cpu_has("avx512_bf16") or _cpu_has("amx_bf16"))
-    return torch.bfloat16 if is_large and is_fast else torch.float32
-
-
-def _cpu_has(extension: str) -> bool:
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get(extension))
-
-
-def _in_precision(model: Any, dtype: torch.dtype) -> Any:
-    """The model itself or a copy in another precision; the routers stay as they are, for they decide."""
-    if model.dtype == dtype:
-        return model
-    converted = copy.deepcopy(model).to(dtype)
-    # Measured at 32 entries in bfloat16. Without AMX, attention written out takes two thirds of the time of torch's
-    # own kernel; with AMX, the whole stack takes a tenth to a fifth longer by it.
-    is_written_out = model.device.type == "cpu" and dtype == torch.bfloat16 and not _cpu_has("amx_bf16")
-    # By their names, for adapters may wrap them: their file imports this one.
-    for ours, theirs in zip(converted.modules(), model.modules(), strict=True):
-        if type(ours).__name__ == "LogMoETopPRouter":
-            ours.weight.data = theirs.weight.data
-        if type(ours).__name__ == "LogMoESequenceStack" and is_written_out:
-            ours.config._attn_implementation = "eager"
-    return converted
-
-
 def _use_one_thread(pool: ThreadPoolExecutor, workers: int) -> None:
-    """Makes each of the pool's threads compute alone; the rest of the process computes as before."""
+    """Makes each thread of the pool compute alone; the rest of the process computes as before."""
     threads = torch.get_num_threads()
     all_started = threading.Barrier(workers + 1)
 
     def start() -> None:
         torch.set_num_threads(1)
-        torch.get_num_threads()  # At its first use a thread takes the process's number, which is now 1 too.
+        torch.get_num_threads()  # at first use a thread takes the process's number, now 1 as well
         all_started.wait()
 
     try:
@@ -672,9 +506,9 @@ def _use_one_thread(pool: ThreadPoolExecutor, workers: int) -> None:
             pool.submit(start)
         all_started.wait()
     except BaseException:
-        all_started.abort()  # or those that did start would wait for ever
+        all_started.abort()  # or the threads that did start would wait for ever
         raise
-    torch.set_num_threads(threads)  # What threads that start later compute with.
+    torch.set_num_threads(threads)  # what threads that start later compute with
 
 
 def _name(source: Any) -> str | None:
@@ -682,4 +516,4 @@ def _name(source: Any) -> str | None:
     return str(source) if source != "-" and not hasattr(source, "read") else None
 
 
-__all__ = ["Cutter", "EntryCache", "LogScan", "ScanCache", "ScanStatistics", "best_dtype", "longer_than"]
+__all__ = ["LogScan", "ScanCache", "ScanStatistics"]

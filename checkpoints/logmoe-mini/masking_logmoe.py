@@ -1,0 +1,224 @@
+"""Entries in, distinct masked entries out: each variable part, such as a number or an address, becomes a placeholder.
+
+The masks are data (`MASKS` in `rules_logmoe.py`). Logs repeat, so this module never masks the same thing twice:
+entries that differ in their digits alone go through the masks as one. Called by the parser.
+"""
+
+import functools
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .rules_logmoe import dictionary_indices, matches
+
+# With fewer entries, finding those that are equal up to their digits takes longer than masking them.
+FEW_ENTRIES = 512
+
+Masks = list[dict[str, str]]
+
+
+def mask_distinct(text: pa.Array, masks: Masks, max_characters: int) -> tuple[np.ndarray, pa.Array]:
+    """Masks entries.
+
+    Args:
+        text: entries, large strings `(entries,)`.
+        masks: applied in order, each with `pattern` and `replacement`.
+        max_characters: characters of an entry that are read; the rest is left out.
+
+    Returns:
+        For each entry the row of its masked text among the distinct ones, int64 `(entries,)`, and the distinct masked
+        texts in order of first appearance.
+    """
+    # A character takes at least one byte.
+    if (pc.max(pc.binary_length(text)).as_py() or 0) > max_characters:
+        text = pc.utf8_slice_codeunits(text, 0, max_characters)
+    index, values = _mask(text, masks)
+    masked = pc.dictionary_encode(pc.utf8_trim_whitespace(values))
+    index = dictionary_indices(masked)[index]
+    first_seen = np.full(len(masked.dictionary), len(index))
+    first_seen[index[::-1]] = np.arange(len(index))[::-1]
+    # Rows that no entry uses stood for shapes that were split up.
+    order = first_seen.argsort()[: np.count_nonzero(first_seen < len(index))]
+    rank = np.empty(len(first_seen), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[index], masked.dictionary.take(pa.array(order))
+
+
+def _mask(text: pa.Array, masks: Masks) -> tuple[np.ndarray, pa.Array]:
+    """Applies masks, once for all entries that are equal up to their digits: a million distinct lines are then a few
+    thousand shapes.
+
+    This is exact. A pattern that names no digit treats all digits alike. Where one that does, such as `404`, could
+    match a shape, the entries of that shape are split up again and masked one by one, and so are those that keep a
+    digit to the end.
+
+    Returns:
+        For each entry the row, int64 `(entries,)`, of its masked text in an array of texts; the array may hold others.
+    """
+    if not masks or len(text) < FEW_ENTRIES:
+        written = pc.dictionary_encode(text)
+        values = written.dictionary
+        for mask in masks:
+            values = pc.replace_substring_regex(values, mask["pattern"], mask["replacement"])
+        return dictionary_indices(written), values
+
+    shapes = Shapes(text)
+    values, row_of_shape = shapes.distinct, np.arange(len(shapes.distinct))
+    is_whole = np.ones(len(row_of_shape), dtype=bool)  # (shapes,), not split up so far
+    changed_by: list[np.ndarray] = []  # for each mask so far, which shapes it changed
+    split_up: list[tuple[np.ndarray, np.ndarray, pa.Array]] = []
+
+    def split(hit: np.ndarray, number: int) -> None:
+        """From mask `number` on, the entries of these shapes (bool `(shapes,)`) are masked for themselves."""
+        positions = np.flatnonzero(hit[shapes.index])
+        written = pc.dictionary_encode(text.take(pa.array(positions)))
+        texts = written.dictionary
+        for mask, changed in zip(masks[:number], changed_by, strict=True):
+            if changed[hit].any():
+                texts = pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
+        if number < len(masks):
+            texts = pc.replace_substring_regex(texts, masks[number]["pattern"], masks[number]["replacement"])
+            index, texts = _mask(texts, masks[number + 1 :])
+        else:
+            index = np.arange(len(texts))
+        split_up.append((positions, index[dictionary_indices(written)], texts))
+
+    for number, mask in enumerate(masks):
+        digit_pattern, has_others = digit_alternatives(mask["pattern"])
+        if digit_pattern is not None:
+            hit = matches(values, digit_pattern)[row_of_shape] & is_whole
+            if hit.any():
+                split(hit, number)
+                is_whole &= ~hit
+                in_use = np.zeros(len(values), dtype=bool)
+                in_use[row_of_shape[is_whole]] = True
+                values, row_of_shape = values.filter(pa.array(in_use)), (in_use.cumsum() - 1)[row_of_shape]
+                if not len(values):
+                    break
+        if not has_others:
+            changed_by.append(np.zeros(len(row_of_shape), dtype=bool))
+            continue
+        masked = pc.replace_substring_regex(values, mask["pattern"], mask["replacement"])
+        if _may_repeat_digits(mask["replacement"]):
+            changed = matches(values, mask["pattern"])
+        else:
+            changed = pc.not_equal(masked, values).to_numpy(zero_copy_only=False).astype(bool)
+        changed_by.append(changed[row_of_shape])
+        if changed.any():
+            merged = pc.dictionary_encode(masked)
+            values, row_of_shape = merged.dictionary, dictionary_indices(merged)[row_of_shape]
+    if is_whole.any():
+        hit = matches(values, "[0-9]")[row_of_shape] & is_whole
+        if hit.any():
+            split(hit, len(masks))
+
+    rows = row_of_shape[shapes.index]
+    arrays = [values]
+    for positions, index, texts in split_up:
+        rows[positions] = index + sum(map(len, arrays))
+        arrays.append(texts)
+    return rows, pa.concat_arrays(arrays)
+
+
+# ---------------------------------------------------------------------- texts up to their digits
+
+
+class Shapes:
+    """Texts up to their digits, so that a pattern looks once at texts it cannot tell apart.
+
+    Attributes:
+        text: large strings `(texts,)`.
+        index: int64 `(texts,)`, the row of each text's shape in `distinct`.
+        distinct: the distinct shapes, texts with a 0 in place of every digit, in order of first appearance.
+    """
+
+    def __init__(self, text: pa.Array):
+        shapes = pc.dictionary_encode(_zero_digits(text))
+        self.text, self.index, self.distinct = text, dictionary_indices(shapes), shapes.dictionary
+
+    def take(self, positions: np.ndarray) -> "Shapes":
+        """The shapes of some of the texts."""
+        taken = object.__new__(Shapes)
+        taken.text, taken.index = self.text.take(pa.array(positions)), self.index[positions]
+        taken.distinct = self.distinct
+        return taken
+
+    def match(self, pattern: str) -> np.ndarray:
+        """Which texts match, bool `(texts,)`."""
+        if digit_alternatives(pattern)[0] is None:
+            return matches(self.distinct, pattern)[self.index]
+        return matches(self.text, pattern)
+
+
+def _zero_digits(text: pa.Array) -> pa.Array:
+    """Large strings with a 0 in place of every ASCII digit."""
+    _, offsets, data = text.buffers()
+    if data is None:
+        return text
+    characters = np.frombuffer(data, dtype=np.uint8)
+    is_digit = characters - np.uint8(ord("0")) < 10
+    merged = pa.py_buffer(np.where(is_digit, np.uint8(ord("0")), characters))
+    return pa.LargeStringArray.from_buffers(len(text), offsets, merged, offset=text.offset)
+
+
+# The parts of a pattern that matter here: those that may hold a digit without naming one, those that name one, and
+# the structure.
+_PATTERN_PART = re.compile(
+    r"""(?P<code>\\x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2}))"""
+    r"""|(?P<unknown>\\[0-7Q]|\(\?[a-zA-Z-]+\))"""
+    r"""|(?P<class>\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"""
+    r"""|(?P<open>\((?:\?(?:P?<\w+>|[a-zA-Z-]*:))?)|(?P<close>\))|(?P<or>\|)"""
+    r"""|(?P<other>\\.|\{\d+(?:,\d*)?\})"""
+    r"""|(?P<digit>[0-9])""",
+    re.DOTALL,
+)
+
+
+def _may_repeat_digits(replacement: str) -> bool:
+    """Whether a replacement could swap digits: then a shape that stays as it is proves nothing about its texts."""
+    groups = re.findall(r"\\[0-9]", replacement)
+    return len(groups) > 1 or bool(re.search("[0-9]", re.sub(r"\\[0-9]", "", replacement)))
+
+
+@functools.lru_cache(maxsize=1024)
+def digit_alternatives(pattern: str) -> tuple[str | None, bool]:
+    """Finds what in a pattern tells digits apart.
+
+    Returns:
+        The alternatives of the pattern that name a digit, with any digit in its place, or None if none does: where
+        that does not match, `pattern` treats all digits alike. And whether `pattern` has other alternatives. For what
+        is too intricate to analyse the first is "", which matches everywhere.
+    """
+    alternatives: list[str] = [""]
+    naming: set[int] = set()
+    depth = end = 0
+    for part in [*_PATTERN_PART.finditer(pattern), None]:
+        alternatives[-1] += pattern[end : part.start() if part else None]
+        if part is None:
+            break
+        end = part.end()
+        widened = part[0]
+        if part["unknown"] or (part["code"] and chr(int(part[0][2:].strip("{}"), 16)).isdigit()):
+            return "", True
+        if part["or"] and depth == 0:
+            alternatives.append("")
+            continue
+        depth += bool(part["open"]) - bool(part["close"])
+        if part["digit"]:
+            widened = "[0-9]"
+            naming.add(len(alternatives))
+        elif part["class"]:
+            rest = re.sub(r"\\[dDsSwWpP]|(?<!-)0-9", "", part[0])
+            if re.search(r"\\x(?:\{0*3[0-9]\}|3[0-9])|\\[0-7]", rest):
+                return "", True
+            if re.search("[0-9]", re.sub(r"\\x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2})", "", rest)):
+                # A negated class would match less without its digits, not more; a range may begin or end at one.
+                if part[0].startswith("[^") or "-" in rest:
+                    return "", True
+                widened = part[0][:-1] + "0-9]"
+                naming.add(len(alternatives))
+        alternatives[-1] += widened
+    digit_pattern = "|".join(alternatives[number - 1] for number in sorted(naming))
+    return digit_pattern if naming else None, len(naming) < len(alternatives)

@@ -1,0 +1,247 @@
+"""The default rules for reading log text, as data: what starts an entry, what its header looks like, what is masked.
+
+`LogParser` takes its defaults from here and saves the rules it uses with the checkpoint, so that serving reads text
+exactly as training did. All patterns are RE2 (linear time whatever the input), applied to whole Arrow columns.
+To mask something new, add an item to `MASKS`.
+"""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# ---------------------------------------------------------------------- severities
+
+# By rising severity; the only list of such words in the project.
+SEVERITY_WORDS = {
+    "TRACE": ("trace",),
+    "DEBUG": ("debug",),
+    "INFO": ("info", "information", "notice"),
+    "WARNING": ("warn", "warning"),
+    "ERROR": ("err", "error", "failure", "severe"),
+    "FATAL": ("crit", "critical", "alert", "emerg", "emergency", "fatal", "panic"),
+}
+
+
+def severity_alternatives(lowest: str = "TRACE") -> str:
+    """The severity words from a level upwards, as alternatives of a pattern."""
+    levels = list(SEVERITY_WORDS)
+    return "|".join(word for level in levels[levels.index(lowest) :] for word in SEVERITY_WORDS[level])
+
+
+# What people grep for: the severities from ERROR upwards, and words that report a failure without being a level.
+ALARM_PATTERN = rf"(?i)\b(?:{severity_alternatives('ERROR')}|fail|failed|exception)\b"
+
+# An optional mask: in some logs the severity alone gives the label away.
+SEVERITY_MASK = {
+    "pattern": rf"(?i)\b(?:{severity_alternatives()})\b",
+    "replacement": "<SEVERITY>",
+    "phrase": "severity",
+}
+
+# ---------------------------------------------------------------------- times
+
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_WEEKDAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_CLOCK = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?"
+# Zones by name: any run of capitals would swallow the severity that often follows a timestamp.
+_ZONE = (
+    r"(?: ?(?:Z\b|(?:UTC|GMT|MSK|CES?T|EES?T|WES?T|(?:[ECMPAHNIJKB]|AK|NZ|AE|AC|AW|SA)[SD]T)\b|[+-]\d{2}:?\d{2}\b))?"
+)
+_TIMESTAMP = (
+    r"(?:"
+    rf"\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}[T -]{_CLOCK}{_ZONE}"  # ISO 8601 and its cousins
+    r"|\d{4}-\d{2}-\d{2}-\d{2}\.\d{2}\.\d{2}\.\d+"  # Blue Gene
+    rf"|\d{{1,2}}/{_MONTH}/\d{{4}}:{_CLOCK}{_ZONE}"  # Apache and nginx access logs
+    rf"|{_WEEKDAY},? {_MONTH} +\d{{1,2}} {_CLOCK}{_ZONE}(?: \d{{4}})?"  # Apache error logs, date(1)
+    rf"|{_MONTH} +\d{{1,2}} {_CLOCK}"  # syslog
+    rf"|\d{{2}}-{_MONTH}-\d{{4}} {_CLOCK}"  # Tomcat, BIND
+    rf"|\d{{1,2}} {_MONTH} \d{{4}} {_CLOCK}"  # Redis
+    rf"|\d{{2}}-\d{{2}} {_CLOCK}"  # Android
+    rf"|\d{{2}}/\d{{2}}/\d{{2}} {_CLOCK}"  # Spark
+    r")"
+)
+# Seconds or milliseconds since 1970, and Hadoop's digits: a time where a timestamp belongs, a number elsewhere.
+_BARE_TIMESTAMP = r"(?:1\d{9}(?:\.\d+|\d{3})?|\d{6} \d{6})\b"
+_BARE_PLACE = r"""(?:^[\s\[<("]*|"(?:ts|time|timestamp)": ?"?|\b(?:ts|time|timestamp)=)"""
+
+# strptime formats, tried in order on a timestamp without fraction and zone. A missing year counts as 2000, which has a
+# 29th of February.
+TIMESTAMP_FORMATS = [
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d-%H.%M.%S",
+    "%d/%b/%Y:%H:%M:%S",
+    "%a %b %d %H:%M:%S %Y",
+    "%b %d %H:%M:%S",
+    "%d-%b-%Y %H:%M:%S",
+    "%d %b %Y %H:%M:%S",
+    "%m-%d %H:%M:%S",
+    "%y/%m/%d %H:%M:%S",
+    "%y%m%d %H%M%S",
+    "%s",
+]
+
+# Brings a timestamp to the shape of TIMESTAMP_FORMATS: no fraction, no zone, one separator.
+TIMESTAMP_CLEANUP = [
+    (r"(:\d{2}|^\d{10}|-\d{2}\.\d{2}\.\d{2})[.,]\d+", r"\1"),
+    (r"^(\d{10})\d{3}$", r"\1"),
+    (r"(:\d{2}) ?(?:Z|[A-Z]{2,4}|[+-]\d{2}:?\d{2})\b", r"\1"),
+    (r"^(\d{4})[-/.](\d{2})[-/.](\d{2})[T -](\d{1,2}:)", r"\1-\2-\3 \4"),
+    (r"\s+", " "),
+]
+
+# ---------------------------------------------------------------------- entries
+
+_COLOUR = r"\x1b\[[0-9;?]*[A-Za-z]"
+_BLANK = r"\s\x00\p{Z}\x{FEFF}\x{200B}"
+# A line with text. A crashed machine leaves runs of NUL bytes at the end of its log, a progress bar colours alone.
+TEXT_PATTERN = rf"^(?:{_COLOUR}|[{_BLANK}])*(?:[^\x1b{_BLANK}]|\x1b(?:[^\[]|\[[0-9;?]*[^0-9;?A-Za-z]))"
+
+# Continues the entry above: an indented line, an unindented line of a Java or Python stack trace, or the closing
+# brackets of an object printed over several lines.
+CONTINUATION_PATTERN = (
+    r"^(?:[ \t]|Caused by: |Suppressed: |\.\.\. \d+ (?:more|common frames)"
+    r"|Traceback \(most recent call last\):|During handling of the above exception|The above exception was the direct"
+    r"|[}\])]+[,;]?\s*$)"
+)
+# A line that names an exception continues the message above it or ends the Python traceback above it. After another
+# exception or its frames it is an entry of its own.
+EXCEPTION_PATTERN = r"^(?:[a-z_][\w$]*\.)*[A-Z][\w$]*(?:Exception|Error|Throwable|Interrupt)(?::|\s*$)"
+# An indented line that starts an entry all the same: it begins with a time or a severity. Capitals only: a column
+# named "error" in an indented SQL statement is no severity.
+INDENTED_ENTRY_PATTERN = (
+    rf"^[ \t]+[\[(]?(?:{_TIMESTAMP}"
+    rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$))"
+)
+
+# The time and severity at the head of an entry, for windows by time.
+HEADER_PATTERN = (
+    rf"^(?:.{{0,200}}?(?P<timestamp>{_TIMESTAMP}))?"
+    rf"(?:.{{0,120}}?\b(?P<severity>(?i:{severity_alternatives()})\d?\b|(?:LOG|log)\b))?"
+)
+# Tried before HEADER_PATTERN.
+BARE_HEADER_PATTERN = rf"{_BARE_PLACE}(?P<timestamp>{_BARE_TIMESTAMP})"
+
+# ---------------------------------------------------------------------- masks
+
+# Status codes come before numbers: 200 and 502 are not the same news.
+_STATUS = (
+    r"""(HTTP/[\d.]+"?,? (?:status: )?"""
+    r"""|\b(?:http_)?status(?:_?code)?=|\bhttp_code=|"(?:http_?)?status(?:_?code)?": ?"?)"""
+)
+_STATUS_END = r"""([\s,;"'}\])]|$)"""
+_IPV6_GROUPS = r"(?::[0-9a-fA-F]{1,4})"
+
+PLACEHOLDER = re.compile(r"<[A-Z_]+>")
+
+# Applied in this order. `phrase` says in plain words what the placeholder stands for: its embedding starts as the mean
+# of the phrase's word pieces.
+MASKS: list[dict[str, str]] = [
+    {"pattern": _COLOUR, "replacement": ""},
+    {
+        "pattern": r"\b(?:[a-zA-Z][a-zA-Z0-9+-]{1,15}://|jdbc:[a-z]+:)[^\s\"'<>)\]},;]+",
+        "replacement": "<URL>",
+        "phrase": "url",
+    },
+    {
+        "pattern": r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4,12}\b",
+        "replacement": "<UUID>",
+        "phrase": "unique identifier",
+    },
+    {
+        "pattern": rf"\b(?:{_TIMESTAMP}|\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}\b|{_CLOCK}\b)",
+        "replacement": "<TIME>",
+        "phrase": "time",
+    },
+    {"pattern": rf"({_BARE_PLACE}){_BARE_TIMESTAMP}", "replacement": r"\1<TIME>", "phrase": "time"},
+    {"pattern": r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b", "replacement": "<EMAIL>", "phrase": "email address"},
+    {
+        "pattern": r"\b[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}\b",
+        "replacement": "<MAC>",
+        "phrase": "hardware address",
+    },
+    {
+        # IPv4, full IPv6, and shortened IPv6 of the ranges in use: `std::string` and `a1::b` are not addresses.
+        "pattern": (
+            r"(?:::ffff:)?\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]\d{1,5})?\b"
+            r"|\[?\b(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}"
+            rf"|(?:[23][0-9a-fA-F]{{3}}|[fF][cCdDeEfF][0-9a-fA-F]{{2}}){_IPV6_GROUPS}{{0,6}}:"
+            rf"(?:{_IPV6_GROUPS}{{1,7}}|:))"
+            r"(?:%\w+)?(?:\]:\d{1,5}|\]|/\d{1,3}\b)?"
+            r"|\[?\B::1\b(?:\]:\d{1,5}|\])?"
+        ),
+        "replacement": "<IP>",
+        "phrase": "ip address",
+    },
+    *(
+        {"pattern": f"{_STATUS}{codes}{_STATUS_END}", "replacement": rf"\1<{name}>\2", "phrase": phrase}
+        for codes, name, phrase in (
+            (r"2\d\d", "HTTP_SUCCESS", "success"),
+            (r"[13]\d\d", "HTTP_REDIRECT", "moved"),
+            ("404", "HTTP_NOT_FOUND", "not found"),
+            ("40[13]", "HTTP_FORBIDDEN", "forbidden"),
+            (r"4\d\d", "HTTP_CLIENT_ERROR", "bad request"),
+            ("50[234]", "HTTP_UNAVAILABLE", "unavailable"),
+            (r"5\d\d", "HTTP_SERVER_ERROR", "server error"),
+        )
+    ),
+    {
+        "pattern": (
+            r"""(^|[\s"'=(\[:,>\p{Han}“‘：，（])"""
+            r"""(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~-]+){2,}/?(?:[?#][^\s"']*)?)"""
+        ),
+        "replacement": r"\1<PATH>",
+        "phrase": "file path",
+    },
+    {"pattern": r"\b0[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    # An identifier such as blk_-160 keeps its name whatever the sign.
+    {"pattern": r"\b([A-Za-z]+_)-?\d+\b", "replacement": r"\1<NUM>", "phrase": "number"},
+    {"pattern": r"\d+(?:[.,]\d+)+|\b\d+\b", "replacement": "<NUM>", "phrase": "number"},
+    {"pattern": r"\b[0-9a-fA-F]{8,}\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    {"pattern": r"@[0-9a-f]{5,8}\b", "replacement": "@<HEX>", "phrase": "hexadecimal number"},
+    # Identifiers, unlike words that hold a number: letters follow digits twice (7f1c2d3, x2k9q), or something long has
+    # a capital after a digit and another digit after that (base64 such as RzZuJ9P-SyqVdVCnTCb3hQ).
+    {
+        "pattern": r"\b[A-Za-z]*(?:[0-9]+[A-Za-z]+){2,}[\w-]*\b",
+        "replacement": "<ID>",
+        "phrase": "identifier",
+    },
+    {
+        "pattern": (
+            r"""(^|[\s"'=(\[,:])(?:[\w-]{8,}[0-9][A-Z][\w-]*[0-9][\w-]*"""
+            r"""|[\w-]*[0-9][A-Z](?:[\w-]*[0-9][\w-]{4,}|[\w-]{6,}[0-9][\w-]*))\b"""
+        ),
+        "replacement": r"\1<ID>",
+        "phrase": "identifier",
+    },
+    {"pattern": r"\d+", "replacement": "<NUM>", "phrase": "number"},
+    # A list means the same however long it is.
+    {"pattern": r"<NUM>(?:[,;:|/ ]{1,2}<NUM>){2,}", "replacement": "<NUM>", "phrase": "number"},
+    {"pattern": r"[\s\p{Z}]+", "replacement": " "},
+]
+
+
+# ---------------------------------------------------------------------- applying patterns
+
+
+def check_pattern(name: str, pattern: str, replacement: str = "") -> None:
+    """Checks that RE2 takes a pattern and a replacement.
+
+    Raises:
+        ValueError: it does not; the message names the rule.
+    """
+    try:
+        pc.replace_substring_regex(pa.array([""]), pattern, replacement)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"`{name}`: {pattern!r} is not a valid RE2 pattern: {error}") from error
+
+
+def matches(text: pa.Array, pattern: str) -> np.ndarray:
+    """Which texts match a pattern, bool `(texts,)`."""
+    return pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False).astype(bool)
+
+
+def dictionary_indices(encoded: pa.DictionaryArray) -> np.ndarray:
+    """For each text its row in the dictionary, int64 `(texts,)`."""
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
