@@ -1,7 +1,7 @@
 """Trains LogMoE on labelled logs: `accelerate launch train.py --train_file logs.jsonl --encoder … --output_dir …`.
 
 From data to a published checkpoint: read and split; encode each distinct entry once; train in two phases, first with
-every expert at equal weight, then with Top-P routing; fit temperature and threshold on validation data; measure next to
+every expert at equal weight, then with Top-P routing; fit temperature and threshold on validation data; measure beside
 simple baselines; save with card and plots; push. What each step needs is in `training/`.
 """
 
@@ -35,7 +35,7 @@ from logmoe.training.baselines import measure_baselines
 from logmoe.training.batches import DistinctLogs, LogCollator, TrainingVisits
 from logmoe.training.embeddings import EmbeddingCache
 from logmoe.training.logs import LogStore
-from logmoe.training.metrics import DetectionMetric, anomaly_probability, fit_calibration, fit_threshold
+from logmoe.training.metrics import anomaly_probability, detection_metrics, fit_calibration, fit_threshold
 from logmoe.training.plots import draw_plots
 from logmoe.training.report import check_template, push, render_card, results_table, spread
 from logmoe.training.run_folder import RESULTS, TRAINER_STATE, RunFolder, complete_checkpoints, write_json
@@ -132,6 +132,8 @@ def train(
         folder.start(arguments, facts)
     PartialState().wait_for_everyone()
     push_to_hub, args.push_to_hub = args.push_to_hub, False  # We push once, at the end, with our card.
+    if "validation" not in splits:
+        args.eval_strategy, args.load_best_model_at_end = "no", False
     seeds: dict[int, dict[str, Any]] = {}
     with StopOnSignal() as stop:
         # The first seed comes last, so that its model is at hand to be published.
@@ -147,7 +149,7 @@ def train(
             visits.seed = seed
             trainer = LogMoETrainer(
                 model=model,
-                args=arguments_of_seed(args, seed_folder, seed, "validation" in splits),
+                args=dataclasses.replace(args, output_dir=str(seed_folder), seed=seed),
                 train_dataset=visits,
                 eval_dataset=DistinctLogs(splits["validation"], store) if "validation" in splits else None,
                 data_collator=collator,
@@ -166,7 +168,7 @@ def train(
                     print(f"stopped by SIGTERM, saved {last}: continue with `--resume`.", file=sys.stderr)
                 return None
             with clock("measure"):
-                seeds[seed], margins = calibrate_and_measure(trainer, splits, store, data_args.false_positive_rate)
+                seeds[seed], scores = calibrate_and_measure(trainer, splits, store, data_args.false_positive_rate)
             if is_main and not is_first:
                 write_json(seeds[seed], seed_folder / RESULTS)
 
@@ -189,7 +191,7 @@ def train(
             folder.path,
             trainer.state.log_history,
             phases.first_top_p_step(trainer.state.max_steps),
-            {name: (splits[name].labels, margin) for name, margin in margins.items()},
+            {name: (splits[name].labels, scores[name]) for name in scores},
             model.config,
         )
         folder.save_card(render_card(data_args, model, results, arguments, captions))
@@ -234,22 +236,13 @@ def new_model(model_args: ModelArguments, processor: LogMoEProcessor) -> LogMoEF
     return model
 
 
-def arguments_of_seed(
-    args: LogMoETrainingArguments, folder: Path, seed: int, has_validation: bool
-) -> LogMoETrainingArguments:
-    args = dataclasses.replace(args, output_dir=str(folder), seed=seed)
-    if not has_validation:
-        args.eval_strategy, args.load_best_model_at_end = "no", False
-    return args
-
-
 def calibrate_and_measure(
     trainer: LogMoETrainer, splits: Splits, store: LogStore, false_positive_rate: float | None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Fits temperature, offset and threshold on validation data, sets them in the config, and measures.
 
     Returns:
-        The figures of one seed in `results.json`, and the margins `(logs,)` of each split but training, offset added.
+        The figures of one seed in `results.json`, and for each split but training the probability of anomaly `(logs,)`.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.set_routing_mode("top_p")
@@ -271,20 +264,16 @@ def calibrate_and_measure(
         "best_step": trainer.state.best_global_step if trainer.args.load_best_model_at_end else None,
         "steps": trainer.state.global_step,
     }
-    metric = DetectionMetric(keep_in_memory=True)
-    for name, margin in margins.items():
-        labels = splits[name].labels.astype(int)
-        scores = anomaly_probability(margin, config.calibration_temperature)
-        slices = {"all": np.ones(len(labels), dtype=bool), "unseen": splits.unseen(name)}
+    scores = {name: anomaly_probability(margin, config.calibration_temperature) for name, margin in margins.items()}
+    for name in scores:
+        slices = {"all": np.ones(len(splits[name]), dtype=bool), "unseen": splits.unseen(name)}
         figures[name] = {
-            slice_name: metric.compute(
-                predictions=scores[chosen], references=labels[chosen], threshold=config.anomaly_threshold
-            )
+            slice_name: detection_metrics(splits[name].labels[chosen], scores[name][chosen], config.anomaly_threshold)
             if chosen.any()
             else None
             for slice_name, chosen in slices.items()
         }
-    return figures, margins
+    return figures, scores
 
 
 def finish_model(trainer: LogMoETrainer, offset: float, lora: bool) -> dict[str, torch.Tensor] | None:

@@ -1,6 +1,6 @@
 """The arguments of `train.py`: three dataclasses, and the parser that fills them from flags and recipes.
 
-`train.py` parses its command line here; the rest of `training/` reads the dataclasses. This is also where it is decided
+`train.py` parses its command line here; the rest of `training/` reads the dataclasses. It is also decided here
 which arguments `arguments.json` records, and which of those may differ when a run is resumed.
 """
 
@@ -35,15 +35,11 @@ class ModelArguments:
 
     _argument_group_name = "model"
 
-    encoder: str = HfArg(
-        help="BERT-like encoder: a folder, or a name on the Hub such as google-bert/bert-base-uncased."
-    )
+    encoder: str = HfArg(help="BERT-like encoder: a folder, or a Hub name such as google-bert/bert-base-uncased.")
     train_encoder: bool = HfArg(default=False, help="Train the encoder too; it is frozen by default.")
     lora: bool = HfArg(default=False, help="Train LoRA adapters of the encoder and merge them at the end.")
     lora_rank: int = HfArg(default=8, help="Rank of the LoRA adapters.")
-    dense_share: float = HfArg(
-        default=0.3, help="Share of the steps spent in phase 1, where every expert has equal weight."
-    )
+    dense_share: float = HfArg(default=0.3, help="Share of the steps in phase 1, with equal weights for all experts.")
     hidden_size: int = _of_config("hidden_size", "Width of the sequence stack.")
     num_hidden_layers: int = _of_config("num_hidden_layers", "Layers of the sequence stack.")
     num_attention_heads: int = _of_config("num_attention_heads", "Attention heads per layer.")
@@ -61,7 +57,7 @@ class ModelArguments:
     max_sequence_length: int = _of_config("max_sequence_length", "Log entries per sequence.")
     hide_severity: bool = HfArg(default=False, help="Mask severity words such as INFO and FATAL.")
     embedding_cache: str | None = HfArg(
-        default=None, help="Folder for the embeddings of entries (default: logmoe in the Hub's cache)."
+        default=None, help="Folder for entry embeddings (default: in the Hub's cache)."
     )
 
     def __post_init__(self) -> None:
@@ -84,15 +80,15 @@ class DataArguments:
 
     _argument_group_name = "data"
 
-    train_file: list[str] | None = HfArg(
+    train_file: list[str] | None = HfArg(  # noqa: RUF009 - HfArg is dataclasses.field
         default=None,
         help="Labelled logs: .jsonl, .csv or .parquet with one row per log (`log_sequence`, `label`) or per line "
         "(`line`, `label`); anything else is raw log text. Several files, or patterns such as 'logs/*.jsonl'.",
     )
-    validation_file: list[str] | None = HfArg(
+    validation_file: list[str] | None = HfArg(  # noqa: RUF009
         default=None, help="Chooses epoch, temperature and threshold; split off the training data if not given."
     )
-    test_file: list[str] | None = HfArg(
+    test_file: list[str] | None = HfArg(  # noqa: RUF009
         default=None, help="Measured once, at the end; split off the training data if not given."
     )
     dataset_name: str | None = HfArg(default=None, help="Data set on the Hub, instead of files.")
@@ -101,7 +97,7 @@ class DataArguments:
     dataset_validation_split: str | None = HfArg(default=None, help="Its validation split, if it has one.")
     dataset_test_split: str | None = HfArg(default=None, help="Its test split, if it has one.")
     streaming: bool = HfArg(
-        default=False, help="Read the data set while it downloads. Files are always read in chunks."
+        default=False, help="Read the data set while it downloads; files are read in chunks anyway."
     )
     sequence_column: str = HfArg(default="log_sequence", help="Column with the logs: texts, or lists of entries.")
     label_column: str = HfArg(default="label", help="Column with the labels: 0/1, normal/anomaly or 正常/异常.")
@@ -110,22 +106,18 @@ class DataArguments:
     group_column: str | None = HfArg(
         default=None, help="Column that names what belongs together: for --split group, or the log of a line."
     )
-    normal_label: str | None = HfArg(
-        default=None, help="The label that means normal; every other label then means anomaly."
-    )
+    normal_label: str | None = HfArg(default=None, help="The label that means normal; all others then mean anomaly.")
     line_label_pattern: str | None = HfArg(
         default=None,
-        help="Raw text with a label in each line: a pattern (RE2) with a group (?P<label>...). Whatever it matches is "
-        "removed from the line.",
+        help="Raw text with a label in each line: a pattern (RE2) with a group (?P<label>...); what it matches is "
+        "removed.",
     )
     session_pattern: str | None = HfArg(
-        default=None, help=r"Raw text: gather lines into sessions by this identifier, such as 'blk_-?\d+'."
+        default=None, help=r"Raw text: what names a line's session, such as 'blk_-?\d+'."
     )
     session_labels_file: str | None = HfArg(default=None, help="Table of two columns, session and label.")
     window_seconds: float | None = HfArg(default=None, help="Cut labelled lines into windows of this many seconds.")
-    stride: int | None = HfArg(
-        default=None, help="Entries from one window to the next (default: --max_sequence_length)."
-    )
+    stride: int | None = HfArg(default=None, help="Entries from window to window (default: --max_sequence_length).")
     split: str = HfArg(
         default="chronological",
         help="How to split off validation and test data that have no file.",
@@ -133,9 +125,7 @@ class DataArguments:
     )
     validation_share: float = HfArg(default=0.1, help="Share of the logs for validation.")
     test_share: float = HfArg(default=0.2, help="Share of the logs for the test.")
-    embargo: int | None = HfArg(
-        default=None, help="Logs to leave out before each later split (default: 1%% of all, at most 32)."
-    )
+    embargo: int | None = HfArg(default=None, help="Logs left out before each later split (default: 1%%, at most 32).")
     split_seed: int = HfArg(default=0, help="Seed of the random and the group split.")
     anomaly_weight: str = HfArg(
         default="1", help="Weight of an anomalous log in the loss, relative to a normal one; or 'balanced'."
@@ -197,9 +187,7 @@ class LogMoETrainingArguments(TrainingArguments):
         metadata={"nargs": "?", "const": LAST_CHECKPOINT, "metavar": "CHECKPOINT"},
     )
     overwrite_output_dir: bool = HfArg(default=False, help="Replace the run in --output_dir.")
-    num_seeds: int = HfArg(
-        default=1, help="Train this many times, with seeds from --seed upwards, and report the spread."
-    )
+    num_seeds: int = HfArg(default=1, help="Train this many times, from --seed upwards, and report the spread.")
     num_train_epochs: float = HfArg(default=5.0, help="Passes over the distinct training logs.")
     per_device_train_batch_size: int = HfArg(default=32, help="Logs per step and device.")
     per_device_eval_batch_size: int = HfArg(default=128, help="Logs per batch when measuring.")
@@ -211,15 +199,14 @@ class LogMoETrainingArguments(TrainingArguments):
     save_strategy: str = HfArg(default="epoch", help="When to save a checkpoint to resume from.")
     save_total_limit: int | None = HfArg(default=2, help="Checkpoints to keep, besides the best.")
     load_best_model_at_end: bool | None = HfArg(
-        default=None,
-        help="Keep the best checkpoint of the Top-P phase (default: if each one saved is measured).",
+        default=None, help="Keep the best checkpoint of the Top-P phase (default: if each one saved is measured)."
     )
     metric_for_best_model: str | None = HfArg(default="pr_auc", help="The metric that decides which is best.")
     eval_steps: float | None = HfArg(default=None, help="Steps between measurements (default: --save_steps).")
     logging_steps: float = HfArg(default=10, help="Steps between lines of the training log.")
     logging_first_step: bool = HfArg(default=True, help="Log the first step too.")
     logging_nan_inf_filter: bool = HfArg(default=False, help="Hide losses that are not finite.")
-    report_to: None | str | list[str] = HfArg(  # noqa: RUF036 - HfArgumentParser reads the union in this order only
+    report_to: None | str | list[str] = HfArg(  # noqa: RUF009, RUF036 - HfArgumentParser reads this order only
         default="tensorboard", help="Where to log, or 'none'."
     )
     push_to_hub: bool = HfArg(default=False, help="Upload checkpoint, card, plots and event files at the end.")

@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -164,18 +165,17 @@ def _look_up_counts(features: Features, seed: int) -> Scorer:
     return lambda distinct: np.array([share.get(key(index), 1.0) for index in distinct])
 
 
+def _learner(model: Any, matrix_of: Callable[[np.ndarray], sparse.csr_matrix], features: Features) -> Scorer:
+    model.fit(*features.both(matrix_of(features.distinct)))
+    return lambda distinct: model.predict_proba(matrix_of(distinct))[:, 1]
+
+
 def _logistic_regression(features: Features, seed: int) -> Scorer:
-    model = LogisticRegression(max_iter=1000)
-    matrix, labels, weights = features.both(features.bag_of_words(features.distinct))
-    model.fit(matrix, labels, weights)
-    return lambda distinct: model.predict_proba(features.bag_of_words(distinct))[:, 1]
+    return _learner(LogisticRegression(max_iter=1000), features.bag_of_words, features)
 
 
 def _decision_tree(features: Features, seed: int) -> Scorer:
-    model = DecisionTreeClassifier(random_state=seed)
-    matrix, labels, weights = features.both(features.counts(features.distinct))
-    model.fit(matrix, labels, weights)
-    return lambda distinct: model.predict_proba(features.counts(distinct))[:, 1]
+    return _learner(DecisionTreeClassifier(random_state=seed), features.counts, features)
 
 
 def _nearest_neighbour(features: Features, seed: int) -> Scorer:

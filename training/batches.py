@@ -21,9 +21,9 @@ class TrainingVisits(torch.utils.data.Dataset):
     """What an epoch visits: each distinct labelled log, weighted by how often it occurs.
 
     A log that occurs n times counts c = n ** repeat_power. It is visited ceil(c / m) times, where m is the mean of c
-    over distinct logs, each time with a weight proportional to c / ceil(c / m). No visit weighs more than m, and an
-    epoch has at most twice as many visits as there are distinct logs. With a repeat_power of 1 the weighted mean of the
-    loss over an epoch is the mean over all logs. Visits have a mean weight of 1, so every batch is a fair sample.
+    over distinct logs, each time with a weight proportional to c / ceil(c / m): no visit weighs more than m, and an
+    epoch has at most twice as many visits as there are distinct logs. With a repeat_power of 1 the weighted mean of
+    the loss over an epoch is the mean over all logs. The mean weight is 1, so every batch is a fair sample.
 
     Args:
         logs: the training split.

@@ -64,10 +64,11 @@ class EmbeddingCache:
         digests = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
         row_of, known = self._read()
         missing = [row for row, digest in enumerate(digests) if digest not in row_of]
+        found = len(texts) - len(missing)
         logger.info(
             "%d distinct entries: %d embeddings from %s, %d to compute",
             len(texts),
-            len(texts) - len(missing),
+            found,
             self.path.parent,
             len(missing),
         )

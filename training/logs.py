@@ -1,8 +1,8 @@
 """Labelled logs in memory.
 
 Logs repeat, so everything is stored once: each distinct masked entry as a row of a table, each distinct log as rows of
-that table, and of every labelled log only which distinct log it is. The text itself is forgotten; four bytes remain for
-each entry of a distinct log. `sources` fills these classes; `splits`, `batches` and `baselines` read them.
+that table, and of every labelled log only which distinct log it is. The text is forgotten; each entry of a distinct log
+takes four bytes. `sources` fills these classes; `splits`, `batches` and `baselines` read them.
 """
 
 import hashlib
@@ -53,7 +53,11 @@ class LogStore:
         keys = []
         new: dict[bytes, int] = {}  # The position of the first log with this text.
         for position, log in enumerate(logs):
-            _check_log(log, first_row + position + 1)
+            if not isinstance(log, str) and not (
+                isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log)
+            ):
+                row = first_row + position + 1
+                raise ValueError(f"row {row}: a log must be a text or a list of texts, its entries; got {log!r}.")
             text = log if isinstance(log, str) else "\x1e".join(log) + "\x1e" if log else ""
             keys.append(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest())
             if keys[-1] not in self._distinct_log_of_text:
@@ -92,13 +96,6 @@ class LogStore:
         if index == len(self.distinct_logs):
             self.distinct_logs.append(rows.copy())
         return index
-
-
-def _check_log(log: Any, row: int) -> None:
-    if not isinstance(log, str | list | tuple):
-        raise ValueError(f"row {row}: a log must be a text or a list of entries, got {log!r}.")
-    if not isinstance(log, str) and not all(isinstance(entry, str) for entry in log):
-        raise ValueError(f"row {row}: the entries of a log must be texts, got {log!r}.")
 
 
 @dataclass

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure  # Without pyplot: needs no display and sha
 from sklearn.metrics import precision_recall_curve
 
 from logmoe import LogMoEConfig
-from logmoe.training.metrics import anomaly_probability, reliability
+from logmoe.training.metrics import reliability
 from logmoe.training.run_folder import EXPERT_LOAD_PLOT, PRECISION_RECALL_PLOT, RELIABILITY_PLOT, TRAINING_PLOT
 
 CAPTIONS = {
@@ -31,16 +31,16 @@ def draw_plots(
         folder: where the PNG files go.
         history: the Trainer's log.
         first_top_p_step: where phase 2 starts.
-        measured: labels and margins, both `(logs,)`, of each split but training.
-        config: has temperature, threshold and the number of layers and experts.
+        measured: labels and probabilities of anomaly, both `(logs,)`, of each split but training.
+        config: has the threshold and the numbers of layers and experts.
 
     Returns:
         The caption of each file drawn.
     """
     figures = {
         TRAINING_PLOT: _training(history, first_top_p_step),
-        PRECISION_RECALL_PLOT: _precision_recall(measured, config),
-        RELIABILITY_PLOT: _reliability(measured, config),
+        PRECISION_RECALL_PLOT: _precision_recall(measured, config.anomaly_threshold),
+        RELIABILITY_PLOT: _reliability(measured),
         EXPERT_LOAD_PLOT: _expert_load(history, config),
     }
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
@@ -70,16 +70,15 @@ def _training(history: list[dict[str, float]], first_top_p_step: int) -> Figure 
     return figure
 
 
-def _precision_recall(measured: dict[str, tuple[np.ndarray, np.ndarray]], config: LogMoEConfig) -> Figure | None:
+def _precision_recall(measured: dict[str, tuple[np.ndarray, np.ndarray]], threshold: float) -> Figure | None:
     if not measured:
         return None
     figure = Figure(figsize=(5, 4.5))
     axis = figure.subplots()
-    for name, (labels, margin) in measured.items():
-        scores = anomaly_probability(margin, config.calibration_temperature)
+    for name, (labels, scores) in measured.items():
         precision, recall, _ = precision_recall_curve(labels, scores)
         (line,) = axis.plot(recall, precision, label=name)
-        found = scores >= config.anomaly_threshold
+        found = scores >= threshold
         if found.any():  # The dot is the fitted threshold.
             axis.plot(found[labels == 1].mean(), labels[found].mean(), "o", color=line.get_color())
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
@@ -87,14 +86,13 @@ def _precision_recall(measured: dict[str, tuple[np.ndarray, np.ndarray]], config
     return figure
 
 
-def _reliability(measured: dict[str, tuple[np.ndarray, np.ndarray]], config: LogMoEConfig) -> Figure | None:
+def _reliability(measured: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure | None:
     if not measured:
         return None
     figure = Figure(figsize=(5, 4.5))
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="grey", linestyle="--")
-    for name, (labels, margin) in measured.items():
-        scores = anomaly_probability(margin, config.calibration_temperature)
+    for name, (labels, scores) in measured.items():
         mean_score, anomaly_rate, _ = reliability(labels, scores)
         axis.plot(mean_score, anomaly_rate, "o-", label=name)
     axis.set(xlabel="score (probability of anomaly)", ylabel="share of anomalies")

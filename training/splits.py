@@ -1,7 +1,7 @@
 """Splits labelled logs into training, validation and test data, without leaks between them.
 
-`train.py` calls `read_splits` with its arguments and gets `Splits`; `split_facts` says what they hold, for `split.json`
-and the model card.
+`train.py` calls `read_splits` with its arguments and gets `Splits`; `split_facts` describes them for `split.json` and the
+model card.
 """
 
 import hashlib
@@ -149,7 +149,7 @@ def require_both_labels(splits: Splits) -> None:
     if len(uniform) == len(splits) and len(set(uniform.values())) == 1:
         raise ValueError(f"The data have {problem}, and training needs both.")
     raise ValueError(
-        f"The {name} split has {problem}. Give a file for it, another share (`--validation_share`, `--test_share`), or "
+        f"The {name} split has {problem}. Give a file for it, another share (`--validation_share`, `--test_share`), "
         "`--split random` or `--split group`."
     )
 
@@ -192,13 +192,12 @@ def _digest(logs: LabelledLogs, store: LogStore) -> str:
 def facts_in_words(facts: dict[str, Any]) -> str:
     """The facts as lines of the training log."""
     lines = []
-    for name in NAMES:
-        if split := facts.get(name):
-            line = f"{name}: {split['logs']} logs, {split['anomaly_rate']:.2%} anomalous, {split['distinct_logs']} distinct"
-            if name != "train":
-                seen, unseen = split["logs_seen_in_training"], split["logs_unseen_in_training"]
-                line += f"; {seen} occur in training, {unseen} do not"
-            lines.append(line)
+    for name, split in ((name, facts[name]) for name in NAMES if name in facts):
+        rate, distinct = split["anomaly_rate"], split["distinct_logs"]
+        lines.append(f"{name}: {split['logs']} logs, {rate:.2%} anomalous, {distinct} distinct")
+        if name != "train":
+            seen, unseen = split["logs_seen_in_training"], split["logs_unseen_in_training"]
+            lines[-1] += f"; {seen} occur in training, {unseen} do not"
     embargoed = facts["embargoed_logs"]
     return "\n".join(
         [*lines, f"{facts['distinct_entries']} distinct entries; {embargoed} logs left out between splits"]

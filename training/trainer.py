@@ -97,28 +97,20 @@ class StopOnSignal(TrainerCallback):
             control.should_save = control.should_training_stop = self.stopped = True
 
 
-def _readable(logs: dict[str, float]) -> dict[str, float]:
-    """Without the load of every expert in every layer, which is for TensorBoard and the plots."""
-    return {name: value for name, value in logs.items() if not name.startswith("expert_load/")}
-
-
-class ShortPrinter(PrinterCallback):
-    """Prints the training log, readable."""
+class _Readable:
+    """Prints the training log without the load of every expert, which is for TensorBoard and the plots."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        super().on_log(args, state, control, _readable(logs), **kwargs)
+        logs = {name: value for name, value in logs.items() if not name.startswith("expert_load/")}
+        super().on_log(args, state, control, logs, **kwargs)  # type: ignore[misc]
 
 
-class ShortProgress(ProgressCallback):
-    """Prints it above a progress bar."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        super().on_log(args, state, control, _readable(logs), **kwargs)
+class ReadablePrinter(_Readable, PrinterCallback):
+    pass
 
 
-def _kind(accelerator: Any) -> str:
-    """How the processes share the work, in accelerate's words."""
-    return "FSDP" if getattr(accelerator, "is_fsdp2", False) else str(accelerator.distributed_type.value)
+class ReadableProgress(_Readable, ProgressCallback):
+    pass
 
 
 class LogMoETrainer(Trainer):
@@ -139,13 +131,14 @@ class LogMoETrainer(Trainer):
         super().__init__(compute_metrics=self._measure, **kwargs)
         self.add_callback(stop)
         stop.accelerator = accelerator = self.accelerator
-        for shown, short in ((PrinterCallback, ShortPrinter), (ProgressCallback, ShortProgress)):
+        for shown, readable in ((PrinterCallback, ReadablePrinter), (ProgressCallback, ReadableProgress)):
             if self.pop_callback(shown) is not None:
-                self.add_callback(short)
+                self.add_callback(readable)
         if self.is_fsdp_enabled and isinstance(self.data_collator, LogCollator) and self.data_collator.token_ids:
             # Processes have entries of different lengths, but must gather the encoder equally often: in one call.
             self.model.model.tokens_per_batch = sys.maxsize
-        logger.info("%d process(es), %s on %s", accelerator.num_processes, _kind(accelerator), accelerator.device.type)
+        kind = "FSDP" if getattr(accelerator, "is_fsdp2", False) else accelerator.distributed_type.value
+        logger.info("%d process(es), %s on %s", accelerator.num_processes, kind, accelerator.device.type)
 
     def predict_margins(self, logs: DistinctLogs) -> np.ndarray:
         """Anomaly logit minus normal logit of each log of a split, float64 `(logs,)`.
