@@ -91,28 +91,18 @@ def train(
     clock = Stopwatch()
 
     # ------------------------------------------------------------------ data
-
     with clock("read"):
         processor = new_processor(model_args, data_args)
         store = LogStore(processor)
         splits = read_splits(data_args, store)
         require_both_labels(splits)
-    visits = TrainingVisits(
-        splits["train"],
-        store,
-        anomaly_weight=data_args.relative_anomaly_weight(),
-        repeat_power=data_args.repeat_power,
-        collapse=data_args.collapse,
-        order_jitter=data_args.order_jitter,
-        seed=args.seed,
-    )
+    visits = TrainingVisits(splits["train"], store, data_args, args.seed)
     facts = split_facts(splits, store)
     facts["train"] |= {"distinct_labelled_logs": visits.num_distinct, "visits_per_epoch": len(visits)}
     folder.check_split(facts)
     logger.info(facts_in_words(facts))
 
     # ------------------------------------------------------------------ model
-
     with clock("embed"):
         set_seed(args.seed)
         model = new_model(model_args, processor)
@@ -127,7 +117,6 @@ def train(
             logger.info("%d distinct entries, %d of them truncated", len(truncated), truncated.sum())
 
     # ------------------------------------------------------------------ train, calibrate and measure, for each seed
-
     if is_main:
         folder.start(arguments, facts)
     PartialState().wait_for_everyone()
@@ -147,9 +136,10 @@ def train(
                 set_seed(seed)
                 model = new_model(model_args, processor)
             visits.seed = seed
+            of_seed: dict[str, Any] = {"output_dir": str(seed_folder), "seed": seed}
             trainer = LogMoETrainer(
                 model=model,
-                args=dataclasses.replace(args, output_dir=str(seed_folder), seed=seed),
+                args=dataclasses.replace(args, **of_seed),
                 train_dataset=visits,
                 eval_dataset=DistinctLogs(splits["validation"], store) if "validation" in splits else None,
                 data_collator=collator,
@@ -176,7 +166,6 @@ def train(
     results |= seeds[args.seed] | {"spread": spread(list(results["seeds"].values()))}
 
     # ------------------------------------------------------------------ save
-
     state_dict = finish_model(trainer, results["offset"], model_args.lora)
     if not is_main:  # What follows may take longer than the others would wait.
         return results
@@ -201,7 +190,6 @@ def train(
     logger.info("%s\nsaved in %s", seconds, folder.path)
 
     # ------------------------------------------------------------------ push
-
     if push_to_hub:
         push(folder, args.hub_model_id or folder.path.resolve().name, args.hub_token, args.hub_private_repo)
     return results
@@ -242,7 +230,7 @@ def calibrate_and_measure(
     """Fits temperature, offset and threshold on validation data, sets them in the config, and measures.
 
     Returns:
-        The figures of one seed in `results.json`, and for each split but training the probability of anomaly `(logs,)`.
+        One seed's figures for `results.json`, and the probability of anomaly `(logs,)` in each split but training.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.set_routing_mode("top_p")

@@ -160,6 +160,15 @@ def test_several_seeds(encoder, data):
     last = complete_checkpoints(out / "seed-4")[-1]
     name = "classification_head.classifier.weight"
     assert not torch.equal(weights_of(last)[name], weights_of(complete_checkpoints(out)[-1])[name])
+    # A path in a seed's folder trains that seed again from there, even if it was finished.
+    (out / "seed-4" / "results.json").write_text("{}")
+    assert main(arguments(encoder, data, *more.split(), "--resume_from_checkpoint", str(last))) == 0
+    assert json.loads((out / "results.json").read_text())["seeds"] == results["seeds"]
+    # A recipe may say it too; without a path, finished seeds are not trained again.
+    (data.parent / "recipe.yaml").write_text("resume: true\n")
+    (out / "seed-4" / "results.json").write_text(json.dumps(results["seeds"]["4"] | {"steps": -1}))
+    assert main([str(data.parent / "recipe.yaml"), *arguments(encoder, data, *more.split())]) == 0
+    assert json.loads((out / "results.json").read_text())["seeds"]["4"]["steps"] == -1
 
 
 def test_a_false_positive_rate_can_be_asked_for(encoder, data):

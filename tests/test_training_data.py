@@ -188,7 +188,8 @@ def test_raw_text_may_begin_with_a_mark_and_hold_any_byte(store, tmp_path, caplo
 
 
 def test_labelled_lines_are_cut_by_time(store, tmp_path):
-    lines = [f"{'X' if second == 65 else '-'} 2024-01-01 10:{second // 60:02}:{second % 60:02} a" for second in range(0, 80, 5)]
+    seconds = range(0, 80, 5)
+    lines = [f"{'X' if time == 65 else '-'} 2024-01-01 10:{time // 60:02}:{time % 60:02} a" for time in seconds]
     (tmp_path / "a.log").write_text("\n".join(lines))
     label = {"line_label_pattern": r"^(?P<label>\S+) ", "normal_label": "-"}
     logs = read(tmp_path / "a.log", store, window_seconds=30, **label)
@@ -365,6 +366,10 @@ def test_splits_of_one_label_are_refused():
 # ---------------------------------------------------------------------- batches
 
 
+def visits_of(logs, store, **arguments):
+    return TrainingVisits(logs, store, DataArguments(**arguments))
+
+
 def batch_of(dataset, collator, rows=None):
     return collator([dataset[row] for row in (range(len(dataset)) if rows is None else rows)])
 
@@ -382,8 +387,8 @@ def test_collapsed_logs_have_the_loss_and_gradient_of_all_logs(store):
     generator = np.random.default_rng(0)
     logs = labelled(generator.choice(4, 200, p=[0.8, 0.1, 0.05, 0.05]), generator.integers(0, 2, 200))
     collator = LogCollator(store.processor, 8, embeds=torch.randn(len(store.texts), 32))
-    everything = TrainingVisits(logs, store, collapse=False)
-    collapsed = TrainingVisits(logs, store)
+    everything = visits_of(logs, store, collapse=False)
+    collapsed = visits_of(logs, store)
     assert (len(everything), collapsed.num_distinct) == (200, 8)
     assert len(collapsed) <= 2 * collapsed.num_distinct
     assert collapsed.weights.mean() == pytest.approx(1)
@@ -400,11 +405,12 @@ def test_collapsed_logs_have_the_loss_and_gradient_of_all_logs(store):
 def test_weights_of_anomalies_and_of_repeats(store):
     store.add_logs(["a", "b"])
     logs = labelled([0] * 9 + [1], [0] * 9 + [1])
-    for weights in ({"anomaly_weight": 9.0}, {"anomaly_weight": None}, {"anomaly_weight": None, "repeat_power": 0.5}):
-        visits = TrainingVisits(logs, store, **weights)
+    balanced = {"anomaly_weight": "balanced"}
+    for weights in ({"anomaly_weight": "9"}, balanced, balanced | {"repeat_power": 0.5}):
+        visits = visits_of(logs, store, **weights)
         by_label = [visits.weights[visits.pairs % 2 == label].sum() for label in (0, 1)]
         assert by_label[0] == pytest.approx(by_label[1])
-    assert TrainingVisits(logs, store, repeat_power=0.0).weights.tolist() == [1.0, 1.0]
+    assert visits_of(logs, store, repeat_power=0.0).weights.tolist() == [1.0, 1.0]
 
 
 def test_logs_longer_than_a_sequence_are_cut_as_the_pipeline_cuts_them(pipe):
@@ -434,7 +440,7 @@ def test_the_most_anomalous_sequence():
 
 def test_the_order_of_an_epoch(store):
     store.add_logs(["\n".join(["info"] * (row % 7) + [f"word{'x' * row}"]) for row in range(53)])
-    visits = TrainingVisits(labelled(np.arange(53), np.arange(53) % 2), store)
+    visits = visits_of(labelled(np.arange(53), np.arange(53) % 2), store)
     sampler = SimilarLengthSampler(visits, batch_size=8, seed=3)
     order = list(sampler)
     assert len(order) == len(sampler) == 56
@@ -451,7 +457,7 @@ def test_the_order_of_an_epoch(store):
 
 def test_jitter_moves_entries_a_little_and_repeatably(store):
     store.add_logs(["\n".join(f"word{'x' * row}" for row in range(20))])
-    visits = TrainingVisits(labelled([0], [0]), store, order_jitter=2)
+    visits = visits_of(labelled([0], [0]), store, order_jitter=2)
     moved = visits[0]["rows"]
     assert sorted(moved) == list(range(20))
     assert moved.tolist() == visits[0]["rows"].tolist() != list(range(20))

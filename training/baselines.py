@@ -122,10 +122,6 @@ class Features:
         return sparse.vstack([matrix, matrix]).tocsr()[kept], labels[kept], weights[kept]
 
 
-def _always(features: Features, seed: int) -> Scorer:
-    return lambda distinct: np.ones(len(distinct))
-
-
 def _any_entry(features: Features, is_anomalous: np.ndarray) -> Scorer:
     """A log is anomalous if one of its entries is; `is_anomalous` is bool `(entries,)`."""
     logs = features.store.distinct_logs
@@ -170,14 +166,6 @@ def _learner(model: Any, matrix_of: Callable[[np.ndarray], sparse.csr_matrix], f
     return lambda distinct: model.predict_proba(matrix_of(distinct))[:, 1]
 
 
-def _logistic_regression(features: Features, seed: int) -> Scorer:
-    return _learner(LogisticRegression(max_iter=1000), features.bag_of_words, features)
-
-
-def _decision_tree(features: Features, seed: int) -> Scorer:
-    return _learner(DecisionTreeClassifier(random_state=seed), features.counts, features)
-
-
 def _nearest_neighbour(features: Features, seed: int) -> Scorer:
     """The share of anomalies of the training log whose counts are most similar (cosine)."""
     kept = np.arange(len(features.distinct))
@@ -191,12 +179,16 @@ def _nearest_neighbour(features: Features, seed: int) -> Scorer:
 
 
 BASELINES: dict[str, Callable[[Features, int], Scorer]] = {
-    "always anomalous": _always,
+    "always anomalous": lambda features, seed: lambda distinct: np.ones(len(distinct)),
     "severity word": _severity_word,
     "entry not in normal training logs": _new_entry,
     "look-up of training logs, unseen is anomalous": _look_up,
     "look-up of entry counts, unseen is anomalous": _look_up_counts,
-    "bag of words, logistic regression": _logistic_regression,
-    "entry counts, decision tree": _decision_tree,
+    "bag of words, logistic regression": lambda features, seed: _learner(
+        LogisticRegression(max_iter=1000), features.bag_of_words, features
+    ),
+    "entry counts, decision tree": lambda features, seed: _learner(
+        DecisionTreeClassifier(random_state=seed), features.counts, features
+    ),
     "entry counts, 1-nearest neighbour": _nearest_neighbour,
 }

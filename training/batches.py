@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from logmoe import LogMoEProcessor
+from logmoe.training.arguments import DataArguments
 from logmoe.training.logs import LabelledLogs, LogStore
 
 PADDING = -1  # Stands for an example where a batch must be filled.
@@ -28,32 +29,21 @@ class TrainingVisits(torch.utils.data.Dataset):
     Args:
         logs: the training split.
         store: holds the logs.
-        anomaly_weight: of an anomalous log, relative to a normal one; None: both kinds weigh the same in total.
-        repeat_power: between 0, where each distinct log counts the same, and 1, where each occurrence does.
-        collapse: if off, every occurrence is visited on its own.
-        order_jitter: entries move at random by up to this many places, anew at each visit.
+        args: give `anomaly_weight`, `repeat_power`, `collapse` and `order_jitter`.
         seed: of the jitter.
     """
 
-    def __init__(
-        self,
-        logs: LabelledLogs,
-        store: LogStore,
-        anomaly_weight: float | None = 1.0,
-        repeat_power: float = 1.0,
-        collapse: bool = True,
-        order_jitter: int = 0,
-        seed: int = 0,
-    ):
-        self.store, self.order_jitter, self.seed, self.epoch = store, order_jitter, seed, 0
+    def __init__(self, logs: LabelledLogs, store: LogStore, args: DataArguments, seed: int = 0):
+        self.store, self.order_jitter, self.seed, self.epoch = store, args.order_jitter, seed, 0
         pairs = logs.distinct_log * 2 + logs.labels  # The same log may carry either label.
         counts = np.ones(len(pairs))
-        if collapse:
+        if args.collapse:
             pairs, repeats = np.unique(pairs, return_counts=True)
-            counts = repeats.astype(np.float64) ** repeat_power
+            counts = repeats.astype(np.float64) ** args.repeat_power
         self.num_distinct = len(pairs)
         visits = np.ceil(counts / counts.mean()).astype(np.int64)
-        if anomaly_weight is None:
+        anomaly_weight = args.relative_anomaly_weight()
+        if anomaly_weight is None:  # Both kinds weigh the same in total.
             anomaly_weight = counts[pairs % 2 == 0].sum() / counts[pairs % 2 == 1].sum()
         weights = np.repeat(counts / visits * np.where(pairs % 2, anomaly_weight, 1.0), visits)
         self.pairs = np.repeat(pairs, visits)

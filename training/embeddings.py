@@ -30,13 +30,13 @@ def cache_key(pipe: LogAnomalyPipeline) -> str:
     """
     model, processor = pipe.model, pipe.processor
     digest = hashlib.sha256()
-    for part in (
+    for text in (
         model.config.encoder_config.to_json_string(),
         model.config.entry_pooling,
         repr(sorted(processor.rules().items())),
         processor.tokenizer.backend_tokenizer.to_str(),
     ):
-        digest.update(part.encode() + b"\0")
+        digest.update(text.encode() + b"\0")
     for name, tensor in sorted(model.model.encoder.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)

@@ -1,8 +1,8 @@
 """Labelled logs in memory.
 
 Logs repeat, so everything is stored once: each distinct masked entry as a row of a table, each distinct log as rows of
-that table, and of every labelled log only which distinct log it is. The text is forgotten; each entry of a distinct log
-takes four bytes. `sources` fills these classes; `splits`, `batches` and `baselines` read them.
+that table, four bytes per entry, and of every labelled log only which distinct log it is. `sources` fills these
+classes; `splits`, `batches` and `baselines` read them.
 """
 
 import hashlib
@@ -74,11 +74,7 @@ class LogStore:
         return np.array([self._distinct_log_of_text[key] for key in keys], dtype=np.int64)
 
     def add_sequences(self, rows: np.ndarray, sequences: Sequence[np.ndarray]) -> np.ndarray:
-        """Adds sequences of a parsed log, each as a log of its own.
-
-        Args:
-            rows: `(entries,)`, the row of each entry of the parsed log.
-            sequences: positions of entries.
+        """Adds sequences, positions of entries, as logs of their own; `rows` `(entries,)` are the rows of the entries.
 
         Returns:
             int64 `(sequences,)`, the index of each in `distinct_logs`.
@@ -121,8 +117,10 @@ class LabelledLogs:
         return len(self.distinct_log)
 
     def take(self, positions: np.ndarray) -> "LabelledLogs":
-        columns = {name: None if column is None else column[positions] for name, column in vars(self).items()}
-        return LabelledLogs(**columns)
+        columns: dict[str, Any] = {
+            name: column[positions] for name, column in vars(self).items() if column is not None
+        }
+        return LabelledLogs(**{"group": None} | columns)
 
 
 def concatenate(pieces: Sequence[LabelledLogs], times_continue: bool) -> LabelledLogs:
@@ -134,10 +132,7 @@ def concatenate(pieces: Sequence[LabelledLogs], times_continue: bool) -> Labelle
         if times_continue:
             piece.time = piece.time + time
             time = float(piece.time.max()) + 1
-    grouped = all(piece.group is not None for piece in pieces)
-    return LabelledLogs(
-        **{
-            name: np.concatenate([getattr(piece, name) for piece in pieces]) if name != "group" or grouped else None
-            for name in vars(pieces[0])
-        }
-    )
+    columns: dict[str, Any] = {name: [getattr(piece, name) for piece in pieces] for name in vars(pieces[0])}
+    grouped = all(group is not None for group in columns["group"])
+    columns = {name: np.concatenate(values) for name, values in columns.items() if name != "group" or grouped}
+    return LabelledLogs(**{"group": None} | columns)

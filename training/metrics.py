@@ -117,10 +117,7 @@ def fit_calibration(labels: np.ndarray, margin: np.ndarray) -> tuple[float, floa
     This is Platt scaling (1999) with his smoothed targets: if all validation logs are on the right side, plain targets
     would push the scores to certainty. Temperature alone (Guo et al., ICML 2017) cannot correct for logs that weigh
     more in training than they occur. The offset belongs in the head's bias.
-
-    Args:
-        labels: `(logs,)`, with both labels.
-        margin: `(logs,)`, anomaly logit minus normal logit.
+    Labels and margins are `(logs,)`, with both labels among them.
     """
     anomalies = int(labels.sum())
     normals = len(labels) - anomalies

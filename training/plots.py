@@ -25,7 +25,7 @@ def draw_plots(
     measured: dict[str, tuple[np.ndarray, np.ndarray]],
     config: LogMoEConfig,
 ) -> dict[str, str]:
-    """Draws every plot there are data for.
+    """Draws every plot there are data for, and returns the caption of each file.
 
     Args:
         folder: where the PNG files go.
@@ -33,14 +33,11 @@ def draw_plots(
         first_top_p_step: where phase 2 starts.
         measured: labels and probabilities of anomaly, both `(logs,)`, of each split but training.
         config: has the threshold and the numbers of layers and experts.
-
-    Returns:
-        The caption of each file drawn.
     """
     figures = {
         TRAINING_PLOT: _training(history, first_top_p_step),
-        PRECISION_RECALL_PLOT: _precision_recall(measured, config.anomaly_threshold),
-        RELIABILITY_PLOT: _reliability(measured),
+        PRECISION_RECALL_PLOT: _precision_recall(measured, config.anomaly_threshold) if measured else None,
+        RELIABILITY_PLOT: _reliability(measured) if measured else None,
         EXPERT_LOAD_PLOT: _expert_load(history, config),
     }
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
@@ -70,9 +67,7 @@ def _training(history: list[dict[str, float]], first_top_p_step: int) -> Figure 
     return figure
 
 
-def _precision_recall(measured: dict[str, tuple[np.ndarray, np.ndarray]], threshold: float) -> Figure | None:
-    if not measured:
-        return None
+def _precision_recall(measured: dict[str, tuple[np.ndarray, np.ndarray]], threshold: float) -> Figure:
     figure = Figure(figsize=(5, 4.5))
     axis = figure.subplots()
     for name, (labels, scores) in measured.items():
@@ -86,9 +81,7 @@ def _precision_recall(measured: dict[str, tuple[np.ndarray, np.ndarray]], thresh
     return figure
 
 
-def _reliability(measured: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure | None:
-    if not measured:
-        return None
+def _reliability(measured: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     figure = Figure(figsize=(5, 4.5))
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="grey", linestyle="--")

@@ -39,9 +39,6 @@ CARD_ARGUMENTS = (
 HIDDEN_ARGUMENTS = ("data_description", "model_card", "embedding_cache")
 
 
-# ---------------------------------------------------------------------- the table
-
-
 def spread(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and sample standard deviation over seeds of each metric, on the test split, or else on validation."""
     split = "test" if "test" in runs[0] else "validation"
@@ -109,15 +106,7 @@ def render_card(
     arguments: dict[str, dict[str, Any]],
     captions: dict[str, str],
 ) -> ModelCard:
-    """The model card, filled with what was measured.
-
-    Args:
-        data_args: have template, licence and description of the data.
-        model: its sizes are shown.
-        results: as in `results.json`.
-        arguments: as in `arguments.json`.
-        captions: of each plot.
-    """
+    """The model card; results and arguments as in `results.json` and `arguments.json`, captions by plot file."""
     split = next((name for name in ("test", "validation") if name in results), None)
     dataset = data_args.dataset_name or "labelled logs"
     evaluated: dict[str, Any] = {}

@@ -7,6 +7,7 @@ what it lists. The trainer asks `complete_checkpoints` what can be resumed from.
 import json
 import math
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,19 +80,11 @@ def read_json(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run writes, and whether it may continue or replace what is there.
-
-    Args:
-        path: the folder.
-        resume: None, `LAST_CHECKPOINT`, or the checkpoint of this run to continue from.
-        overwrite: replace what another run left.
-    """
+    """Where a run writes, and whether it may continue or replace what is there."""
 
     path: Path
-    resume: str | None = None
+    resume: str | None = None  # `LAST_CHECKPOINT`, or the checkpoint of this run to continue from.
     overwrite: bool = False
-
-    # ------------------------------------------------------------------ before training
 
     def check(self, encoder: str, arguments: dict[str, dict[str, Any]]) -> None:
         """Checks that a run may start here, or continue with these arguments.
@@ -119,8 +112,7 @@ class RunFolder:
             if given not in complete:
                 raise ValueError(
                     f"`--resume_from_checkpoint` {self.resume} is not a complete checkpoint in `--output_dir` "
-                    f"{self.path}; complete are: {', '.join(map(str, complete)) or 'none'}. Without a path it takes "
-                    "the last one."
+                    f"{self.path}. Complete are {', '.join(map(str, complete)) or 'none'}; `last` takes the last one."
                 )
 
     def _check_arguments(self, arguments: dict[str, dict[str, Any]]) -> None:
@@ -161,9 +153,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if self.overwrite and (self.path / ARGUMENTS).exists():
             for folder in self.path.iterdir():
-                if folder.is_dir() and (
-                    folder.name == EVENTS or folder.name.startswith((SEED_PREFIX, CHECKPOINT_PREFIX))
-                ):
+                if folder.is_dir() and re.match(rf"{EVENTS}$|{SEED_PREFIX}|{CHECKPOINT_PREFIX}", folder.name):
                     shutil.rmtree(folder)
             for name in self._files(_PUBLISHED | _PRIVATE):
                 (self.path / name).unlink()
@@ -193,20 +183,17 @@ class RunFolder:
 
     def results_in(self, seed_folder: Path) -> dict[str, Any] | None:
         """What the training in a seed's own folder measured, if it was finished before and is not to be repeated."""
-        given = self._given_checkpoint()
-        repeated = seed_folder == self.path or (given is not None and given.parent == seed_folder.resolve())
-        if self.resume is None or repeated or not (seed_folder / RESULTS).exists():
-            return None
-        return read_json(seed_folder / RESULTS)
+        given, path = self._given_checkpoint(), seed_folder / RESULTS
+        repeated = given is not None and given.parent == seed_folder.resolve()
+        unfinished = self.resume is None or seed_folder == self.path or not path.exists()
+        return None if repeated or unfinished else read_json(path)
 
     # ------------------------------------------------------------------ after training
 
     def save_checkpoint(self, pipe: LogAnomalyPipeline, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         """Saves a complete checkpoint; files replace their predecessors only when all of them are written.
 
-        Args:
-            pipe: model and processor.
-            state_dict: of the model, where it is sharded over processes.
+        FSDP shards the model over processes: its weights then come as `state_dict`.
 
         Raises:
             OSError: it cannot be written; what was in the folder is unharmed.

@@ -51,16 +51,7 @@ def label_id(label: Any, normal_label: str | None = None) -> int:
 def label_ids(
     labels: pa.Array | pa.ChunkedArray, normal_label: str | None = None, rows: Sequence[int] | np.ndarray | None = None
 ) -> np.ndarray:
-    """`label_id` of a whole column, int8 `(rows,)`.
-
-    Args:
-        labels: the column.
-        normal_label: see `label_id`.
-        rows: `(rows,)`, where the labels stand in their source, counted from 0; by default from its start.
-
-    Raises:
-        ValueError: see `label_id`; the message gives the first bad row.
-    """
+    """`label_id` of a whole column, int8 `(rows,)`; `rows` are their numbers in the source, from 0, for errors."""
     if isinstance(labels, pa.ChunkedArray):
         labels = labels.combine_chunks()
     encoded = pc.dictionary_encode(labels, null_encoding="encode")
@@ -290,13 +281,9 @@ class SourceReader:
         processor, pattern = self.store.processor, self.args.session_pattern
         if not pattern:
             # Whatever session pattern the processor has, these lines are cut into windows.
-            no_sessions = "" if self.args.window_seconds is None else None
-            windows = processor.cut(
-                parsed,
-                stride=self.args.stride,
-                window_seconds=self.args.window_seconds,
-                session_pattern=no_sessions,
-            )
+            seconds, stride = self.args.window_seconds, self.args.stride
+            no_sessions = "" if seconds is None else None  # The processor refuses both at once.
+            windows = processor.cut(parsed, stride=stride, window_seconds=seconds, session_pattern=no_sessions)
             return [(None, positions) for positions in windows]
         sessions = processor.sessions(parsed, pattern)
         others = sessions.pop(None, np.empty(0, dtype=np.int64))

@@ -1,7 +1,7 @@
 """Splits labelled logs into training, validation and test data, without leaks between them.
 
-`train.py` calls `read_splits` with its arguments and gets `Splits`; `split_facts` describes them for `split.json` and the
-model card.
+`train.py` calls `read_splits` with its arguments and gets `Splits`; `split_facts` describes them for `split.json` and
+the model card.
 """
 
 import hashlib
@@ -192,13 +192,10 @@ def _digest(logs: LabelledLogs, store: LogStore) -> str:
 def facts_in_words(facts: dict[str, Any]) -> str:
     """The facts as lines of the training log."""
     lines = []
-    for name, split in ((name, facts[name]) for name in NAMES if name in facts):
-        rate, distinct = split["anomaly_rate"], split["distinct_logs"]
-        lines.append(f"{name}: {split['logs']} logs, {rate:.2%} anomalous, {distinct} distinct")
+    for name in (name for name in NAMES if name in facts):
+        line = "{logs} logs, {anomaly_rate:.2%} anomalous, {distinct_logs} distinct"
         if name != "train":
-            seen, unseen = split["logs_seen_in_training"], split["logs_unseen_in_training"]
-            lines[-1] += f"; {seen} occur in training, {unseen} do not"
-    embargoed = facts["embargoed_logs"]
-    return "\n".join(
-        [*lines, f"{facts['distinct_entries']} distinct entries; {embargoed} logs left out between splits"]
-    )
+            line += "; {logs_seen_in_training} occur in training, {logs_unseen_in_training} do not"
+        lines.append(f"{name}: {line.format(**facts[name])}")
+    last = "{distinct_entries} distinct entries; {embargoed_logs} logs left out between the splits"
+    return "\n".join([*lines, last.format(**facts)])

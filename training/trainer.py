@@ -14,17 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from transformers import (
-    EvalPrediction,
-    PreTrainedModel,
-    PrinterCallback,
-    ProgressCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 from logmoe.modeling_logmoe import router_statistics, weighted_router_loss
 from logmoe.training.batches import DistinctLogs, LogCollator, SimilarLengthSampler
@@ -49,21 +39,12 @@ class TwoPhases(TrainerCallback):
         """The first step, counted from 0, that routes by Top-P."""
         return int(np.ceil(self.dense_share * max_steps))
 
-    def on_step_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: PreTrainedModel | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         first = self.first_top_p_step(state.max_steps)
-        assert model is not None  # the Trainer always passes it
-        model = getattr(model, "module", model)
         if state.global_step == first > 0:
             # The best checkpoint is one of the Top-P phase: in the dense phase it is another model that is measured.
             state.best_metric = state.best_model_checkpoint = state.best_global_step = None
-        model.set_routing_mode("dense" if state.global_step < first else "top_p")
+        getattr(model, "module", model).set_routing_mode("dense" if state.global_step < first else "top_p")
 
 
 class StopOnSignal(TrainerCallback):
@@ -84,9 +65,7 @@ class StopOnSignal(TrainerCallback):
     def _remember(self, number: int, frame: Any) -> None:
         self.received = True
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         stop = self.received
         if self.accelerator is not None and self.accelerator.num_processes > 1:
             # The processes notice it at different steps, but must save at the same one.
@@ -175,14 +154,10 @@ class LogMoETrainer(Trainer):
         return SimilarLengthSampler(visits, batch_size, seed)
 
     def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
+        self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **kwargs: Any
     ) -> Any:
-        labels, weights, log_index = (inputs[name] for name in ("labels", "weights", "log_index"))
-        inputs = {name: value for name, value in inputs.items() if name not in ("labels", "weights", "log_index")}
+        inputs = dict(inputs)
+        labels, weights, log_index = (inputs.pop(name) for name in ("labels", "weights", "log_index"))
         training = model.training
         outputs = model(**inputs, output_router_logits=training)
         logits = most_anomalous_sequence(outputs.logits, log_index, len(labels))
@@ -222,8 +197,6 @@ class LogMoETrainer(Trainer):
             }
         super().log(logs, start_time)
 
-    # ------------------------------------------------------------------ checkpoints
-
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
         # The trainer state, which marks a checkpoint as complete, is written after the files of every process.
@@ -241,26 +214,19 @@ class LogMoETrainer(Trainer):
             if self.is_world_process_zero():
                 shutil.rmtree(folder, ignore_errors=True)  # Half a checkpoint only takes up room.
             last = complete_checkpoints(self.args.output_dir)
-            raise OSError(
-                f"cannot save checkpoint {folder}: {error}. "
-                + (
-                    f"{last[-1]} is complete: make room, then continue with `--resume`."
-                    if last
-                    else "It is the first."
-                )
-            ) from error
+            state = (
+                f"{last[-1]} is complete: make room, then continue with `--resume`." if last else "It is the first."
+            )
+            raise OSError(f"cannot save checkpoint {folder}: {error}. {state}") from error
 
 
 def most_anomalous_sequence(logits: torch.Tensor, log_index: torch.Tensor, num_logs: int) -> torch.Tensor:
-    """The logits of each log: those of its sequence with the largest margin, the first among equals.
+    """The logits of each log, `(logs, 2)`: those of its sequence with the largest margin, the first among equals.
 
     Args:
         logits: `(sequences, 2)`.
         log_index: int64 `(sequences,)`, the log of each sequence, ascending; each log at least once.
-        num_logs: how many logs there are.
-
-    Returns:
-        `(logs, 2)`.
+        num_logs: the number of logs.
     """
     if len(logits) == num_logs:
         return logits
