@@ -218,6 +218,7 @@ def test_recipes_are_understood(recipe):
     [
         ("", None),
         ("--resume", "last"),
+        ("--resume yes", "last"),
         ("--resume true", "last"),
         ("--resume_from_checkpoint True", "last"),
         ("--resume_from_checkpoint last", "last"),

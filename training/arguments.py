@@ -224,7 +224,8 @@ class LogMoETrainingArguments(TrainingArguments):
         if self.num_seeds < 1:
             raise ValueError(f"`--num_seeds` must be at least 1, got {self.num_seeds}.")
         # A recipe's `resume: true` arrives as text, a call from Python may give the bool.
-        words = {"true": LAST_CHECKPOINT, LAST_CHECKPOINT: LAST_CHECKPOINT, "false": None, "none": None}
+        yes, no = ("true", "yes", "t", "y", "1", LAST_CHECKPOINT), ("false", "no", "f", "n", "0", "none")
+        words = dict.fromkeys(yes, LAST_CHECKPOINT) | dict.fromkeys(no)
         self.resume_from_checkpoint = words.get(str(self.resume_from_checkpoint).lower(), self.resume_from_checkpoint)
         if self.resume_from_checkpoint is not None and self.overwrite_output_dir:
             raise ValueError("Give `--resume` or `--overwrite_output_dir`, not both.")

@@ -182,11 +182,9 @@ def push(folder: RunFolder, repo_id: str, token: str | None = None, private: boo
     try:
         # The Hub adds the owner if there is none.
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        patterns = folder.upload_patterns()
         address = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder.path,
-            allow_patterns=folder.upload_patterns(),
-            commit_message="Upload LogMoE",
+            repo_id=repo_id, folder_path=folder.path, allow_patterns=patterns, commit_message="Upload LogMoE"
         )
     except Exception as error:  # Of many kinds, from sockets to the Hub's answers.
         raise OSError(
