@@ -11,9 +11,11 @@ from conftest import ROOT
 from training_fixtures import TINY, make_encoder, make_logs, weights_of, write_jsonl
 from transformers import AutoModel, pipeline
 
-from logmoe.train import arguments_of_file, main, make_parser
+from logmoe.train import main
+from logmoe.training.arguments import arguments_of_file, make_parser
 from logmoe.training.metrics import expected_calibration_error
-from logmoe.training.trainer import TwoPhases, complete_checkpoints
+from logmoe.training.run_folder import complete_checkpoints
+from logmoe.training.trainer import TwoPhases
 
 
 @pytest.fixture
@@ -47,12 +49,12 @@ def test_a_run_leaves_a_complete_checkpoint_with_what_was_measured(encoder, data
     pipe = pipeline("log-anomaly", model=str(out))
     config = pipe.model.config
     assert config.routing_mode == "top_p"
-    # Temperature and threshold were fitted, stored, and are what the pipeline goes by.
+    # Temperature and threshold are fitted, saved, and used by the pipeline.
     assert (config.calibration_temperature, config.anomaly_threshold) == (results["temperature"], results["threshold"])
     assert config.calibration_temperature != 1.0
     test = [json.loads(line) for line in data.read_text().splitlines()]
-    verdicts = [result["label"] == "anomaly" for result in pipe([row["log_sequence"] for row in test])]
-    assert np.mean(np.equal(verdicts, [row["label"] == "异常" for row in test])) >= 0.9
+    predicted = [result["label"] == "anomaly" for result in pipe([row["log_sequence"] for row in test])]
+    assert np.mean(np.equal(predicted, [row["label"] == "异常" for row in test])) >= 0.9
     assert results["test"]["all"]["f1"] >= 0.9
     assert results["test"]["unseen"]["recall"] >= 0.9
     assert set(results["seconds"]) == {"read", "embed", "train", "measure", "baselines", "save"}
@@ -125,11 +127,11 @@ def test_the_encoder_can_be_trained(encoder, data, how):
     assert pipeline("log-anomaly", model=str(out))("a\nfatal e")["label"]
 
 
-def test_given_parts_are_used_as_given(encoder, data, tmp_path):
+def test_given_splits_are_used_as_given(encoder, data, tmp_path):
     for name, seed in (("validation", 5), ("test", 6)):
         write_jsonl(tmp_path / f"{name}.jsonl", make_logs(10, seed))
-    parts = f"--validation_file {tmp_path}/validation.jsonl --test_file {tmp_path}/test.jsonl --baselines false"
-    assert main(arguments(encoder, data, *parts.split(), "--num_train_epochs", "1")) == 0
+    files = f"--validation_file {tmp_path}/validation.jsonl --test_file {tmp_path}/test.jsonl --baselines false"
+    assert main(arguments(encoder, data, *files.split(), "--num_train_epochs", "1")) == 0
     split = json.loads((tmp_path / "out" / "split.json").read_text())
     assert [split[name]["logs"] for name in ("train", "validation", "test")] == [160, 10, 10]
     assert split["embargoed_logs"] == 0
@@ -158,6 +160,15 @@ def test_several_seeds(encoder, data):
     last = complete_checkpoints(out / "seed-4")[-1]
     name = "classification_head.classifier.weight"
     assert not torch.equal(weights_of(last)[name], weights_of(complete_checkpoints(out)[-1])[name])
+    # A path in a seed's folder trains that seed again from there, even if it was finished.
+    (out / "seed-4" / "results.json").write_text("{}")
+    assert main(arguments(encoder, data, *more.split(), "--resume_from_checkpoint", str(last))) == 0
+    assert json.loads((out / "results.json").read_text())["seeds"] == results["seeds"]
+    # A recipe may say it too; without a path, finished seeds are not trained again.
+    (data.parent / "recipe.yaml").write_text("resume: true\n")
+    (out / "seed-4" / "results.json").write_text(json.dumps(results["seeds"]["4"] | {"steps": -1}))
+    assert main([str(data.parent / "recipe.yaml"), *arguments(encoder, data, *more.split())]) == 0
+    assert json.loads((out / "results.json").read_text())["seeds"]["4"]["steps"] == -1
 
 
 def test_a_false_positive_rate_can_be_asked_for(encoder, data):
@@ -202,17 +213,37 @@ def test_recipes_are_understood(recipe):
     make_parser().parse_args_into_dataclasses(args=[*arguments_of_file(str(recipe)), "--use_cpu"])
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("", None),
+        ("--resume", "last"),
+        ("--resume yes", "last"),
+        ("--resume true", "last"),
+        ("--resume_from_checkpoint True", "last"),
+        ("--resume_from_checkpoint last", "last"),
+        ("--resume --resume_from_checkpoint false", None),
+        ("--resume_from_checkpoint out/checkpoint-5", "out/checkpoint-5"),
+    ],
+)
+def test_the_two_resume_flags_are_one(flags, expected):
+    more = "--encoder folder --use_cpu".split()
+    *_, args = make_parser().parse_args_into_dataclasses(args=[*more, *flags.split()])
+    assert args.resume_from_checkpoint == expected
+    assert "--resume, --resume_from_checkpoint" in make_parser().format_help()
+
+
 # ---------------------------------------------------------------------- what cannot be trained
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"log": "a", "label": 0}\n', "lacks the columns ['log_sequence']"),
+        ('{"log": "a", "label": 0}\n', "the columns ['log_sequence'] are missing"),
         ('{"log_sequence": "a", "label": "odd"}\n', "row 1: A label must be one of"),
-        ('{"log_sequence": "a", "label": 0}\n{"log_sequence": "", "label": 0}\n', "row 2: the log holds no entry"),
+        ('{"log_sequence": "a", "label": 0}\n{"log_sequence": "", "label": 0}\n', "row 2: no log entries"),
         ('{"log_sequence": "a", "label": 0}\n' * 9, "one label only"),
-        ("", "it is empty"),
+        ("", "the file is empty"),
         ("{broken", "JSON parse error"),
     ],
 )
@@ -228,10 +259,12 @@ def test_bad_data_ends_with_a_message_and_exit_code_2(encoder, data, content, me
     [
         ("--encoder nowhere/at/all", "nowhere/at/all"),
         ("--num_attention_heads 5", "multiple of `num_attention_heads` (5)"),
-        ("--train_file nothing.jsonl", "There is no file 'nothing.jsonl'"),
+        ("--train_file nothing.jsonl", "no such file: 'nothing.jsonl'"),
         ("--dataset_name some/name", "either `--train_file` or `--dataset_name`"),
         ("--lora --train_encoder", "not both"),
         ("--resume --overwrite_output_dir", "not both"),
+        ("--resume_from_checkpoint true --overwrite_output_dir", "not both"),
+        ("--resume_from_checkpoint out/checkpoint-5", "out/checkpoint-5 is not a complete checkpoint"),
         ("--model_card nothing.md", "--model_card` nothing.md"),
         ("--max_log_entry_length 65 --train_encoder", "65"),
         ("--anomaly_weight heavy", "positive number or 'balanced', got heavy"),
@@ -251,9 +284,9 @@ def test_bad_arguments_end_with_a_message_and_exit_code_2(encoder, data, more, m
 
 def test_bad_recipes(tmp_path, capsys):
     for name, content, message in (
-        ("a.yaml", "[1, 2]", "must hold names and values"),
-        ("b.json", "{", "cannot be read"),
-        ("c.yaml", "a: [", "cannot be read"),
+        ("a.yaml", "[1, 2]", "must map argument names to values"),
+        ("b.json", "{", "cannot read recipe"),
+        ("c.yaml", "a: [", "cannot read recipe"),
     ):
         (tmp_path / name).write_text(content)
         assert main([str(tmp_path / name)]) == 2
@@ -261,14 +294,14 @@ def test_bad_recipes(tmp_path, capsys):
     assert main([str(tmp_path / "none.yaml")]) == 2
 
 
-def test_nothing_that_exists_is_overwritten_unasked(encoder, data, capsys):
+def test_existing_files_are_replaced_only_on_request(encoder, data, capsys):
     out = data.parent / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
     assert main(arguments(encoder, data)) == 2
     assert "is not empty" in capsys.readouterr().err
     assert main(arguments(encoder, data, "--resume")) == 2
-    assert "holds no run of train.py" in capsys.readouterr().err
+    assert "there is no run of train.py in" in capsys.readouterr().err
     short = ("--num_train_epochs", "1", "--baselines", "false")
     assert main(arguments(encoder, data, *short, "--overwrite_output_dir")) == 0
     assert (out / "mine.txt").read_text() == "mine"
@@ -277,10 +310,10 @@ def test_nothing_that_exists_is_overwritten_unasked(encoder, data, capsys):
     # Another seed in its place leaves nothing of the first.
     assert main(arguments(encoder, data, *short, "--overwrite_output_dir", "--seed", "7")) == 0
     assert any(not torch.equal(first[name], value) for name, value in weights_of(out).items())
-    # A run is resumed with its own arguments and data only.
+    # A run resumes with its own arguments and data only.
     capsys.readouterr()
     assert main(arguments(encoder, data, *short, "--resume")) == 2
     assert "seed was 7, is 42" in capsys.readouterr().err
     data.write_text(data.read_text() + data.read_text().splitlines()[0] + "\n")
     assert main(arguments(encoder, data, *short, "--resume", "--seed", "7")) == 2
-    assert "The data are not those" in capsys.readouterr().err
+    assert "The data changed" in capsys.readouterr().err

@@ -15,23 +15,12 @@ from hypothesis import strategies as st
 from training_fixtures import make_logs, write_jsonl
 
 from logmoe import LogMoEProcessor
-from logmoe.training.data import (
-    PADDING,
-    DistinctLogs,
-    LabelledLogs,
-    LogCollator,
-    LogStore,
-    SimilarLengthSampler,
-    Source,
-    Splits,
-    TrainingVisits,
-    label_id,
-    require_both_labels,
-    split_facts,
-    split_logs,
-    unseen_in_training,
-)
-from logmoe.training.trainer import most_anomalous_part
+from logmoe.training.arguments import DataArguments
+from logmoe.training.batches import PADDING, DistinctLogs, LogCollator, SimilarLengthSampler, TrainingVisits
+from logmoe.training.logs import LabelledLogs, LogStore
+from logmoe.training.sources import SourceReader, label_id
+from logmoe.training.splits import Splits, require_both_labels, split_facts, split_logs
+from logmoe.training.trainer import most_anomalous_sequence
 
 
 @pytest.fixture
@@ -39,13 +28,13 @@ def store(processor):
     return LogStore(processor)
 
 
-def read(path, store, **source):
-    return Source(**source).read_files([str(path)], store)
+def read(path, store, **arguments):
+    return SourceReader(DataArguments(**arguments), store).read_files([str(path)])
 
 
-def entries(store, log):
+def entries(store, index):
     texts = store.texts
-    return [texts[row] for row in store.logs[log]]
+    return [texts[row] for row in store.distinct_logs[index]]
 
 
 def labelled(logs, labels, **columns):
@@ -116,14 +105,14 @@ def test_equal_logs_are_kept_once(store):
     assert first.tolist() == [0, 1, 0, 0]  # The second differs in a number only, which is masked.
     assert store.add_logs([["c"], "d"]).tolist() == [1, 2]
     assert entries(store, 0) == ["a <NUM>", "b"]
-    with pytest.raises(ValueError, match="row 2: the log holds no entry"):
+    with pytest.raises(ValueError, match="row 2: no log entries"):
         store.add_logs(["new", "\n \n"])
 
 
 # ---------------------------------------------------------------------- sources
 
 
-def test_jsonl_csv_and_parquet_give_the_same(store, tmp_path):
+def test_jsonl_csv_and_parquet_are_read_alike(store, tmp_path):
     logs = make_logs(6)
     write_jsonl(tmp_path / "a.jsonl", logs, ("正常", "异常"))
     texts, labels = ["\n".join(words) for words, _ in logs], [label for _, label in logs]
@@ -133,24 +122,25 @@ def test_jsonl_csv_and_parquet_give_the_same(store, tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(["log_sequence,label", *quoted]) + "\n")
     expected = read(tmp_path / "a.jsonl", store)
     assert expected.labels.tolist() == labels
-    assert entries(store, expected.log[1]) == logs[1][0]
+    assert entries(store, expected.distinct_log[1]) == logs[1][0]
     for name in ("a.parquet", "a.csv"):
         other = read(tmp_path / name, store)
-        assert other.log.tolist() == expected.log.tolist()
+        assert other.distinct_log.tolist() == expected.distinct_log.tolist()
         assert other.labels.tolist() == labels
     lists = read(tmp_path / "lists.parquet", store, sequence_column="text", label_column="y")
-    assert lists.log.tolist() == expected.log.tolist()
+    assert lists.distinct_log.tolist() == expected.distinct_log.tolist()
 
 
 def test_several_files_and_patterns_follow_each_other(store, tmp_path):
     for name, seed in (("b", 1), ("a", 2)):
         write_jsonl(tmp_path / f"{name}.jsonl", make_logs(4, seed))
-    both = Source().read_files([str(tmp_path / "*.jsonl")], store)
-    named = Source().read_files([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")], store)
-    assert both.log.tolist() == named.log.tolist()
+    both = read(tmp_path / "*.jsonl", store)
+    reader = SourceReader(DataArguments(), store)
+    named = reader.read_files([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")])
+    assert both.distinct_log.tolist() == named.distinct_log.tolist()
     assert both.time.tolist() == both.first.tolist() == list(range(8))
-    with pytest.raises(FileNotFoundError, match=r"no file .*nothing\*"):
-        Source().read_files([str(tmp_path / "nothing*")], store)
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*nothing\*"):
+        read(tmp_path / "nothing*", store)
 
 
 def test_time_and_group_columns(store, tmp_path):
@@ -161,7 +151,7 @@ def test_time_and_group_columns(store, tmp_path):
     assert logs.time.argsort().tolist() == [1, 0, 2]
     assert logs.group.tolist() == ["x", "y", "x"]
     pq.write_table(pa.table(table | {"when": ["soon", "b", "c"]}), tmp_path / "b.parquet")
-    with pytest.raises(ValueError, match=r"b\.parquet, .*--time_column"):
+    with pytest.raises(ValueError, match=r"b\.parquet: .*--time_column"):
         read(tmp_path / "b.parquet", store, time_column="when")
     zones = [f"{time.replace(' ', 'T')}Z" for time in times]
     pq.write_table(pa.table(table | {"when": zones}), tmp_path / "c.parquet")
@@ -174,14 +164,14 @@ def test_raw_text_whose_lines_begin_with_their_label(store, tmp_path):
     logs = read(tmp_path / "bgl.log", store, line_label_pattern=r"^(?P<label>\S+) ", normal_label="-")
     # 17 entries, one with a continuation, in windows of 8; the label is taken out of the text.
     assert logs.labels.tolist() == [1, 0, 0]
-    assert entries(store, logs.log[0]) == ["a"] * 7 + ["b at c"]
-    assert [len(store.logs[log]) for log in logs.log] == [8, 8, 1]
+    assert entries(store, logs.distinct_log[0]) == ["a"] * 7 + ["b at c"]
+    assert [len(store.distinct_logs[index]) for index in logs.distinct_log] == [8, 8, 1]
     assert (logs.first.tolist(), logs.last.tolist()) == ([0, 8, 16], [7, 15, 16])
     overlapping = read(tmp_path / "bgl.log", store, line_label_pattern=r"^(?P<label>\S+) ", normal_label="-", stride=4)
     assert overlapping.labels.tolist() == [1, 1, 0, 0]
-    with pytest.raises(ValueError, match=r"bgl\.log, row 1: .*finds no label"):
+    with pytest.raises(ValueError, match=r"bgl\.log: row 1: .*finds no label"):
         read(tmp_path / "bgl.log", store, line_label_pattern=r"^(?P<label>\d+) ")
-    with pytest.raises(ValueError, match="has no labels"):
+    with pytest.raises(ValueError, match="without labels"):
         read(tmp_path / "bgl.log", store)
 
 
@@ -190,11 +180,21 @@ def test_raw_text_may_begin_with_a_mark_and_hold_any_byte(store, tmp_path, caplo
     label = {"line_label_pattern": r"^(?P<label>\S+) ", "normal_label": "-"}
     logs = read(tmp_path / "odd.log", store, **label)
     assert logs.labels.tolist() == [1]
-    assert entries(store, logs.log[0]) == ["a \ufffd", "b", "c"]
-    assert "1 bytes are no UTF-8" in caplog.text
+    assert entries(store, logs.distinct_log[0]) == ["a \ufffd", "b", "c"]
+    assert "1 bytes are not UTF-8" in caplog.text
     (tmp_path / "odd.log.gz").write_bytes(b"\x1f\x8b")
     with pytest.raises(ValueError, match="decompress"):
         read(tmp_path / "odd.log.gz", store, **label)
+
+
+def test_labelled_lines_are_cut_by_time(store, tmp_path):
+    seconds = range(0, 80, 5)
+    lines = [f"{'X' if time == 65 else '-'} 2024-01-01 10:{time // 60:02}:{time % 60:02} a" for time in seconds]
+    (tmp_path / "a.log").write_text("\n".join(lines))
+    label = {"line_label_pattern": r"^(?P<label>\S+) ", "normal_label": "-"}
+    logs = read(tmp_path / "a.log", store, window_seconds=30, **label)
+    assert [len(store.distinct_logs[index]) for index in logs.distinct_log] == [6, 6, 4]
+    assert logs.labels.tolist() == [0, 0, 1]
 
 
 def test_lines_of_no_session_are_cut_by_count(store, tmp_path):
@@ -202,7 +202,7 @@ def test_lines_of_no_session_are_cut_by_count(store, tmp_path):
     (tmp_path / "mixed.log").write_text("\n".join(lines))
     label = {"line_label_pattern": r"^(?P<label>\S+) ", "normal_label": "-"}
     logs = read(tmp_path / "mixed.log", store, session_pattern=r"s\d", **label)
-    assert [len(store.logs[log]) for log in logs.log] == [8, 1, 6, 6]
+    assert [len(store.distinct_logs[index]) for index in logs.distinct_log] == [8, 1, 6, 6]
     assert logs.labels.tolist() == [0, 0, 0, 1]
 
 
@@ -214,7 +214,7 @@ def test_options_without_effect_are_refused(store, tmp_path):
         ("a.jsonl", {"window_seconds": 1.0}),
         ("a.log", {"time_column": "t"}),
     ):
-        with pytest.raises(ValueError, match=f"--{next(iter(option))}` has no meaning"):
+        with pytest.raises(ValueError, match=f"--{next(iter(option))}` has no effect"):
             read(tmp_path / name, store, **option)
 
 
@@ -222,7 +222,7 @@ def test_a_row_per_line_in_groups(store, tmp_path):
     table = {"line": ["a", "b", "\tat c", "d", "e"], "label": [0, 0, 1, 0, 0], "node": ["x", "y", "y", "x", "z"]}
     pq.write_table(pa.table(table), tmp_path / "lines.parquet")
     logs = read(tmp_path / "lines.parquet", store, group_column="node")
-    assert [entries(store, log) for log in logs.log] == [["a", "d"], ["b at c"], ["e"]]
+    assert [entries(store, index) for index in logs.distinct_log] == [["a", "d"], ["b at c"], ["e"]]
     assert logs.labels.tolist() == [0, 1, 0]
     assert logs.group.tolist() == ["x", "y", "z"]
 
@@ -234,7 +234,7 @@ def test_sessions_with_a_table_of_labels(store, tmp_path):
     session = {"session_pattern": r"blk_\d+", "session_labels_file": str(tmp_path / "labels.csv")}
     logs = read(tmp_path / "hdfs.log", store, **session)
     # Whole sessions, longer than the eight entries of a sequence; the line without a session has no label.
-    assert [len(store.logs[log]) for log in logs.log] == [10, 10, 11]
+    assert [len(store.distinct_logs[index]) for index in logs.distinct_log] == [10, 10, 11]
     assert logs.labels.tolist() == [0, 0, 1]
     (tmp_path / "labels.csv").write_text("BlockId,Label\nblk_0,Normal\n")
     with pytest.raises(ValueError, match="2 of 3 sessions have no label"):
@@ -245,29 +245,29 @@ def test_sessions_with_a_table_of_labels(store, tmp_path):
 def test_a_data_set_by_name(store, tmp_path, streaming):
     for split, seed in (("train", 0), ("test", 1)):
         write_jsonl(tmp_path / f"{split}.jsonl", make_logs(4, seed))
-    source = Source(streaming=streaming)
-    assert len(source.read_dataset(str(tmp_path), None, "test", store)) == 4
+    reader = SourceReader(DataArguments(streaming=streaming), store)
+    assert len(reader.read_dataset(str(tmp_path), None, "test")) == 4
     with pytest.raises(ValueError, match="split validation"):
-        source.read_dataset(str(tmp_path), None, "validation", store)
+        reader.read_dataset(str(tmp_path), None, "validation")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"log": "a", "label": 0}\n', "lacks the columns ['log_sequence']; it has ['log', 'label']"),
-        ('{"log_sequence": "a"}\n', "lacks the columns ['label']"),
+        ('{"log": "a", "label": 0}\n', "the columns ['log_sequence'] are missing; there are ['log', 'label']"),
+        ('{"log_sequence": "a"}\n', "the columns ['label'] are missing"),
         ('{"log_sequence": "a", "label": "odd"}\n', "row 1: A label must be one of"),
-        ('{"log_sequence": "a", "label": 0}\n{"log_sequence": "", "label": 0}\n', "row 2: the log holds no entry"),
-        ('{"log_sequence": null, "label": 0}\n{"log_sequence": "a", "label": 0}\n', "row 1: a log is a text"),
-        ('{"log_sequence": 5, "label": 0}\n', "row 1: a log is a text"),
-        ('{"log_sequence": [5], "label": 0}\n', "row 1: the entries of a log are texts"),
-        ("", "it is empty"),
+        ('{"log_sequence": "a", "label": 0}\n{"log_sequence": "", "label": 0}\n', "row 2: no log entries"),
+        ('{"log_sequence": null, "label": 0}\n{"log_sequence": "a", "label": 0}\n', "row 1: a log must be a text"),
+        ('{"log_sequence": 5, "label": 0}\n', "row 1: a log must be a text"),
+        ('{"log_sequence": [5], "label": 0}\n', "row 1: a log must be a text or a list of texts"),
+        ("", "the file is empty"),
         ("{broken", "JSON parse error"),
     ],
 )
 def test_bad_files_are_named(store, tmp_path, content, message):
     (tmp_path / "bad.jsonl").write_text(content)
-    with pytest.raises(ValueError, match=rf"bad\.jsonl, .*{re.escape(message)}"):
+    with pytest.raises(ValueError, match=rf"bad\.jsonl: .*{re.escape(message)}"):
         read(tmp_path / "bad.jsonl", store)
 
 
@@ -278,38 +278,37 @@ def test_a_chronological_split_goes_by_time_and_leaves_an_embargo():
     times = np.random.default_rng(0).permutation(100).astype(float)
     logs = labelled(np.arange(100), np.arange(100) % 2, time=times)
     splits = split_logs(logs, {"validation": 0.1, "test": 0.2}, embargo=3)
-    assert {name: len(part) for name, part in splits.parts.items()} == {"train": 67, "validation": 7, "test": 20}
+    assert {name: len(logs) for name, logs in splits.items()} == {"train": 67, "validation": 7, "test": 20}
     assert splits.embargoed == 6
-    assert splits.parts["train"].time.tolist() == list(range(67))
-    assert splits.parts["validation"].time.tolist() == list(range(70, 77))
-    assert splits.parts["test"].time.tolist() == list(range(80, 100))
+    assert splits["train"].time.tolist() == list(range(67))
+    assert splits["validation"].time.tolist() == list(range(70, 77))
+    assert splits["test"].time.tolist() == list(range(80, 100))
     assert split_logs(logs, {"test": 0.2}).embargoed == 1  # By default 1% of the logs.
 
 
-def test_windows_that_share_lines_are_never_in_two_parts():
+def test_windows_that_share_lines_are_never_in_two_splits():
     first = np.arange(0, 100, 2)
     logs = labelled(np.arange(50), np.zeros(50), first=first, last=first + 7)
     splits = split_logs(logs, {"validation": 0.2, "test": 0.2}, embargo=0)
-    parts = splits.parts
     assert splits.embargoed == 6
-    assert parts["train"].last.max() < parts["validation"].first.min()
-    assert parts["validation"].last.max() < parts["test"].first.min()
+    assert splits["train"].last.max() < splits["validation"].first.min()
+    assert splits["validation"].last.max() < splits["test"].first.min()
 
 
 def test_windows_of_interleaved_logs_are_split_by_time(store, tmp_path):
     table = {"line": [f"word{'x' * row}" for row in range(40)], "label": [0, 1] * 20, "node": ["x", "y"] * 20}
     pq.write_table(pa.table(table | {"when": list(range(40))}), tmp_path / "lines.parquet")
-    for source in ({}, {"time_column": "when"}):
-        logs = read(tmp_path / "lines.parquet", store, group_column="node", stride=4, **source)
+    for arguments in ({}, {"time_column": "when"}):
+        logs = read(tmp_path / "lines.parquet", store, group_column="node", stride=4, **arguments)
         assert logs.time.tolist() == [0, 8, 16, 24, 1, 9, 17, 25]
-        parts = split_logs(logs, {"test": 0.5}, embargo=0).parts
-        assert parts["test"].time.tolist() == [16, 17, 24, 25]
-        assert parts["train"].time.tolist() == [0, 1]  # Those at 8 and 9 reach into the test's lines.
+        splits = split_logs(logs, {"test": 0.5}, embargo=0)
+        assert splits["test"].time.tolist() == [16, 17, 24, 25]
+        assert splits["train"].time.tolist() == [0, 1]  # Those at 8 and 9 reach into the test's lines.
     backwards = pa.table(table | {"when": list(range(40))[::-1]})
     pq.write_table(backwards, tmp_path / "backwards.parquet")
     logs = read(tmp_path / "backwards.parquet", store, group_column="node", time_column="when")
     assert logs.time.tolist() == [39, 23, 7, 38, 22, 6]
-    with pytest.raises(ValueError, match=r"lacks the columns \['missing'\]"):
+    with pytest.raises(ValueError, match=r"columns \['missing'\] are missing"):
         read(tmp_path / "lines.parquet", store, time_column="missing")
 
 
@@ -323,20 +322,18 @@ def test_overlapping_windows_are_not_split_at_random():
 def test_random_and_group_splits():
     groups = np.array([f"g{row % 7}" for row in range(70)], dtype=object)
     logs = labelled(np.arange(70), np.arange(70) % 2, group=groups)
-    parts = split_logs(logs, {"validation": 0.2, "test": 0.2}, "group", seed=1).parts
-    names = [set(part.group) for part in parts.values()]
+    splits = split_logs(logs, {"validation": 0.2, "test": 0.2}, "group", seed=1)
+    names = [set(split.group) for split in splits.values()]
     assert set().union(*names) == set(groups)
     assert sum(map(len, names)) == 7
-    randomly = split_logs(logs, {"test": 0.2}, "random", seed=1).parts
-    assert sorted([*randomly["train"].log, *randomly["test"].log]) == list(range(70))
-    assert (
-        randomly["test"].log.tolist() == split_logs(logs, {"test": 0.2}, "random", seed=1).parts["test"].log.tolist()
-    )
+    randomly, again = (split_logs(logs, {"test": 0.2}, "random", seed=1) for _ in range(2))
+    assert sorted([*randomly["train"].distinct_log, *randomly["test"].distinct_log]) == list(range(70))
+    assert randomly["test"].distinct_log.tolist() == again["test"].distinct_log.tolist()
     for bad, message in (
         ({"how": "group"}, "--group_column"),
         ({"how": "odd"}, "must be chronological"),
         ({"shares": {"test": 1.0}}, "leave something"),
-        ({"embargo": 60}, "Nothing is left"),
+        ({"embargo": 60}, "No train logs are left"),
         ({"embargo": -1}, "--embargo"),
         ({"embargo": 1, "how": "random"}, "--embargo"),
     ):
@@ -348,7 +345,7 @@ def test_random_and_group_splits():
 def test_facts_and_unseen_logs(store):
     store.add_logs(["a", "b", "c\na", "a\nb\nc\nd\ne\nfatal\ninfo\nwarn\nerror"])
     splits = Splits({"train": labelled([0, 0, 1], [0, 0, 1]), "test": labelled([0, 2, 3], [0, 0, 1])}, embargoed=2)
-    assert unseen_in_training(splits, "test").tolist() == [False, True, True]
+    assert splits.unseen("test").tolist() == [False, True, True]
     facts = split_facts(splits, store)
     assert (facts["embargoed_logs"], facts["train"]["distinct_logs"], facts["train"]["entries"]) == (2, 2, 3)
     assert facts["test"]["logs_seen_in_training"] == 1
@@ -357,16 +354,20 @@ def test_facts_and_unseen_logs(store):
     json.dumps(facts)
 
 
-def test_parts_of_one_label_are_refused():
+def test_splits_of_one_label_are_refused():
     both, normal = labelled([0, 1], [0, 1]), labelled([0, 1], [0, 0])
     require_both_labels(Splits({"train": both, "test": both}))
-    with pytest.raises(ValueError, match="The test part has sequences of one label only"):
+    with pytest.raises(ValueError, match="The test split has one label only"):
         require_both_labels(Splits({"train": both, "test": normal}))
-    with pytest.raises(ValueError, match="The data have sequences of one label only"):
+    with pytest.raises(ValueError, match="The data have one label only"):
         require_both_labels(Splits({"train": normal, "test": normal}))
 
 
 # ---------------------------------------------------------------------- batches
+
+
+def visits_of(logs, store, **arguments):
+    return TrainingVisits(logs, store, DataArguments(**arguments))
 
 
 def batch_of(dataset, collator, rows=None):
@@ -375,7 +376,7 @@ def batch_of(dataset, collator, rows=None):
 
 def weighted_loss(model, batch):
     logits = model(entry_embeds=batch["entry_embeds"], entry_mask=batch["entry_mask"]).logits
-    logits = most_anomalous_part(logits, batch["log_index"], len(batch["labels"]))
+    logits = most_anomalous_sequence(logits, batch["log_index"], len(batch["labels"]))
     losses = F.cross_entropy(logits, batch["labels"], reduction="none")
     return (losses * batch["weights"]).mean()
 
@@ -386,8 +387,8 @@ def test_collapsed_logs_have_the_loss_and_gradient_of_all_logs(store):
     generator = np.random.default_rng(0)
     logs = labelled(generator.choice(4, 200, p=[0.8, 0.1, 0.05, 0.05]), generator.integers(0, 2, 200))
     collator = LogCollator(store.processor, 8, embeds=torch.randn(len(store.texts), 32))
-    everything = TrainingVisits(logs, store, collapse=False)
-    collapsed = TrainingVisits(logs, store)
+    everything = visits_of(logs, store, collapse=False)
+    collapsed = visits_of(logs, store)
     assert (len(everything), collapsed.num_distinct) == (200, 8)
     assert len(collapsed) <= 2 * collapsed.num_distinct
     assert collapsed.weights.mean() == pytest.approx(1)
@@ -404,11 +405,12 @@ def test_collapsed_logs_have_the_loss_and_gradient_of_all_logs(store):
 def test_weights_of_anomalies_and_of_repeats(store):
     store.add_logs(["a", "b"])
     logs = labelled([0] * 9 + [1], [0] * 9 + [1])
-    for weights in ({"anomaly_weight": 9.0}, {"anomaly_weight": None}, {"anomaly_weight": None, "repeat_power": 0.5}):
-        visits = TrainingVisits(logs, store, **weights)
+    balanced = {"anomaly_weight": "balanced"}
+    for weights in ({"anomaly_weight": "9"}, balanced, balanced | {"repeat_power": 0.5}):
+        visits = visits_of(logs, store, **weights)
         by_label = [visits.weights[visits.pairs % 2 == label].sum() for label in (0, 1)]
         assert by_label[0] == pytest.approx(by_label[1])
-    assert TrainingVisits(logs, store, repeat_power=0.0).weights.tolist() == [1.0, 1.0]
+    assert visits_of(logs, store, repeat_power=0.0).weights.tolist() == [1.0, 1.0]
 
 
 def test_logs_longer_than_a_sequence_are_cut_as_the_pipeline_cuts_them(pipe):
@@ -424,21 +426,21 @@ def test_logs_longer_than_a_sequence_are_cut_as_the_pipeline_cuts_them(pipe):
     logits = []
     for batch in (compact, embedded):
         inputs = {name: batch[name] for name in batch if name not in ("labels", "weights", "log_index")}
-        of_parts = pipe.model(**inputs).logits
-        logits.append(dataset.expand(most_anomalous_part(of_parts, batch["log_index"], 3).detach().numpy()))
+        of_sequences = pipe.model(**inputs).logits
+        logits.append(dataset.expand(most_anomalous_sequence(of_sequences, batch["log_index"], 3).detach().numpy()))
     np.testing.assert_allclose(*logits, atol=1e-5)
     np.testing.assert_allclose(logits[0], [result["logits"] for result in pipe(texts)], atol=1e-5)
 
 
-def test_the_most_anomalous_part():
+def test_the_most_anomalous_sequence():
     logits = torch.tensor([[0.0, 1.0], [3.0, 2.0], [0.0, 4.0], [5.0, 9.0]])
     index = torch.tensor([0, 1, 1, 1])
-    assert most_anomalous_part(logits, index, 2).tolist() == [[0.0, 1.0], [0.0, 4.0]]  # The first of equals.
+    assert most_anomalous_sequence(logits, index, 2).tolist() == [[0.0, 1.0], [0.0, 4.0]]  # The first of equals.
 
 
 def test_the_order_of_an_epoch(store):
     store.add_logs(["\n".join(["info"] * (row % 7) + [f"word{'x' * row}"]) for row in range(53)])
-    visits = TrainingVisits(labelled(np.arange(53), np.arange(53) % 2), store)
+    visits = visits_of(labelled(np.arange(53), np.arange(53) % 2), store)
     sampler = SimilarLengthSampler(visits, batch_size=8, seed=3)
     order = list(sampler)
     assert len(order) == len(sampler) == 56
@@ -455,7 +457,7 @@ def test_the_order_of_an_epoch(store):
 
 def test_jitter_moves_entries_a_little_and_repeatably(store):
     store.add_logs(["\n".join(f"word{'x' * row}" for row in range(20))])
-    visits = TrainingVisits(labelled([0], [0]), store, order_jitter=2)
+    visits = visits_of(labelled([0], [0]), store, order_jitter=2)
     moved = visits[0]["rows"]
     assert sorted(moved) == list(range(20))
     assert moved.tolist() == visits[0]["rows"].tolist() != list(range(20))

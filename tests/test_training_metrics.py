@@ -11,24 +11,20 @@ from test_training_data import labelled
 
 from logmoe import LogAnomalyPipeline
 from logmoe.training.baselines import BASELINES, measure_baselines
-from logmoe.training.data import LogStore, Splits
 from logmoe.training.embeddings import EmbeddingCache
+from logmoe.training.logs import LogStore
 from logmoe.training.metrics import (
     DetectionMetric,
+    anomaly_margin,
+    anomaly_probability,
     detection_metrics,
     expected_calibration_error,
     fit_calibration,
     fit_threshold,
     log_loss,
-    probabilities,
-    shift_logits,
 )
 from logmoe.training.report import results_table, spread
-
-
-def logits_of(margins):
-    margins = np.asarray(margins, dtype=float)
-    return np.stack([-margins / 2, margins / 2], axis=1)
+from logmoe.training.splits import Splits
 
 
 def test_known_metrics():
@@ -42,8 +38,9 @@ def test_known_metrics():
     assert metrics["mcc"] == pytest.approx(1 / 6)
     assert np.isnan(detection_metrics(np.zeros(3), np.zeros(3), 0.5)["auroc"])
     assert np.isnan(detection_metrics(np.zeros(0), np.zeros(0), 0.5)["f1"])
-    assert probabilities(np.array([[0.0, np.log(3)], [900.0, -900.0]])).tolist() == pytest.approx([0.75, 0.0])
-    assert log_loss(np.array([1, 0]), logits_of([0.0, 0.0])) == pytest.approx(np.log(2))
+    margin = anomaly_margin(np.array([[0.0, np.log(3)], [900.0, -900.0]]))
+    assert anomaly_probability(margin).tolist() == pytest.approx([0.75, 0.0])
+    assert log_loss(np.array([1, 0]), np.zeros(2)) == pytest.approx(np.log(2))
 
 
 def test_calibration_error():
@@ -63,40 +60,41 @@ def test_the_metric_is_an_evaluate_module_that_needs_no_hub():
 
 def test_calibration_undoes_overconfidence_and_weights():
     generator = np.random.default_rng(0)
-    margins = generator.normal(-1, 2, 20_000)
-    labels = (generator.random(20_000) < 1 / (1 + np.exp(-margins))).astype(int)
+    true_margin = generator.normal(-1, 2, 20_000)
+    labels = (generator.random(20_000) < 1 / (1 + np.exp(-true_margin))).astype(int)
     for scale, shift in ((3, 0), (1, 0), (0.5, 4), (2, -30)):
-        logits = logits_of(scale * margins + shift)
-        temperature, offset = fit_calibration(labels, logits)
+        margin = scale * true_margin + shift
+        temperature, offset = fit_calibration(labels, margin)
         assert temperature == pytest.approx(scale, rel=0.05)
         assert offset == pytest.approx(-shift, abs=0.15 * scale)
-        assert expected_calibration_error(labels, probabilities(shift_logits(logits, offset), temperature)) < 0.01
-    # All judged rightly: bounded by how many there are.
-    labels, logits = np.array([0, 0, 1, 1]), logits_of([-1, -1, 1, 1])
-    temperature, offset = fit_calibration(labels, logits)
-    assert probabilities(shift_logits(logits, offset), temperature) == pytest.approx(
-        [0.25, 0.25, 0.75, 0.75], abs=1e-3
-    )
+        assert expected_calibration_error(labels, anomaly_probability(margin + offset, temperature)) < 0.01
+    # All on the right side: how certain depends on how many there are.
+    labels, margin = np.array([0, 0, 1, 1]), np.array([-1.0, -1, 1, 1])
+    temperature, offset = fit_calibration(labels, margin)
+    scores = anomaly_probability(margin + offset, temperature)
+    assert scores == pytest.approx([0.25, 0.25, 0.75, 0.75], abs=1e-3)
 
 
 def test_threshold_of_the_best_f1_and_of_a_false_positive_rate():
-    labels, logits = np.array([0, 0, 0, 0, 1, 1]), logits_of([-4, -3, -2, 2, 1, 3])
-    threshold = fit_threshold(labels, logits)
+    labels, margin = np.array([0, 0, 0, 0, 1, 1]), np.array([-4.0, -3, -2, 2, 1, 3])
+    threshold = fit_threshold(labels, margin)
     assert threshold == pytest.approx(1 / (1 + np.exp(0.5)))  # Between -2 and 1: F1 0.8.
-    assert detection_metrics(labels, probabilities(logits), threshold)["f1"] == pytest.approx(0.8)
+    assert detection_metrics(labels, anomaly_probability(margin), threshold)["f1"] == pytest.approx(0.8)
     for rate, expected in ((0.0, 0.0), (0.25, 0.25), (0.6, 0.5)):
-        threshold = fit_threshold(labels, logits, 2.0, rate)
-        assert detection_metrics(labels, probabilities(logits, 2.0), threshold)["false_positive_rate"] == expected
+        threshold = fit_threshold(labels, margin, 2.0, rate)
+        metrics = detection_metrics(labels, anomaly_probability(margin, 2.0), threshold)
+        assert metrics["false_positive_rate"] == expected
     # A confident outlier moves no cut.
-    labels, logits = np.array([0, 0, 1, 1]), logits_of([-3, 16, 15, 17])
-    temperature, offset = fit_calibration(labels, logits)
-    logits = shift_logits(logits, offset)
-    threshold = fit_threshold(labels, logits, temperature, 0.0)
-    figures = detection_metrics(labels, probabilities(logits, temperature), threshold)
-    assert (figures["false_positive_rate"], figures["recall"]) == (0, 0.5)
-    # A normal log above all anomalies: nothing may be called anomalous.
-    threshold = fit_threshold(np.array([1, 0]), logits_of([-1, 1]), 1.0, 0.0)
-    assert detection_metrics(np.array([1, 0]), probabilities(logits_of([-1, 1])), threshold)["recall"] == 0
+    labels, margin = np.array([0, 0, 1, 1]), np.array([-3.0, 16, 15, 17])
+    temperature, offset = fit_calibration(labels, margin)
+    margin = margin + offset
+    threshold = fit_threshold(labels, margin, temperature, 0.0)
+    metrics = detection_metrics(labels, anomaly_probability(margin, temperature), threshold)
+    assert (metrics["false_positive_rate"], metrics["recall"]) == (0, 0.5)
+    # A normal log above all anomalies: nothing may be labelled anomalous.
+    labels, margin = np.array([1, 0]), np.array([-1.0, 1])
+    threshold = fit_threshold(labels, margin, 1.0, 0.0)
+    assert detection_metrics(labels, anomaly_probability(margin), threshold)["recall"] == 0
 
 
 def test_baselines_know_what_they_should(processor):
@@ -148,29 +146,29 @@ def test_embeddings_are_computed_once_and_kept(processor, tmp_path, caplog):
         return pipe, EmbeddingCache(pipe, tmp_path)
 
     pipe, first = cache(make_model())
-    embeds = first.embed(["a", "b"])
-    again = first.embed(["c", "b", "a"])
+    embeds = first.embeddings_of(["a", "b"])
+    again = first.embeddings_of(["c", "b", "a"])
     assert pipe.encoded == 3
     torch.testing.assert_close(again[[2, 1]], embeds, atol=0, rtol=0)
-    # Another run, with the same encoder: nothing is encoded.
+    # Another run with the same encoder encodes nothing.
     pipe, second = cache(make_model())
-    assert torch.equal(second.embed(["a", "c"]), again[[2, 0]])
+    assert torch.equal(second.embeddings_of(["a", "c"]), again[[2, 0]])
     assert pipe.encoded == 0
     # Other weights, other rules: other files.
     other = make_model()
     with torch.no_grad():
         other.model.encoder.embeddings.word_embeddings.weight[5] += 1
     pipe, third = cache(other)
-    third.embed(["a"])
+    third.embeddings_of(["a"])
     assert pipe.encoded == 1
     processor.max_log_entry_length = 16
     assert len({path.name for path in tmp_path.iterdir()} | {cache(make_model())[1].path.name}) == 3
-    # A damaged file is written anew; no half file is left.
+    # A damaged file is replaced; no half file is left.
     third.path.write_bytes(b"damaged")
     with caplog.at_level(logging.WARNING):
-        third.embed(["a"])
-    assert "cannot be read and is written anew" in caplog.text
+        third.embeddings_of(["a"])
+    assert "replacing it" in caplog.text
     assert pipe.encoded == 2
-    assert third.embed(["a"]).shape == (1, 32)
+    assert third.embeddings_of(["a"]).shape == (1, 32)
     assert pipe.encoded == 2
     assert not list(tmp_path.glob("*.partial"))

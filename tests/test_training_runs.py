@@ -17,7 +17,7 @@ from conftest import ROOT
 from training_fixtures import TINY, make_encoder, make_logs, run, signal_when, weights_of, write_jsonl
 
 from hub_server import HubServer
-from logmoe.training.trainer import complete_checkpoints
+from logmoe.training.run_folder import complete_checkpoints
 
 # 133 training logs: an uneven last batch for one process and for two, in training and in measuring.
 LOGS = make_logs(150) + make_logs(40)
@@ -72,7 +72,7 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, undisturbed, moment):
     assert process.returncode == -signal.SIGKILL
     done = run(*arguments(folder, out.name, "--resume"))
     assert done.returncode == 0, done.stderr
-    assert "going on from" in done.stderr
+    assert "continuing from" in done.stderr
     assert_equal(weights_of(out), undisturbed)
     before = json.loads((folder / "undisturbed" / "results.json").read_text())
     assert json.loads((out / "results.json").read_text())["test"] == before["test"]
@@ -88,7 +88,7 @@ def test_two_processes_killed_resume_to_the_same_weights(folder):
     signal_when((out / "checkpoint-30").exists, signal.SIGKILL, *arguments(folder, out.name, *small), processes=2)
     done = run(*arguments(folder, out.name, *small, "--resume"), processes=2)
     assert done.returncode == 0, done.stderr
-    assert "going on from" in done.stderr
+    assert "continuing from" in done.stderr
     assert_equal(weights_of(out), weights_of(folder / "two-undisturbed"))
 
 
@@ -99,7 +99,26 @@ def test_an_incomplete_checkpoint_is_not_resumed_from(folder, undisturbed):
     (newest / "model.safetensors").write_bytes(b"half a file")
     done = run(*arguments(folder, out.name, "--resume"))
     assert done.returncode == 0, done.stderr
-    assert f"going on from {complete_checkpoints(out)[-2]}" in done.stderr
+    assert f"continuing from {complete_checkpoints(out)[-2]}" in done.stderr
+    assert_equal(weights_of(out), undisturbed)
+
+
+def test_a_run_resumes_from_a_given_checkpoint(folder, undisturbed):
+    out = Path(shutil.copytree(folder / "undisturbed", folder / "given"))
+    given, last = complete_checkpoints(out)[0], complete_checkpoints(out)[-1]
+    assert given != last
+    done = run(*arguments(folder, out.name, "--resume_from_checkpoint", str(given)))
+    assert done.returncode == 0, done.stderr
+    assert f"continuing from {given}" in done.stderr
+    assert_equal(weights_of(out), undisturbed)
+    # Another run's checkpoint, and half a checkpoint, are refused; nothing is touched.
+    elsewhere = complete_checkpoints(folder / "undisturbed")[-1]
+    (out / "checkpoint-1").mkdir()
+    for path in (elsewhere, out / "checkpoint-1", out):
+        done = run(*arguments(folder, out.name, "--resume_from_checkpoint", str(path)))
+        assert done.returncode == 2
+        assert f"{path} is not a complete checkpoint in `--output_dir` {out}" in done.stderr
+        assert str(complete_checkpoints(out)[-1]) in done.stderr
     assert_equal(weights_of(out), undisturbed)
 
 
@@ -108,7 +127,7 @@ def test_sigterm_saves_and_exits(folder, undisturbed):
     process = signal_when((out / "checkpoint-5").exists, signal.SIGTERM, *arguments(folder, out.name))
     assert process.returncode == 143
     last = complete_checkpoints(out)[-1]
-    assert f"stopped by SIGTERM, saved {last}: go on with `--resume`" in process.output
+    assert f"stopped by SIGTERM, saved {last}: continue with `--resume`" in process.output
     assert not (out / "model.safetensors").exists()
     done = run(*arguments(folder, out.name, "--resume"))
     assert done.returncode == 0, done.stderr
@@ -130,8 +149,8 @@ def test_a_full_disk_stops_with_an_error_and_harms_nothing(folder, undisturbed):
 
     done = run(*arguments(folder, out.name, "--resume"), preexec_fn=no_room)
     assert done.returncode == 2
-    assert "cannot be saved" in done.stderr
-    assert f"{good} is complete: make room, and go on with `--resume`" in done.stderr
+    assert "cannot save" in done.stderr
+    assert f"{good} is complete: make room, then continue with `--resume`" in done.stderr
     assert "Traceback" not in done.stderr
     assert complete_checkpoints(out)[-1] == good
     assert_equal(weights_of(good), weights)

@@ -1,4 +1,7 @@
-"""Entry embeddings on disk: with a frozen encoder each distinct entry is encoded once, over epochs, runs and seeds."""
+"""Entry embeddings on disk: a frozen encoder reads each distinct entry once, for all epochs, seeds and runs.
+
+`train.py` passes the masked entries of its `LogStore` and gets their embeddings for the `LogCollator`.
+"""
 
 import hashlib
 import logging
@@ -21,19 +24,19 @@ DEFAULT_FOLDER = Path(HF_HOME) / "logmoe" / "entry_embeddings"
 
 
 def cache_key(pipe: LogAnomalyPipeline) -> str:
-    """Hexadecimal digest of all that an entry's embedding depends on, but for its masked text.
+    """Hexadecimal digest of everything, apart from its masked text, that determines an entry's embedding.
 
-    That is the encoder's weights and configuration, how it is pooled, the tokenizer and the rules of the processor.
+    These are the encoder's weights and configuration, the pooling, the tokenizer, and the rules of the processor.
     """
     model, processor = pipe.model, pipe.processor
     digest = hashlib.sha256()
-    for part in (
+    for text in (
         model.config.encoder_config.to_json_string(),
         model.config.entry_pooling,
         repr(sorted(processor.rules().items())),
         processor.tokenizer.backend_tokenizer.to_str(),
     ):
-        digest.update(part.encode() + b"\0")
+        digest.update(text.encode() + b"\0")
     for name, tensor in sorted(model.model.encoder.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
@@ -41,11 +44,11 @@ def cache_key(pipe: LogAnomalyPipeline) -> str:
 
 
 class EmbeddingCache:
-    """Embeddings of masked entries, in one file for each encoder and its rules.
+    """Embeddings of masked entries, in one file per encoder and rules.
 
     Args:
-        pipe: encodes what is not there yet.
-        folder: where the files lie; made if it is not there.
+        pipe: encodes entries that are not in the file yet.
+        folder: holds the files; created if it does not exist.
     """
 
     def __init__(self, pipe: LogAnomalyPipeline, folder: str | Path | None = None):
@@ -53,18 +56,19 @@ class EmbeddingCache:
         self.path = Path(folder or DEFAULT_FOLDER) / f"{cache_key(pipe)}.safetensors"
 
     @torch.no_grad()
-    def embed(self, texts: Sequence[str]) -> torch.Tensor:
-        """Embeddings `(entries, encoder_hidden)` float32, on the CPU; what was missing is added to the file.
+    def embeddings_of(self, texts: Sequence[str]) -> torch.Tensor:
+        """float32 `(entries, encoder_hidden)` on the CPU; missing ones are computed and added to the file.
 
-        A file that cannot be read is written anew; one that cannot be written costs only the time of the next run.
+        An unreadable file is replaced. If the file cannot be written, the next run computes the embeddings again.
         """
         digests = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
         row_of, known = self._read()
         missing = [row for row, digest in enumerate(digests) if digest not in row_of]
+        found = len(texts) - len(missing)
         logger.info(
             "%d distinct entries: %d embeddings from %s, %d to compute",
             len(texts),
-            len(texts) - len(missing),
+            found,
             self.path.parent,
             len(missing),
         )
@@ -82,7 +86,7 @@ class EmbeddingCache:
                 tensors = load_file(self.path)
                 return {bytes(row): place for place, row in enumerate(tensors["digests"].numpy())}, tensors["embeds"]
             except (SafetensorError, KeyError, OSError) as error:
-                logger.warning("%s cannot be read and is written anew: %s", self.path, error)
+                logger.warning("cannot read %s, replacing it: %s", self.path, error)
         return {}, torch.empty(0)
 
     def _write(self, digests: list[bytes], embeds: torch.Tensor) -> None:
@@ -93,12 +97,12 @@ class EmbeddingCache:
         temporary = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Beside it, then renamed: no reader ever sees half a file.
+            # Written beside it and renamed: no reader ever sees half a file.
             handle, temporary = tempfile.mkstemp(dir=self.path.parent, suffix=".partial")
             os.close(handle)
             save_file(tensors, temporary)
             os.replace(temporary, self.path)
         except (OSError, SafetensorError) as error:
-            logger.warning("The embeddings are not kept for the next run, %s cannot be written: %s", self.path, error)
+            logger.warning("cannot write %s, the next run will compute these embeddings again: %s", self.path, error)
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)

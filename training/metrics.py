@@ -1,4 +1,8 @@
-"""Numbers that say how good a detector is."""
+"""How good a detector is: metrics, and the temperature, offset and threshold fitted on validation data.
+
+Labels and scores come in as arrays with one value per log, plain numbers go out. `train.py` calibrates and measures
+with it, the trainer measures validation data, `baselines` and `plots` share the metrics.
+"""
 
 from typing import Any
 
@@ -23,10 +27,10 @@ LARGEST_SCALED_MARGIN = 30.0
 
 
 class DetectionMetric(evaluate.Metric):
-    """All figures of a detector in one `evaluate` module that needs no Hub.
+    """All metrics of a detector as one `evaluate` module that needs no Hub.
 
-    `compute(predictions=scores, references=labels, threshold=…)` takes the probability of "anomaly" and the label
-    (0 normal, 1 anomaly) of each log. Figures that are undefined, because all labels are equal, are NaN.
+    `compute(predictions=scores, references=labels, threshold=…)` takes the probability of anomaly and the label
+    (0 normal, 1 anomaly) of each log. Metrics that are undefined because all labels are equal are NaN.
     """
 
     def _info(self) -> evaluate.MetricInfo:
@@ -44,12 +48,12 @@ class DetectionMetric(evaluate.Metric):
 
 
 def detection_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
-    """Measures anomaly scores against the truth.
+    """Compares the probability of anomaly with the labels.
 
     Args:
         labels: `(logs,)`, 0 normal, 1 anomaly.
         scores: `(logs,)`, probability of anomaly.
-        threshold: a score of at least this much is a detection.
+        threshold: a score at or above it counts as a detection.
 
     Returns:
         `accuracy`, `precision`, `recall`, `f1`, `mcc` and `false_positive_rate` at the threshold; `pr_auc` (average
@@ -76,7 +80,7 @@ def detection_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) 
 
 
 def reliability(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean score, share of anomalies and number of logs of each bin of the score that is not empty."""
+    """Mean score, share of anomalies and number of logs in each bin of the score, empty bins left out."""
     bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     counts = np.bincount(bins, minlength=CALIBRATION_BINS)
     used = counts > 0
@@ -86,42 +90,38 @@ def reliability(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean distance of the score from the share of anomalies in its bin (Naeini et al., AAAI 2015), for "anomaly"."""
+    """Mean distance between score and share of anomalies over bins of the score (Naeini et al., AAAI 2015)."""
     mean_score, anomaly_rate, counts = reliability(labels, scores)
     return float((np.abs(mean_score - anomaly_rate) * counts).sum() / counts.sum())
 
 
-def margins(logits: np.ndarray) -> np.ndarray:
+def anomaly_margin(logits: np.ndarray) -> np.ndarray:
     """Anomaly logit minus normal logit, float64 `(logs,)`, from logits `(logs, 2)`."""
     return logits[:, 1].astype(np.float64) - logits[:, 0]
 
 
-def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probability of anomaly `(logs,)` from logits `(logs, 2)`."""
-    return expit(margins(logits) / temperature)
+def anomaly_probability(margin: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probability of anomaly `(logs,)`."""
+    return expit(margin / temperature)
 
 
-def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
-    """Mean cross-entropy in nats."""
+def log_loss(labels: np.ndarray, margin: np.ndarray) -> float:
+    """Mean cross-entropy in nats of labels `(logs,)` under margins `(logs,)`."""
     sign = np.where(labels == 1, -1.0, 1.0)
-    return float(np.logaddexp(0, sign * margins(logits)).mean())
+    return float(np.logaddexp(0, sign * margin).mean())
 
 
-def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
+def fit_calibration(labels: np.ndarray, margin: np.ndarray) -> tuple[float, float]:
     """Temperature and offset that minimise the cross-entropy of `sigmoid((margin + offset) / temperature)`.
 
-    That is Platt's scaling (1999), with his smoothed targets: where all validation logs are judged rightly, the plain
-    ones would want certainty. A temperature alone (Guo et al., ICML 2017) cannot undo that rare logs were weighted
-    more in training than they occur. The offset belongs into the head's bias: `shift_logits`.
-
-    Args:
-        labels: `(logs,)`, both labels in it.
-        logits: `(logs, 2)`.
+    This is Platt scaling (1999) with his smoothed targets: if all validation logs are on the right side, plain targets
+    would push the scores to certainty. Temperature alone (Guo et al., ICML 2017) cannot correct for logs that weigh
+    more in training than they occur. The offset belongs in the head's bias.
+    Labels and margins are `(logs,)`, with both labels among them.
     """
     anomalies = int(labels.sum())
     normals = len(labels) - anomalies
     targets = np.where(labels == 1, (anomalies + 1) / (anomalies + 2), 1 / (normals + 2))
-    margin = margins(logits)
     center, scale = float(np.median(margin)), float(max(np.ptp(margin), 1e-6))
     standard = (margin - center) / scale
 
@@ -131,8 +131,8 @@ def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> tuple[float, floa
         gradient = np.array([(residual * standard).mean(), residual.mean()])
         return float((np.logaddexp(0, scaled) - targets * scaled).mean()), gradient
 
-    # Bounds of the slope: those of the temperature, and what float64 can tell from certainty, lest it round scores to
-    # 1 and no threshold could part them.
+    # The slope stays within the temperature's range, and within what float64 can tell from certainty: scores rounded
+    # to 1 could not be separated by any threshold.
     low, high = scale / TEMPERATURE_RANGE[1], min(scale / TEMPERATURE_RANGE[0], LARGEST_SCALED_MARGIN)
     limits = [(low, max(low, high)), (-LARGEST_SCALED_MARGIN, LARGEST_SCALED_MARGIN)]
     # Convex: any start will do.
@@ -141,27 +141,21 @@ def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> tuple[float, floa
     return float(temperature), float(found.x[1] * temperature - center)
 
 
-def shift_logits(logits: np.ndarray, offset: float) -> np.ndarray:
-    """Logits `(logs, 2)` whose margins are larger by an offset, as with (-offset / 2, offset / 2) more in a bias."""
-    return logits.astype(np.float64) + np.array([-offset / 2, offset / 2])
-
-
 def fit_threshold(
-    labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0, false_positive_rate: float | None = None
+    labels: np.ndarray, margin: np.ndarray, temperature: float = 1.0, false_positive_rate: float | None = None
 ) -> float:
     """The threshold on the probability of anomaly, chosen on validation data.
 
     Args:
-        labels: `(logs,)`, both labels in it.
-        logits: `(logs, 2)`.
+        labels: `(logs,)`, with both labels.
+        margin: `(logs,)`, anomaly logit minus normal logit.
         temperature: of the probability.
-        false_positive_rate: the highest share of normal logs that may be called anomalous; by default the threshold
-            is that of the best F1.
+        false_positive_rate: the highest share of normal logs that may be labelled anomalous; by default the threshold
+            has the best F1.
 
     Returns:
-        In the middle, in logits, between the two margins that it parts; in (0, 1).
+        A probability in (0, 1): that of the middle between the two margins it separates.
     """
-    margin = margins(logits)
     distinct = np.unique(margin)  # Ascending.
     if false_positive_rate is None:
         precision, recall, cuts = precision_recall_curve(labels, margin)
@@ -176,5 +170,6 @@ def fit_threshold(
     place = np.searchsorted(distinct, cut)
     below = distinct[place - 1] if place > 0 else distinct[0] - 2.0
     above_it = distinct[place] if place < len(distinct) else distinct[-1] + 2.0
-    # The config wants it within (0, 1), which float64 may round it out of.
-    return float(np.clip(expit((below + above_it) / 2 / temperature), 1e-300, np.nextafter(1.0, 0.0)))
+    threshold = anomaly_probability((below + above_it) / 2, temperature)
+    # float64 may round it out of (0, 1), which the config does not accept.
+    return float(np.clip(threshold, 1e-300, np.nextafter(1.0, 0.0)))
