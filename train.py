@@ -22,7 +22,8 @@ from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
 from logmoe import LogAnomalyPipeline, LogMoEForSequenceClassification, LogMoEProcessor
-from logmoe.processing_logmoe import MASKS
+from logmoe.judging_logmoe import anomaly_probability
+from logmoe.rules_logmoe import MASKS, SEVERITY_MASK
 from logmoe.training.arguments import (
     DataArguments,
     LogMoETrainingArguments,
@@ -35,11 +36,10 @@ from logmoe.training.baselines import measure_baselines
 from logmoe.training.batches import DistinctLogs, LogCollator, TrainingVisits
 from logmoe.training.embeddings import EmbeddingCache
 from logmoe.training.logs import LogStore
-from logmoe.training.metrics import anomaly_probability, detection_metrics, fit_calibration, fit_threshold
+from logmoe.training.metrics import detection_metrics, fit_calibration, fit_threshold
 from logmoe.training.plots import draw_plots
 from logmoe.training.report import check_template, push, render_card, results_table, spread
 from logmoe.training.run_folder import RESULTS, TRAINER_STATE, RunFolder, complete_checkpoints, write_json
-from logmoe.training.severity import SEVERITY_MASK
 from logmoe.training.splits import Splits, facts_in_words, read_splits, require_both_labels, split_facts
 from logmoe.training.trainer import LogMoETrainer, StopOnSignal, TwoPhases
 
@@ -108,10 +108,10 @@ def train(
         model = new_model(model_args, processor)
         collator = LogCollator(processor, processor.max_sequence_length)
         # Needed in any case: it refuses a processor and a model that do not fit, now rather than after training.
-        encoder = LogAnomalyPipeline(model.eval(), processor=processor, device=args.device)
+        pipe = LogAnomalyPipeline(model.eval(), processor=processor, device=args.device)
         if model_args.encoder_is_frozen:
             with args.main_process_first(desc="encoding the distinct entries"):
-                collator.embeds = EmbeddingCache(encoder, model_args.embedding_cache).embeddings_of(store.texts)
+                collator.embeds = EmbeddingCache(pipe.predictor, model_args.embedding_cache).embeddings_of(store.texts)
         else:
             collator.token_ids, truncated = processor.tokenize(store.texts)
             logger.info("%d distinct entries, %d of them truncated", len(truncated), truncated.sum())

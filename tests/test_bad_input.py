@@ -41,14 +41,14 @@ def test_entries_that_are_no_strings(pipe):
 @pytest.mark.parametrize("log", ["", "\n", " \n\t\r\n  ", "\x00\x00\n"])
 def test_no_entry(pipe, detector, log):
     for judge in (pipe, detector.predict):
-        with pytest.raises(ValueError, match="holds no entry"):
+        with pytest.raises(ValueError, match="no log entries"):
             judge(log)
-    with pytest.raises(ValueError, match="Log 2 of the batch: .*no entry"):
+    with pytest.raises(ValueError, match="Log 2 of the batch: .*no log entries"):
         pipe(["a\nb", "c\nd", log])
 
 
 def test_empty_list_of_entries(pipe):
-    with pytest.raises(ValueError, match="Log 0 of the batch: .*no entry"):
+    with pytest.raises(ValueError, match="Log 0 of the batch: .*no log entries"):
         pipe([[]])
 
 

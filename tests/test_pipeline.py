@@ -9,7 +9,8 @@ from datasets import Dataset
 from transformers import pipeline
 
 from logmoe import LogAnomalyPipeline
-from logmoe.pipeline_logmoe import JudgedLog
+from logmoe.judging_logmoe import Prediction
+from logmoe.pipeline_logmoe import PredictedLog
 
 LOG = "2024-01-01 10:00:00 INFO a\n\n2024-01-01 10:00:01 ERROR b\n\tat c\n2024-01-01 10:00:05 FATAL d"
 
@@ -155,13 +156,13 @@ def test_threshold_and_temperature(pipe):
 
 def test_known_probabilities(pipe):
     prepared = pipe.preprocess("a")
-    judged = JudgedLog(prepared, np.array([[0.0, math.log(3)]]), [np.array([0.5])], np.array([False]))
-    result = pipe.postprocess(judged)
+    prediction = Prediction(np.array([0.0, math.log(3)]), np.array([0.5]))
+    result = pipe.postprocess(PredictedLog(prepared, [prediction], np.array([False])))
     assert result["probabilities"] == pytest.approx({"normal": 0.25, "anomaly": 0.75})
     assert (result["label"], result["score"]) == ("anomaly", pytest.approx(0.75))
 
 
-def test_each_distinct_entry_is_encoded_once_and_each_distinct_sequence_judged_once(pipe):
+def test_each_distinct_entry_is_encoded_once_and_each_distinct_sequence_predicted_once(pipe):
     encoded, judged = [], []
     encode, forward = pipe.model.model.encode_entries, pipe.model.model.sequence_stack.forward
     pipe.model.model.encode_entries = lambda **k: encoded.append(len(k["input_ids"])) or encode(**k)

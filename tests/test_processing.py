@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoProcessor
 
-from logmoe import LogMoEProcessor, processing_logmoe
+from logmoe import LogMoEProcessor, masking_logmoe
 
 # One row per format: raw line, masked line.
 MASKED = {
@@ -235,7 +235,7 @@ def test_byte_order_marks(processor):
 
 @pytest.mark.parametrize("blank", ["\u3000", "\u00a0 ", "\x1b[0m\x1b[1m", "\ufeff", "\u200b"])
 def test_blank_in_any_script(processor, blank):
-    with pytest.raises(ValueError, match="no entry"):
+    with pytest.raises(ValueError, match="no log entries"):
         processor.parse(f"{blank}\n")
     assert texts(processor.parse(f"{blank}\na")) == ["a"]
 
@@ -290,7 +290,7 @@ def test_no_line_is_lost(lines):
     lines = [line.rstrip("\r") for line in lines]
     full = [number for number, line in enumerate(lines, 1) if line.strip(" \t\r\x00")]
     if not full:
-        with pytest.raises(ValueError, match="no entry"):
+        with pytest.raises(ValueError, match="no log entries"):
             processor.parse("\n".join(lines))
         return
     parsed = processor.parse("\n".join(lines))
@@ -515,7 +515,7 @@ digit_pieces = st.sampled_from(
 def test_masking_many_equals_masking_each(entries):
     processor = LogMoEProcessor(tiny_tokenizer())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processing_logmoe, "FEW_ENTRIES", 0)
+        patch.setattr(masking_logmoe, "FEW_ENTRIES", 0)
         assert processor.mask(entries).to_pylist() == [masked_one_by_one(processor, entry) for entry in entries]
 
 
@@ -538,14 +538,14 @@ def test_masking_many_equals_masking_each(entries):
     ],
 )
 def test_masks_that_tell_digits_apart_or_keep_them(masks, monkeypatch):
-    monkeypatch.setattr(processing_logmoe, "FEW_ENTRIES", 0)
+    monkeypatch.setattr(masking_logmoe, "FEW_ENTRIES", 0)
     processor = LogMoEProcessor(tiny_tokenizer(), masks=masks)
     entries = [f"{word}{first}{last}A" for word in ("a", "b ", "é") for first in range(10) for last in (0, 4, 7, 8)]
     assert processor.mask(entries).to_pylist() == [masked_one_by_one(processor, entry) for entry in entries]
 
 
 def test_what_tells_digits_apart():
-    tells = processing_logmoe._digit_patterns
+    tells = masking_logmoe.digit_alternatives
     assert tells(r"\d{1,3}[0-9a-f]+(?P<n1>[[:digit:]])\x1b\p{N}") == (None, True)
     assert tells(r"ab|(?:1|c)\d|[23]x") == (r"(?:[0-9]|c)\d|[230-9]x", True)
     assert tells("404") == ("[0-9][0-9][0-9]", False)
@@ -561,7 +561,7 @@ def test_a_large_log_of_few_shapes_is_masked_by_shape(processor, monkeypatch):
         masked.append(len(text))
         return replace(text, *arguments, **options)
 
-    monkeypatch.setattr(processing_logmoe.pc, "replace_substring_regex", counted)
+    monkeypatch.setattr(masking_logmoe.pc, "replace_substring_regex", counted)
     log = "\n".join(f"took {1000 + row} ms from 10.0.{row % 90 + 10}.1" for row in range(5000))
     assert processor.parse(log).distinct.to_pylist() == ["took <NUM> ms from <IP>"]
     assert max(masked) == 1

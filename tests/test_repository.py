@@ -58,7 +58,7 @@ def test_wheel_holds_modules_and_checkpoint_and_works(tmp_path):
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for name in [*TRAVELS, "__init__.py", "inference.py", "train.py", "model_card.md", "training/data.py"]:
+    for name in [*TRAVELS, "__init__.py", "inference.py", "train.py", "model_card.md", "training/sources.py"]:
         assert f"logmoe/{name}" in names
     assert {f"logmoe/checkpoints/logmoe-mini/{path.name}" for path in MINI.iterdir()} <= set(names)
     assert not [name for name in names if "test" in name or "example" in name or "recording" in name]

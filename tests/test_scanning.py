@@ -22,11 +22,13 @@ from conftest import MINI, ROOT, make_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmoe import LogAnomalyPipeline, LogMoEProcessor, ScanCache
+from logmoe import LogAnomalyPipeline, LogMoEProcessor, LogParser, ParsedLog, ScanCache, SequenceCutter, SequenceRule
 from logmoe.inference import load_pipeline
-from logmoe.processing_logmoe import ParsedLog
+from logmoe.judging_logmoe import Judge, Prediction
+from logmoe.parsing_logmoe import EntryStream
+from logmoe.predicting_logmoe import best_dtype, in_precision
 from logmoe.reading_logmoe import LogReader, find_logs
-from logmoe.scanning_logmoe import Cutter, EntryCache, _in_precision, best_dtype
+from logmoe.scanning_logmoe import EntryCache
 
 LINES = [
     "2024-01-01 10:00:00 INFO a",
@@ -69,13 +71,10 @@ def plain(pipe, log, **overrides):
             batch = pipe.processor.pad(ids)
             output = pipe.model(**{name: tensor[None] for name, tensor in batch.items()})
         longer = pc.utf8_length(parsed.text).to_numpy()[positions] > pipe.processor.max_entry_characters
-        results += pipe.sequence_results(
-            parsed,
-            [positions],
-            output.logits.double().numpy(),
-            [output.entry_scores[0].numpy()],
-            np.isin(np.arange(len(parsed)), positions[truncated | longer]),
-        )
+        prediction = Prediction(output.logits[0].double().numpy(), output.entry_scores[0].numpy())
+        is_truncated = np.isin(np.arange(len(parsed)), positions[truncated | longer])
+        judge = Judge.from_config(pipe.model.config)
+        results += judge.sequence_results(parsed, [positions], [prediction], is_truncated)
     return results
 
 
@@ -141,7 +140,7 @@ def test_sessions_equal_the_plain_path_in_another_order(pipe, tmp_path):
     scan = pipe.scan(path, chunk_bytes=300, session_pattern=r"(s\d)", max_waiting_entries=4)
     entries = [entry["line"] for sequence in scan for entry in sequence["entries"]]
     assert sorted(entries) == list(range(1, 402))  # closed early, but nothing is lost or doubled
-    assert scan.statistics.split_groups > 0
+    assert scan.statistics.split_sessions > 0
 
 
 @settings(max_examples=40, deadline=None)
@@ -153,9 +152,11 @@ def test_chunks_end_where_entries_end(lines, chunk_bytes, has_newline):
     data = ("\n".join(["INFO a", *lines]) + "\n" * has_newline).encode()
     whole, _ = processor.parse_batch([data])
     found = []
-    for chunk in LogReader(processor, io.BytesIO(data), chunk_bytes):
-        parsed, _ = processor.parse_batch([chunk.data], chunk.indentation)
-        found += zip(parsed.text.to_pylist(), (parsed.first_line + chunk.first_line - 1).tolist(), strict=True)
+    stream = EntryStream(processor, chunk_bytes)
+    for lines in LogReader(io.BytesIO(data), chunk_bytes):
+        if (chunk := stream.push(lines)) is not None:
+            parsed = processor.parse_chunk(*chunk)
+            found += zip(parsed.text.to_pylist(), parsed.first_line.tolist(), strict=True)
     assert found == list(zip(whole.text.to_pylist(), whole.first_line.tolist(), strict=True))
 
 
@@ -164,22 +165,24 @@ def test_chunks_end_where_entries_end(lines, chunk_bytes, has_newline):
     st.lists(st.integers(0, 12), min_size=1, max_size=12),
     st.integers(1, 6).flatmap(lambda length: st.tuples(st.just(length), st.integers(1, length))),
 )
-def test_cutter_cuts_parts_as_the_whole(sizes, length_and_stride):
+def test_cutter_cuts_a_log_in_pieces_as_it_cuts_it_whole(sizes, length_and_stride):
     length, stride = length_and_stride
-    processor = LogMoEProcessor.from_pretrained(MINI)
+    parser = LogParser()
     total = sum(sizes)
-    cutter = Cutter(processor, length, stride, None, None, max_waiting=1000)
+    cutter = SequenceCutter(SequenceRule(length, stride), parser, max_waiting_entries=1000)
     found, start = [], 0
-    for part, size in enumerate(sizes):
+    for piece, size in enumerate(sizes):
         number = np.arange(start, start + size)
         text = pa.array([str(n) for n in number], pa.large_string())
         parsed = ParsedLog(text, number, number, np.zeros(size, dtype=np.int64), pa.array(["a"], pa.large_string()))
-        log, sequences = cutter.push(parsed, part == len(sizes) - 1)
+        log, sequences = cutter.push(parsed, piece == len(sizes) - 1)
         found += [log.first_line[positions].tolist() for positions in sequences]
         start += size
     if total:
-        whole, _ = processor.parse_batch([["a"] * total])
-        assert found == [p.tolist() for p in processor.cut(whole, length, stride)]
+        # The rule, written out: a window every `stride` entries until one reaches the end.
+        starts = range(0, max(total - length, 0) + stride, stride)
+        assert found == [list(range(s, min(s + length, total))) for s in starts if s < total]
+        assert found == [p.tolist() for p in cutter.cut(parser.parse(["a"] * total))]
 
 
 def test_entry_cache_never_mixes_entries_up():
@@ -194,7 +197,7 @@ def test_entry_cache_never_mixes_entries_up():
     number_of, text_of = {}, {}
     for _ in range(200):
         texts = [str(value) for value in rng.choice(20, size=rng.integers(1, 12), replace=False)]
-        embeds, numbers, is_truncated = cache.embed(texts, encode)
+        embeds, numbers, is_truncated = cache.look_up(texts, encode)
         assert embeds[:, 0].tolist() == [float(text) for text in texts]
         assert is_truncated.tolist() == [int(text) % 3 == 0 for text in texts]
         for text, number in zip(texts, numbers.tolist(), strict=True):
@@ -255,7 +258,7 @@ def test_streams_and_paths(pipe, tmp_path):
     assert results[0]["first_line"] == results[len(expected)]["first_line"] == 1
     with pytest.raises(ValueError, match="path"):
         pipe.scan(3)
-    with pytest.raises(ValueError, match="holds no entry"):
+    with pytest.raises(ValueError, match="no log entries"):
         list(pipe.scan(io.BytesIO(b"\n \n")))
 
 
@@ -274,7 +277,7 @@ def test_find_logs(tmp_path, caplog):
         (tmp_path / name).write_bytes(data)
     names = [os.path.relpath(path, tmp_path) for path in find_logs(tmp_path)]
     assert names == ["app.log.2.gz", "app.log.10", os.path.join("deep", "x.log"), "torn.gz"]
-    assert "image.png is left out" in caplog.text
+    assert "image.png: it contains NUL bytes" in caplog.text
     assert "wtmp is left out" in caplog.text
     assert "packed.gz is left out" in caplog.text
     assert find_logs(str(tmp_path / "app*")) == [str(tmp_path / "app.log.2.gz"), str(tmp_path / "app.log.10")]
@@ -446,7 +449,7 @@ def test_arguments(pipe, tmp_path):
             pipe.scan(path, **bad)
     with pytest.raises(FileNotFoundError):
         pipe.scan(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="No timestamp"):
+    with pytest.raises(ValueError, match="needs timestamps"):
         list(pipe.scan(path, window_seconds=1))
     with pytest.raises(ValueError, match="matches no entry"):
         list(pipe.scan(path, session_pattern="z"))
@@ -464,9 +467,9 @@ def test_only_anomalies_and_statistics(pipe, tmp_path):
     assert 0 < len(expected) < len(everything)
     seen = scan.statistics
     assert (seen.lines, seen.entries, seen.sequences, seen.anomalies) == (121, 121, len(everything), len(expected))
-    assert (seen.replaced_bytes, seen.truncated_entries, seen.cut_entries) == (40, 1, 0)
+    assert (seen.replaced_bytes, seen.truncated_entries, seen.oversized_entries) == (40, 1, 0)
     assert seen.encoded_entries == 4
-    assert seen.judged_sequences < seen.sequences
+    assert seen.predicted_sequences < seen.sequences
     assert seen.highest_probability == pytest.approx(max(r["probabilities"]["anomaly"] for r in everything), abs=1e-5)
     assert calls[-1] == seen.bytes_read == seen.total_bytes == os.path.getsize(path)
 
@@ -549,7 +552,7 @@ def test_attention_in_bfloat16_is_the_faster_for_the_processor(monkeypatch, has_
         torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": has_amx}, raising=False
     )
     model = make_model()
-    converted = _in_precision(model, torch.bfloat16)
+    converted = in_precision(model, torch.bfloat16)
     assert converted.model.sequence_stack.config._attn_implementation == attention
     assert model.config._attn_implementation == "sdpa"
 
@@ -584,25 +587,28 @@ def test_memory_does_not_grow_with_the_log(pipe):
 
 
 def test_a_line_without_end_does_not_stop_the_reader(processor, monkeypatch):
-    from logmoe import reading_logmoe
+    from logmoe import parsing_logmoe, reading_logmoe
 
-    monkeypatch.setattr(reading_logmoe, "MIN_ENTRY_BYTES", 0)
+    monkeypatch.setattr(reading_logmoe, "MAX_LINE_BYTES", 0)
+    monkeypatch.setattr(parsing_logmoe, "MAX_ENTRY_BYTES", 0)
     data = b"first\n" + "é".encode() * 50_000 + b"\nlast\n" + b"at\n" + b"\tgo on\n" * 300 + b"end"
-    reader = LogReader(processor, io.BytesIO(data), chunk_bytes=100)
-    chunks = list(reader)
-    assert chunks[-1].is_last
+    reader = LogReader(io.BytesIO(data), 100, 4 * processor.max_entry_characters)
+    stream = EntryStream(processor, 100)
+    chunks = [chunk for chunk in map(stream.push, reader) if chunk is not None]
+    assert chunks[-1][0].is_last
     lines = {}
     for chunk in chunks:
-        assert len(chunk.data) <= 4 * processor.max_entry_characters + 100
-        parsed, _ = processor.parse_batch([chunk.data], chunk.indentation)
-        lines |= dict(zip((parsed.first_line + chunk.first_line - 1).tolist(), parsed.text.to_pylist(), strict=True))
+        assert len(chunk[0].data) <= 4 * processor.max_entry_characters + 2 * 100
+        parsed = processor.parse_chunk(*chunk)
+        lines |= dict(zip(parsed.first_line.tolist(), parsed.text.to_pylist(), strict=True))
     assert lines[1] == "first"
     assert set(lines[2]) == {"é"}
     assert len(lines[2]) >= processor.max_entry_characters
     assert lines[3] == "last"
     assert lines[max(lines)] == "end"
     assert max(lines) == data.count(b"\n") + 1
-    assert reader.cut_entries > 1
+    assert reader.oversized_lines == 1
+    assert stream.oversized_entries >= 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch can use")

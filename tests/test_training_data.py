@@ -89,7 +89,7 @@ def test_logs_parsed_together_are_parsed_as_alone(logs):
     assert len(offsets) == len(logs) + 1
     for log, start, stop in zip(logs, offsets, offsets[1:], strict=False):
         if start == stop:
-            with pytest.raises(ValueError, match="no entry"):
+            with pytest.raises(ValueError, match="no log entries"):
                 processor.parse(log)
             continue
         alone = processor.parse(log)
@@ -422,7 +422,7 @@ def test_logs_longer_than_a_sequence_are_cut_as_the_pipeline_cuts_them(pipe):
     compact = batch_of(dataset, LogCollator(pipe.processor, 8, token_ids=token_ids))
     assert next(iter(compact)) == "labels"
     assert compact["log_index"].tolist() == [0, 0, 0, 1, 2]  # The longest first.
-    embedded = batch_of(dataset, LogCollator(pipe.processor, 8, embeds=pipe.encode(token_ids).detach()))
+    embedded = batch_of(dataset, LogCollator(pipe.processor, 8, embeds=pipe.predictor.encode(token_ids)))
     logits = []
     for batch in (compact, embedded):
         inputs = {name: batch[name] for name in batch if name not in ("labels", "weights", "log_index")}

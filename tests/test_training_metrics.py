@@ -9,14 +9,13 @@ import torch
 from conftest import make_model
 from test_training_data import labelled
 
-from logmoe import LogAnomalyPipeline
+from logmoe.judging_logmoe import anomaly_margin, anomaly_probability
+from logmoe.predicting_logmoe import Predictor
 from logmoe.training.baselines import BASELINES, measure_baselines
 from logmoe.training.embeddings import EmbeddingCache
 from logmoe.training.logs import LogStore
 from logmoe.training.metrics import (
     DetectionMetric,
-    anomaly_margin,
-    anomaly_probability,
     detection_metrics,
     expected_calibration_error,
     fit_calibration,
@@ -131,7 +130,7 @@ def test_the_table_and_the_spread():
     assert "F1 0.9000 ± 0.1414 over 2 seeds" in table
 
 
-class CountingPipeline(LogAnomalyPipeline):
+class CountingPredictor(Predictor):
     encoded = 0
 
     def encode(self, token_ids):
@@ -142,25 +141,25 @@ class CountingPipeline(LogAnomalyPipeline):
 def test_embeddings_are_computed_once_and_kept(processor, tmp_path, caplog):
     def cache(model):
         model.add_placeholders(processor)
-        pipe = CountingPipeline(model, processor=processor)
-        return pipe, EmbeddingCache(pipe, tmp_path)
+        predictor = CountingPredictor(model, processor, torch.device("cpu"))
+        return predictor, EmbeddingCache(predictor, tmp_path)
 
-    pipe, first = cache(make_model())
+    predictor, first = cache(make_model())
     embeds = first.embeddings_of(["a", "b"])
     again = first.embeddings_of(["c", "b", "a"])
-    assert pipe.encoded == 3
+    assert predictor.encoded == 3
     torch.testing.assert_close(again[[2, 1]], embeds, atol=0, rtol=0)
     # Another run with the same encoder encodes nothing.
-    pipe, second = cache(make_model())
+    predictor, second = cache(make_model())
     assert torch.equal(second.embeddings_of(["a", "c"]), again[[2, 0]])
-    assert pipe.encoded == 0
+    assert predictor.encoded == 0
     # Other weights, other rules: other files.
     other = make_model()
     with torch.no_grad():
         other.model.encoder.embeddings.word_embeddings.weight[5] += 1
-    pipe, third = cache(other)
+    predictor, third = cache(other)
     third.embeddings_of(["a"])
-    assert pipe.encoded == 1
+    assert predictor.encoded == 1
     processor.max_log_entry_length = 16
     assert len({path.name for path in tmp_path.iterdir()} | {cache(make_model())[1].path.name}) == 3
     # A damaged file is replaced; no half file is left.
@@ -168,7 +167,7 @@ def test_embeddings_are_computed_once_and_kept(processor, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         third.embeddings_of(["a"])
     assert "replacing it" in caplog.text
-    assert pipe.encoded == 2
+    assert predictor.encoded == 2
     assert third.embeddings_of(["a"]).shape == (1, 32)
-    assert pipe.encoded == 2
+    assert predictor.encoded == 2
     assert not list(tmp_path.glob("*.partial"))

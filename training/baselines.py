@@ -17,9 +17,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 from sklearn.tree import DecisionTreeClassifier
 
+from logmoe.rules_logmoe import ALARM_PATTERN
 from logmoe.training.logs import LabelledLogs, LogStore
 from logmoe.training.metrics import detection_metrics
-from logmoe.training.severity import ALARM_PATTERN
 from logmoe.training.splits import Splits
 
 logger = logging.getLogger("logmoe.train")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from logmoe import LogMoEProcessor
+from logmoe import LogMoEProcessor, SequenceRule
+from logmoe.sequences_logmoe import count_windows, pad_sequences
 from logmoe.training.arguments import DataArguments
 from logmoe.training.logs import LabelledLogs, LogStore
 
@@ -173,14 +174,7 @@ class LogCollator:
 
     def _cut(self, logs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Entry rows `(sequences, entries)`, -1 where padded, and the log of each sequence `(sequences,)`; int64."""
-        length = self.max_sequence_length
-        lengths = np.array([len(log) for log in logs])
-        num_sequences = -(-lengths // length)  # (logs,)
-        log_index = np.repeat(np.arange(len(logs)), num_sequences)
-        width = min(length, int(lengths.max()))
-        rows = np.full((len(log_index), width), -1, dtype=np.int64)
-        log_of_entry = np.repeat(np.arange(len(logs)), lengths)
-        position = np.arange(len(log_of_entry)) - (lengths.cumsum() - lengths)[log_of_entry]
-        first_sequence = num_sequences.cumsum() - num_sequences
-        rows[first_sequence[log_of_entry] + position // length, position % length] = np.concatenate(logs)
-        return rows, log_index
+        rule = SequenceRule(self.max_sequence_length)
+        sequences = [count_windows(rows, rule)[0] for rows in logs]
+        log_index = np.repeat(np.arange(len(logs)), [len(windows) for windows in sequences])
+        return pad_sequences([window for windows in sequences for window in windows]), log_index

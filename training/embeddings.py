@@ -16,19 +16,19 @@ from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from logmoe import LogAnomalyPipeline
+from logmoe.predicting_logmoe import Predictor
 
 logger = logging.getLogger("logmoe.train")
 
 DEFAULT_FOLDER = Path(HF_HOME) / "logmoe" / "entry_embeddings"
 
 
-def cache_key(pipe: LogAnomalyPipeline) -> str:
+def cache_key(predictor: Predictor) -> str:
     """Hexadecimal digest of everything, apart from its masked text, that determines an entry's embedding.
 
     These are the encoder's weights and configuration, the pooling, the tokenizer, and the rules of the processor.
     """
-    model, processor = pipe.model, pipe.processor
+    model, processor = predictor.model, predictor.processor
     digest = hashlib.sha256()
     for text in (
         model.config.encoder_config.to_json_string(),
@@ -47,13 +47,13 @@ class EmbeddingCache:
     """Embeddings of masked entries, in one file per encoder and rules.
 
     Args:
-        pipe: encodes entries that are not in the file yet.
+        predictor: encodes entries that are not in the file yet.
         folder: holds the files; created if it does not exist.
     """
 
-    def __init__(self, pipe: LogAnomalyPipeline, folder: str | Path | None = None):
-        self.pipe = pipe
-        self.path = Path(folder or DEFAULT_FOLDER) / f"{cache_key(pipe)}.safetensors"
+    def __init__(self, predictor: Predictor, folder: str | Path | None = None):
+        self.predictor = predictor
+        self.path = Path(folder or DEFAULT_FOLDER) / f"{cache_key(predictor)}.safetensors"
 
     @torch.no_grad()
     def embeddings_of(self, texts: Sequence[str]) -> torch.Tensor:
@@ -73,8 +73,8 @@ class EmbeddingCache:
             len(missing),
         )
         if missing:
-            token_ids, _ = self.pipe.processor.tokenize([texts[row] for row in missing])
-            new = self.pipe.encode(token_ids).float().cpu()
+            token_ids, _ = self.predictor.processor.tokenize([texts[row] for row in missing])
+            new = self.predictor.encode(token_ids).float().cpu()
             row_of |= {digests[row]: len(row_of) + place for place, row in enumerate(missing)}
             known = torch.cat([known, new]) if len(known) else new
             self._write(list(row_of), known)

@@ -20,6 +20,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from logmoe.judging_logmoe import anomaly_probability
+
 CALIBRATION_BINS = 15
 # Beyond these a fitted temperature says more about the size of the validation data than about the model.
 TEMPERATURE_RANGE = (0.05, 20.0)
@@ -93,16 +95,6 @@ def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean distance between score and share of anomalies over bins of the score (Naeini et al., AAAI 2015)."""
     mean_score, anomaly_rate, counts = reliability(labels, scores)
     return float((np.abs(mean_score - anomaly_rate) * counts).sum() / counts.sum())
-
-
-def anomaly_margin(logits: np.ndarray) -> np.ndarray:
-    """Anomaly logit minus normal logit, float64 `(logs,)`, from logits `(logs, 2)`."""
-    return logits[:, 1].astype(np.float64) - logits[:, 0]
-
-
-def anomaly_probability(margin: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probability of anomaly `(logs,)`."""
-    return expit(margin / temperature)
 
 
 def log_loss(labels: np.ndarray, margin: np.ndarray) -> float:

@@ -15,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from logmoe.processing_logmoe import ParsedLog, to_utf8
+from logmoe import ParsedLog, SequenceCutter, SequenceRule
+from logmoe.reading_logmoe import to_utf8
+from logmoe.sequences_logmoe import count_windows, find_sessions
 from logmoe.training.arguments import DataArguments
 from logmoe.training.logs import LabelledLogs, LogStore, concatenate
 
@@ -279,16 +281,15 @@ class SourceReader:
         Sessions stay whole however long they are, since the label is the whole session's: the collator cuts them.
         """
         processor, pattern = self.store.processor, self.args.session_pattern
-        if not pattern:
-            # Whatever session pattern the processor has, these lines are cut into windows.
-            seconds, stride = self.args.window_seconds, self.args.stride
-            no_sessions = "" if seconds is None else None  # The processor refuses both at once.
-            windows = processor.cut(parsed, stride=stride, window_seconds=seconds, session_pattern=no_sessions)
-            return [(None, positions) for positions in windows]
-        sessions = processor.sessions(parsed, pattern)
-        others = sessions.pop(None, np.empty(0, dtype=np.int64))
         length = processor.max_sequence_length
-        windows = [others[start : start + length] for start in range(0, len(others), length)]
+        if not pattern:
+            rule = SequenceRule(length, self.args.stride, self.args.window_seconds)
+            return [(None, positions) for positions in SequenceCutter(rule, processor).cut(parsed)]
+        sessions = find_sessions(parsed, pattern)
+        others = sessions.pop(None, np.empty(0, dtype=np.int64))
+        if not sessions:
+            raise ValueError(f"`--session_pattern` {pattern!r} matches no entry.")
+        windows, _ = count_windows(others, SequenceRule(length))
         named = [*sessions.items(), *((None, positions) for positions in windows)]
         return sorted(named, key=lambda item: int(item[1][0]))
 

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
+from logmoe.judging_logmoe import anomaly_margin, anomaly_probability
 from logmoe.modeling_logmoe import router_statistics, weighted_router_loss
 from logmoe.training.batches import DistinctLogs, LogCollator, SimilarLengthSampler
-from logmoe.training.metrics import DetectionMetric, anomaly_margin, anomaly_probability, log_loss
+from logmoe.training.metrics import DetectionMetric, log_loss
 from logmoe.training.run_folder import CHECKPOINT_PREFIX, TRAINER_STATE, complete_checkpoints
 
 logger = logging.getLogger("logmoe.train")
