@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings import harness
 from recordings.corpus import SERVICES, SPLITS, Run, check_services, read_lines, runs_in, runs_of
+from recordings.files import LINES_SCHEMA, intervals_path, write_table
 from recordings.record import service_named
 
 ORDER = (*SPLITS, "twin")
@@ -43,11 +43,11 @@ def assemble(service: str, runs: Sequence[Run], source: Path, target: Path) -> N
     target.mkdir(parents=True, exist_ok=True)
     for split in ORDER:
         names = [run.name(service) for run in runs if run.split == split]
-        tables = [pq.read_table(source / f"{name}.parquet", schema=harness.LINES_SCHEMA) for name in names]
-        harness.write_table(pa.concat_tables(tables), target / f"{split}.parquet")
+        tables = [pq.read_table(source / f"{name}.parquet", schema=LINES_SCHEMA) for name in names]
+        write_table(pa.concat_tables(tables), target / f"{split}.parquet")
     names = [run.name(service) for run in runs if run.split != "twin"]
-    intervals = [pq.read_table(harness.intervals_path(source / f"{name}.parquet")) for name in names]
-    harness.write_table(pa.concat_tables(intervals), target / "intervals.parquet")
+    intervals = [pq.read_table(intervals_path(source / f"{name}.parquet")) for name in names]
+    write_table(pa.concat_tables(intervals), target / "intervals.parquet")
 
 
 def write_excerpt(service: str, source: Path, target: Path) -> None:

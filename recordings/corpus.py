@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.harness import INTERVALS_SCHEMA, LINES_SCHEMA
+from recordings.files import INTERVALS_SCHEMA, LINES_SCHEMA
 
 FOLDER = Path(__file__).parent / "data"
 
@@ -71,7 +71,7 @@ def check_services(services: Sequence[str]) -> None:
 
 
 def read_lines(services: Sequence[str] = SERVICES, splits: Sequence[str] = SPLITS, folder: Path = FOLDER) -> pa.Table:
-    """The lines of some services and splits, with the columns of `harness.LINES_SCHEMA`.
+    """The lines of some services and splits, with the columns of `files.LINES_SCHEMA`.
 
     Args:
         services: names among `SERVICES`.
@@ -89,7 +89,7 @@ def read_lines(services: Sequence[str] = SERVICES, splits: Sequence[str] = SPLIT
 
 
 def read_intervals(services: Sequence[str] = SERVICES, folder: Path = FOLDER) -> pa.Table:
-    """What was injected, when: one row for each fault, with the columns of `harness.INTERVALS_SCHEMA`."""
+    """What was injected, when: one row for each fault, with the columns of `files.INTERVALS_SCHEMA`."""
     check_services(services)
     return pa.concat_tables(
         [pq.read_table(folder / service / "intervals.parquet", schema=INTERVALS_SCHEMA) for service in services]

@@ -27,7 +27,7 @@ from recordings.corpus import (
     runs_in,
     unseen_spans,
 )
-from recordings.harness import ORDINARY
+from recordings.labels import ORDINARY
 
 SEVERITY = re.compile(
     r"(?i)(?<![a-z])(warn|warning|err|error|errors|fatal|crit|critical|alert|emerg|panic|severe|fail|failed|failure)(?![a-z])"

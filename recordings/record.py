@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recordings import harness
 from recordings.corpus import SERVICES, SPLITS, Run, check_services
-from recordings.lab import Service
+from recordings.files import write_tables
+from recordings.namespaces import run_in_namespace
+from recordings.service import Service
 
 HELP = {
     "service": "the services to run, one after another",
@@ -45,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 def service_named(name: str) -> Service:
     """The service of a module in this folder. Raises `ModuleNotFoundError` when its driver is not installed."""
     try:
-        service: Service = importlib.import_module(f"recordings.{name}").SERVICE
+        service: Service = importlib.import_module(f"recordings.services.{name}").SERVICE
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error}; recordings/install.sh installs what the recorder needs") from error
     return service
@@ -79,14 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments += ["--output", str(options.output.absolute())]
         arguments += ["--no-faults"] if options.no_faults else ["--split", options.split or "train"]
         try:
-            status = harness.run_in_namespace(arguments, service.private_folder)
+            status = run_in_namespace(arguments, service.private_folder)
         except PermissionError as error:
             parser.exit(1, f"{parser.prog}: {error}\n")
         if status is None:  # inside
             run = Run(settings, options.seed, "twin" if options.no_faults else options.split or "train")
             recording = service.record(run, options.duration)
             lines, intervals = recording.lines_table(), recording.intervals_table()
-            harness.write_tables(lines, intervals, options.output / f"{recording.name}.parquet")
+            write_tables(lines, intervals, options.output / f"{recording.name}.parquet")
             anomalous = sum(lines["label"].to_pylist())
             print(f"{recording.name}: {lines.num_rows} lines, {anomalous} anomalous, {intervals.num_rows} faults")
         elif status:

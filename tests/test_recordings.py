@@ -17,7 +17,8 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT))  # the recorder is no part of the installed package
 
-from recordings import build, corpus, describe, harness, lab, nginx, postgresql, record
+from recordings import build, corpus, describe, files, labels, logs, processes, record
+from recordings.services import nginx, postgresql
 
 DATA = ROOT / "recordings" / "data"
 SCHEMA = {
@@ -63,7 +64,7 @@ def test_schema(service):
         assert set(table["split"].to_pylist()) == {split}
         assert not pc.any(pc.match_substring_regex(table["line"], "\n")).as_py()
     intervals = pq.read_table(DATA / service / "intervals.parquet")
-    assert intervals.schema.equals(harness.INTERVALS_SCHEMA)
+    assert intervals.schema.equals(files.INTERVALS_SCHEMA)
 
 
 def test_the_corpus_is_as_large_and_varied_as_it_says(lines, intervals):
@@ -114,7 +115,7 @@ def test_every_fault_that_shows_as_text_left_a_line(lines, intervals):
     times = {}
     for row in anomalous:
         times.setdefault((row["recording"], row["fault"]), []).append(row["time"])
-    slack = timedelta(seconds=lab.GRACE)
+    slack = timedelta(seconds=labels.GRACE)
     mute = [
         (row["recording"], row["fault"])
         for row in intervals.to_pylist()
@@ -247,7 +248,7 @@ def test_a_window_is_anomalous_by_a_line_or_by_an_interval_without_text():
 def test_a_follower_reads_lines_that_arrive_in_pieces(tmp_path):
     first, second = tmp_path / "first.log", tmp_path / "second.log"
     first.write_bytes(b"")
-    follower = lab.LogFollower(first, second)
+    follower = logs.LogFollower(first, second)
     with first.open("ab", buffering=0) as log:
         log.write(b"one\nhal")
         time.sleep(0.05)
@@ -263,14 +264,14 @@ def test_a_follower_refuses_half_a_line(tmp_path):
     log = tmp_path / "log"
     log.write_bytes(b"whole\nhalf")
     with pytest.raises(ValueError, match="middle of a line: b'half'"):
-        lab.LogFollower(log).close()
+        logs.LogFollower(log).close()
 
 
 def test_lines_that_do_not_parse_continue_the_entry_above():
     def parse(line):
-        return lab.Head(line, pid=3) if line.startswith("ERROR") else None
+        return logs.Head(line, pid=3) if line.startswith("ERROR") else None
 
-    entries = lab.split_entries([(at(1), "ERROR a"), (at(2), "\tat b"), (at(3), "ERROR c")], parse)
+    entries = logs.split_entries([(at(1), "ERROR a"), (at(2), "\tat b"), (at(3), "ERROR c")], parse)
     assert [(entry.lines, entry.time, entry.pid) for entry in entries] == [
         (("ERROR a", "\tat b"), at(1), 3),
         (("ERROR c",), at(3), 3),
@@ -278,9 +279,9 @@ def test_lines_that_do_not_parse_continue_the_entry_above():
 
 
 def test_words_are_a_cause_only_while_the_fault_is_on():
-    rule = lab.says("connection (refused|lost)", grace=1)
+    rule = labels.says("connection (refused|lost)", grace=1)
     fault = interval("backend_killed", 10, 20)
-    lost = harness.Entry(("backend: connection lost",), at(15), "connection lost")
+    lost = labels.Entry(("backend: connection lost",), at(15), "connection lost")
     assert rule(lost, fault)
     assert rule(replace(lost, time=at(20.9)), fault)
     assert not rule(replace(lost, time=at(22)), fault)
@@ -299,25 +300,25 @@ def at(seconds):
 def entry(seconds, message, **fields):
     defaults = {"pid": 7, "process": "client backend", "remote_host": "127.0.0.2", "code": "00000", "severity": "LOG"}
     fields = defaults | {"statement": ""} | fields
-    return harness.Entry(lines=(message,), time=at(seconds), message=message, **fields)
+    return labels.Entry(lines=(message,), time=at(seconds), message=message, **fields)
 
 
 def cause(entry, *intervals):
-    found = harness.find_cause(entry, intervals, {name: fault.rule for name, fault in postgresql.FAULTS.items()})
+    found = labels.find_cause(entry, intervals, {name: fault.rule for name, fault in postgresql.FAULTS.items()})
     return None if found is None else found.fault
 
 
 def interval(fault, start, end, **fields):
-    return harness.Interval(scenario=fault, fault=fault, visible="text", start=at(start), end=at(end), **fields)
+    return labels.Interval(scenario=fault, fault=fault, visible="text", start=at(start), end=at(end), **fields)
 
 
 def test_the_injectors_own_entries_are_anomalous():
     fault = interval("brute_force", 10, 20)
     wrong = entry(12, 'password authentication failed for user "app"', code="28P01")
     assert cause(wrong, fault) is None  # an ordinary client's slip, though a fault is on
-    assert cause(replace(wrong, remote_host=harness.INJECTOR_ADDRESS), fault) == "brute_force"
+    assert cause(replace(wrong, remote_host=labels.INJECTOR_ADDRESS), fault) == "brute_force"
     with pytest.raises(ValueError, match="before any fault"):
-        cause(replace(wrong, remote_host=harness.INJECTOR_ADDRESS, time=at(1)), fault)
+        cause(replace(wrong, remote_host=labels.INJECTOR_ADDRESS, time=at(1)), fault)
 
 
 def test_what_a_touched_process_says_afterwards_is_anomalous():
@@ -342,11 +343,11 @@ def test_a_crash_takes_the_servers_own_lines_and_the_lost_sessions():
 
 
 def test_a_step_without_fault_causes_nothing():
-    restart = harness.Interval(scenario="clean_restart", fault=None, visible="text", start=at(10), end=at(20))
+    restart = labels.Interval(scenario="clean_restart", fault=None, visible="text", start=at(10), end=at(20))
     stop = entry(15, "received fast shutdown request", process="postmaster", remote_host=None)
     assert cause(stop, restart) is None
-    assert harness.scenario_at(at(15), [restart]) == "clean_restart"
-    assert harness.scenario_at(at(25), [restart]) == "ordinary"
+    assert labels.scenario_at(at(15), [restart]) == "clean_restart"
+    assert labels.scenario_at(at(25), [restart]) == "ordinary"
 
 
 @pytest.mark.parametrize(
@@ -377,7 +378,7 @@ def test_modules_and_their_services_agree():
 
 
 def entry_of_nginx(line):
-    [one] = lab.split_entries([(at(15), line)], nginx.parse)
+    [one] = logs.split_entries([(at(15), line)], nginx.parse)
     return one
 
 
@@ -400,15 +401,15 @@ def entry_of_nginx(line):
 )
 def test_nginx_faults_cause_their_own_lines_only(fault, line, is_caused):
     rules = {name: known.rule for name, known in nginx.FAULTS.items()}
-    found = harness.find_cause(entry_of_nginx(line), [interval(fault, 10, 20)], rules)
+    found = labels.find_cause(entry_of_nginx(line), [interval(fault, 10, 20)], rules)
     assert (found is not None) == is_caused
 
 
 def one_run(folder, service, run):
-    times = pa.array([at(1)], harness.LINES_SCHEMA.field("time").type)
+    times = pa.array([at(1)], files.LINES_SCHEMA.field("time").type)
     values = [[service], [run.name(service)], [run.split], [1], times, ["ordinary"], [None], [0], ["a line"]]
-    lines = pa.table(dict(zip(harness.LINES_SCHEMA.names, values, strict=True)), schema=harness.LINES_SCHEMA)
-    harness.write_tables(lines, harness.INTERVALS_SCHEMA.empty_table(), folder / f"{run.name(service)}.parquet")
+    lines = pa.table(dict(zip(files.LINES_SCHEMA.names, values, strict=True)), schema=files.LINES_SCHEMA)
+    files.write_tables(lines, files.INTERVALS_SCHEMA.empty_table(), folder / f"{run.name(service)}.parquet")
 
 
 def test_runs_are_put_together_by_split(tmp_path):
@@ -433,7 +434,7 @@ def test_a_build_stops_where_a_run_fails(tmp_path, monkeypatch, capsys):
 def test_a_log_that_shrinks_is_an_error(tmp_path):
     log = tmp_path / "log"
     log.write_bytes(b"one\ntwo\n")
-    follower = lab.LogFollower(log)
+    follower = logs.LogFollower(log)
     time.sleep(0.05)
     log.write_bytes(b"")
     time.sleep(0.05)
@@ -465,8 +466,8 @@ def test_the_command_names_what_is_wrong(arguments, message, capsys, tmp_path):
 
 def test_a_tool_that_fails_says_why():
     with pytest.raises(RuntimeError, match=r"`sh -c 'echo no room >&2; exit 3'` ended with exit status 3:\nno room"):
-        lab.run_tool("sh", "-c", "echo no room >&2; exit 3")
-    assert lab.run_tool("cat", input=b"word") == b"word"
+        processes.run_tool("sh", "-c", "echo no room >&2; exit 3")
+    assert processes.run_tool("cat", input=b"word") == b"word"
 
 
 @pytest.mark.slow
@@ -482,4 +483,4 @@ def test_record_one_run(service, tmp_path):
     assert {field.name: field.type for field in run.schema} == SCHEMA
     assert len(run) > 500
     assert 0 < pc.mean(run["label"]).as_py() < 0.6
-    assert pq.read_table(harness.intervals_path(lines)).num_rows > 0
+    assert pq.read_table(files.intervals_path(lines)).num_rows > 0

@@ -36,24 +36,21 @@ import dns.update
 import dns.xfr
 import dns.zone
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, Rule
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
+from recordings.clients import CLIENT_ADDRESSES, Client
+from recordings.faults import (
+    broken_reloads,
+    down,
     frozen,
     full_disk,
     held_connections,
-    make_folder,
+    lasting,
     monitor_silent,
     mount_small_disk,
-    says,
-    split_entries,
 )
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, any_of, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, is_listening, make_folder
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/bind")
 DYNAMIC = HOME / "dynamic"
@@ -322,18 +319,12 @@ class Bind(Lab):
 
     def is_ready(self) -> bool:
         """Whether it listens; asked of the kernel, since a question would be logged."""
-        return f"0100007F:{PORT:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text() and (
-            self.rndc("status") == 0
-        )
+        return is_listening(PORT, "127.0.0.1") and self.rndc("status") == 0
 
     def rndc(self, *arguments: str) -> int:
         """A command to the running server; its exit status."""
         command: list[str | Path] = ["rndc", "-c", HOME / "rndc.conf", "-p", "953", *arguments]
         return subprocess.run(command, capture_output=True, timeout=15).returncode
-
-    def end(self, how: signal.Signals) -> None:
-        """End named."""
-        self.named.stop(how)
 
     def employ_clients(self) -> None:
         """People's machines, a DHCP server that updates names, a secondary, a monitor."""
@@ -421,14 +412,11 @@ def transfer(address: str, zone: str, key: str | None = None) -> None:
             pass
 
 
-class Machine:
+class Machine(Client):
     """A machine that asks for names."""
 
-    def __init__(self, lab: Bind, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
-
-    def pause(self, seconds: float) -> None:
-        """Wait, on average that long."""
+    def rest(self, seconds: float) -> None:
+        """Wait `seconds` on average."""
         self.lab.crew.stopping.wait(self.rng.expovariate(1 / seconds))
 
     def name(self) -> str:
@@ -475,12 +463,12 @@ class Machine:
         else:
             kind = rng.choice(["A", "A", "A", "A", "AAAA", "AAAA", "MX", "TXT", "HTTPS"])
             question(self.address, self.name(), kind, stream=rng.random() < 0.06, want_dnssec=rng.random() < 0.2)
-        self.pause(1 / self.lab.settings.pace)
+        self.rest(1 / self.lab.settings.pace)
 
     def visit(self) -> None:
         """A guest's machine, which may ask for this company's names only."""
         question(self.address, self.name())
-        self.pause(3.0 / self.lab.settings.pace)
+        self.rest(3.0 / self.lab.settings.pace)
 
     def wrong_key(self) -> None:
         """Someone of the staff with an old key."""
@@ -514,13 +502,13 @@ class Machine:
                 SECRETS["dhcp"],
                 lambda message: message.replace(name, 60, "A", f"10.0.2.{number}"),
             )
-        self.pause(1.2)
+        self.rest(1.2)
 
     def copy(self) -> None:
         """A secondary copies the zone."""
         question(self.address, "example.org", "SOA")
         transfer(self.address, "example.org", self.rng.choice([None, "staff"]))
-        self.pause(3.0)
+        self.rest(3.0)
 
     def probe(self) -> None:
         """The monitor; a fault may silence it."""
@@ -530,32 +518,36 @@ class Machine:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def upstream_gone(lab: Bind, interval: Interval) -> None:
-    """The forwarder dies; someone starts it again."""
-    lab.upstream.stop()
-    lab.hold(2.5, 4.0)  # less than copies of zones last
-    lab.upstream.start()
+@contextlib.contextmanager
+def upstream_down(upstream: Upstream) -> Iterator[None]:
+    """Nobody listens upstream."""
+    upstream.stop()
+    yield
+    upstream.start()
 
 
-def upstream_silent(lab: Bind, interval: Interval) -> None:
-    """The forwarder takes questions and answers none."""
-    lab.upstream.mode = "silent"
-    lab.hold(12.0, 14.0)  # named gives a question up after 10 seconds
-    lab.upstream.mode = "good"
+@contextlib.contextmanager
+def upstream_mode(upstream: Upstream, mode: str) -> Iterator[None]:
+    """The forwarder misbehaves."""
+    upstream.mode = mode
+    yield
+    upstream.mode = "good"
 
 
-def upstream_fails(lab: Bind, interval: Interval) -> None:
-    """The forwarder refuses, or says that it failed."""
-    lab.upstream.mode = lab.rng.choice(["SERVFAIL", "REFUSED"])
-    lab.hold(3.0, 5.0)
-    lab.upstream.mode = "good"
+upstream_gone = lasting(lambda lab: upstream_down(lab.upstream), 2.5, 4.0)  # less than copies of zones last
+"""The forwarder dies; someone starts it again."""
 
 
-def upstream_garbage(lab: Bind, interval: Interval) -> None:
-    """Something on the way mangles the forwarder's answers."""
-    lab.upstream.mode = "garbage"
-    lab.hold(3.0, 5.0)
-    lab.upstream.mode = "good"
+upstream_silent = lasting(lambda lab: upstream_mode(lab.upstream, "silent"), 12.0, 14.0)
+"""The forwarder takes questions and answers none; named gives a question up after 10 seconds."""
+
+
+upstream_fails = lasting(lambda lab: upstream_mode(lab.upstream, lab.rng.choice(["SERVFAIL", "REFUSED"])), 3.0, 5.0)
+"""The forwarder refuses, or says that it failed."""
+
+
+upstream_garbage = lasting(lambda lab: upstream_mode(lab.upstream, "garbage"), 3.0, 5.0)
+"""Something on the way mangles the forwarder's answers."""
 
 
 BAD_RECORDS = (
@@ -598,25 +590,16 @@ BAD_OPTIONS = (
 )
 
 
-def broken_configuration(lab: Bind, interval: Interval) -> None:
-    """Reloads of a configuration that is wrong; then the right one comes back, without another reload."""
-    for _ in range(lab.rng.randint(1, 3)):
-        lab.write_configuration(lab.rng.choice(BAD_OPTIONS))
-        lab.named.send(signal.SIGHUP)
-        lab.hold(0.5, 1.2)
-    lab.write_configuration()
+broken_configuration = broken_reloads(BAD_OPTIONS, lambda lab: lab.named.send(signal.SIGHUP), 3, 0.5, 1.2)
 
 
-def killed(lab: Bind, interval: Interval) -> None:
-    """SIGKILL to named; it says nothing of it, and starts again."""
-    lab.end(signal.SIGKILL)
-    lab.hold(0.5, 2.0)
-    lab.named.start()
+killed = lasting(lambda lab: down(lab.named), 0.5, 2.0)
+"""SIGKILL to named, which leaves no word of it in the log, and a new start."""
 
 
 def journal_corrupt(lab: Bind, interval: Interval) -> None:
     """A crash leaves a journal that cannot be read; the zone is gone until someone sets it up anew."""
-    lab.end(signal.SIGKILL)
+    lab.named.stop(signal.SIGKILL)
     journal = DYNAMIC / "dyn.example.org.zone.jnl"
     if journal.exists():
         data = bytearray(journal.read_bytes())
@@ -779,10 +762,8 @@ def malformed_messages(lab: Bind, interval: Interval) -> None:
         lab.hold(0.0, 0.1)
 
 
-def standstill(lab: Bind, interval: Interval) -> None:
-    """named stands still for some seconds, then goes on."""
-    with frozen([lab.named.pid]):
-        lab.hold(1.5, 3.0)
+standstill = lasting(lambda lab: frozen([lab.named.pid]), 1.5, 3.0)
+"""named stands still for some seconds, then goes on."""
 
 
 def without_client(grace: float = 0.2) -> Rule:
@@ -798,11 +779,6 @@ def without_client(grace: float = 0.2) -> Rule:
         )
 
     return rule
-
-
-def either(*rules: Rule) -> Rule:
-    """Entries that one of the rules takes."""
-    return lambda entry, interval: any(rule(entry, interval) for rule in rules)
 
 
 def limit_ended(entry: Entry, interval: Interval) -> bool:
@@ -824,24 +800,24 @@ NOT_LOADED = says(r"zone not loaded|update failed: not authoritative|: expired$"
 
 FAULTS = {
     "upstream_gone": Fault(
-        upstream_gone, either(UNRESOLVED, says(r"refresh: (failure|could not)|connection refused"))
+        upstream_gone, any_of(UNRESOLVED, says(r"refresh: (failure|could not)|connection refused"))
     ),
-    "upstream_silent": Fault(upstream_silent, either(UNRESOLVED, says(r"recursive-clients")), often=False),
+    "upstream_silent": Fault(upstream_silent, any_of(UNRESOLVED, says(r"recursive-clients")), often=False),
     "upstream_fails": Fault(upstream_fails, UNRESOLVED),
     "upstream_garbage": Fault(upstream_garbage, UNRESOLVED),
     "zone_broken": Fault(zone_broken, without_client()),
     "zone_unreadable": Fault(zone_unreadable, without_client()),
     "broken_configuration": Fault(broken_configuration, without_client()),
-    "killed": Fault(killed, either(without_client(), NOT_LOADED), often=False),
-    "journal_corrupt": Fault(journal_corrupt, either(without_client(), NOT_LOADED), often=False),
+    "killed": Fault(killed, any_of(without_client(), NOT_LOADED), often=False),
+    "journal_corrupt": Fault(journal_corrupt, any_of(without_client(), NOT_LOADED), often=False),
     "disk_full": Fault(disk_full, says(r"disc full|journal|control channel command 'sync|sync: dumping")),
-    "key_changed": Fault(key_changed, either(without_client(), says(r"BADSIG.*dhcp|dhcp.*BADSIG"))),
+    "key_changed": Fault(key_changed, any_of(without_client(), says(r"BADSIG.*dhcp|dhcp.*BADSIG"))),
     "primary_gone": Fault(
         primary_gone, says(r"corp\.example\.org.*(expired|fail|refresh|SERVFAIL|timed out)|command 'refresh")
     ),
     "recursion_exhausted": Fault(
         recursion_exhausted,
-        either(limit_ended, UNRESOLVED, says(r"recursive-clients|no more recursive clients")),
+        any_of(limit_ended, UNRESOLVED, says(r"recursive-clients|no more recursive clients")),
         often=False,
     ),
     "streams_exhausted": Fault(streams_exhausted, says(r"TCP connection failed|tcp-clients|quota")),
@@ -858,7 +834,7 @@ FAULTS = {
 
 def clean_restart(lab: Bind) -> None:
     """What an administrator does after an update."""
-    lab.end(signal.SIGTERM)
+    lab.named.stop(signal.SIGTERM)
     lab.named.start()
 
 

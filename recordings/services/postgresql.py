@@ -28,20 +28,12 @@ from typing import Any
 import pg8000
 import pg8000.native
 
-from recordings.harness import (
-    CLOCK_STEP,
-    INJECTOR_ADDRESS,
-    Crew,
-    Entry,
-    Interval,
-    Rule,
-    children_of,
-    end_process,
-    free_port,
-    is_running,
-    wait_until,
-)
-from recordings.lab import GRACE, Fault, Lab, Service
+from recordings.clients import Crew
+from recordings.faults import down, frozen, lasting, permissions, settle
+from recordings.labels import CLOCK_STEP, GRACE, INJECTOR_ADDRESS, Entry, Interval, Rule
+from recordings.logs import read_from, size_of
+from recordings.processes import children_of, end_process, free_port, is_running, wait_until
+from recordings.service import Fault, Lab, Service
 
 PRIVATE_FOLDER = Path("/var/lib/postgresql")
 """Where Debian keeps the database; a run sees an empty tmpfs here."""
@@ -213,7 +205,7 @@ class Server:
 
     def start(self) -> None:
         """Start the server and wait until it says that it is ready."""
-        mark = self.log.stat().st_size if self.log.exists() else 0
+        mark = size_of(self.log)
         with (self.log.parent / "startup.txt").open("ab") as output:
             self._process = subprocess.Popen(
                 [self.binaries / "postgres", "-D", self.data],
@@ -230,11 +222,7 @@ class Server:
         """Wait until the log, from byte `mark` on, says that connections are accepted."""
 
         def ready() -> bool:
-            if not self.log.exists():
-                return False
-            with self.log.open("rb") as file:
-                file.seek(mark)
-                return b"ready to accept connections" in file.read()
+            return self.log.exists() and b"ready to accept connections" in read_from(self.log, mark)
 
         wait_until(ready, 30, "PostgreSQL accepts connections")
 
@@ -874,18 +862,12 @@ def backend_killed(lab: PostgreSQL, interval: Interval) -> None:
         lab.hold(0.0, 0.8)
 
 
-def postmaster_killed(lab: PostgreSQL, interval: Interval) -> None:
-    """SIGKILL to the first process; the operator starts the server again and it recovers."""
-    lab.server.stop(signal.SIGKILL)
-    lab.hold(0.2, 1.5)
-    lab.server.start()
+postmaster_killed = lasting(lambda lab: down(lab.server), 0.2, 1.5)
+"""SIGKILL to the first process; the operator starts the server again and it recovers."""
 
 
-def immediate_shutdown(lab: PostgreSQL, interval: Interval) -> None:
-    """Someone stops the server without letting it finish; it recovers at the next start."""
-    lab.server.stop(signal.SIGQUIT)
-    lab.hold(0.2, 1.5)
-    lab.server.start()
+immediate_shutdown = lasting(lambda lab: down(lab.server, signal.SIGQUIT), 0.2, 1.5)
+"""Someone stops the server without letting it finish; it recovers at the next start."""
 
 
 def connections_exhausted(lab: PostgreSQL, interval: Interval) -> None:
@@ -1063,11 +1045,8 @@ def corrupted_page(lab: PostgreSQL, interval: Interval) -> None:
         handle.write(good)
 
 
-def unreadable_file(lab: PostgreSQL, interval: Interval) -> None:
-    """Someone changes the permissions of a table's file."""
-    lab.server.archive_file.chmod(0)
-    lab.hold(3.0, 5.0)
-    lab.server.archive_file.chmod(0o600)
+unreadable_file = lasting(lambda lab: permissions(lab.server.archive_file, 0, 0o600), 3.0, 5.0)
+"""Someone changes the permissions of a table's file."""
 
 
 def out_of_memory(lab: PostgreSQL, interval: Interval) -> None:
@@ -1118,19 +1097,10 @@ def replayed_import(lab: PostgreSQL, interval: Interval) -> None:
             lab.hold(0.0, 0.06)
 
 
-def frozen(lab: PostgreSQL, interval: Interval) -> None:
-    """The machine stands still for some seconds; then everything goes on, late."""
-    processes = [lab.server.postmaster, *children_of(lab.server.postmaster)]
-    try:
-        for pid in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        lab.hold(2.0, 4.0)
-    finally:
-        for pid in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-    time.sleep(0.3)
+standstill = lasting(
+    lambda lab: frozen([lab.server.postmaster, *children_of(lab.server.postmaster)]), 2.0, 4.0, settle(0.3)
+)
+"""The machine stands still for some seconds; then everything goes on, late."""
 
 
 # --- which entries a fault caused ------------------------------------------------------------------------------------
@@ -1224,7 +1194,7 @@ FAULTS = {
     "sessions_terminated": Fault(sessions_terminated, often=False),
     "connection_storm": Fault(connection_storm, visible="order", possible=lambda settings: settings.logs_connections),
     "replayed_import": Fault(replayed_import, visible="order", often=False),
-    "frozen": Fault(frozen, by_standstill, visible="silence", often=False),
+    "frozen": Fault(standstill, by_standstill, visible="silence", often=False),
 }
 
 

@@ -1,8 +1,8 @@
 """Postfix as a company's mail server: ordinary mail, faults, and which entries a fault caused.
 
-`python -m recordings.postfix mail FOLDER` is the other side: mail servers to deliver to, one of them over TLS; with
-`passwords`, a server of passwords. While a file `slow`, `rejects`, `greylists` or `expired` lies in FOLDER the mail
-servers are so.
+`python -m recordings.services.postfix mail FOLDER` is the other side: mail servers to send to, one of them by TLS;
+`… passwords FOLDER` is a server of passwords. While a file `slow`, `rejects`, `greylists` or `expired` lies in FOLDER,
+the mail servers behave that way.
 """
 
 import base64
@@ -24,42 +24,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings.harness import (
-    INJECTOR_ADDRESS,
-    Entry,
-    Interval,
-    Rule,
-    children_of,
-    end_process,
-    is_running,
-    wait_until,
-)
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.faults import (
+    Injection,
+    down,
+    flag,
     frozen,
     full_disk,
+    garbage,
     held_connections,
-    make_folder,
+    lasting,
     mount_small_disk,
     network_cut,
-    says,
-    send_raw,
-    split_entries,
+    settle,
 )
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import (
+    Daemon,
+    children_of,
+    end_process,
+    is_listening,
+    is_running,
+    make_folder,
+    python_daemon,
+    wait_until,
+)
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/postfix")
 ETC = Path("/etc/postfix")
 FLAGS, BOXES, QUEUE = HOME / "remote", HOME / "mail", HOME / "queue"
 PORT, REMOTE_PORT, TLS_PORT, PASSWORD_PORT = 25, 2525, 2526, 12345
-ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = Path("/usr/lib/postfix/sbin")
 
 
@@ -216,17 +213,12 @@ class Postfix(Lab):
         for remote in self.remotes:
             remote.start()
         self.follower = LogFollower(self.log)
-        self.postfix = Daemon(["postfix", "start-fg"], HOME / "console.txt", is_listening)
+        self.postfix = Daemon(["postfix", "start-fg"], HOME / "console.txt", lambda: is_listening(PORT))
         self.postfix.start()
 
     def other_side(self, what: str, port: int) -> Daemon:
         """The mail servers or the server of passwords."""
-        return Daemon(
-            [sys.executable, "-m", "recordings.postfix", what, str(FLAGS)],
-            HOME / "remote.txt",
-            lambda: answers(port),
-            env={"PYTHONPATH": str(ROOT)},
-        )
+        return python_daemon("services.postfix", what, FLAGS, console=HOME / "remote.txt", port=port)
 
     def write_names(self) -> None:
         """Names of some clients; there is no DNS, so the others are unknown."""
@@ -296,7 +288,7 @@ class Postfix(Lab):
     def employ_clients(self) -> None:
         """Colleagues, other companies' servers, jobs, and those who read their mail."""
         for number in range(10):
-            self.crew.start(Client(self, CLIENT_ADDRESSES[number % 7], self.client_rng(number)).work)
+            self.crew.start(Correspondent(self, CLIENT_ADDRESSES[number % 7], self.client_rng(number)).work)
         self.crew.start(Newsletter(self, CLIENT_ADDRESSES[3], self.client_rng(20)).work)
         self.crew.start(lambda: cron(self))
         self.crew.start(lambda: read_mail(self))
@@ -317,11 +309,6 @@ def postfix(*command: str, standard_input: str | None = None) -> None:
     subprocess.run(command, input=standard_input, text=True, capture_output=True, timeout=30)
 
 
-def is_listening() -> bool:
-    """Whether Postfix waits for connections; asking it would be in the log."""
-    return any(line.split()[1].endswith(f":{PORT:04X}") and line.split()[3] == "0A" for line in open_sockets())
-
-
 def all_programs() -> list[int]:
     """Every process that runs a program of Postfix; the run has a view of processes of its own."""
     found = []
@@ -330,11 +317,6 @@ def all_programs() -> list[int]:
             if (folder / "exe").readlink().parent == PROGRAMS:
                 found.append(int(folder.name))
     return sorted(found)
-
-
-def open_sockets() -> list[str]:
-    """The kernel's list of TCP sockets."""
-    return Path("/proc/net/tcp").read_text().splitlines()[1:]
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------
@@ -423,12 +405,7 @@ class Reader:
 
 def about(*patterns: str, grace: float = 3.0) -> Rule:
     """Entries that match, and those about a mail whose last attempt failed in such words."""
-    compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
-
-    def rule(entry: Entry, interval: Interval) -> bool:
-        return interval.contains(entry.time, grace) and compiled.search(f"{entry.lines[0]}\n{entry.code}") is not None
-
-    return rule
+    return says(*patterns, grace=grace, text=lambda entry: f"{entry.lines[0]}\n{entry.code}")
 
 
 # --- ordinary work ---------------------------------------------------------------------------------------------------
@@ -466,16 +443,15 @@ def send(address: str, sender: str, recipient: str, text: str | bytes, tls: bool
     talk(address, sender.partition("@")[2], work)
 
 
-class Client:
+class Correspondent(Client):
     """A colleague, another company's server, or someone on the road who logs in."""
 
     def __init__(self, lab: Postfix, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.inside = address in CLIENT_ADDRESSES[:4]
 
     def work(self) -> None:
         """One session, and a pause."""
-        rng = self.rng
         usual: list[Callable[[], None]] = [self.mail] * 12
         slips = [self.wrong_name, self.vanish] * 2 + [self.slow, self.too_large, *[self.error_report] * 3]
         if self.inside:
@@ -484,8 +460,7 @@ class Client:
         else:
             usual += [self.on_the_road] * 5
             slips += [self.advertisement, self.relay, self.fool, *[self.wrong_password] * 2]
-        rng.choice(slips if rng.random() < 0.2 else usual)()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.act(usual, slips, 0.2)
 
     def sender(self) -> str:
         """Who writes."""
@@ -612,11 +587,8 @@ class Client:
             )
 
 
-class Newsletter:
+class Newsletter(Client):
     """A job that sends to a list; a fault may silence it."""
-
-    def __init__(self, lab: Postfix, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
 
     def work(self) -> None:
         """One number, and a pause."""
@@ -645,40 +617,17 @@ def read_mail(lab: Postfix) -> None:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def remote_dead(lab: Postfix, interval: Interval) -> None:
-    """The partners' mail servers are gone for a while."""
-    lab.remotes[0].stop(signal.SIGKILL)
-    lab.hold(3.0, 5.0)
-    lab.remotes[0].start()
+remote_dead = lasting(lambda lab: down(lab.remotes[0]), 3.0, 5.0)
+"""The partners' mail servers are gone for a while."""
 
 
-def remote_unreachable(lab: Postfix, interval: Interval) -> None:
-    """The network to the partners drops everything."""
-    with network_cut(REMOTE_PORT):
-        lab.hold(4.0, 6.0)
-    time.sleep(1.0)
+remote_unreachable = lasting(lambda lab: network_cut(REMOTE_PORT), 4.0, 6.0, settle(1.0))
+"""The network to the partners drops everything."""
 
 
-def while_remote(what: str) -> Callable[[Postfix, Interval], None]:
-    """The partners' mail servers are so for a while."""
-
-    def fault(lab: Postfix, interval: Interval) -> None:
-        flag = FLAGS / what
-        flag.touch()
-        try:
-            lab.hold(3.0, 6.0)
-        finally:
-            flag.unlink()
-
-    return fault
-
-
-def passwords_gone(lab: Postfix, interval: Interval) -> None:
-    """The server of passwords is gone."""
-    lab.remotes[1].stop(signal.SIGKILL)
-    lab.hold(2.0, 4.0)
-    lab.remotes[1].start()
-    wait_for_postfix(lab)
+def while_remote(what: str) -> Injection:
+    """The partners' mail servers misbehave for a while."""
+    return lasting(lambda lab: flag(FLAGS / what), 3.0, 6.0)
 
 
 def wait_for_postfix(lab: Postfix) -> None:
@@ -692,6 +641,10 @@ def wait_for_postfix(lab: Postfix) -> None:
             return False
 
     wait_until(greets, 20, "postfix answers")
+
+
+passwords_gone = lasting(lambda lab: down(lab.remotes[1]), 2.0, 4.0, wait_for_postfix)
+"""The server of passwords is gone."""
 
 
 def guess_passwords(lab: Postfix, interval: Interval) -> None:
@@ -744,19 +697,18 @@ def spam_wave(lab: Postfix, interval: Interval) -> None:
         )
 
 
-def malformed_sessions(lab: Postfix, interval: Interval) -> None:
-    """Commands out of order, other protocols, impatient programs."""
-    pieces = (
-        b"EHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<anna@example.org>\r\nDATA\r\n",
-        b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
-        b"HELO x\r\nMAIL FROM:<<>>\r\nMAIL FROM anna\r\nRCPT TO:<>\r\nQUIT\r\n",
-        b"RCPT TO:<anna@example.org>\r\nDATA\r\nDATA\r\n" + b"XYZZY\r\n" * 20,
-        b"EHLO " + b"a" * 3000 + b"\r\n",
-        b"STARTTLS\r\n\x16garbage\r\n",
-    )
-    for _ in range(lab.rng.randint(8, 20)):
-        send_raw(PORT, lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.3)
+MALFORMED = (
+    b"EHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<anna@example.org>\r\nDATA\r\n",
+    b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+    b"HELO x\r\nMAIL FROM:<<>>\r\nMAIL FROM anna\r\nRCPT TO:<>\r\nQUIT\r\n",
+    b"RCPT TO:<anna@example.org>\r\nDATA\r\nDATA\r\n" + b"XYZZY\r\n" * 20,
+    b"EHLO " + b"a" * 3000 + b"\r\n",
+    b"STARTTLS\r\n\x16garbage\r\n",
+)
+
+malformed_sessions = garbage(PORT, MALFORMED, 8, 20, timeout=0.3)
+"""Commands out of order, other protocols, impatient programs."""
 
 
 def oversized_mails(lab: Postfix, interval: Interval) -> None:
@@ -772,22 +724,16 @@ def oversized_mails(lab: Postfix, interval: Interval) -> None:
         talk(INJECTOR_ADDRESS, PARTNERS[0], work)
 
 
-def too_many_connections(lab: Postfix, interval: Interval) -> None:
-    """One address opens connections and holds them."""
-    with held_connections(PORT, 20):
-        lab.hold(1.0, 2.0)
+too_many_connections = lasting(lambda lab: held_connections(PORT, 20), 1.0, 2.0)
+"""One address opens connections and holds them."""
 
 
-def queue_full(lab: Postfix, interval: Interval) -> None:
-    """No room for new mail."""
-    with full_disk(QUEUE, leave=120_000):
-        lab.hold(3.0, 5.0)
+queue_full = lasting(lambda lab: full_disk(QUEUE, leave=120_000), 3.0, 5.0)
+"""No room for new mail."""
 
 
-def mailboxes_full(lab: Postfix, interval: Interval) -> None:
-    """No room in the mailboxes."""
-    with full_disk(BOXES):
-        lab.hold(3.0, 5.0)
+mailboxes_full = lasting(lambda lab: full_disk(BOXES), 3.0, 5.0)
+"""No room in the mailboxes."""
 
 
 def mailboxes_forbidden(lab: Postfix, interval: Interval) -> None:
@@ -840,10 +786,10 @@ def broken_configuration(lab: Postfix, interval: Interval) -> None:
     wait_for_postfix(lab)
 
 
-def kill_processes(name: str) -> Callable[[Postfix, Interval], None]:
+def kill_processes(name: str) -> Injection:
     """SIGKILL to all processes of one program; the master starts others."""
 
-    def fault(lab: Postfix, interval: Interval) -> None:
+    def inject(lab: Postfix, interval: Interval) -> None:
         for _ in range(lab.rng.randint(1, 3)):
             for pid in lab.processes(name):
                 with contextlib.suppress(ProcessLookupError):
@@ -851,7 +797,7 @@ def kill_processes(name: str) -> Callable[[Postfix, Interval], None]:
             lab.hold(0.5, 1.2)
         wait_for_postfix(lab)
 
-    return fault
+    return inject
 
 
 def all_killed(lab: Postfix, interval: Interval) -> None:
@@ -869,22 +815,13 @@ def mail_loop(lab: Postfix, interval: Interval) -> None:
         lab.hold(0.8, 1.5)
 
 
-def silenced(what: str) -> Callable[[Postfix, Interval], None]:
+def silenced(what: str) -> Injection:
     """A job that mails stops; nothing else changes."""
-
-    def fault(lab: Postfix, interval: Interval) -> None:
-        flag = FLAGS / what
-        flag.touch()
-        lab.hold(5.0, 7.0)
-        flag.unlink()
-
-    return fault
+    return lasting(lambda lab: flag(FLAGS / what), 5.0, 7.0)
 
 
-def standstill(lab: Postfix, interval: Interval) -> None:
-    """All of Postfix stands still for some seconds, then goes on."""
-    with frozen(lab.postfix.pids()):
-        lab.hold(2.0, 3.5)
+standstill = lasting(lambda lab: frozen(lab.postfix.pids()), 2.0, 3.5)
+"""All of Postfix stands still for some seconds, then goes on."""
 
 
 def looped(entry: Entry, interval: Interval) -> bool:

@@ -5,38 +5,32 @@ import dataclasses
 import os
 import random
 import re
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pymysql
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, Rule
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    GRACE,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.faults import (
+    broken_restart,
+    down,
     frozen,
     full_disk,
-    make_folder,
+    lasting,
     monitor_silent,
     mount_small_disk,
-    run_tool,
-    says,
-    send_raw,
-    split_entries,
+    repeated,
+    settle,
 )
+from recordings.labels import GRACE, INJECTOR_ADDRESS, Entry, Interval, Rule, any_of, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, make_folder, run_tool
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/mariadb")
 PORT = 3306
@@ -339,13 +333,13 @@ def fails(*codes: int, text: str = "(?!)", longer: float | None = None, unless: 
 # --- ordinary work ---------------------------------------------------------------------------------------------------
 
 
-class Client:
+class Customer(Client):
     """Someone with a session that is renewed now and then."""
 
     user = "app"
 
     def __init__(self, lab: Mariadb, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.session: Session | None = None
         self.left = 0
 
@@ -372,7 +366,7 @@ class Client:
             self.rng.choice(self.slips() if self.rng.random() < 0.15 else self.tasks())()
         except LOST as error:
             self.recover(error)
-        self.lab.crew.stopping.wait(self.rng.expovariate(self.lab.settings.pace))
+        self.pause()
 
     def recover(self, error: Exception) -> None:
         """After an error of a statement roll back; after one of the session open another."""
@@ -405,7 +399,7 @@ class Client:
         connect(user, self.address, password).close()
 
 
-class Shopper(Client):
+class Shopper(Customer):
     """The shop's application: looks, orders, and the usual errors."""
 
     def tasks(self) -> Sequence[Callable[[], object]]:
@@ -464,7 +458,7 @@ class Shopper(Client):
         self.do("COMMIT")
 
 
-class Analyst(Client):
+class Analyst(Customer):
     """Reads a lot at once."""
 
     user = "report"
@@ -510,7 +504,7 @@ class Analyst(Client):
         )
 
 
-class Administrator(Client):
+class Administrator(Customer):
     """Looks after the tables."""
 
     user = "dba"
@@ -579,12 +573,8 @@ def try_to(session: Session, *statements: str) -> bool:
     return True
 
 
-def killed(lab: Mariadb, interval: Interval) -> None:
-    """SIGKILL; the server starts again and recovers."""
-    lab.server.stop(signal.SIGKILL)
-    lab.hold(0.5, 2.0)
-    lab.server.start()
-    time.sleep(1.0)
+killed = lasting(lambda lab: down(lab.server), 0.5, 2.0, settle(1.0))
+"""SIGKILL; the server starts again and recovers."""
 
 
 BAD_LINES = (
@@ -598,20 +588,7 @@ BAD_LINES = (
 )
 
 
-def broken_configuration(lab: Mariadb, interval: Interval) -> None:
-    """A restart with a configuration that is wrong; the server gives up until it is put right."""
-    lab.server.stop()
-    time.sleep(0.3)
-    interval.start = datetime.now(UTC)
-    lab.write_configuration(lab.rng.choice(BAD_LINES))
-    for _ in range(lab.rng.randint(1, 2)):
-        with contextlib.suppress(RuntimeError):
-            lab.server.start()
-            raise AssertionError("the configuration is not broken")
-        lab.hold(0.3, 0.8)
-    lab.write_configuration()
-    interval.repair = datetime.now(UTC)
-    lab.server.start()
+broken_configuration = broken_restart(lambda lab: lab.server, BAD_LINES, 2, 0.3, 0.8)
 
 
 def rows_locked(lab: Mariadb, interval: Interval) -> None:
@@ -671,13 +648,11 @@ def connections_exhausted(lab: Mariadb, interval: Interval) -> None:
                 session.close()
 
 
-def brute_force(lab: Mariadb, interval: Interval) -> None:
-    """Guessing passwords, also of users that exist."""
-    for number in range(lab.rng.randint(12, 40)):
-        with contextlib.suppress(*LOST):
-            user = lab.rng.choice(["root", "admin", "app", "dba", "mysql"])
-            connect(user, INJECTOR_ADDRESS, f"password{number}", None).close()
-        lab.hold(0.0, 0.1)
+def guess_password(lab: Mariadb, number: int) -> None:
+    """Someone guesses passwords, also of users that exist."""
+    with contextlib.suppress(*LOST):
+        user = lab.rng.choice(["root", "admin", "app", "dba", "mysql"])
+        connect(user, INJECTOR_ADDRESS, f"password{number}", None).close()
 
 
 def malformed_packets(lab: Mariadb, interval: Interval) -> None:
@@ -773,10 +748,8 @@ def surge(lab: Mariadb, interval: Interval) -> None:
             )
 
 
-def standstill(lab: Mariadb, interval: Interval) -> None:
-    """The server stands still for some seconds, then goes on."""
-    with frozen(lab.server.pids()):
-        lab.hold(2.0, 3.5)
+standstill = lasting(lambda lab: frozen(lab.server.pids()), 2.0, 3.5)
+"""The server stands still for some seconds, then goes on."""
 
 
 _OF_TABLE = r"\./shop/hits|shop\.hits|'hits'|MariaDB thread id|an error from thread_id|[Cc]hecking table|Recovering"
@@ -786,9 +759,8 @@ BROKEN_TABLE = fails(
 )
 
 
-def killed_and_recovered(entry: Entry, interval: Interval) -> bool:
-    """What the server says as it starts, and of the table that it had left open."""
-    return by_server(entry, interval) or BROKEN_TABLE(entry, interval)
+killed_and_recovered = any_of(by_server, BROKEN_TABLE)
+"""What the server says as it starts, and of the table that it had left open."""
 
 
 FAULTS = {
@@ -798,7 +770,7 @@ FAULTS = {
     "tables_locked": Fault(tables_locked, fails(1205, longer=0.7), visible="silence"),
     "deadlocks": Fault(deadlocks, fails(1213, text=r"\d [1-9]\d* \[\w+\] InnoDB: ")),
     "connections_exhausted": Fault(connections_exhausted, fails(1040, text="Too many connections")),
-    "brute_force": Fault(brute_force),
+    "brute_force": Fault(repeated(guess_password, 12, 40, pause=0.1)),
     "malformed_packets": Fault(malformed_packets),
     "disk_full": Fault(disk_full, fails(3, 20, 28, 1021, 1026, 1028, text="No space left|rr(no|code|or):? 28")),
     "unreadable_table": Fault(unreadable_table, fails(13, 29, 1016, 1017, 1018, 1030, 1036, text="rr(no|code): 13")),

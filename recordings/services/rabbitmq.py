@@ -12,31 +12,28 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, Rule
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    GRACE,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, Client, receive, send_raw
+from recordings.faults import (
     frozen,
     full_disk,
-    make_folder,
+    lasting,
     mount_small_disk,
     network_cut,
-    send_raw,
-    split_entries,
+    settle,
+    silent_monitor,
+    swapped,
 )
+from recordings.labels import FAILED_START, INJECTOR_ADDRESS, Entry, Interval, failed_start, says, whole_text
+from recordings.logs import Head, LogFollower, read_from, size_of, split_entries
+from recordings.processes import Daemon, answers, make_folder
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/rabbitmq")
 PORT, PARTNER_PORT, TLS_PORT, STOMP_PORT = 5672, 5673, 5671, 61613
@@ -126,9 +123,9 @@ class RabbitMQ(Lab):
         self.authority = CertificateAuthority(HOME / "tls")
         for name in ("good", "expired"):
             self.authority.issue(name, expired=name == "expired", owner="rabbitmq")
-        self.use_certificate("good")
+        self.authority.install("good")
         self.write_configuration()
-        self.monitored, self.planting = True, False
+        self.planting = False
         self.serving, self.telling = threading.Event(), threading.Lock()
         self.follower = LogFollower(self.log)
         self.epmd = Daemon(["epmd", "-address", "127.0.0.1"], HOME / "epmd.txt", lambda: answers(4369), "rabbitmq")
@@ -171,22 +168,13 @@ class RabbitMQ(Lab):
             )
         )
 
-    def use_certificate(self, name: str) -> None:
-        """Put this certificate where the node reads its own."""
-        for suffix in ("pem", "key"):
-            link = HOME / "tls" / f"server.{suffix}"
-            link.unlink(missing_ok=True)
-            link.symlink_to(f"{name}.{suffix}")
-
     def is_ready(self) -> bool:
         """Whether it said so since its last start."""
-        with self.log.open("rb") as file:
-            file.seek(self.started_at)
-            return b"Server startup complete" in file.read()
+        return b"Server startup complete" in read_from(self.log, self.started_at)
 
     def start_node(self) -> None:
         """Start the node and see that users and limits are there."""
-        self.started_at = self.log.stat().st_size if self.log.exists() else 0
+        self.started_at = size_of(self.log)
         self.node.start(90)
         self.tell(SETUP)
         self.serving.set()
@@ -198,6 +186,13 @@ class RabbitMQ(Lab):
             if how == signal.SIGKILL:
                 os.kill(self.machine(), how)
             self.node.stop()
+
+    @contextlib.contextmanager
+    def killed_machine(self) -> Iterator[None]:
+        """The Erlang machine is killed, and the node starts again."""
+        self.stop_node(signal.SIGKILL)
+        yield
+        self.start_node()
 
     def tell(self, expressions: str) -> str:
         """Have the node evaluate Erlang, as its control tool does."""
@@ -214,6 +209,11 @@ class RabbitMQ(Lab):
                 return done.stdout.decode()
             time.sleep(0.1)
         raise RuntimeError(f"the node does not listen: {done.stderr.decode()}")
+
+    def use_certificate(self, name: str) -> None:
+        """Have the node read another certificate."""
+        self.authority.install(name)
+        self.tell("ssl:clear_pem_cache().")
 
     def machine(self) -> int:
         """Process id of the Erlang machine."""
@@ -284,14 +284,8 @@ class Parser:
         return Head(message, 0, process, self.peers.get(process), None, level)
 
 
-def tells(*patterns: str, grace: float = GRACE) -> Rule:
-    """Entries that match one of these regular expressions anywhere while the fault is on."""
-    compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
-
-    def rule(entry: Entry, interval: Interval) -> bool:
-        return interval.contains(entry.time, grace) and compiled.search("\n".join(entry.lines)) is not None
-
-    return rule
+tells = partial(says, text=whole_text, flags=re.IGNORECASE)
+"""Entries that match one of these regular expressions anywhere while the fault is on."""
 
 
 # --- clients ---------------------------------------------------------------------------------------------------------
@@ -355,21 +349,11 @@ class Session:
         """Send one method."""
         self.frame(1, channel, struct.pack(">HH", klass, method) + arguments)
 
-    def read(self, size: int) -> bytes:
-        """So many bytes."""
-        data = b""
-        while len(data) < size:
-            part = self.link.recv(size - len(data))
-            if not part:
-                raise Refused("the node hung up")
-            data += part
-        return data
-
     def expect(self, *wanted: tuple[int, int]) -> None:
         """Read until one of these methods; `Refused` when the node closes instead."""
         while True:
-            kind, _, size = struct.unpack(">BHI", self.read(7))
-            payload = self.read(size + 1)
+            kind, _, size = struct.unpack(">BHI", receive(self.link, 7))
+            payload = receive(self.link, size + 1)
             if kind != 1:
                 continue
             method = struct.unpack(">HH", payload[:4])
@@ -428,17 +412,13 @@ def stomp(address: str, user: str, password: str, frames: str, bye: bool = True)
         time.sleep(0.02)
 
 
-class Worker:
+class Worker(Client):
     """A program that sends and fetches messages, with the usual slips."""
 
     def __init__(self, lab: RabbitMQ, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.tls = ssl.create_default_context(cafile=HOME / "tls/ca.pem")
         self.stranger = ssl.create_default_context()
-
-    def pause(self) -> None:
-        """Wait until the next session."""
-        self.lab.crew.stopping.wait(self.rng.expovariate(self.lab.settings.pace))
 
     def session(self, **more: object) -> Session:
         """A session of one of the users."""
@@ -510,10 +490,12 @@ class Worker:
 
     def probe(self) -> None:
         """The monitor looks in twice a second; a fault may silence it."""
-        if self.lab.monitored:
-            with contextlib.suppress(OSError):
-                Session(self.address, "monitor", PASSWORDS["monitor"], name="monitor").close()
-        self.lab.crew.stopping.wait(0.5)
+        self.lab.watch(self.check, 0.5)
+
+    def check(self) -> None:
+        """One visit of the monitor."""
+        with contextlib.suppress(OSError):
+            Session(self.address, "monitor", PASSWORDS["monitor"], name="monitor").close()
 
 
 class Administrator:
@@ -546,15 +528,9 @@ class Administrator:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def killed(lab: RabbitMQ, interval: Interval) -> None:
-    """SIGKILL to the Erlang machine; the node starts again and recovers."""
-    lab.stop_node(signal.SIGKILL)
-    lab.hold(0.5, 1.5)
-    lab.start_node()
+killed = lasting(RabbitMQ.killed_machine, 0.5, 1.5)
+"""SIGKILL to the Erlang machine; the node starts again and recovers."""
 
-
-FAILED_START = -1
-"""Stands for the process id of a node that does not come up."""
 
 BAD_LINES = (
     "vm_memory_high_watermark.relative = much",
@@ -662,37 +638,25 @@ def garbage(lab: RabbitMQ, interval: Interval) -> None:
         link.recv(10)  # until the node's patience ends
 
 
-def memory_alarm(lab: RabbitMQ, interval: Interval) -> None:
-    """The node may use less memory than it has; it blocks whoever publishes."""
-    lab.tell("vm_memory_monitor:set_vm_memory_high_watermark(0.0001).")
-    lab.hold(2.0, 4.0)
-    lab.tell("vm_memory_monitor:set_vm_memory_high_watermark(0.4).")
-    time.sleep(0.5)
+def set_watermark(lab: RabbitMQ, share: float) -> None:
+    """Say what share of the memory the node may use."""
+    lab.tell(f"vm_memory_monitor:set_vm_memory_high_watermark({share}).")
 
 
-def disk_alarm(lab: RabbitMQ, interval: Interval) -> None:
-    """Something else fills the disk that holds the messages."""
-    with full_disk(lab.data, leave=8 << 20):
-        lab.hold(2.5, 4.0)
-    time.sleep(1.2)
+memory_alarm = lasting(lambda lab: swapped(partial(set_watermark, lab), 0.0001, 0.4), 2.0, 4.0, settle(0.5))
+"""The node may use less memory than it has; it blocks whoever publishes."""
 
 
-def expired_certificate(lab: RabbitMQ, interval: Interval) -> None:
-    """The node's certificate has expired; its TLS clients turn away."""
-    lab.use_certificate("expired")
-    lab.tell("ssl:clear_pem_cache().")
-    try:
-        lab.hold(7.0, 9.0)  # until a TLS client has come
-    finally:
-        lab.use_certificate("good")
-        lab.tell("ssl:clear_pem_cache().")
+disk_alarm = lasting(lambda lab: full_disk(lab.data, leave=8 << 20), 2.5, 4.0, settle(1.2))
+"""Something else fills the disk that holds the messages."""
 
 
-def partner_unreachable(lab: RabbitMQ, interval: Interval) -> None:
-    """The network between shovel and partner is cut; the shovel tries again every other second."""
-    with network_cut(PARTNER_PORT, reset=True):
-        lab.hold(2.2, 2.8)
-    time.sleep(3.0)
+expired_certificate = lasting(lambda lab: swapped(lab.use_certificate, "expired", "good"), 7.0, 9.0)
+"""The node's certificate has expired; its TLS clients turn away. It lasts until one of them has come."""
+
+
+partner_unreachable = lasting(lambda lab: network_cut(PARTNER_PORT, reset=True), 2.2, 2.8, settle(3.0))
+"""The network between shovel and partner is cut; the shovel tries again every other second."""
 
 
 def permissions_lost(lab: RabbitMQ, interval: Interval) -> None:
@@ -728,17 +692,12 @@ def queue_crash(lab: RabbitMQ, interval: Interval) -> None:
         lab.hold(0.2, 0.8)
 
 
-def monitor_silent(lab: RabbitMQ, interval: Interval) -> None:
-    """The monitor's visits stop; nothing else changes."""
-    lab.monitored = False
-    lab.hold(4.0, 6.0)
-    lab.monitored = True
+monitor_silent = lasting(silent_monitor, 4.0, 6.0)
+"""The monitor's visits stop; nothing else changes."""
 
 
-def standstill(lab: RabbitMQ, interval: Interval) -> None:
-    """The Erlang machine stands still for a while, then goes on."""
-    with frozen([lab.machine()]):
-        lab.hold(1.5, 2.2)
+standstill = lasting(lambda lab: frozen([lab.machine()]), 1.5, 2.2)
+"""The Erlang machine stands still for a while, then goes on."""
 
 
 def node_lines(entry: Entry, interval: Interval) -> bool:
@@ -748,18 +707,12 @@ def node_lines(entry: Entry, interval: Interval) -> bool:
 
 def administration(entry: Entry, interval: Interval) -> bool:
     """What the node says of users and virtual hosts, and of the stores that come and go with these."""
-    return node_lines(entry, interval) and ADMINISTRATION.search("\n".join(entry.lines)) is not None
+    return node_lines(entry, interval) and ADMINISTRATION.search(whole_text(entry)) is not None
 
 
 ADMINISTRATION = re.compile(
     r"guest\d|branch\d|vhost|virtual host|essage store|essage location|esetting|ecover|refcount"
 )
-
-
-def failed_start(entry: Entry, interval: Interval) -> bool:
-    """What a node says that cannot start; the clean stop before and the start after are ordinary work."""
-    begun, mended = interval.touched.get(FAILED_START), interval.repair
-    return begun is not None and mended is not None and begun <= entry.time < mended
 
 
 FAULTS = {
@@ -810,7 +763,7 @@ def shovel_renewed(lab: RabbitMQ) -> None:
 
 def memory_limit_changed(lab: RabbitMQ) -> None:
     """An administrator moves the limit of memory to where it does no harm."""
-    lab.tell(f"vm_memory_monitor:set_vm_memory_high_watermark({lab.rng.choice([0.4, 0.5, 0.6])}).")
+    set_watermark(lab, lab.rng.choice([0.4, 0.5, 0.6]))
     time.sleep(0.3)
 
 

@@ -23,23 +23,23 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from recordings.harness import HOST_NAME, INJECTOR_ADDRESS, Entry, Interval, children_of, is_running, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    Daemon,
-    Fault,
-    Lab,
-    Service,
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.faults import (
+    flag,
     frozen,
     full_disk,
     held_connections,
-    make_folder,
+    lasting,
     mount_small_disk,
     network_cut,
-    run_tool,
-    says,
-    send_raw,
+    permissions,
+    settle,
+    swapped,
 )
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, says
+from recordings.namespaces import HOST_NAME
+from recordings.processes import Daemon, children_of, is_listening, is_running, make_folder, run_tool, wait_until
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/openssh")
 PORT, APPLICATION_PORT, NOBODYS_PORT = 22, 8080, 5432
@@ -285,8 +285,7 @@ class OpenSSH(Lab):
 
     def listening(self) -> bool:
         """Whether sshd listens; asked of the kernel, since a connection would write to the log."""
-        state = f":{PORT:04X} 00000000:0000 0A "
-        return state in Path("/proc/net/tcp").read_text()
+        return is_listening(PORT)
 
     def start_listener(self) -> None:
         """Start sshd."""
@@ -397,7 +396,7 @@ def with_sessions(records: Sequence[Record], listeners: set[int]) -> list[Entry]
     ]
 
 
-def session_says(whole: str, *patterns: str, grace: float = 0.5) -> Callable[[Entry, Interval], bool]:
+def session_says(whole: str, *patterns: str, grace: float = 0.5) -> Rule:
     """Entries like these, of a session whose process also wrote something like `whole`."""
     some, session = says(*patterns, grace=grace), re.compile(whole, re.DOTALL)
 
@@ -455,11 +454,11 @@ def call(
         )
 
 
-class Person:
+class Person(Client):
     """Someone with several accounts, at one machine."""
 
     def __init__(self, lab: OpenSSH, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.dumps = 0
 
     def log_in(self, user: str, *arguments: str, **more: object) -> None:
@@ -472,12 +471,10 @@ class Person:
 
     def visit(self) -> None:
         """One session, and a pause."""
-        rng = self.rng
         kinds = [self.command] * 7 + [self.fetch, self.tidy] + [self.send] * 2 + [self.files] * 2 + [self.tunnel] * 3
         slips = [self.wrong_password] * 3 + [self.wrong_name] * 2 + [self.wrong_key, self.many_keys, self.denied]
         slips += [self.intern, self.old_client, self.refused_tunnel, self.impatient, self.dead_tunnel, self.late]
-        rng.choice(slips if rng.random() < 0.3 else kinds)()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.act(kinds, slips, 0.3)
 
     def command(self) -> None:
         """A command."""
@@ -655,19 +652,12 @@ def stolen_keys(lab: OpenSSH, interval: Interval) -> None:
     at_once(lab, lab.rng.randint(5, 12), lambda rng: call(INJECTOR_ADDRESS, rng.choice(USERS), "true", keys=keys))
 
 
-def startups_exhausted(lab: OpenSSH, interval: Interval) -> None:
-    """Someone connects many times without logging in, until sshd turns everybody away."""
-    with held_connections(PORT, 24):
-        lab.hold(2.0, 5.0)
-    time.sleep(0.5)
+startups_exhausted = lasting(lambda lab: held_connections(PORT, 24), 2.0, 5.0, settle(0.5))
+"""Someone connects many times without logging in, until sshd turns everybody away."""
 
 
-def key_folder_open(lab: OpenSSH, interval: Interval) -> None:
-    """A script gives everybody write permission to the folder of a user's keys, and sshd trusts it no more."""
-    folder = HOMES / "deploy/.ssh"
-    folder.chmod(0o777)
-    lab.hold(4.0, 6.0)
-    folder.chmod(0o700)
+key_folder_open = lasting(lambda lab: permissions(HOMES / "deploy/.ssh", 0o777, 0o700), 4.0, 6.0)
+"""A script gives everybody write permission to the folder of a user's keys, and sshd no longer trusts it."""
 
 
 def keys_lost(lab: OpenSSH, interval: Interval) -> None:
@@ -688,11 +678,10 @@ def password_changed(lab: OpenSSH, interval: Interval) -> None:
     shadow.write_text(before)
 
 
-def expired_certificate(lab: OpenSSH, interval: Interval) -> None:
-    """Nobody renewed the certificates in time."""
-    lab.certify(lab.rng.choice(["-9w:-2w", "+2w:+9w"]))
-    lab.hold(5.0, 8.0)
-    lab.certify("-52w:+520w")
+expired_certificate = lasting(
+    lambda lab: swapped(lab.certify, lab.rng.choice(["-9w:-2w", "+2w:+9w"]), "-52w:+520w"), 5.0, 8.0
+)
+"""Nobody renewed the certificates in time."""
 
 
 BAD_LINES = (
@@ -767,19 +756,21 @@ def disk_full(lab: OpenSSH, interval: Interval) -> None:
     more.unlink()
 
 
-def network_cut_off(lab: OpenSSH, interval: Interval) -> None:
-    """The packets of two clients get lost; their sessions end when they stay silent."""
-    with network_cut(PORT, source=CUT_ADDRESSES[0]), network_cut(PORT, source=CUT_ADDRESSES[1]):
-        lab.hold(5.0, 7.0)
-    time.sleep(0.5)
+@contextlib.contextmanager
+def cut_off(addresses: Sequence[str]) -> Iterator[None]:
+    """Packets from these addresses get lost."""
+    with contextlib.ExitStack() as cuts:
+        for address in addresses:
+            cuts.enter_context(network_cut(PORT, source=address))
+        yield
 
 
-def run_folder_open(lab: OpenSSH, interval: Interval) -> None:
-    """Everybody may write to the folder in which sshd shuts itself up; it serves nobody any more."""
-    folder = Path("/run/sshd")
-    folder.chmod(0o777)
-    lab.hold(2.0, 4.0)
-    folder.chmod(0o755)
+network_cut_off = lasting(lambda lab: cut_off(CUT_ADDRESSES), 5.0, 7.0, settle(0.5))
+"""The packets of two clients get lost; their sessions end when they stay silent."""
+
+
+run_folder_open = lasting(lambda lab: permissions(Path("/run/sshd"), 0o777, 0o755), 2.0, 4.0)
+"""Everybody may write to the folder that sshd confines itself to; it no longer serves anybody."""
 
 
 def application_gone(lab: OpenSSH, interval: Interval) -> None:
@@ -812,18 +803,12 @@ def tunnels_probed(lab: OpenSSH, interval: Interval) -> None:
         call(INJECTOR_ADDRESS, "build", "-W", f"127.0.0.1:{port}", keys=("build",))
 
 
-def backup_silent(lab: OpenSSH, interval: Interval) -> None:
-    """The backup job stops; nothing else changes."""
-    flag = HOME / "flags/no-backup"
-    flag.touch()
-    lab.hold(4.0, 7.0)
-    flag.unlink()
+backup_silent = lasting(lambda lab: flag(HOME / "flags/no-backup"), 4.0, 7.0)
+"""The backup job stops; nothing else changes."""
 
 
-def standstill(lab: OpenSSH, interval: Interval) -> None:
-    """sshd and all its sessions stand still for some seconds, then go on."""
-    with frozen(lab.sshd.pids()):
-        lab.hold(1.5, 2.5)
+standstill = lasting(lambda lab: frozen(lab.sshd.pids()), 1.5, 2.5)
+"""sshd and all its sessions stand still for some seconds, then go on."""
 
 
 DIED = (

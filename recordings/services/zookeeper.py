@@ -15,25 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    frozen,
-    full_disk,
-    make_folder,
-    monitor_silent,
-    mount_small_disk,
-    network_cut,
-    says,
-    send_raw,
-    split_entries,
-)
+from recordings.clients import CLIENT_ADDRESSES, Client, receive, send_raw
+from recordings.faults import down, frozen, full_disk, garbage, lasting, monitor_silent, mount_small_disk, network_cut
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, make_folder, wait_until
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/zookeeper")
 PORTS = {1: 2181, 2: 2182, 3: 2183}
@@ -141,17 +128,8 @@ class Session:
     def _send(self, data: bytes) -> None:
         self._socket.sendall(text(data))
 
-    def _take(self, count: int) -> bytes:
-        out = b""
-        while len(out) < count:
-            part = self._socket.recv(count - len(out))
-            if not part:
-                raise ConnectionError("closed by the server")
-            out += part
-        return out
-
     def _receive(self) -> bytes:
-        return self._take(struct.unpack(">i", self._take(4))[0])
+        return receive(self._socket, struct.unpack(">i", receive(self._socket, 4))[0])
 
     def send(self, kind: int, body: bytes = b"") -> None:
         """A request."""
@@ -341,11 +319,12 @@ class Parser:
 # --- ordinary work ---------------------------------------------------------------------------------------------------
 
 
-class Worker:
+class Worker(Client):
     """Takes orders from a queue, keeps a lock, reads its configuration."""
 
     def __init__(self, lab: ZooKeeper, number: int, address: str, rng: random.Random) -> None:
-        self.lab, self.number, self.address, self.rng = lab, number, address, rng
+        super().__init__(lab, address, rng)
+        self.number = number
         self.session: Session | None = None
         self.lost: Session | None = None
         self.orders = ["/shop/orders/order-00000"]
@@ -388,7 +367,7 @@ class Worker:
                 self.lost = self.session
             self.session = None
             self.lab.crew.stopping.wait(rng.uniform(1.0, 2.5))
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.pause()
 
     def serve(self) -> None:
         """What a worker does."""
@@ -453,11 +432,8 @@ class Worker:
         send_raw(PORTS[1], b"", self.address, wait=False)
 
 
-class Monitor:
+class Monitor(Client):
     """Asks in words of four letters, some of which are not allowed; a fault may silence it."""
-
-    def __init__(self, lab: ZooKeeper, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
 
     def probe(self) -> None:
         """One question."""
@@ -471,12 +447,8 @@ class Monitor:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def server_killed(lab: ZooKeeper, interval: Interval) -> None:
-    """SIGKILL to the recorded server; it starts again."""
-    lab.recorded.stop(signal.SIGKILL)
-    lab.hold(0.3, 1.0)
-    lab.recorded.start()
-    lab.recover()
+server_killed = lasting(lambda lab: down(lab.recorded), 0.3, 1.0, ZooKeeper.recover)
+"""SIGKILL to the recorded server; it starts again."""
 
 
 def kill_and_start(lab: ZooKeeper, numbers: Sequence[int], least: float, most: float) -> None:
@@ -591,18 +563,18 @@ def wrong_scheme(lab: ZooKeeper, interval: Interval) -> None:
         lab.hold(0.0, 0.1)
 
 
-def malformed_packets(lab: ZooKeeper, interval: Interval) -> None:
-    """Garbage, other protocols, packets that are too long."""
-    pieces = (
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"SSH-2.0-Go\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
-        struct.pack(">i", -5) + bytes(20),
-        struct.pack(">i", 900_000) + bytes(200),
-        text(b"\0" * 9),
-        text(struct.pack(">iqiq", 0, 0, 4000, 0) + struct.pack(">i", 5000)),
-    )
-    lab.send_garbage(PORTS[1], pieces, 6, 14, pause=0.1, timeout=0.3)
+MALFORMED = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"SSH-2.0-Go\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
+    struct.pack(">i", -5) + bytes(20),
+    struct.pack(">i", 900_000) + bytes(200),
+    text(b"\0" * 9),
+    text(struct.pack(">iqiq", 0, 0, 4000, 0) + struct.pack(">i", 5000)),
+)
+
+malformed_packets = garbage(PORTS[1], MALFORMED, 6, 14, pause=0.1, timeout=0.3)
+"""Garbage, other protocols, packets that are too long."""
 
 
 def probing(lab: ZooKeeper, interval: Interval) -> None:
@@ -626,16 +598,10 @@ def rights_revoked(lab: ZooKeeper, interval: Interval) -> None:
     session.close()
 
 
-def is_gone(daemon: Daemon) -> bool:
-    """Whether a server has ended by itself."""
-    assert daemon._process is not None
-    return daemon._process.poll() is not None
-
-
 def disk_full(lab: ZooKeeper, interval: Interval) -> None:
     """No room for the transaction log; the server gives up."""
     with full_disk(HOME / "transactions1"), contextlib.suppress(TimeoutError):
-        wait_until(lambda: is_gone(lab.recorded), 2.5, "the server gives up")
+        wait_until(lambda: lab.recorded.has_ended(), 2.5, "the server gives up")
     lab.recorded.stop(signal.SIGKILL)
     lab.recorded.start()
     lab.recover()
@@ -645,7 +611,7 @@ def try_to_start(lab: ZooKeeper) -> None:
     """A start that is expected to fail."""
     lab.recorded.start()
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: is_gone(lab.recorded), 3, "the server gives up")
+        wait_until(lambda: lab.recorded.has_ended(), 3, "the server gives up")
     lab.recorded.stop(signal.SIGKILL)
 
 
@@ -684,11 +650,8 @@ def broken_configuration(lab: ZooKeeper, interval: Interval) -> None:
     lab.recover()
 
 
-def standstill(lab: ZooKeeper, interval: Interval) -> None:
-    """The recorded server stands still for some seconds, then goes on."""
-    with frozen([lab.recorded.pid]):
-        lab.hold(2.0, 5.0)
-    lab.recover()
+standstill = lasting(lambda lab: frozen([lab.recorded.pid]), 2.0, 5.0, ZooKeeper.recover)
+"""The recorded server stands still for some seconds, then goes on."""
 
 
 WORK = (

@@ -18,27 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
-    frozen,
-    full_disk,
-    http_request,
-    make_folder,
-    mount_small_disk,
-    network_cut,
-    says,
-    send_raw,
-    split_entries,
-)
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, http_request, send_raw
+from recordings.faults import down, frozen, full_disk, garbage, lasting, mount_small_disk, network_cut
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, any_of, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, answers, make_folder, wait_until
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/etcd")
 TLS_PORT = 2381
@@ -547,21 +533,12 @@ class Monitor:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def member_killed(lab: Etcd, interval: Interval) -> None:
-    """SIGKILL to the recorded member; it starts again."""
-    lab.recorded.stop(signal.SIGKILL)
-    lab.hold(0.5, 1.5)
-    lab.recorded.start()
-    lab.recover()
+member_killed = lasting(lambda lab: down(lab.recorded), 0.5, 1.5, Etcd.recover)
+"""SIGKILL to the recorded member; it starts again."""
 
 
-def peer_killed(lab: Etcd, interval: Interval) -> None:
-    """SIGKILL to a peer, which may be the leader."""
-    peer = lab.members[lab.rng.choice("bc")]
-    peer.stop(signal.SIGKILL)
-    lab.hold(1.0, 3.0)
-    peer.start()
-    lab.recover()
+peer_killed = lasting(lambda lab: down(lab.members[lab.rng.choice("bc")]), 1.0, 3.0, Etcd.recover)
+"""SIGKILL to a peer, which may be the leader."""
 
 
 def leader_stands_still(lab: Etcd, interval: Interval) -> None:
@@ -586,11 +563,10 @@ def quorum_lost(lab: Etcd, interval: Interval) -> None:
     lab.recover()
 
 
-def peer_cut_off(lab: Etcd, interval: Interval) -> None:
-    """Nobody reaches a peer any more."""
-    with network_cut(PEER_PORTS[lab.rng.choice("bc")], reset=lab.rng.random() < 0.5):
-        lab.hold(3.0, 5.0)
-    lab.recover()
+peer_cut_off = lasting(
+    lambda lab: network_cut(PEER_PORTS[lab.rng.choice("bc")], reset=lab.rng.random() < 0.5), 3.0, 5.0, Etcd.recover
+)
+"""Nobody reaches a peer any more."""
 
 
 def no_space(lab: Etcd, interval: Interval) -> None:
@@ -725,17 +701,17 @@ def tenants_churn(lab: Etcd, interval: Interval) -> None:
             lab.hold(0.0, 0.1)
 
 
-def malformed_requests(lab: Etcd, interval: Interval) -> None:
-    """Garbage at the door that wants TLS."""
-    pieces = (
-        b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
-        b"SSH-2.0-Go\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"\x16\x03\x00\x00\x02\x00\x00",
-        b"\x80\x2e\x01\x00\x02" + bytes(40),
-        b"\x15\x03\x01\x00\x02\x02\x28",
-    )
-    lab.send_garbage(TLS_PORT, pieces, 15, 40, pause=0.05, timeout=0.2)
+MALFORMED = (
+    b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
+    b"SSH-2.0-Go\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x00\x00\x02\x00\x00",
+    b"\x80\x2e\x01\x00\x02" + bytes(40),
+    b"\x15\x03\x01\x00\x02\x02\x28",
+)
+
+malformed_requests = garbage(TLS_PORT, MALFORMED, 15, 40, pause=0.05, timeout=0.2)
+"""Garbage at the port that expects TLS."""
 
 
 def rights_revoked(lab: Etcd, interval: Interval) -> None:
@@ -774,11 +750,8 @@ def keeper_silent(lab: Etcd, interval: Interval) -> None:
     lab.compacting.set()
 
 
-def standstill(lab: Etcd, interval: Interval) -> None:
-    """The recorded member stands still for some seconds, then goes on."""
-    with frozen([lab.recorded.pid]):
-        lab.hold(2.0, 4.0)
-    lab.recover()
+standstill = lasting(lambda lab: frozen([lab.recorded.pid]), 2.0, 4.0, Etcd.recover)
+"""The recorded member stands still for some seconds, then goes on."""
 
 
 REQUEST = (
@@ -818,17 +791,12 @@ _clustered = says(CLUSTER, LATE, GONE)
 _overdue = says(r"failed to revoke lease|request timed out|time spent[\":= ]+[\d.]+s\b", grace=7.5)
 
 
-def clustered(entry: Entry, interval: Interval) -> bool:
-    """Lines about the other members, and requests that had to wait for them."""
-    return _clustered(entry, interval) or _overdue(entry, interval)
+clustered = any_of(_clustered, _overdue)
+"""Lines about the other members, and requests that had to wait for them."""
 
 
-_refused_peer = says(r"rejected connection.*\b127\.0\.0\.1:")
-
-
-def refused_peer(entry: Entry, interval: Interval) -> bool:
-    """The same, and the peer's connections that are refused."""
-    return clustered(entry, interval) or _refused_peer(entry, interval)
+refused_peer = any_of(clustered, says(r"rejected connection.*\b127\.0\.0\.1:"))
+"""The same, and the peer's connections that are refused."""
 
 
 def refused(entry: Entry, interval: Interval) -> bool:

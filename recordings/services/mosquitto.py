@@ -11,31 +11,28 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.faults import (
+    broken_reloads,
     frozen,
     full_disk,
-    make_folder,
+    lasting,
     mount_small_disk,
     network_cut,
-    says,
-    send_raw,
-    split_entries,
+    repeated,
+    silent_monitor,
+    swapped,
 )
+from recordings.labels import FAILED_START, INJECTOR_ADDRESS, Entry, Interval, failed_start, says
+from recordings.logs import Head, LogFollower, read_from, size_of, split_entries
+from recordings.processes import Daemon, answers, make_folder
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/mosquitto")
 PORT, TLS_PORT, PARTNER_PORT = 1883, 8883, 1884
@@ -105,15 +102,15 @@ class Mosquitto(Lab):
         """Files, certificates, both brokers."""
         make_folder(self.log.parent)
         mount_small_disk(self.data, "1m", "mosquitto")
-        authority = CertificateAuthority(HOME / "tls")
+        self.authority = CertificateAuthority(HOME / "tls")
         for name in ("good", "expired"):
-            authority.issue(name, expired=name == "expired", owner="mosquitto")
-        self.use_certificate("good")
+            self.authority.issue(name, expired=name == "expired", owner="mosquitto")
+        self.authority.install("good")
         self.write_passwords(PASSWORDS)
         (HOME / "acl").write_text(ACCESS)
         (HOME / "acl").chmod(0o644)
         self.write_configuration()
-        self.monitored, self.careful = True, False
+        self.careful = False
         self.door = threading.Lock()
         """Held while someone logs in, so that what the log says of `<unknown>` clients is of the last who came."""
         (HOME / "partner.conf").write_text(PARTNER_CONFIGURATION.format(port=PARTNER_PORT))
@@ -146,28 +143,31 @@ class Mosquitto(Lab):
         path.chmod(0o644)
         path.rename(HOME / "passwords")
 
-    def use_certificate(self, name: str) -> None:
-        """Put this certificate where the broker reads its own."""
-        for suffix in ("pem", "key"):
-            link = HOME / "tls" / f"server.{suffix}"
-            link.unlink(missing_ok=True)
-            link.symlink_to(f"{name}.{suffix}")
-
     def is_ready(self) -> bool:
         """Whether it said so since its last start."""
-        with self.log.open("rb") as file:
-            file.seek(self.started_at)
-            return b" running" in file.read()
+        return b" running" in read_from(self.log, self.started_at)
 
     def start_broker(self, seconds: float = 20.0) -> None:
         """Start the broker."""
-        self.started_at = self.log.stat().st_size if self.log.exists() else 0
+        self.started_at = size_of(self.log)
         self.broker.start(seconds)
+
+    @contextlib.contextmanager
+    def killed_broker(self) -> Iterator[None]:
+        """The broker is killed, and starts again."""
+        self.broker.stop(signal.SIGKILL)
+        yield
+        self.start_broker()
 
     def reload(self) -> None:
         """Have the broker read its files again."""
         self.broker.send(signal.SIGHUP)
         time.sleep(0.2)
+
+    def use_certificate(self, name: str) -> None:
+        """Have the broker read another certificate."""
+        self.authority.install(name)
+        self.reload()
 
     def let_in(self, address: str, name: str, user: str, password: str, **more: object) -> "Session":
         """Log in; the door is held until the log tells how that went."""
@@ -331,17 +331,14 @@ class Session:
         self.link.close()
 
 
-class Device:
+class Device(Client):
     """A meter, sensor or display, with the usual slips."""
 
     def __init__(self, lab: Mosquitto, address: str, rng: random.Random, number: int = 0) -> None:
-        self.lab, self.address, self.rng, self.number = lab, address, rng, number
+        super().__init__(lab, address, rng)
+        self.number = number
         self.tls = ssl.create_default_context(cafile=HOME / "tls/ca.pem")
         self.stranger = ssl.create_default_context()
-
-    def pause(self) -> None:
-        """Wait until the next session."""
-        self.lab.crew.stopping.wait(self.rng.expovariate(self.lab.settings.pace))
 
     def session(self, user: str, password: str | None = None, **more: object) -> Session:
         """A session of one of the devices."""
@@ -445,12 +442,14 @@ class Device:
 
     def probe(self) -> None:
         """The monitor looks in every second; a fault may silence it."""
-        if self.lab.monitored:
-            with contextlib.suppress(OSError):
-                session = self.session("monitor")
-                session.publish(f"monitors/{self.rng.randint(1, 9)}", "state " * 1000, retain=True)
-                session.close()
-        self.lab.crew.stopping.wait(1.0)
+        self.lab.watch(self.check, 1.0)
+
+    def check(self) -> None:
+        """One visit of the monitor."""
+        with contextlib.suppress(OSError):
+            session = self.session("monitor")
+            session.publish(f"monitors/{self.rng.randint(1, 9)}", "state " * 1000, retain=True)
+            session.close()
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -463,12 +462,10 @@ def intrude(lab: Mosquitto, name: str, user: str = "meter", password: str = "", 
     return None
 
 
-def brute_force(lab: Mosquitto, interval: Interval) -> None:
-    """Guessing passwords; each line is that of an ordinary slip."""
-    for number in range(lab.rng.randint(15, 40)):
-        user = lab.rng.choice(["meter", "sensor", "admin", "root"])
-        intrude(lab, f"{user}-{number}", user, f"pass{number}")
-        lab.hold(0.0, 0.05)
+def guess_password(lab: Mosquitto, number: int) -> None:
+    """Someone guesses passwords; each line is that of an ordinary slip."""
+    user = lab.rng.choice(["meter", "sensor", "admin", "root"])
+    intrude(lab, f"{user}-{number}", user, f"pass{number}")
 
 
 def connection_storm(lab: Mosquitto, interval: Interval) -> None:
@@ -554,11 +551,8 @@ def garbage(lab: Mosquitto, interval: Interval) -> None:
         lab.hold(0.0, 0.1)
 
 
-def killed(lab: Mosquitto, interval: Interval) -> None:
-    """SIGKILL to the broker; it starts again."""
-    lab.broker.stop(signal.SIGKILL)
-    lab.hold(0.8, 2.0)
-    lab.start_broker()
+killed = lasting(Mosquitto.killed_broker, 0.8, 2.0)
+"""SIGKILL to the broker; it starts again."""
 
 
 BRIDGE_RETURNS = 7.0
@@ -592,13 +586,7 @@ BAD_LINES = (
 )
 
 
-def broken_configuration(lab: Mosquitto, interval: Interval) -> None:
-    """Reloads of a configuration that is wrong; then the right one comes back, without another reload."""
-    for _ in range(lab.rng.randint(1, 4)):
-        lab.write_configuration(extra=lab.rng.choice(BAD_LINES))
-        lab.reload()
-        lab.hold(0.2, 1.0)
-    lab.write_configuration()
+broken_configuration = broken_reloads(BAD_LINES, Mosquitto.reload, 4, 0.2, 1.0)
 
 
 def passwords_lost(lab: Mosquitto, interval: Interval) -> None:
@@ -633,10 +621,6 @@ def unwritable_folder(lab: Mosquitto, interval: Interval) -> None:
     shutil.chown(lab.data, "mosquitto", "mosquitto")
 
 
-FAILED_START = -1
-"""Stands for the process id of a broker that does not come up."""
-
-
 def corrupted_database(lab: Mosquitto, interval: Interval) -> None:
     """After a clean stop the saved sessions are damaged: the broker does not start until they come from a copy."""
     lab.broker.stop()
@@ -658,26 +642,16 @@ def corrupted_database(lab: Mosquitto, interval: Interval) -> None:
     lab.start_broker()
 
 
-def expired_certificate(lab: Mosquitto, interval: Interval) -> None:
-    """The broker's certificate has expired; its TLS clients turn away."""
-    lab.use_certificate("expired")
-    lab.reload()
-    lab.hold(5.0, 7.0)
-    lab.use_certificate("good")
-    lab.reload()
+expired_certificate = lasting(lambda lab: swapped(lab.use_certificate, "expired", "good"), 5.0, 7.0)
+"""The broker's certificate has expired; its TLS clients turn away."""
 
 
-def monitor_silent(lab: Mosquitto, interval: Interval) -> None:
-    """The monitor's visits stop; nothing else changes."""
-    lab.monitored = False
-    lab.hold(5.0, 7.0)
-    lab.monitored = True
+monitor_silent = lasting(silent_monitor, 5.0, 7.0)
+"""The monitor's visits stop; nothing else changes."""
 
 
-def standstill(lab: Mosquitto, interval: Interval) -> None:
-    """The broker stands still for some seconds, then goes on."""
-    with frozen([lab.broker.pid]):
-        lab.hold(2.0, 3.0)
+standstill = lasting(lambda lab: frozen([lab.broker.pid]), 2.0, 3.0)
+"""The broker stands still for some seconds, then goes on."""
 
 
 BRIDGE_COMES = says(r"[Bb]ridge|Client local|connection local|(UNSUBACK|SUBACK) from local")
@@ -689,14 +663,8 @@ def broker_lines(entry: Entry, interval: Interval) -> bool:
     return entry.remote_host is None and (interval.contains(entry.time) or BRIDGE_COMES(entry, interval))
 
 
-def failed_start(entry: Entry, interval: Interval) -> bool:
-    """What a broker says that cannot start; the clean stop before and the start after are ordinary work."""
-    begun, mended = interval.touched.get(FAILED_START), interval.repair
-    return begun is not None and mended is not None and begun <= entry.time < mended
-
-
 FAULTS = {
-    "brute_force": Fault(brute_force),
+    "brute_force": Fault(repeated(guess_password, 15, 40, pause=0.05)),
     "connection_storm": Fault(connection_storm, visible="order"),
     "stolen_name": Fault(stolen_name, says(r"display-[678] already connected"), visible="order"),
     "snoop": Fault(snoop, visible="order"),

@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.parse
@@ -25,29 +24,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, Rule, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    Daemon,
-    Fault,
-    Lab,
-    Service,
-    answers,
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.faults import (
+    down,
     frozen,
     full_disk,
-    http_request,
-    make_folder,
+    garbage,
+    lasting,
     mount_small_disk,
     network_cut,
-    send_raw,
+    settle,
     slow_backend,
 )
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, any_of, says
+from recordings.logs import read_from, size_of
+from recordings.processes import ROOT, Daemon, make_folder, python_daemon, wait_until
+from recordings.service import Fault, Lab, Service
+from recordings.web import get, scan
 
 HOME = Path("/srv/tomcat")
 INSTALLED, CONFIGURATION = Path("/usr/share/tomcat10"), Path("/etc/tomcat10")
 PORT, WAREHOUSE_PORT = 8080, 8001
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = Path(__file__).resolve().parent / "tomcat_app"
+SOURCES = ROOT / "recordings/tomcat_app"
 CLASSES = HOME / "webapps/shop/WEB-INF/classes/org/example/shop"
 SHOP_CONFIGURATION = HOME / "webapps/shop/WEB-INF/web.xml"
 PICTURES = HOME / "shop/pictures"
@@ -141,11 +139,12 @@ class Tomcat(Lab):
         self.compile()
         for path in (HOME / "conf", *(HOME / "conf").rglob("*"), *(HOME / "webapps").rglob("*")):
             shutil.chown(path, "tomcat", "tomcat")
-        self.warehouse = Daemon(
-            [sys.executable, "-m", "recordings.backend", str(WAREHOUSE_PORT), str(HOME / "warehouse")],
-            HOME / "warehouse/console.txt",
-            lambda: answers(WAREHOUSE_PORT),
-            env={"PYTHONPATH": str(ROOT)},
+        self.warehouse = python_daemon(
+            "backend",
+            WAREHOUSE_PORT,
+            HOME / "warehouse",
+            console=HOME / "warehouse/console.txt",
+            port=WAREHOUSE_PORT,
         )
         self.warehouse.start()
         self.launch()
@@ -194,12 +193,10 @@ class Tomcat(Lab):
     def daemon(self) -> Daemon:
         """A Tomcat to be started; ready once it says that it has started, from here on in the log."""
         self.log.touch()
-        mark = self.log.stat().st_size
+        mark = size_of(self.log)
 
         def ready() -> bool:
-            with self.log.open("rb") as file:
-                file.seek(mark)
-                return b"Server startup in" in file.read()
+            return b"Server startup in" in read_from(self.log, mark)
 
         options = ("-Xmx96m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:MaxJavaStackTraceDepth=90")
         properties = {
@@ -226,15 +223,9 @@ class Tomcat(Lab):
 
     def wait_for_line(self, pattern: str, act: Callable[[], None], seconds: float = 15.0) -> None:
         """Act, and wait until the log says what the regular expression `pattern` describes."""
-        mark = self.log.stat().st_size
+        mark = size_of(self.log)
         act()
-
-        def said() -> bool:
-            with self.log.open("rb") as file:
-                file.seek(mark)
-                return re.search(pattern.encode(), file.read()) is not None
-
-        wait_until(said, seconds, pattern)
+        wait_until(lambda: re.search(pattern.encode(), read_from(self.log, mark)) is not None, seconds, pattern)
 
     def employ_clients(self) -> None:
         """Customers, the office, a monitor."""
@@ -358,11 +349,11 @@ def ask(
         link.close()
 
 
-class Customer:
+class Customer(Client):
     """Someone who buys, or works in the office, with the usual slips."""
 
     def __init__(self, lab: Tomcat, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.name, self.cookie, self.forms = rng.choice(CUSTOMERS), "", 0
 
     def ask(self, method: str, path: str, body: bytes | None = None, **fields: Any) -> int | None:
@@ -404,7 +395,7 @@ class Customer:
         )
         chosen = slips if rng.random() < 0.12 else kinds
         rng.choices([act for _, act in chosen], [weight for weight, _ in chosen])[0]()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.pause()
 
     def log_in(self) -> None:
         """With a new session, as another customer now and then."""
@@ -476,26 +467,18 @@ def together(acts: Sequence[Callable[[], object]], pause: float = 0.0) -> None:
         thread.join()
 
 
-def warehouse_killed(lab: Tomcat, interval: Interval) -> None:
-    """The warehouse's service dies; someone starts it again, and queued orders are sent."""
-    lab.warehouse.stop(signal.SIGKILL)
-    lab.hold(1.5, 3.0)
-    lab.warehouse.start()
-    time.sleep(2.3)
+warehouse_killed = lasting(lambda lab: down(lab.warehouse), 1.5, 3.0, settle(2.3))
+"""The warehouse's service dies; someone starts it again, and queued orders are sent."""
 
 
-def warehouse_slow(lab: Tomcat, interval: Interval) -> None:
-    """The warehouse takes longer than the shop waits."""
-    with slow_backend(HOME / "warehouse", 1.3):
-        lab.hold(2.5, 4.0)
-    time.sleep(2.3)
+warehouse_slow = lasting(lambda lab: slow_backend(HOME / "warehouse", 1.3), 2.5, 4.0, settle(2.3))
+"""The warehouse takes longer than the shop waits."""
 
 
-def warehouse_unreachable(lab: Tomcat, interval: Interval) -> None:
-    """The network between shop and warehouse drops everything, or refuses it."""
-    with network_cut(WAREHOUSE_PORT, reset=lab.rng.random() < 0.5):
-        lab.hold(1.5, 3.0)
-    time.sleep(2.3)
+warehouse_unreachable = lasting(
+    lambda lab: network_cut(WAREHOUSE_PORT, reset=lab.rng.random() < 0.5), 1.5, 3.0, settle(2.3)
+)
+"""The network between shop and warehouse drops everything, or refuses it."""
 
 
 def killed(lab: Tomcat, interval: Interval) -> None:
@@ -591,27 +574,18 @@ MALFORMED = (
 )
 
 
-def malformed_requests(lab: Tomcat, interval: Interval) -> None:
-    """Garbage, TLS on a plain port, headers too long or contradictory."""
-    lab.send_garbage(PORT, MALFORMED, 5, 12, pause=0.3)
+malformed_requests = garbage(PORT, MALFORMED, 5, 12, pause=0.3)
+"""Garbage, TLS on a plain port, headers too long or contradictory."""
 
 
-SCANNED: tuple[str, ...] = (
-    "manager/html",
-    "host-manager/html",
-    "shop/WEB-INF/web.xml",
-    "shop/.env",
-    ".git/config",
-    "actuator/env",
+SCANNED = (
+    *("manager/html", "host-manager/html", "shop/WEB-INF/web.xml", "shop/.env", ".git/config", "actuator/env"),
+    *("shop/admin", "shop/backup.zip", "wp-login.php", "struts2/index.action", "shop/items.bak", "console/"),
 )
-SCANNED += ("shop/admin", "shop/backup.zip", "wp-login.php", "struts2/index.action", "shop/items.bak", "console/")
 
 
-def scan(lab: Tomcat, interval: Interval) -> None:
-    """Someone looks for what other sites leave open; each line is an ordinary 404."""
-    for name in lab.rng.choices(SCANNED, k=lab.rng.randint(15, 35)):
-        http_request(PORT, "GET", f"/{name}", INJECTOR_ADDRESS)
-        lab.hold(0.0, 0.05)
+scan_site = scan(lambda lab, path: get(PORT, path), SCANNED, 15, 35, pause=0.05)
+"""Someone looks for what other sites leave open; each line is an ordinary 404."""
 
 
 def replayed_orders(lab: Tomcat, interval: Interval) -> None:
@@ -744,24 +718,15 @@ def job_silent(lab: Tomcat, interval: Interval) -> None:
         flag.unlink(missing_ok=True)
 
 
-def standstill(lab: Tomcat, interval: Interval) -> None:
-    """Tomcat stands still for some seconds, then goes on."""
-    with frozen(lab.tomcat.pids()):
-        lab.hold(2.0, 3.5)
-    time.sleep(1.2)
+standstill = lasting(lambda lab: frozen(lab.tomcat.pids()), 2.0, 3.5, settle(1.2))
+"""Tomcat stands still for some seconds, then goes on."""
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
 
 
-def tells(*patterns: str, grace: float = 0.3) -> Rule:
-    """Entries that say one of these while the fault is on, and the ends of the requests in which it was said."""
-    compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
-
-    def rule(entry: Entry, interval: Interval) -> bool:
-        return interval.contains(entry.time, grace) and compiled.search(entry.message) is not None
-
-    return rule
+tells = partial(says, grace=0.3, text=lambda entry: entry.message)
+"""Entries that say one of these while the fault is on, and the ends of the requests in which it was said."""
 
 
 def own(entry: Entry, interval: Interval) -> bool:
@@ -776,11 +741,6 @@ def own(entry: Entry, interval: Interval) -> bool:
 def undeployed(entry: Entry, interval: Interval) -> bool:
     """Visitors who found no shop."""
     return entry.process == "undeployed" and interval.contains(entry.time, 0.3)
-
-
-def any_of(*rules: Rule) -> Rule:
-    """One rule of several."""
-    return lambda entry, interval: any(rule(entry, interval) for rule in rules)
 
 
 WITHOUT_WAREHOUSE = tells(
@@ -815,7 +775,7 @@ FAULTS = {
     "session_flood": Fault(session_flood, tells(r"[Tt]oo many active sessions"), visible="order", often=False),
     "brute_force": Fault(brute_force, tells(r"is locked")),
     "malformed_requests": Fault(malformed_requests),
-    "scan": Fault(scan, visible="order"),
+    "scan": Fault(scan_site, visible="order"),
     "replayed_orders": Fault(replayed_orders, visible="order"),
     "surge": Fault(surge, visible="order", often=False),
     "disk_full": Fault(disk_full, tells(r"No space left"), often=False),
