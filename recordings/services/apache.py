@@ -12,24 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recordings import faults
 from recordings.certificates import CertificateAuthority
 from recordings.clients import CLIENT_ADDRESSES, authorization, http_request, send_raw
-from recordings.faults import (
-    down,
-    frozen,
-    full_disk,
-    garbage,
-    held_connections,
-    lasting,
-    monitor_silent,
-    mount_small_disk,
-    network_cut,
-    permissions,
-    repeated,
-    settle,
-    slow_backend,
-    swapped,
-)
 from recordings.labels import Entry, Interval, Rule
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import Daemon, answers, children_of, make_folder, python_daemon
@@ -217,7 +202,7 @@ class Apache(Lab):
         for name in ("log", "app", "mirror", "cgi-bin", *(f"www/{part}" for part in FOLDERS)):
             make_folder(HOME / name)
         make_folder(HOME / "run", "www-data")
-        mount_small_disk(UPLOADS, "1m", "www-data")
+        faults.mount_small_disk(UPLOADS, "1m", "www-data")
         for number in range(40):
             for part in FOLDERS:
                 (HOME / "www" / part / f"page-{number}.html").write_text("<p>text</p>\n" * (30 + 9 * number))
@@ -426,15 +411,15 @@ WORDS = ("server", "worker", "thread", "module", "handler", "filter", "zone", "z
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-application_killed = lasting(lambda lab: down(lab.backend), 2.0, 4.0)
+application_killed = faults.lasting(lambda lab: faults.down(lab.backend), 2.0, 4.0)
 """The application dies; someone starts it again."""
 
 
-application_slow = lasting(lambda lab: slow_backend(HOME / "app", 2.6), 3.0, 4.5, settle(2.2))
+application_slow = faults.lasting(lambda lab: faults.slow_backend(HOME / "app", 2.6), 3.0, 4.5, faults.settle(2.2))
 """The application takes longer than Apache waits."""
 
 
-application_unreachable = lasting(lambda lab: network_cut(APP_PORT), 2.5, 4.0, settle(2.2))
+application_unreachable = faults.lasting(lambda lab: faults.network_cut(APP_PORT), 2.5, 4.0, faults.settle(2.2))
 """The network between Apache and the application drops everything."""
 
 
@@ -486,7 +471,7 @@ def workers_exhausted(lab: Apache, interval: Interval) -> None:
     def begin(number: int) -> bytes:
         return f"GET /news/page-{number % 40}.html HTTP/1.1\r\nHost: {HOST}\r\n".encode()
 
-    with held_connections(PORT, lab.rng.randint(45, 90), begin):
+    with faults.held_connections(PORT, lab.rng.randint(45, 90), begin):
         lab.hold(2.0, 3.5)
 
 
@@ -504,7 +489,7 @@ MALFORMED = (
     b"HELO docs.example.org\r\n",
 )
 
-malformed_requests = garbage(PORT, MALFORMED, 10, 35, pause=0.1)
+malformed_requests = faults.garbage(PORT, MALFORMED, 10, 35, pause=0.1)
 """Garbage, TLS on a plain port, requests that contradict themselves."""
 
 SCANNED = (
@@ -533,11 +518,11 @@ def guess_password(lab: Apache, number: int) -> None:
     get(PORT, f"/team/page-{number}.html", AGENTS[2], Host=HOST, Authorization=login)
 
 
-disk_full = lasting(lambda lab: full_disk(UPLOADS), 3.0, 5.0)
+disk_full = faults.lasting(lambda lab: faults.full_disk(UPLOADS), 3.0, 5.0)
 """No room for uploads."""
 
 
-unreadable_files = lasting(lambda lab: permissions(HOME / "www/news", 0o700, 0o755), 2.0, 4.0)
+unreadable_files = faults.lasting(lambda lab: faults.permissions(HOME / "www/news", 0o700, 0o755), 2.0, 4.0)
 """A deployment takes away the permission to read the news."""
 
 
@@ -565,11 +550,11 @@ def passwords_lost(lab: Apache, interval: Interval) -> None:
     (HOME / "passwords.old").rename(path)
 
 
-mirror_expired = lasting(lambda lab: swapped(lab.replace_mirror, "expired", "good"), 4.0, 6.0)
+mirror_expired = faults.lasting(lambda lab: faults.swapped(lab.replace_mirror, "expired", "good"), 4.0, 6.0)
 """The mirror's certificate has expired."""
 
 
-standstill = lasting(lambda lab: frozen(lab.apache.pids()), 2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.apache.pids()), 2.0, 3.5)
 """All of Apache stands still for some seconds, then goes on."""
 
 
@@ -610,7 +595,7 @@ FAULTS = {
     "malformed_requests": Fault(malformed_requests),
     "scan": Fault(scan_site, visible="order"),
     "surge": Fault(surge, visible="order"),
-    "brute_force": Fault(repeated(guess_password, 12, 35, pause=0.08)),
+    "brute_force": Fault(faults.repeated(guess_password, 12, 35, pause=0.08)),
     "disk_full": Fault(disk_full, failed(r"^PUT /uploads/draft-", "50.|4..", "No space left", r"AH00\d+.*/uploads")),
     "unreadable_files": Fault(unreadable_files, failed(r" /news/", "403", r"Permission denied", grace=0.1)),
     "broken_htaccess": Fault(broken_htaccess, failed(r" /handbook/", "500", r"/handbook/\.htaccess", grace=0.1)),
@@ -630,7 +615,7 @@ FAULTS = {
         failed(" /mirror/", "50[023]", "/mirror/", "8443", "certificate verify failed", grace=0.0),
         often=False,
     ),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, failed(_APP, "50[234]", *_BEHIND), visible="silence", often=False),
 }
 

@@ -36,17 +36,8 @@ import dns.update
 import dns.xfr
 import dns.zone
 
+from recordings import faults
 from recordings.clients import CLIENT_ADDRESSES, Client
-from recordings.faults import (
-    broken_reloads,
-    down,
-    frozen,
-    full_disk,
-    held_connections,
-    lasting,
-    monitor_silent,
-    mount_small_disk,
-)
 from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, any_of, says
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import Daemon, is_listening, make_folder
@@ -264,7 +255,7 @@ class Bind(Lab):
         self.serial = 2024010100
         for name in ("log", "zones", "run"):
             make_folder(HOME / name, "bind")
-        mount_small_disk(DYNAMIC, "1m", "bind")
+        faults.mount_small_disk(DYNAMIC, "1m", "bind")
         make_folder(Path("/run/named"), "bind")
         self.write_zone()
         self.write_configuration()
@@ -534,19 +525,21 @@ def upstream_mode(upstream: Upstream, mode: str) -> Iterator[None]:
     upstream.mode = "good"
 
 
-upstream_gone = lasting(lambda lab: upstream_down(lab.upstream), 2.5, 4.0)  # less than copies of zones last
+upstream_gone = faults.lasting(lambda lab: upstream_down(lab.upstream), 2.5, 4.0)  # less than copies of zones last
 """The forwarder dies; someone starts it again."""
 
 
-upstream_silent = lasting(lambda lab: upstream_mode(lab.upstream, "silent"), 12.0, 14.0)
+upstream_silent = faults.lasting(lambda lab: upstream_mode(lab.upstream, "silent"), 12.0, 14.0)
 """The forwarder takes questions and answers none; named gives a question up after 10 seconds."""
 
 
-upstream_fails = lasting(lambda lab: upstream_mode(lab.upstream, lab.rng.choice(["SERVFAIL", "REFUSED"])), 3.0, 5.0)
+upstream_fails = faults.lasting(
+    lambda lab: upstream_mode(lab.upstream, lab.rng.choice(["SERVFAIL", "REFUSED"])), 3.0, 5.0
+)
 """The forwarder refuses, or says that it failed."""
 
 
-upstream_garbage = lasting(lambda lab: upstream_mode(lab.upstream, "garbage"), 3.0, 5.0)
+upstream_garbage = faults.lasting(lambda lab: upstream_mode(lab.upstream, "garbage"), 3.0, 5.0)
 """Something on the way mangles the forwarder's answers."""
 
 
@@ -590,10 +583,10 @@ BAD_OPTIONS = (
 )
 
 
-broken_configuration = broken_reloads(BAD_OPTIONS, lambda lab: lab.named.send(signal.SIGHUP), 3, 0.5, 1.2)
+broken_configuration = faults.broken_reloads(BAD_OPTIONS, lambda lab: lab.named.send(signal.SIGHUP), 3, 0.5, 1.2)
 
 
-killed = lasting(lambda lab: down(lab.named), 0.5, 2.0)
+killed = faults.lasting(lambda lab: faults.down(lab.named), 0.5, 2.0)
 """SIGKILL to named, which leaves no word of it in the log, and a new start."""
 
 
@@ -615,7 +608,7 @@ def journal_corrupt(lab: Bind, interval: Interval) -> None:
 def disk_full(lab: Bind, interval: Interval) -> None:
     """No room for journals and copied zones."""
     lab.rndc("sync", "-clean", "dyn.example.org")
-    with full_disk(DYNAMIC):
+    with faults.full_disk(DYNAMIC):
         lab.hold(4.0, 6.0)
     journal = DYNAMIC / "dyn.example.org.zone.jnl"
     if journal.exists() and not journal.stat().st_size:
@@ -659,7 +652,7 @@ def streams_exhausted(lab: Bind, interval: Interval) -> None:
         data = dns.message.make_query(f"{lab.rng.choice(HOSTS)}.example.org", "A").to_wire()
         return struct.pack("!H", len(data)) + data
 
-    with held_connections(PORT, 30, ask):
+    with faults.held_connections(PORT, 30, ask):
         lab.hold(2.0, 4.0)
 
 
@@ -762,7 +755,7 @@ def malformed_messages(lab: Bind, interval: Interval) -> None:
         lab.hold(0.0, 0.1)
 
 
-standstill = lasting(lambda lab: frozen([lab.named.pid]), 1.5, 3.0)
+standstill = faults.lasting(lambda lab: faults.frozen([lab.named.pid]), 1.5, 3.0)
 """named stands still for some seconds, then goes on."""
 
 
@@ -827,7 +820,7 @@ FAULTS = {
     "tunnelling": Fault(tunnelling, limit_ended, visible="order"),
     "forbidden": Fault(forbidden),
     "malformed_messages": Fault(malformed_messages, often=False),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, visible="silence", often=False),
 }
 

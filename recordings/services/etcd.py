@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recordings import faults
 from recordings.certificates import CertificateAuthority
 from recordings.clients import CLIENT_ADDRESSES, http_request, send_raw
-from recordings.faults import down, frozen, full_disk, garbage, lasting, mount_small_disk, network_cut
 from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, any_of, says
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import Daemon, answers, make_folder, wait_until
@@ -220,7 +220,7 @@ class Etcd(Lab):
     def start(self) -> None:
         """Certificates, members, users and roles."""
         make_folder(HOME / "log")
-        mount_small_disk(HOME / "a", "200m")
+        faults.mount_small_disk(HOME / "a", "200m")
         self.authority = CertificateAuthority(HOME / "tls")
         for name in ("server", "a", "b", "c"):
             self.authority.issue(name)
@@ -533,11 +533,11 @@ class Monitor:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-member_killed = lasting(lambda lab: down(lab.recorded), 0.5, 1.5, Etcd.recover)
+member_killed = faults.lasting(lambda lab: faults.down(lab.recorded), 0.5, 1.5, Etcd.recover)
 """SIGKILL to the recorded member; it starts again."""
 
 
-peer_killed = lasting(lambda lab: down(lab.members[lab.rng.choice("bc")]), 1.0, 3.0, Etcd.recover)
+peer_killed = faults.lasting(lambda lab: faults.down(lab.members[lab.rng.choice("bc")]), 1.0, 3.0, Etcd.recover)
 """SIGKILL to a peer, which may be the leader."""
 
 
@@ -547,7 +547,7 @@ def leader_stands_still(lab: Etcd, interval: Interval) -> None:
     if lead == "a":
         give_away(lab, INJECTOR_ADDRESS, "svc-9")
         lead = lab.leader()
-    with frozen([lab.members[lead if lead in ("b", "c") else "b"].pid]):
+    with faults.frozen([lab.members[lead if lead in ("b", "c") else "b"].pid]):
         lab.hold(2.5, 4.0)
     lab.recover()
 
@@ -563,8 +563,11 @@ def quorum_lost(lab: Etcd, interval: Interval) -> None:
     lab.recover()
 
 
-peer_cut_off = lasting(
-    lambda lab: network_cut(PEER_PORTS[lab.rng.choice("bc")], reset=lab.rng.random() < 0.5), 3.0, 5.0, Etcd.recover
+peer_cut_off = faults.lasting(
+    lambda lab: faults.network_cut(PEER_PORTS[lab.rng.choice("bc")], reset=lab.rng.random() < 0.5),
+    3.0,
+    5.0,
+    Etcd.recover,
 )
 """Nobody reaches a peer any more."""
 
@@ -592,7 +595,7 @@ def no_space(lab: Etcd, interval: Interval) -> None:
 
 def disk_full(lab: Etcd, interval: Interval) -> None:
     """No room for the next snapshot or page; the member gives up."""
-    with full_disk(HOME / "a"):
+    with faults.full_disk(HOME / "a"):
         with contextlib.suppress(TimeoutError):
             wait_until(lambda: not answers(CLIENT_PORTS["a"]), 6, "the member gives up")
         lab.hold(0.2, 0.8)
@@ -710,7 +713,7 @@ MALFORMED = (
     b"\x15\x03\x01\x00\x02\x02\x28",
 )
 
-malformed_requests = garbage(TLS_PORT, MALFORMED, 15, 40, pause=0.05, timeout=0.2)
+malformed_requests = faults.garbage(TLS_PORT, MALFORMED, 15, 40, pause=0.05, timeout=0.2)
 """Garbage at the port that expects TLS."""
 
 
@@ -750,7 +753,7 @@ def keeper_silent(lab: Etcd, interval: Interval) -> None:
     lab.compacting.set()
 
 
-standstill = lasting(lambda lab: frozen([lab.recorded.pid]), 2.0, 4.0, Etcd.recover)
+standstill = faults.lasting(lambda lab: faults.frozen([lab.recorded.pid]), 2.0, 4.0, Etcd.recover)
 """The recorded member stands still for some seconds, then goes on."""
 
 

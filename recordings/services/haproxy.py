@@ -13,20 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recordings import faults
 from recordings.certificates import CertificateAuthority
 from recordings.clients import CLIENT_ADDRESSES, Client, authorization, http_request, send_raw
-from recordings.faults import (
-    broken_reloads,
-    down,
-    frozen,
-    garbage,
-    held_connections,
-    lasting,
-    monitor_silent,
-    network_cut,
-    repeated,
-    swapped,
-)
 from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, any_of
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import Daemon, answers, children_of, make_folder, python_daemon, wait_until
@@ -365,7 +354,7 @@ class Bookkeeper(Client):
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-server_killed = lasting(lambda lab: down(lab.any_server()), 1.5, 3.0, HAProxy.await_recovery)
+server_killed = faults.lasting(lambda lab: faults.down(lab.any_server()), 1.5, 3.0, HAProxy.await_recovery)
 """One server of the application dies; someone starts it again."""
 
 
@@ -391,13 +380,13 @@ def application_slow(lab: HAProxy, interval: Interval) -> None:
     lab.await_recovery()
 
 
-server_frozen = lasting(lambda lab: frozen([lab.any_server().pid]), 2.5, 4.0, HAProxy.await_recovery)
+server_frozen = faults.lasting(lambda lab: faults.frozen([lab.any_server().pid]), 2.5, 4.0, HAProxy.await_recovery)
 """One server accepts connections and says nothing."""
 
 
 def server_unreachable(lab: HAProxy, interval: Interval) -> None:
     """The network between HAProxy and one server drops everything, or answers for it."""
-    with network_cut(lab.rng.choice(list(SERVERS.values())), reset=lab.rng.random() < 0.4):
+    with faults.network_cut(lab.rng.choice(list(SERVERS.values())), reset=lab.rng.random() < 0.4):
         lab.hold(2.5, 4.0)
     time.sleep(1.0)
     lab.await_recovery()
@@ -470,7 +459,7 @@ BAD_LINES = (
 )
 
 
-broken_configuration = broken_reloads(
+broken_configuration = faults.broken_reloads(
     BAD_LINES, lambda lab: lab.haproxy.send(signal.SIGUSR2), 3, 0.6, 1.2, repair=lambda lab: reload(lab)
 )
 
@@ -481,7 +470,7 @@ def connections_exhausted(lab: HAProxy, interval: Interval) -> None:
     def begin(number: int) -> bytes:
         return b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n" if number % 3 else b""
 
-    with held_connections(PORT, lab.rng.randint(60, 110), begin):
+    with faults.held_connections(PORT, lab.rng.randint(60, 110), begin):
         lab.hold(1.5, 2.8)
 
 
@@ -491,7 +480,7 @@ def queue_flooded(lab: HAProxy, interval: Interval) -> None:
     def report(number: int) -> bytes:
         return f"GET /report/{number} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
 
-    with held_connections(PORT, lab.rng.randint(45, 70), report):
+    with faults.held_connections(PORT, lab.rng.randint(45, 70), report):
         lab.hold(2.0, 3.0)
 
 
@@ -506,7 +495,7 @@ MALFORMED = (
     b"\x03\x00\x00\x13\x0e\xe0\x00\x00\r\n\r\n",
 )
 
-malformed_requests = garbage(PORT, MALFORMED, 15, 40, pause=0.08)
+malformed_requests = faults.garbage(PORT, MALFORMED, 15, 40, pause=0.08)
 """Garbage, TLS on a plain port, requests that contradict themselves."""
 
 
@@ -546,8 +535,8 @@ def guess_password(lab: HAProxy, number: int) -> None:
     get(PORT, "/desk/queue", AGENTS[1], Host=HOST, Authorization=authorization(user, f"spring{number}"))
 
 
-partner_expired = lasting(
-    lambda lab: swapped(lab.replace_partner, "expired", "good"), 2.5, 4.0, HAProxy.await_recovery
+partner_expired = faults.lasting(
+    lambda lab: faults.swapped(lab.replace_partner, "expired", "good"), 2.5, 4.0, HAProxy.await_recovery
 )
 """The partner's certificate has expired."""
 
@@ -575,7 +564,7 @@ def few_files(lab: HAProxy, interval: Interval) -> None:
     lab.await_recovery()
 
 
-standstill = lasting(lambda lab: frozen(lab.haproxy.pids()), 1.5, 3.0, HAProxy.await_recovery)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.haproxy.pids()), 1.5, 3.0, HAProxy.await_recovery)
 """All of HAProxy stands still for some seconds, then goes on."""
 
 
@@ -626,11 +615,11 @@ FAULTS = {
     "tls_probes": Fault(tls_probes),
     "scan": Fault(scan_site, visible="order"),
     "surge": Fault(surge, visible="order"),
-    "brute_force": Fault(repeated(guess_password, 20, 50, pause=0.06), visible="order"),
+    "brute_force": Fault(faults.repeated(guess_password, 20, 50, pause=0.06), visible="order"),
     "partner_expired": Fault(partner_expired, of_servers("partner"), often=False),
     "wrong_maintenance": Fault(wrong_maintenance, _APPLICATION, often=False),
     "few_files": Fault(few_files, of_anything, often=False),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, of_anything, visible="silence", often=False),
 }
 

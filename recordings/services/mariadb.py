@@ -15,18 +15,8 @@ from typing import Any
 
 import pymysql
 
+from recordings import faults
 from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
-from recordings.faults import (
-    broken_restart,
-    down,
-    frozen,
-    full_disk,
-    lasting,
-    monitor_silent,
-    mount_small_disk,
-    repeated,
-    settle,
-)
 from recordings.labels import GRACE, INJECTOR_ADDRESS, Entry, Interval, Rule, any_of, says
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import Daemon, make_folder, run_tool
@@ -163,7 +153,7 @@ class Mariadb(Lab):
         """Folders, system tables, server, the shop's tables and users."""
         make_folder(HOME, "mysql")
         make_folder(HOME / "log", "mysql")
-        mount_small_disk(HOME / "tmp", "2m", "mysql")
+        faults.mount_small_disk(HOME / "tmp", "2m", "mysql")
         folders = (f"--datadir={HOME}/data", f"--tmpdir={HOME}/tmp")
         run_tool("mariadb-install-db", "--no-defaults", *folders, "--user=mysql", "--skip-test-db")
         self.write_configuration()
@@ -573,7 +563,7 @@ def try_to(session: Session, *statements: str) -> bool:
     return True
 
 
-killed = lasting(lambda lab: down(lab.server), 0.5, 2.0, settle(1.0))
+killed = faults.lasting(lambda lab: faults.down(lab.server), 0.5, 2.0, faults.settle(1.0))
 """SIGKILL; the server starts again and recovers."""
 
 
@@ -588,7 +578,7 @@ BAD_LINES = (
 )
 
 
-broken_configuration = broken_restart(lambda lab: lab.server, BAD_LINES, 2, 0.3, 0.8)
+broken_configuration = faults.broken_restart(lambda lab: lab.server, BAD_LINES, 2, 0.3, 0.8)
 
 
 def rows_locked(lab: Mariadb, interval: Interval) -> None:
@@ -665,7 +655,7 @@ def malformed_packets(lab: Mariadb, interval: Interval) -> None:
 
 def disk_full(lab: Mariadb, interval: Interval) -> None:
     """Someone's export fills the disk for temporary files; whoever has to sort fails."""
-    with full_disk(HOME / "tmp"), intruder("report") as session:
+    with faults.full_disk(HOME / "tmp"), intruder("report") as session:
         for _ in range(lab.rng.randint(4, 12)):
             try_to(session, f"CREATE TEMPORARY TABLE export{lab.rng.randint(1, 9)} {SORTED}")
             try_to(session, "SELECT COUNT(*) FROM orders WHERE customer = 7")
@@ -748,7 +738,7 @@ def surge(lab: Mariadb, interval: Interval) -> None:
             )
 
 
-standstill = lasting(lambda lab: frozen(lab.server.pids()), 2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.server.pids()), 2.0, 3.5)
 """The server stands still for some seconds, then goes on."""
 
 
@@ -770,7 +760,7 @@ FAULTS = {
     "tables_locked": Fault(tables_locked, fails(1205, longer=0.7), visible="silence"),
     "deadlocks": Fault(deadlocks, fails(1213, text=r"\d [1-9]\d* \[\w+\] InnoDB: ")),
     "connections_exhausted": Fault(connections_exhausted, fails(1040, text="Too many connections")),
-    "brute_force": Fault(repeated(guess_password, 12, 40, pause=0.1)),
+    "brute_force": Fault(faults.repeated(guess_password, 12, 40, pause=0.1)),
     "malformed_packets": Fault(malformed_packets),
     "disk_full": Fault(disk_full, fails(3, 20, 28, 1021, 1026, 1028, text="No space left|rr(no|code|or):? 28")),
     "unreadable_table": Fault(unreadable_table, fails(13, 29, 1016, 1017, 1018, 1030, 1036, text="rr(no|code): 13")),
@@ -783,7 +773,7 @@ FAULTS = {
         fails(1927, 1317, 1160, text="KILLED|was killed|was interrupted|Could not write packet|error writing"),
     ),
     "surge": Fault(surge, visible="order"),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, fails(longer=1.5), visible="silence", often=False),
 }
 

@@ -16,19 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from recordings import faults
 from recordings.certificates import CertificateAuthority
 from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
-from recordings.faults import (
-    broken_reloads,
-    frozen,
-    full_disk,
-    lasting,
-    mount_small_disk,
-    network_cut,
-    repeated,
-    silent_monitor,
-    swapped,
-)
 from recordings.labels import FAILED_START, INJECTOR_ADDRESS, Entry, Interval, failed_start, says
 from recordings.logs import Head, LogFollower, read_from, size_of, split_entries
 from recordings.processes import Daemon, answers, make_folder
@@ -101,7 +91,7 @@ class Mosquitto(Lab):
     def start(self) -> None:
         """Files, certificates, both brokers."""
         make_folder(self.log.parent)
-        mount_small_disk(self.data, "1m", "mosquitto")
+        faults.mount_small_disk(self.data, "1m", "mosquitto")
         self.authority = CertificateAuthority(HOME / "tls")
         for name in ("good", "expired"):
             self.authority.issue(name, expired=name == "expired", owner="mosquitto")
@@ -551,7 +541,7 @@ def garbage(lab: Mosquitto, interval: Interval) -> None:
         lab.hold(0.0, 0.1)
 
 
-killed = lasting(Mosquitto.killed_broker, 0.8, 2.0)
+killed = faults.lasting(Mosquitto.killed_broker, 0.8, 2.0)
 """SIGKILL to the broker; it starts again."""
 
 
@@ -571,7 +561,7 @@ def partner_killed(lab: Mosquitto, interval: Interval) -> None:
 def partner_unreachable(lab: Mosquitto, interval: Interval) -> None:
     """The network between the brokers is cut."""
     begun = time.monotonic()
-    with network_cut(PARTNER_PORT, reset=True):
+    with faults.network_cut(PARTNER_PORT, reset=True):
         lab.hold(3.0, 5.0)
     time.sleep(max(0.5, begun + BRIDGE_RETURNS + 1 - time.monotonic()))
 
@@ -586,7 +576,7 @@ BAD_LINES = (
 )
 
 
-broken_configuration = broken_reloads(BAD_LINES, Mosquitto.reload, 4, 0.2, 1.0)
+broken_configuration = faults.broken_reloads(BAD_LINES, Mosquitto.reload, 4, 0.2, 1.0)
 
 
 def passwords_lost(lab: Mosquitto, interval: Interval) -> None:
@@ -604,7 +594,7 @@ def passwords_lost(lab: Mosquitto, interval: Interval) -> None:
 
 def disk_full(lab: Mosquitto, interval: Interval) -> None:
     """No room for what the broker saves."""
-    with full_disk(lab.data):
+    with faults.full_disk(lab.data):
         for _ in range(lab.rng.randint(2, 4)):
             lab.broker.send(signal.SIGUSR1)
             lab.hold(0.5, 1.0)
@@ -642,15 +632,15 @@ def corrupted_database(lab: Mosquitto, interval: Interval) -> None:
     lab.start_broker()
 
 
-expired_certificate = lasting(lambda lab: swapped(lab.use_certificate, "expired", "good"), 5.0, 7.0)
+expired_certificate = faults.lasting(lambda lab: faults.swapped(lab.use_certificate, "expired", "good"), 5.0, 7.0)
 """The broker's certificate has expired; its TLS clients turn away."""
 
 
-monitor_silent = lasting(silent_monitor, 5.0, 7.0)
+monitor_silent = faults.lasting(faults.silent_monitor, 5.0, 7.0)
 """The monitor's visits stop; nothing else changes."""
 
 
-standstill = lasting(lambda lab: frozen([lab.broker.pid]), 2.0, 3.0)
+standstill = faults.lasting(lambda lab: faults.frozen([lab.broker.pid]), 2.0, 3.0)
 """The broker stands still for some seconds, then goes on."""
 
 
@@ -664,7 +654,7 @@ def broker_lines(entry: Entry, interval: Interval) -> bool:
 
 
 FAULTS = {
-    "brute_force": Fault(repeated(guess_password, 15, 40, pause=0.05)),
+    "brute_force": Fault(faults.repeated(guess_password, 15, 40, pause=0.05)),
     "connection_storm": Fault(connection_storm, visible="order"),
     "stolen_name": Fault(stolen_name, says(r"display-[678] already connected"), visible="order"),
     "snoop": Fault(snoop, visible="order"),

@@ -9,25 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recordings import faults
 from recordings.certificates import CertificateAuthority
 from recordings.clients import CLIENT_ADDRESSES, authorization, http_request, send_raw
-from recordings.faults import (
-    broken_reloads,
-    down,
-    frozen,
-    full_disk,
-    garbage,
-    held_connections,
-    lasting,
-    monitor_silent,
-    mount_small_disk,
-    network_cut,
-    permissions,
-    repeated,
-    settle,
-    slow_backend,
-    swapped,
-)
 from recordings.labels import GRACE, Entry, Interval, says
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import Daemon, answers, children_of, make_folder, python_daemon, wait_until
@@ -132,7 +116,7 @@ class Nginx(Lab):
             make_folder(HOME / name)
         for name in ("proxy", "fastcgi", "uwsgi", "scgi", "cache"):
             make_folder(HOME / name, "www-data")
-        mount_small_disk(HOME / "body", "1m", "www-data")
+        faults.mount_small_disk(HOME / "body", "1m", "www-data")
         for number in range(40):
             (HOME / "www/static" / f"style-{number}.css").write_text("body { margin: 0 }\n" * (20 + number))
         (HOME / "passwords").write_text("editor:{PLAIN}correct horse\nowner:{PLAIN}battery staple\n")
@@ -290,15 +274,15 @@ class Shopper(Visitor):
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-backend_killed = lasting(lambda lab: down(lab.backend), 2.0, 4.0)
+backend_killed = faults.lasting(lambda lab: faults.down(lab.backend), 2.0, 4.0)
 """The application dies; someone starts it again."""
 
 
-backend_slow = lasting(lambda lab: slow_backend(HOME / "app", 2.6), 3.0, 5.0, settle(2.2))
+backend_slow = faults.lasting(lambda lab: faults.slow_backend(HOME / "app", 2.6), 3.0, 5.0, faults.settle(2.2))
 """The application takes longer than nginx waits."""
 
 
-backend_unreachable = lasting(lambda lab: network_cut(PROXY_PORT), 2.5, 4.0, settle(1.0))
+backend_unreachable = faults.lasting(lambda lab: faults.network_cut(PROXY_PORT), 2.5, 4.0, faults.settle(1.0))
 """The network between nginx and the application drops everything."""
 
 
@@ -309,7 +293,7 @@ def worker_killed(lab: Nginx, interval: Interval) -> None:
         lab.hold(0.2, 0.8)
 
 
-master_killed = lasting(lambda lab: down(lab.nginx), 1.0, 2.5)
+master_killed = faults.lasting(lambda lab: faults.down(lab.nginx), 1.0, 2.5)
 """SIGKILL to all of nginx, which leaves no word of it in the log, and a new start."""
 
 
@@ -323,10 +307,10 @@ BAD_LINES = (
 )
 
 
-broken_configuration = broken_reloads(BAD_LINES, lambda lab: lab.nginx.send(signal.SIGHUP), 4, 0.4, 1.2)
+broken_configuration = faults.broken_reloads(BAD_LINES, lambda lab: lab.nginx.send(signal.SIGHUP), 4, 0.4, 1.2)
 
 
-connections_exhausted = lasting(lambda lab: held_connections(PORT, 230), 1.0, 1.8)
+connections_exhausted = faults.lasting(lambda lab: faults.held_connections(PORT, 230), 1.0, 1.8)
 """Someone opens connections and says nothing, until the workers have none left."""
 
 
@@ -341,7 +325,7 @@ MALFORMED = (
     b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n",
 )
 
-malformed_requests = garbage(PORT, MALFORMED, 10, 40, pause=0.1)
+malformed_requests = faults.garbage(PORT, MALFORMED, 10, 40, pause=0.1)
 """Garbage, TLS on a plain port, requests that contradict themselves."""
 
 SCANNED = (
@@ -373,19 +357,19 @@ def guess_password(lab: Nginx, number: int) -> None:
     get(PORT, "/admin/", AGENTS[1], Authorization=authorization(user, f"password{number}"))
 
 
-disk_full = lasting(lambda lab: full_disk(HOME / "body"), 3.0, 5.0)
+disk_full = faults.lasting(lambda lab: faults.full_disk(HOME / "body"), 3.0, 5.0)
 """No room for the bodies of uploads."""
 
 
-unreadable_files = lasting(lambda lab: permissions(HOME / "www/static", 0o700, 0o755), 2.0, 4.0)
+unreadable_files = faults.lasting(lambda lab: faults.permissions(HOME / "www/static", 0o700, 0o755), 2.0, 4.0)
 """A deployment takes away the permission to read static files."""
 
 
-expired_certificate = lasting(lambda lab: swapped(lab.replace_partner, "expired", "good"), 4.0, 7.0)
+expired_certificate = faults.lasting(lambda lab: faults.swapped(lab.replace_partner, "expired", "good"), 4.0, 7.0)
 """The partner's certificate has expired."""
 
 
-standstill = lasting(lambda lab: frozen(lab.nginx.pids()), 2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.nginx.pids()), 2.0, 3.5)
 """All of nginx stands still for some seconds, then goes on."""
 
 
@@ -425,14 +409,14 @@ FAULTS = {
     "connections_exhausted": Fault(connections_exhausted, says(r"worker_connections")),
     "malformed_requests": Fault(malformed_requests),
     "scan": Fault(scan_site, visible="order"),
-    "surge": Fault(repeated(surge_request, 60, 160), visible="order"),
-    "brute_force": Fault(repeated(guess_password, 15, 50, pause=0.06)),
+    "surge": Fault(faults.repeated(surge_request, 60, 160), visible="order"),
+    "brute_force": Fault(faults.repeated(guess_password, 15, 50, pause=0.06)),
     "disk_full": Fault(disk_full, proxied(r"No space left on device", status="500")),
     "unreadable_files": Fault(unreadable_files, refused_files, often=False),
     "expired_certificate": Fault(
         expired_certificate, proxied(r"\[error\].*(certificate|/partner/)", status="502"), often=False
     ),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, proxied(r"timed out", status="504"), visible="silence", often=False),
 }
 

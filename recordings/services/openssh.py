@@ -23,19 +23,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from recordings import faults
 from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
-from recordings.faults import (
-    flag,
-    frozen,
-    full_disk,
-    held_connections,
-    lasting,
-    mount_small_disk,
-    network_cut,
-    permissions,
-    settle,
-    swapped,
-)
 from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, says
 from recordings.namespaces import HOST_NAME
 from recordings.processes import Daemon, children_of, is_listening, is_running, make_folder, run_tool, wait_until
@@ -240,7 +229,7 @@ class OpenSSH(Lab):
         for name in ("host", "authority", "stranger", *KEY_USERS, *CERTIFICATE_USERS, *(f"old{n}" for n in range(6))):
             write_key(KEYS / name)
         self.certify("-52w:+520w")
-        mount_small_disk(HOMES, "6m")
+        faults.mount_small_disk(HOMES, "6m")
         for user in USERS:
             self.furnish(user)
         (HOMES / "intern/.ssh").chmod(0o777)
@@ -652,11 +641,11 @@ def stolen_keys(lab: OpenSSH, interval: Interval) -> None:
     at_once(lab, lab.rng.randint(5, 12), lambda rng: call(INJECTOR_ADDRESS, rng.choice(USERS), "true", keys=keys))
 
 
-startups_exhausted = lasting(lambda lab: held_connections(PORT, 24), 2.0, 5.0, settle(0.5))
+startups_exhausted = faults.lasting(lambda lab: faults.held_connections(PORT, 24), 2.0, 5.0, faults.settle(0.5))
 """Someone connects many times without logging in, until sshd turns everybody away."""
 
 
-key_folder_open = lasting(lambda lab: permissions(HOMES / "deploy/.ssh", 0o777, 0o700), 4.0, 6.0)
+key_folder_open = faults.lasting(lambda lab: faults.permissions(HOMES / "deploy/.ssh", 0o777, 0o700), 4.0, 6.0)
 """A script gives everybody write permission to the folder of a user's keys, and sshd no longer trusts it."""
 
 
@@ -678,8 +667,8 @@ def password_changed(lab: OpenSSH, interval: Interval) -> None:
     shadow.write_text(before)
 
 
-expired_certificate = lasting(
-    lambda lab: swapped(lab.certify, lab.rng.choice(["-9w:-2w", "+2w:+9w"]), "-52w:+520w"), 5.0, 8.0
+expired_certificate = faults.lasting(
+    lambda lab: faults.swapped(lab.certify, lab.rng.choice(["-9w:-2w", "+2w:+9w"]), "-52w:+520w"), 5.0, 8.0
 )
 """Nobody renewed the certificates in time."""
 
@@ -747,7 +736,7 @@ def protocol_garbage(lab: OpenSSH, interval: Interval) -> None:
 def disk_full(lab: OpenSSH, interval: Interval) -> None:
     """No room for what people send."""
     more = HOMES / "ballast-2"
-    with full_disk(HOMES):
+    with faults.full_disk(HOMES):
         for _ in range(lab.rng.randint(16, 26)):  # whoever overwrites a file makes some room
             with contextlib.suppress(OSError), more.open("ab", buffering=0) as file:
                 while file.write(bytes(4096)):
@@ -761,15 +750,15 @@ def cut_off(addresses: Sequence[str]) -> Iterator[None]:
     """Packets from these addresses get lost."""
     with contextlib.ExitStack() as cuts:
         for address in addresses:
-            cuts.enter_context(network_cut(PORT, source=address))
+            cuts.enter_context(faults.network_cut(PORT, source=address))
         yield
 
 
-network_cut_off = lasting(lambda lab: cut_off(CUT_ADDRESSES), 5.0, 7.0, settle(0.5))
+network_cut_off = faults.lasting(lambda lab: cut_off(CUT_ADDRESSES), 5.0, 7.0, faults.settle(0.5))
 """The packets of two clients get lost; their sessions end when they stay silent."""
 
 
-run_folder_open = lasting(lambda lab: permissions(Path("/run/sshd"), 0o777, 0o755), 2.0, 4.0)
+run_folder_open = faults.lasting(lambda lab: faults.permissions(Path("/run/sshd"), 0o777, 0o755), 2.0, 4.0)
 """Everybody may write to the folder that sshd confines itself to; it no longer serves anybody."""
 
 
@@ -803,11 +792,11 @@ def tunnels_probed(lab: OpenSSH, interval: Interval) -> None:
         call(INJECTOR_ADDRESS, "build", "-W", f"127.0.0.1:{port}", keys=("build",))
 
 
-backup_silent = lasting(lambda lab: flag(HOME / "flags/no-backup"), 4.0, 7.0)
+backup_silent = faults.lasting(lambda lab: faults.flag(HOME / "flags/no-backup"), 4.0, 7.0)
 """The backup job stops; nothing else changes."""
 
 
-standstill = lasting(lambda lab: frozen(lab.sshd.pids()), 1.5, 2.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.sshd.pids()), 1.5, 2.5)
 """sshd and all its sessions stand still for some seconds, then go on."""
 
 

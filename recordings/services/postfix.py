@@ -24,21 +24,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recordings import faults
 from recordings.certificates import CertificateAuthority
 from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
-from recordings.faults import (
-    Injection,
-    down,
-    flag,
-    frozen,
-    full_disk,
-    garbage,
-    held_connections,
-    lasting,
-    mount_small_disk,
-    network_cut,
-    settle,
-)
 from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, says
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import (
@@ -200,8 +188,8 @@ class Postfix(Lab):
         for name in ("log", "tls", "remote"):
             make_folder(HOME / name)
         make_folder(HOME / "data", "postfix")
-        mount_small_disk(QUEUE, "8m")
-        mount_small_disk(BOXES, "4m", "nobody")
+        faults.mount_small_disk(QUEUE, "8m")
+        faults.mount_small_disk(BOXES, "4m", "nobody")
         for name in (*NAMES, "lists"):
             make_folder(BOXES / name, "nobody")
         authority = CertificateAuthority(HOME / "tls")
@@ -232,7 +220,7 @@ class Postfix(Lab):
     def write_configuration(self) -> None:
         """Everything in /etc/postfix, on a private disk over the packaged one."""
         kept = {path.name: path.read_bytes() for path in ETC.iterdir() if path.is_file()}
-        mount_small_disk(ETC, "4m")
+        faults.mount_small_disk(ETC, "4m")
         make_folder(ETC / "postfix-files.d")
         make_folder(ETC / "dynamicmaps.cf.d")
         for name, content in kept.items():
@@ -617,17 +605,17 @@ def read_mail(lab: Postfix) -> None:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-remote_dead = lasting(lambda lab: down(lab.remotes[0]), 3.0, 5.0)
+remote_dead = faults.lasting(lambda lab: faults.down(lab.remotes[0]), 3.0, 5.0)
 """The partners' mail servers are gone for a while."""
 
 
-remote_unreachable = lasting(lambda lab: network_cut(REMOTE_PORT), 4.0, 6.0, settle(1.0))
+remote_unreachable = faults.lasting(lambda lab: faults.network_cut(REMOTE_PORT), 4.0, 6.0, faults.settle(1.0))
 """The network to the partners drops everything."""
 
 
-def while_remote(what: str) -> Injection:
+def while_remote(what: str) -> faults.Injection:
     """The partners' mail servers misbehave for a while."""
-    return lasting(lambda lab: flag(FLAGS / what), 3.0, 6.0)
+    return faults.lasting(lambda lab: faults.flag(FLAGS / what), 3.0, 6.0)
 
 
 def wait_for_postfix(lab: Postfix) -> None:
@@ -643,7 +631,7 @@ def wait_for_postfix(lab: Postfix) -> None:
     wait_until(greets, 20, "postfix answers")
 
 
-passwords_gone = lasting(lambda lab: down(lab.remotes[1]), 2.0, 4.0, wait_for_postfix)
+passwords_gone = faults.lasting(lambda lab: faults.down(lab.remotes[1]), 2.0, 4.0, wait_for_postfix)
 """The server of passwords is gone."""
 
 
@@ -707,7 +695,7 @@ MALFORMED = (
     b"STARTTLS\r\n\x16garbage\r\n",
 )
 
-malformed_sessions = garbage(PORT, MALFORMED, 8, 20, timeout=0.3)
+malformed_sessions = faults.garbage(PORT, MALFORMED, 8, 20, timeout=0.3)
 """Commands out of order, other protocols, impatient programs."""
 
 
@@ -724,15 +712,15 @@ def oversized_mails(lab: Postfix, interval: Interval) -> None:
         talk(INJECTOR_ADDRESS, PARTNERS[0], work)
 
 
-too_many_connections = lasting(lambda lab: held_connections(PORT, 20), 1.0, 2.0)
+too_many_connections = faults.lasting(lambda lab: faults.held_connections(PORT, 20), 1.0, 2.0)
 """One address opens connections and holds them."""
 
 
-queue_full = lasting(lambda lab: full_disk(QUEUE, leave=120_000), 3.0, 5.0)
+queue_full = faults.lasting(lambda lab: faults.full_disk(QUEUE, leave=120_000), 3.0, 5.0)
 """No room for new mail."""
 
 
-mailboxes_full = lasting(lambda lab: full_disk(BOXES), 3.0, 5.0)
+mailboxes_full = faults.lasting(lambda lab: faults.full_disk(BOXES), 3.0, 5.0)
 """No room in the mailboxes."""
 
 
@@ -786,7 +774,7 @@ def broken_configuration(lab: Postfix, interval: Interval) -> None:
     wait_for_postfix(lab)
 
 
-def kill_processes(name: str) -> Injection:
+def kill_processes(name: str) -> faults.Injection:
     """SIGKILL to all processes of one program; the master starts others."""
 
     def inject(lab: Postfix, interval: Interval) -> None:
@@ -815,12 +803,12 @@ def mail_loop(lab: Postfix, interval: Interval) -> None:
         lab.hold(0.8, 1.5)
 
 
-def silenced(what: str) -> Injection:
+def silenced(what: str) -> faults.Injection:
     """A job that mails stops; nothing else changes."""
-    return lasting(lambda lab: flag(FLAGS / what), 5.0, 7.0)
+    return faults.lasting(lambda lab: faults.flag(FLAGS / what), 5.0, 7.0)
 
 
-standstill = lasting(lambda lab: frozen(lab.postfix.pids()), 2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.postfix.pids()), 2.0, 3.5)
 """All of Postfix stands still for some seconds, then goes on."""
 
 

@@ -28,8 +28,8 @@ from typing import Any
 import pg8000
 import pg8000.native
 
+from recordings import faults
 from recordings.clients import Crew
-from recordings.faults import down, frozen, lasting, permissions, settle
 from recordings.labels import CLOCK_STEP, GRACE, INJECTOR_ADDRESS, Entry, Interval, Rule
 from recordings.logs import read_from, size_of
 from recordings.processes import children_of, end_process, free_port, is_running, wait_until
@@ -862,11 +862,11 @@ def backend_killed(lab: PostgreSQL, interval: Interval) -> None:
         lab.hold(0.0, 0.8)
 
 
-postmaster_killed = lasting(lambda lab: down(lab.server), 0.2, 1.5)
+postmaster_killed = faults.lasting(lambda lab: faults.down(lab.server), 0.2, 1.5)
 """SIGKILL to the first process; the operator starts the server again and it recovers."""
 
 
-immediate_shutdown = lasting(lambda lab: down(lab.server, signal.SIGQUIT), 0.2, 1.5)
+immediate_shutdown = faults.lasting(lambda lab: faults.down(lab.server, signal.SIGQUIT), 0.2, 1.5)
 """Someone stops the server without letting it finish; it recovers at the next start."""
 
 
@@ -1045,7 +1045,7 @@ def corrupted_page(lab: PostgreSQL, interval: Interval) -> None:
         handle.write(good)
 
 
-unreadable_file = lasting(lambda lab: permissions(lab.server.archive_file, 0, 0o600), 3.0, 5.0)
+unreadable_file = faults.lasting(lambda lab: faults.permissions(lab.server.archive_file, 0, 0o600), 3.0, 5.0)
 """Someone changes the permissions of a table's file."""
 
 
@@ -1097,8 +1097,11 @@ def replayed_import(lab: PostgreSQL, interval: Interval) -> None:
             lab.hold(0.0, 0.06)
 
 
-standstill = lasting(
-    lambda lab: frozen([lab.server.postmaster, *children_of(lab.server.postmaster)]), 2.0, 4.0, settle(0.3)
+standstill = faults.lasting(
+    lambda lab: faults.frozen([lab.server.postmaster, *children_of(lab.server.postmaster)]),
+    2.0,
+    4.0,
+    faults.settle(0.3),
 )
 """The machine stands still for some seconds; then everything goes on, late."""
 

@@ -18,18 +18,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from recordings import faults
 from recordings.certificates import CertificateAuthority
 from recordings.clients import CLIENT_ADDRESSES, Client, receive, send_raw
-from recordings.faults import (
-    frozen,
-    full_disk,
-    lasting,
-    mount_small_disk,
-    network_cut,
-    settle,
-    silent_monitor,
-    swapped,
-)
 from recordings.labels import FAILED_START, INJECTOR_ADDRESS, Entry, Interval, failed_start, says, whole_text
 from recordings.logs import Head, LogFollower, read_from, size_of, split_entries
 from recordings.processes import Daemon, answers, make_folder
@@ -113,7 +104,7 @@ class RabbitMQ(Lab):
     def start(self) -> None:
         """Files, certificates, port mapper, node, users, shovel."""
         make_folder(HOME / "log")
-        mount_small_disk(self.data, "120m", "rabbitmq")
+        faults.mount_small_disk(self.data, "120m", "rabbitmq")
         cookie = self.data / ".erlang.cookie"
         cookie.write_text(COOKIE)
         cookie.chmod(0o400)
@@ -528,7 +519,7 @@ class Administrator:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-killed = lasting(RabbitMQ.killed_machine, 0.5, 1.5)
+killed = faults.lasting(RabbitMQ.killed_machine, 0.5, 1.5)
 """SIGKILL to the Erlang machine; the node starts again and recovers."""
 
 
@@ -643,19 +634,23 @@ def set_watermark(lab: RabbitMQ, share: float) -> None:
     lab.tell(f"vm_memory_monitor:set_vm_memory_high_watermark({share}).")
 
 
-memory_alarm = lasting(lambda lab: swapped(partial(set_watermark, lab), 0.0001, 0.4), 2.0, 4.0, settle(0.5))
+memory_alarm = faults.lasting(
+    lambda lab: faults.swapped(partial(set_watermark, lab), 0.0001, 0.4), 2.0, 4.0, faults.settle(0.5)
+)
 """The node may use less memory than it has; it blocks whoever publishes."""
 
 
-disk_alarm = lasting(lambda lab: full_disk(lab.data, leave=8 << 20), 2.5, 4.0, settle(1.2))
+disk_alarm = faults.lasting(lambda lab: faults.full_disk(lab.data, leave=8 << 20), 2.5, 4.0, faults.settle(1.2))
 """Something else fills the disk that holds the messages."""
 
 
-expired_certificate = lasting(lambda lab: swapped(lab.use_certificate, "expired", "good"), 7.0, 9.0)
+expired_certificate = faults.lasting(lambda lab: faults.swapped(lab.use_certificate, "expired", "good"), 7.0, 9.0)
 """The node's certificate has expired; its TLS clients turn away. It lasts until one of them has come."""
 
 
-partner_unreachable = lasting(lambda lab: network_cut(PARTNER_PORT, reset=True), 2.2, 2.8, settle(3.0))
+partner_unreachable = faults.lasting(
+    lambda lab: faults.network_cut(PARTNER_PORT, reset=True), 2.2, 2.8, faults.settle(3.0)
+)
 """The network between shovel and partner is cut; the shovel tries again every other second."""
 
 
@@ -692,11 +687,11 @@ def queue_crash(lab: RabbitMQ, interval: Interval) -> None:
         lab.hold(0.2, 0.8)
 
 
-monitor_silent = lasting(silent_monitor, 4.0, 6.0)
+monitor_silent = faults.lasting(faults.silent_monitor, 4.0, 6.0)
 """The monitor's visits stop; nothing else changes."""
 
 
-standstill = lasting(lambda lab: frozen([lab.machine()]), 1.5, 2.2)
+standstill = faults.lasting(lambda lab: faults.frozen([lab.machine()]), 1.5, 2.2)
 """The Erlang machine stands still for a while, then goes on."""
 
 

@@ -14,21 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from recordings import faults
 from recordings.clients import CLIENT_ADDRESSES
-from recordings.faults import (
-    broken_restart,
-    down,
-    frozen,
-    full_disk,
-    garbage,
-    held_connections,
-    lasting,
-    mount_small_disk,
-    network_cut,
-    permissions,
-    repeated,
-    start_in_vain,
-)
 from recordings.labels import GRACE, INJECTOR_ADDRESS, Entry, Interval, any_of, says
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import Daemon, children_of, make_folder, wait_until
@@ -133,7 +120,7 @@ class Redis(Lab):
     def start(self) -> None:
         """Both servers, and some data."""
         make_folder(HOME / "log", "redis")
-        mount_small_disk(HOME / "data", "8m", "redis")
+        faults.mount_small_disk(HOME / "data", "8m", "redis")
         make_folder(HOME / "replica", "redis")
         self.write_configuration()
         self.follower = LogFollower(self.log)
@@ -392,15 +379,17 @@ def intruder(user: str = "default") -> Iterator[Link]:
         link.close()
 
 
-killed = lasting(lambda lab: down(lab.primary), 0.5, 2.5, Redis.recover)
+killed = faults.lasting(lambda lab: faults.down(lab.primary), 0.5, 2.5, Redis.recover)
 """SIGKILL to the primary; someone starts it again."""
 
 
-replica_killed = lasting(lambda lab: down(lab.replica), 0.5, 2.0, Redis.recover)
+replica_killed = faults.lasting(lambda lab: faults.down(lab.replica), 0.5, 2.0, Redis.recover)
 """SIGKILL to the replica; someone starts it again."""
 
 
-replica_cut_off = lasting(lambda lab: network_cut(PORT, source=CLIENT_ADDRESSES[6]), 5.0, 6.5, Redis.recover)
+replica_cut_off = faults.lasting(
+    lambda lab: faults.network_cut(PORT, source=CLIENT_ADDRESSES[6]), 5.0, 6.5, Redis.recover
+)
 """The network between the replica and the primary drops everything until both give up."""
 
 
@@ -435,15 +424,15 @@ def save_killed(lab: Redis, interval: Interval) -> None:
     saved(lab)
 
 
-disk_full = lasting(lambda lab: full_disk(HOME / "data"), 3.5, 5.0, saved)
+disk_full = faults.lasting(lambda lab: faults.full_disk(HOME / "data"), 3.5, 5.0, saved)
 """No room for the data; the server refuses to change anything until a save succeeds."""
 
 
-folder_read_only = lasting(lambda lab: permissions(HOME / "data", 0o555, 0o755), 3.5, 5.0, saved)
+folder_read_only = faults.lasting(lambda lab: faults.permissions(HOME / "data", 0o555, 0o755), 3.5, 5.0, saved)
 """Someone takes away the permission to write to the data's folder."""
 
 
-connections_exhausted = lasting(lambda lab: held_connections(PORT, 80), 1.5, 3.0)
+connections_exhausted = faults.lasting(lambda lab: faults.held_connections(PORT, 80), 1.5, 3.0)
 """Someone opens connections and says nothing, until there are none left."""
 
 
@@ -458,7 +447,7 @@ MALFORMED = (
     b"SSH-2.0-Go\r\n",
 )
 
-malformed_requests = garbage(PORT, MALFORMED, 10, 30, timeout=0.15)
+malformed_requests = faults.garbage(PORT, MALFORMED, 10, 30, timeout=0.15)
 """Other protocols, and impossible lengths."""
 
 
@@ -528,7 +517,7 @@ def made_replica(lab: Redis, interval: Interval) -> None:
 BAD_LINES = ("maxmemroy 64mb", "save 900", "port 6379x", "appendfsync often", "user app on >", "loglevel loud")
 
 
-broken_configuration = broken_restart(lambda lab: lab.primary, BAD_LINES, 4, 0.2, 0.6, Redis.recover)
+broken_configuration = faults.broken_restart(lambda lab: lab.primary, BAD_LINES, 4, 0.2, 0.6, Redis.recover)
 
 
 def corrupted_data(lab: Redis, interval: Interval) -> None:
@@ -544,7 +533,7 @@ def corrupted_data(lab: Redis, interval: Interval) -> None:
         damaged.seek(lab.rng.choice([0, 3]))
         damaged.write(b"\x00damaged\xff" * 3)
     for _ in range(lab.rng.randint(1, 3)):
-        start_in_vain(lab.primary)
+        faults.start_in_vain(lab.primary)
         lab.hold(0.2, 0.5)
     shutil.copyfile(copy, file)
     interval.repair = datetime.now(UTC)
@@ -560,7 +549,7 @@ def saves_stopped(lab: Redis, interval: Interval) -> None:
         link.call("CONFIG", "SET", "save", "2 5")
 
 
-standstill = lasting(lambda lab: frozen(lab.primary.pids()), 2.0, 3.2)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.primary.pids()), 2.0, 3.2)
 """The primary stands still for some seconds, then goes on."""
 
 
@@ -605,7 +594,9 @@ FAULTS = {
     "folder_read_only": Fault(folder_read_only, unsaved),
     "connections_exhausted": Fault(connections_exhausted, visible="order", possible=logs_connections),
     "malformed_requests": Fault(malformed_requests, says("SECURITY ATTACK|Protocol error"), possible=logs_connections),
-    "brute_force": Fault(repeated(guess_password, 15, 40, pause=0.05), visible="order", possible=logs_connections),
+    "brute_force": Fault(
+        faults.repeated(guess_password, 15, 40, pause=0.05), visible="order", possible=logs_connections
+    ),
     "surge": Fault(surge, visible="order"),
     "endless_script": Fault(endless_script, says("Slow script|script killed|got: BUSY|SCRIPT KILL")),
     "slow_subscriber": Fault(slow_subscriber),

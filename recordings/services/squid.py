@@ -18,22 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recordings import web
+from recordings import faults, web
 from recordings.clients import CLIENT_ADDRESSES, Client, authorization, http_request, send_raw
-from recordings.faults import (
-    down,
-    frozen,
-    full_disk,
-    garbage,
-    held_connections,
-    lasting,
-    monitor_silent,
-    mount_small_disk,
-    network_cut,
-    repeated,
-    settle,
-    slow_backend,
-)
 from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import Daemon, children_of, is_listening, is_running, make_folder, python_daemon, run_tool
@@ -133,7 +119,7 @@ class Squid(Lab):
         make_folder(HOME / "log", "proxy")
         make_folder(SITE)
         make_folder(SITE / "staff")
-        mount_small_disk(CACHE, "5m", "proxy")
+        faults.mount_small_disk(CACHE, "5m", "proxy")
         Path("/run/hosts").write_text("127.0.0.1 localhost server1 proxy.example.org intranet.example.org\n")
         self.write_passwords()
         self.write_configuration()
@@ -382,19 +368,19 @@ class Reader(Client):
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-site_dead = lasting(lambda lab: down(lab.site), 2.0, 4.0)
+site_dead = faults.lasting(lambda lab: faults.down(lab.site), 2.0, 4.0)
 """The sites are gone; someone starts them again."""
 
 
-site_slow = lasting(lambda lab: slow_backend(SITE, 2.8), 3.0, 5.0, settle(2.0))
+site_slow = faults.lasting(lambda lab: faults.slow_backend(SITE, 2.8), 3.0, 5.0, faults.settle(2.0))
 """The sites take longer than Squid waits."""
 
 
-site_unreachable = lasting(lambda lab: network_cut(SITE_PORT), 2.5, 4.5, settle(1.0))
+site_unreachable = faults.lasting(lambda lab: faults.network_cut(SITE_PORT), 2.5, 4.5, faults.settle(1.0))
 """The network to the sites drops everything."""
 
 
-names_gone = lasting(lambda lab: down(lab.world), 3.5, 5.5, settle(2.5))  # until Squid asks again
+names_gone = faults.lasting(lambda lab: faults.down(lab.world), 3.5, 5.5, faults.settle(2.5))  # until Squid asks again
 """The name server is gone, and the tunnels' servers with it."""
 
 
@@ -450,11 +436,11 @@ MALFORMED = (
     b"GET http://shop.example.org/items/1 HTTP/1.1\r\n folded: x\r\nbad header\r\n: y\r\n\r\n",
 )
 
-malformed_requests = garbage(PORT, MALFORMED, 10, 30, pause=0.08, timeout=0.3)
+malformed_requests = faults.garbage(PORT, MALFORMED, 10, 30, pause=0.08, timeout=0.3)
 """Garbage, other protocols, requests that contradict themselves."""
 
 
-descriptors_exhausted = lasting(lambda lab: held_connections(PORT, 170), 1.0, 2.0)
+descriptors_exhausted = faults.lasting(lambda lab: faults.held_connections(PORT, 170), 1.0, 2.0)
 """Someone opens connections and says nothing, until Squid has no descriptors left."""
 
 
@@ -466,7 +452,7 @@ def revive(lab: Squid) -> None:
     time.sleep(0.8)
 
 
-cache_full = lasting(lambda lab: full_disk(CACHE), 2.0, 4.0, revive)
+cache_full = faults.lasting(lambda lab: faults.full_disk(CACHE), 2.0, 4.0, revive)
 """No room on the cache's disk, which is too much for Squid; it is started again."""
 
 
@@ -483,7 +469,7 @@ def cache_forbidden(lab: Squid, interval: Interval) -> None:
     revive(lab)
 
 
-killed = lasting(lambda lab: down(lab.squid), 1.0, 2.0, settle(0.8))
+killed = faults.lasting(lambda lab: faults.down(lab.squid), 1.0, 2.0, faults.settle(0.8))
 """SIGKILL to Squid, which leaves no word of it in the log, and a new start."""
 
 
@@ -533,7 +519,7 @@ def helpers_killed(lab: Squid, interval: Interval) -> None:
     revive(lab)
 
 
-standstill = lasting(lambda lab: frozen(lab.squid.pids()), 2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.squid.pids()), 2.0, 3.5)
 """All of Squid stands still for some seconds, then goes on."""
 
 
@@ -545,10 +531,10 @@ FAULTS = {
     "site_unreachable": Fault(site_unreachable, answered(SITE_FAILS, PROBE_FAILS), often=False),
     "names_gone": Fault(names_gone, answered(SITE_FAILS, PROBE_FAILS, "50[24] ", "50[0-4] CONNECT")),
     "passwords_lost": Fault(passwords_lost, answered("407 .*intranet", grace=0.3)),
-    "guess_passwords": Fault(repeated(guess_password, 15, 40, pause=0.06)),
+    "guess_passwords": Fault(faults.repeated(guess_password, 15, 40, pause=0.06)),
     "scan_ports": Fault(scan_ports),
     "scan_site": Fault(scan_site, visible="order"),
-    "storm": Fault(repeated(storm_request, 50, 120), visible="order"),
+    "storm": Fault(faults.repeated(storm_request, 50, 120), visible="order"),
     "malformed_requests": Fault(malformed_requests),
     "descriptors_exhausted": Fault(descriptors_exhausted, own_words, often=False),
     "cache_full": Fault(cache_full, own_words),
@@ -557,7 +543,7 @@ FAULTS = {
     "damaged_index": Fault(damaged_index, own_words, often=False),
     "broken_configuration": Fault(broken_configuration, own_words, often=False),
     "helpers_killed": Fault(helpers_killed, own_words),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, visible="silence", often=False),
 }
 

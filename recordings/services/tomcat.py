@@ -24,18 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from recordings import faults
 from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
-from recordings.faults import (
-    down,
-    frozen,
-    full_disk,
-    garbage,
-    lasting,
-    mount_small_disk,
-    network_cut,
-    settle,
-    slow_backend,
-)
 from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, any_of, says
 from recordings.logs import read_from, size_of
 from recordings.processes import ROOT, Daemon, make_folder, python_daemon, wait_until
@@ -132,7 +122,7 @@ class Tomcat(Lab):
         """Folders, configuration, classes, warehouse, Tomcat."""
         for name in ("log", "bin", "lib", "logs", "temp", "work", "webapps/shop/WEB-INF/classes", "shop", "warehouse"):
             make_folder(HOME / name, "tomcat")
-        mount_small_disk(PICTURES, "2m", "tomcat")
+        faults.mount_small_disk(PICTURES, "2m", "tomcat")
         shutil.copytree(CONFIGURATION, HOME / "conf")
         self.configure()
         self.write_prices()
@@ -467,16 +457,16 @@ def together(acts: Sequence[Callable[[], object]], pause: float = 0.0) -> None:
         thread.join()
 
 
-warehouse_killed = lasting(lambda lab: down(lab.warehouse), 1.5, 3.0, settle(2.3))
+warehouse_killed = faults.lasting(lambda lab: faults.down(lab.warehouse), 1.5, 3.0, faults.settle(2.3))
 """The warehouse's service dies; someone starts it again, and queued orders are sent."""
 
 
-warehouse_slow = lasting(lambda lab: slow_backend(HOME / "warehouse", 1.3), 2.5, 4.0, settle(2.3))
+warehouse_slow = faults.lasting(lambda lab: faults.slow_backend(HOME / "warehouse", 1.3), 2.5, 4.0, faults.settle(2.3))
 """The warehouse takes longer than the shop waits."""
 
 
-warehouse_unreachable = lasting(
-    lambda lab: network_cut(WAREHOUSE_PORT, reset=lab.rng.random() < 0.5), 1.5, 3.0, settle(2.3)
+warehouse_unreachable = faults.lasting(
+    lambda lab: faults.network_cut(WAREHOUSE_PORT, reset=lab.rng.random() < 0.5), 1.5, 3.0, faults.settle(2.3)
 )
 """The network between shop and warehouse drops everything, or refuses it."""
 
@@ -574,7 +564,7 @@ MALFORMED = (
 )
 
 
-malformed_requests = garbage(PORT, MALFORMED, 5, 12, pause=0.3)
+malformed_requests = faults.garbage(PORT, MALFORMED, 5, 12, pause=0.3)
 """Garbage, TLS on a plain port, headers too long or contradictory."""
 
 
@@ -610,7 +600,7 @@ def surge(lab: Tomcat, interval: Interval) -> None:
 
 def disk_full(lab: Tomcat, interval: Interval) -> None:
     """No room for pictures."""
-    with full_disk(PICTURES):
+    with faults.full_disk(PICTURES):
         for _ in range(3):  # more than the clients would bring in that time
             inject("POST", "/upload", body=b"x" * 20_000, item=lab.rng.randint(1, 60))
             lab.hold(1.0, 1.6)
@@ -718,7 +708,7 @@ def job_silent(lab: Tomcat, interval: Interval) -> None:
         flag.unlink(missing_ok=True)
 
 
-standstill = lasting(lambda lab: frozen(lab.tomcat.pids()), 2.0, 3.5, settle(1.2))
+standstill = faults.lasting(lambda lab: faults.frozen(lab.tomcat.pids()), 2.0, 3.5, faults.settle(1.2))
 """Tomcat stands still for some seconds, then goes on."""
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from recordings import faults
 from recordings.clients import CLIENT_ADDRESSES, Client, receive, send_raw
-from recordings.faults import down, frozen, full_disk, garbage, lasting, monitor_silent, mount_small_disk, network_cut
 from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, says
 from recordings.logs import Head, LogFollower, split_entries
 from recordings.processes import Daemon, make_folder, wait_until
@@ -173,7 +173,7 @@ class ZooKeeper(Lab):
         """Folders, configurations, servers, first nodes."""
         make_folder(HOME / "log")
         self.log.touch()
-        mount_small_disk(HOME / "transactions1", "24m")
+        faults.mount_small_disk(HOME / "transactions1", "24m")
         self.own_sessions: set[int] = set()
         self.follower = LogFollower(self.log)
         for number in PORTS:
@@ -447,7 +447,7 @@ class Monitor(Client):
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-server_killed = lasting(lambda lab: down(lab.recorded), 0.3, 1.0, ZooKeeper.recover)
+server_killed = faults.lasting(lambda lab: faults.down(lab.recorded), 0.3, 1.0, ZooKeeper.recover)
 """SIGKILL to the recorded server; it starts again."""
 
 
@@ -483,7 +483,7 @@ def quorum_lost(lab: ZooKeeper, interval: Interval) -> None:
 def peer_stands_still(lab: ZooKeeper, interval: Interval) -> None:
     """The leader, or another server, stops for longer than the others wait."""
     lead = lab.leader()
-    with frozen([lab.servers[lead if lead != 1 else 2].pid]):
+    with faults.frozen([lab.servers[lead if lead != 1 else 2].pid]):
         lab.hold(3.5, 4.5)
     lab.recover()
 
@@ -491,7 +491,7 @@ def peer_stands_still(lab: ZooKeeper, interval: Interval) -> None:
 def leader_unreachable(lab: ZooKeeper, interval: Interval) -> None:
     """The network drops what goes to the leader."""
     lead = lab.leader()
-    with network_cut(2880 + lead):
+    with faults.network_cut(2880 + lead):
         lab.hold(3.5, 4.5)
     lab.recover()
 
@@ -573,7 +573,7 @@ MALFORMED = (
     text(struct.pack(">iqiq", 0, 0, 4000, 0) + struct.pack(">i", 5000)),
 )
 
-malformed_packets = garbage(PORTS[1], MALFORMED, 6, 14, pause=0.1, timeout=0.3)
+malformed_packets = faults.garbage(PORTS[1], MALFORMED, 6, 14, pause=0.1, timeout=0.3)
 """Garbage, other protocols, packets that are too long."""
 
 
@@ -600,7 +600,7 @@ def rights_revoked(lab: ZooKeeper, interval: Interval) -> None:
 
 def disk_full(lab: ZooKeeper, interval: Interval) -> None:
     """No room for the transaction log; the server gives up."""
-    with full_disk(HOME / "transactions1"), contextlib.suppress(TimeoutError):
+    with faults.full_disk(HOME / "transactions1"), contextlib.suppress(TimeoutError):
         wait_until(lambda: lab.recorded.has_ended(), 2.5, "the server gives up")
     lab.recorded.stop(signal.SIGKILL)
     lab.recorded.start()
@@ -650,7 +650,7 @@ def broken_configuration(lab: ZooKeeper, interval: Interval) -> None:
     lab.recover()
 
 
-standstill = lasting(lambda lab: frozen([lab.recorded.pid]), 2.0, 5.0, ZooKeeper.recover)
+standstill = faults.lasting(lambda lab: faults.frozen([lab.recorded.pid]), 2.0, 5.0, ZooKeeper.recover)
 """The recorded server stands still for some seconds, then goes on."""
 
 
@@ -719,7 +719,7 @@ FAULTS = {
     "disk_full": Fault(disk_full, restart_lines, often=False),
     "corrupted_file": Fault(corrupted_file, restart_lines, often=False),
     "broken_configuration": Fault(broken_configuration, restart_lines, often=False),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, outage_lines, visible="silence", often=False),
 }
 
