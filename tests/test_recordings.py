@@ -450,12 +450,12 @@ def test_templates_lose_numbers_and_ids_but_not_words():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name services or use --all"),
-        (["nginx", "--all"], "name services or use --all"),
+        ([], "name at least one service, or pass --all alone"),
+        (["nginx", "--all"], "name at least one service, or pass --all alone"),
         (["iis"], "no such service: iis; the corpus has postgresql, "),
         (["nginx", "--split", "test", "--no-faults"], "leave out --split"),
-        (["nginx", "--settings", "debian"], "nginx knows combined, json, timed, not 'debian'"),
-        (["nginx", "--duration", "0"], "0.0 s is not a time to record in"),
+        (["nginx", "--settings", "debian"], "nginx has combined, json, timed, not 'debian'"),
+        (["nginx", "--duration", "0"], "expected more than 0 seconds, not 0.0"),
     ],
 )
 def test_the_command_names_what_is_wrong(arguments, message, capsys, tmp_path):

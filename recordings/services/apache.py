@@ -226,7 +226,7 @@ class Apache(Lab):
         self.apache.start()
 
     def write_script(self, name: str, text: str) -> None:
-        """Put a script in the place of another at once."""
+        """Put a script in place of another atomically."""
         draft = HOME / "cgi-bin" / f".{name}"
         draft.write_text(text)
         draft.chmod(0o755)
@@ -242,7 +242,7 @@ class Apache(Lab):
         self.mirror.start()
 
     def replace_mirror(self, certificate: str) -> None:
-        """Start the mirror anew, with another certificate."""
+        """Restart the mirror with another certificate."""
         self.mirror.stop()
         self.mirror_with(certificate)
 
@@ -284,7 +284,7 @@ class Apache(Lab):
         self.crew.start(lambda: self.watch(self.probe))
 
     def probe(self) -> None:
-        """What the monitor asks."""
+        """One probe of the monitor."""
         headers = {"User-Agent": "check_http/2.3", "Host": HOST}
         http_request(PORT, "GET", "/server-status?auto", CLIENT_ADDRESSES[6], headers=headers, timeout=3.0)
 
@@ -320,7 +320,7 @@ _CLIENT = re.compile(r"\[client ([\d.]+)(?::\d+)?\]")
 
 
 def parse(line: str) -> Head:
-    """An access line, an error line, or what scripts and Apache itself say without one's form."""
+    """An access line, an error line, or what scripts and Apache itself write in no such form."""
     if row := _JSON.match(line):
         return Head(row[3], 0, "access", row[1], row[4])
     if access := _ACCESS.match(line):
@@ -424,7 +424,7 @@ application_unreachable = faults.lasting(lambda lab: faults.network_cut(APP_PORT
 
 
 def worker_killed(lab: Apache, interval: Interval) -> None:
-    """Processes that serve die, of a signal or a wrong memory access; the parent starts others."""
+    """Processes that serve die, of a signal or a segmentation fault; the parent starts others."""
     for _ in range(lab.rng.randint(1, 4)):
         if workers := lab.workers():
             os.kill(lab.rng.choice(workers), lab.rng.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS]))
@@ -432,7 +432,7 @@ def worker_killed(lab: Apache, interval: Interval) -> None:
 
 
 def parent_killed(lab: Apache, interval: Interval) -> None:
-    """SIGKILL to all of Apache; it writes nothing of it, and starts again."""
+    """SIGKILL to all of Apache, which logs nothing about it; then it starts again."""
     for pid in lab.apache.pids():  # the parent first: it would write of the others
         os.kill(pid, signal.SIGKILL)
     lab.apache.stop(signal.SIGKILL)
@@ -452,7 +452,7 @@ BAD_LINES = (
 
 
 def broken_configuration(lab: Apache, interval: Interval) -> None:
-    """A reload of a configuration that is wrong ends Apache; it starts only after the configuration is right again."""
+    """A reload of a wrong configuration ends Apache; it starts again only once the configuration is right."""
     lab.write_configuration(extra=lab.rng.choice(BAD_LINES))
     lab.apache.send(signal.SIGUSR1)
     lab.hold(1.0, 1.5)
@@ -466,7 +466,7 @@ def broken_configuration(lab: Apache, interval: Interval) -> None:
 
 
 def workers_exhausted(lab: Apache, interval: Interval) -> None:
-    """Someone begins requests and never ends them, until no worker is left for others."""
+    """Someone starts requests and never finishes them, until no worker is left for others."""
 
     def begin(number: int) -> bytes:
         return f"GET /news/page-{number % 40}.html HTTP/1.1\r\nHost: {HOST}\r\n".encode()
@@ -527,7 +527,7 @@ unreadable_files = faults.lasting(lambda lab: faults.permissions(HOME / "www/new
 
 
 def broken_htaccess(lab: Apache, interval: Interval) -> None:
-    """An author's `.htaccess` has a slip: every page of the handbook is an internal error."""
+    """An author's `.htaccess` has a typo: every page of the handbook is an internal error."""
     path = HOME / "www/handbook/.htaccess"
     path.write_text(HTACCESS + lab.rng.choice(["RewriteEngin On\n", "Options +Indexs\n", "AddType text/plain\n"]))
     lab.hold(1.5, 3.0)
@@ -576,7 +576,7 @@ _OF_A_CONNECTION = re.compile(r"\[remote |SSL Library Error|AH00957|AH00959|AH00
 
 
 def of_the_server(entry: Entry, interval: Interval) -> bool:
-    """What the server says of itself, not of a client or of a server behind it."""
+    """What the server says about itself, not about a client or a server behind it."""
     own = entry.process not in ("access", "script") and entry.remote_host is None
     return own and interval.contains(entry.time, 0.3) and not _OF_A_CONNECTION.search(entry.message)
 
@@ -634,7 +634,7 @@ def valid_reload(lab: Apache) -> None:
 
 
 def maintenance(lab: Apache) -> None:
-    """The application is announced to be away (503) while a new version of it starts."""
+    """The application is announced as down (503) while a new version starts."""
     flag = HOME / "maintenance"
     flag.touch()
     time.sleep(0.5)

@@ -190,7 +190,7 @@ class Upstream:
                     link.sendall(struct.pack("!H", len(answer)) + answer)
 
     def _answers(self, data: bytes, stream: bool) -> Iterator[tuple[bytes, float]]:
-        """What to send back, and after how long."""
+        """What to send back, and after how many seconds."""
         question = dns.message.from_wire(data)
         name, kind = question.question[0].name, question.question[0].rdtype
         reply = dns.message.make_response(question, recursion_available=True)
@@ -344,7 +344,7 @@ _FETCH = re.compile(r"fetch: (\S+)/(\w+)$|resolving '(\S+?)/(\w+)/IN'")
 
 
 class Reader:
-    """Finds whom each line speaks of; where it names only a question, that is who asked it last."""
+    """Finds the client behind each line; where a line names only a question, that is whoever asked it last."""
 
     def __init__(self) -> None:
         self._asked: dict[tuple[str, str], str] = {}
@@ -411,7 +411,7 @@ class Machine(Client):
         self.lab.crew.stopping.wait(self.rng.expovariate(1 / seconds))
 
     def name(self) -> str:
-        """Some name that is asked for."""
+        """A name to ask for."""
         rng = self.rng
         local = f"{rng.choice(HOSTS + SITES)}.example.org"
         corp = f"{rng.choice(HOSTS)}.corp.example.org"
@@ -462,11 +462,11 @@ class Machine(Client):
         self.rest(3.0 / self.lab.settings.pace)
 
     def wrong_key(self) -> None:
-        """Someone of the staff with an old key."""
+        """A member of staff with an old key."""
         update(self.address, "staff", SECRETS["new"], lambda message: message.add("printer", 60, "A", "10.0.3.3"))
 
     def taken(self) -> None:
-        """Someone of the staff wants a name that is in use."""
+        """A member of staff wants a name that is in use."""
 
         def change(message: dns.update.UpdateMessage) -> None:
             message.absent("ns.example.org." if self.rng.random() < 0.3 else "@")
@@ -554,7 +554,7 @@ BAD_RECORDS = (
 
 
 def zone_broken(lab: Bind, interval: Interval) -> None:
-    """A slip of the pen in a zone's file, and a reload; the zone goes on as it was."""
+    """A typo in a zone's file, and a reload; the zone stays as it was."""
     for _ in range(lab.rng.randint(1, 3)):
         lab.write_zone(lab.rng.choice(BAD_RECORDS))
         lab.rndc("reload", "example.org")
@@ -587,11 +587,11 @@ broken_configuration = faults.broken_reloads(BAD_OPTIONS, lambda lab: lab.named.
 
 
 killed = faults.lasting(lambda lab: faults.down(lab.named), 0.5, 2.0)
-"""SIGKILL to named, which leaves no word of it in the log, and a new start."""
+"""SIGKILL to named, which logs nothing about it; then it starts again."""
 
 
 def journal_corrupt(lab: Bind, interval: Interval) -> None:
-    """A crash leaves a journal that cannot be read; the zone is gone until someone sets it up anew."""
+    """A crash leaves a journal that cannot be read; the zone is gone until someone sets it up again."""
     lab.named.stop(signal.SIGKILL)
     journal = DYNAMIC / "dyn.example.org.zone.jnl"
     if journal.exists():
@@ -616,7 +616,7 @@ def disk_full(lab: Bind, interval: Interval) -> None:
 
 
 def key_changed(lab: Bind, interval: Interval) -> None:
-    """The key of the DHCP server changes here and not there."""
+    """The key of the DHCP server changes here but not there."""
     lab.write_configuration(dhcp="new")
     lab.rndc("reconfig")
     lab.hold(4.0, 6.0)
@@ -626,7 +626,7 @@ def key_changed(lab: Bind, interval: Interval) -> None:
 
 
 def primary_gone(lab: Bind, interval: Interval) -> None:
-    """The server that a zone is copied from knows nothing of it for so long that the copy expires."""
+    """The server that a zone is copied from does not serve it for so long that the copy expires."""
     lab.upstream.primary = False
     lab.hold(9.0, 11.0)
     lab.upstream.primary = True
@@ -710,7 +710,7 @@ def tunnelling(lab: Bind, interval: Interval) -> None:
 
 
 def forbidden(lab: Bind, interval: Interval) -> None:
-    """Someone tries whether whole zones and changes are to be had."""
+    """Someone tries to get whole zones, and to change them."""
     zones = ["example.org", "dyn.example.org", "corp.example.org"]
     attempts: Sequence[Callable[[], None]] = (
         lambda: transfer(INJECTOR_ADDRESS, lab.rng.choice(zones)),
@@ -725,7 +725,7 @@ def forbidden(lab: Bind, interval: Interval) -> None:
 
 
 def malformed_messages(lab: Bind, interval: Interval) -> None:
-    """Messages that are none, over both transports."""
+    """Malformed messages, over both transports."""
     good = dns.message.make_query("www.example.org", "A").to_wire()
     pieces = (
         good[:-2],
@@ -760,7 +760,7 @@ standstill = faults.lasting(lambda lab: faults.frozen([lab.named.pid]), 1.5, 3.0
 
 
 def without_client(grace: float = 0.2) -> Rule:
-    """What named says of itself while the fault is on, but for its ordinary dealings with the server upstream."""
+    """What named says about itself while the fault is on, except its ordinary dealings with the server upstream."""
     dealings = re.compile(
         r"resolving '|corp\.example\.org|sending notifies|client |stop limiting|fetch: "
         r"|zone_(settimer|timer|maintenance|needdump): zone dyn"
@@ -786,10 +786,10 @@ UNRESOLVED = says(
     r"REFUSED unexpected RCODE resolving",
     rf"DNS format error from \S+ resolving {ORDINARY_TROUBLE}",
 )
-"""Questions for the world's names that no answer could be had for."""
+"""Questions for the world's names that got no answer."""
 
 NOT_LOADED = says(r"zone not loaded|update failed: not authoritative|: expired$")
-"""What becomes of questions and changes for zones that a crash has taken away."""
+"""What happens to questions and updates for zones that a crash has taken down."""
 
 FAULTS = {
     "upstream_gone": Fault(

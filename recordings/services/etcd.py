@@ -190,7 +190,7 @@ class Link:
 
 @contextlib.contextmanager
 def linked(address: str, user: str, port: int = CLIENT_PORTS["a"]) -> Iterator[Callable[..., bytes | None]]:
-    """Someone logged in; what the `with` statement gets calls methods."""
+    """Someone logged in; the `with` statement binds a function that calls methods."""
     link = Link(address, port, 6.0)
     try:
         token = link.log_in(user)
@@ -290,7 +290,7 @@ class Etcd(Lab):
         return part_of(answer, 1)[2], fields_of(answer).get(4, 0)
 
     def leader(self) -> str:
-        """Who leads, as member `b` sees it, so that the recorded log does not show the question; "" when unknown."""
+        """The leader, as member `b` sees it, so that the recorded log does not show the question; "" if unknown."""
         with contextlib.suppress(OSError, KeyError):
             return self.ids.get(self.status("b")[1], "")
         return ""
@@ -404,7 +404,7 @@ class Worker:
         return f"/orders/{ordinary_number(self.rng, 40000):05d}"
 
     def serve(self) -> None:
-        """What a service does with orders."""
+        """One thing that a service does with orders."""
         rng, user = self.rng, self.users[0]
         key, value = self.key(), "v" * rng.randint(20, 400)
         some = f"/orders/{rng.randint(0, 39)}"

@@ -36,7 +36,7 @@ class Settings:
     target: str  # form of each line, as `log stdout format` takes it
     web: str  # how requests are written
     tcp: str  # how connections to the ledger are written; empty for the built-in form
-    checks: bool  # whether each health check that ends otherwise than the one before is written
+    checks: bool  # whether a health check is logged whose result differs from the one before
     pace: float  # requests per second of one customer
 
 
@@ -181,16 +181,16 @@ class HAProxy(Lab):
         self.partner.start()
 
     def replace_partner(self, certificate: str) -> None:
-        """Start the partner's server anew, with another certificate."""
+        """Restart the partner's server with another certificate."""
         self.partner.stop()
         self.partner_with(certificate)
 
     def is_ready(self) -> bool:
-        """Whether a worker takes orders, and with them requests."""
+        """Whether a worker accepts commands, and so requests."""
         return bool(self.workers()) and self.order("show version") != ""
 
     def order(self, words: str) -> str:
-        """What the operator says to the worker, and its answer."""
+        """Send the worker an operator's command; return its answer."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
             link.settimeout(1.0)
             link.connect(str(SOCKET))
@@ -204,7 +204,7 @@ class HAProxy(Lab):
         return len(rows) >= 7 and all(row[5] == "2" and row[6] == "0" for row in rows)
 
     def await_recovery(self) -> None:
-        """Wait until the health checks have found everything well again."""
+        """Wait until the health checks find everything healthy again."""
         wait_until(self.all_up, 30, "all servers are up")
 
     def write_configuration(self, searches: int = 5, extra: str = "") -> None:
@@ -237,7 +237,7 @@ class HAProxy(Lab):
         self.crew.start(lambda: self.watch(self.probe))
 
     def probe(self) -> None:
-        """What the monitor asks."""
+        """One probe of the monitor."""
         headers = {"User-Agent": "blackbox/0.25", "Host": HOST}
         http_request(PORT, "GET", "/health", CLIENT_ADDRESSES[6], headers=headers, timeout=3.0)
 
@@ -265,7 +265,7 @@ _OWN = re.compile(r"^\[\w+\] +\((\d+)\)|haproxy\[(\d+)\]: ")
 
 
 def parse(line: str) -> Head:
-    """A request (`process` is its backend, `code` how it ended, `severity` its retries) or a word of HAProxy."""
+    """A request (`process` is its backend, `code` how it ended, `severity` its retries) or HAProxy's own message."""
     if row := _JSON.match(line) or _HTTP.search(line) or _TCP.search(line):
         return Head(line, 0, row[2], row[1], row[3], row[4])
     if other := _OTHER.search(line):
@@ -332,7 +332,7 @@ class Customer(Visitor):
 
 
 UNTRUSTING = ssl.create_default_context()
-"""Knows no authority that signed the site's certificate: an old telephone's."""
+"""Does not know the authority that signed the site's certificate, like an old phone."""
 
 
 def tls_request(path: str, address: str, trust: ssl.SSLContext, agent: str = AGENTS[0]) -> None:
@@ -394,7 +394,7 @@ def server_unreachable(lab: HAProxy, interval: Interval) -> None:
 
 @contextlib.contextmanager
 def babbler(port: int) -> Iterator[None]:
-    """Someone at a port who answers every request with what is no HTTP."""
+    """A server at a port that answers every request with something that is not HTTP."""
     with socket.create_server(("127.0.0.1", port)) as listener:
         ending = threading.Event()
         listener.settimeout(0.1)
@@ -438,7 +438,7 @@ def worker_killed(lab: HAProxy, interval: Interval) -> None:
 
 
 def all_killed(lab: HAProxy, interval: Interval) -> None:
-    """SIGKILL to all of HAProxy; it writes nothing of it, and starts again."""
+    """SIGKILL to all of HAProxy, which logs nothing about it; then it starts again."""
     pids = lab.haproxy.pids()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -475,7 +475,7 @@ def connections_exhausted(lab: HAProxy, interval: Interval) -> None:
 
 
 def queue_flooded(lab: HAProxy, interval: Interval) -> None:
-    """Someone asks for so many reports at once that others wait too long for theirs."""
+    """Someone asks for many reports at once, and others wait too long for theirs."""
 
     def report(number: int) -> bytes:
         return f"GET /report/{number} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
@@ -500,7 +500,7 @@ malformed_requests = faults.garbage(PORT, MALFORMED, 15, 40, pause=0.08)
 
 
 def tls_probes(lab: HAProxy, interval: Interval) -> None:
-    """Someone tries out the TLS port with what is no TLS, old versions, and a distrust of the certificate."""
+    """Someone probes the TLS port with something that is not TLS, old versions, and a distrust of the certificate."""
     old = b"\x16\x03\x00\x00\x2f\x01\x00\x00\x2b\x03\x00" + bytes(32) + b"\x00\x00\x04\x00\x05\x00\x0a\x01\x00"
     for _ in range(lab.rng.randint(15, 40)):
         if lab.rng.random() < 0.4:
@@ -553,7 +553,7 @@ def wrong_maintenance(lab: HAProxy, interval: Interval) -> None:
 
 
 def few_files(lab: HAProxy, interval: Interval) -> None:
-    """The worker may hold hardly more files open than it does."""
+    """The worker may hold hardly any more files open than it already does."""
     before = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in lab.workers()}
     for pid, (_, hard) in before.items():
         taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
@@ -584,7 +584,7 @@ def of_servers(*backends: str) -> Rule:
 
 
 def of_itself(entry: Entry, interval: Interval) -> bool:
-    """Whatever HAProxy says of itself until the repair."""
+    """Whatever HAProxy says about itself until the repair."""
     until_repair = interval.repair is None or entry.time < interval.repair
     return entry.process == "own" and interval.contains(entry.time, 0.2) and until_repair
 
@@ -596,7 +596,7 @@ _EVERYTHING_BEHIND = of_servers("app", "reports", "ledger", "partner")
 
 
 of_anything = any_of(_EVERYTHING_BEHIND, of_itself)
-"""What HAProxy says of itself, and what went wrong with any server."""
+"""What HAProxy says about itself, and what went wrong with any server."""
 
 
 FAULTS = {

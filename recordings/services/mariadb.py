@@ -267,7 +267,7 @@ class Reader:
 
 
 def settled(entry: Entry) -> Entry:
-    """The entry with what only its further lines say: who asked and how long it took, or whom a deadlock met."""
+    """The entry, completed from its later lines: who asked, how long it took, whom a deadlock hit."""
     host, code = entry.remote_host, entry.code
     for line in entry.lines:
         if user := _SLOW_USER.match(line):
@@ -280,7 +280,7 @@ def settled(entry: Entry) -> Entry:
 
 
 def with_later_addresses(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries of sessions whose address only a later entry tells, with that address."""
+    """Fill in the client's address of sessions that only a later entry reveals."""
     known: dict[int, str] = {}
     found = []
     for entry in reversed(entries):
@@ -324,7 +324,7 @@ def fails(*codes: int, text: str = "(?!)", longer: float | None = None, unless: 
 
 
 class Customer(Client):
-    """Someone with a session that is renewed now and then."""
+    """Someone whose session is renewed now and then."""
 
     user = "app"
 
@@ -338,7 +338,7 @@ class Customer(Client):
         raise NotImplementedError
 
     def slips(self) -> Sequence[Callable[[], object]]:
-        """What goes wrong by itself."""
+        """What goes wrong on any day."""
         raise NotImplementedError
 
     def do(self, *statements: str) -> None:
@@ -517,7 +517,7 @@ class Administrator(Customer):
         return (self.end_session, lambda: self.do("KILL 999999"), lambda: self.do("SHOW SLAVE HOSTS"), self.vanish)
 
     def end_session(self) -> None:
-        """An idle session of one's own."""
+        """Kill an idle session of one's own."""
         with contextlib.closing(connect("report", self.address)) as other:
             self.do(f"KILL {other.thread_id()}")
 
@@ -706,7 +706,7 @@ def rights_lost(lab: Mariadb, interval: Interval) -> None:
 
 
 def column_renamed(lab: Mariadb, interval: Interval) -> None:
-    """A change of the schema that the application does not know of."""
+    """A schema change that the application does not know about."""
     table, old, new = lab.rng.choice([("products", "price", "unit_price"), ("orders", "placed", "placed_at")])
     with intruder() as session:
         run(session, f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
@@ -715,7 +715,7 @@ def column_renamed(lab: Mariadb, interval: Interval) -> None:
 
 
 def sessions_killed(lab: Mariadb, interval: Interval) -> None:
-    """A script ends everyone else's sessions, some times over."""
+    """A script ends everyone else's sessions, several times."""
     with intruder() as session:
         for _ in range(lab.rng.randint(1, 3)):
             with session.cursor() as cursor:
@@ -727,7 +727,7 @@ def sessions_killed(lab: Mariadb, interval: Interval) -> None:
 
 
 def surge(lab: Mariadb, interval: Interval) -> None:
-    """One address asks the ordinary things far too often, each in a session of its own."""
+    """One address runs ordinary queries far too often, each in a session of its own."""
     for _ in range(lab.rng.randint(10, 30)):
         with intruder("app") as session:
             for _ in range(lab.rng.randint(1, 3)):

@@ -214,7 +214,7 @@ class Parser:
         return Head(match[1], remote_host=self.above)
 
     def address(self, message: str) -> str | None:
-        """Whose line this is."""
+        """The address of the client that a line is about."""
         if new := _NEW.match(message):
             self.newcomer = new[1]
             return new[1]
@@ -293,28 +293,28 @@ class Session:
             self.drain()
 
     def subscribe(self, *topics: str) -> None:
-        """Ask for messages."""
+        """Subscribe."""
         body = struct.pack(">H", 1) + b"".join(text(topic) + b"\x01" for topic in topics)
         self.link.sendall(packet(0x82, body))
         self.drain()
 
     def unsubscribe(self, topic: str) -> None:
-        """Ask for no more of these."""
+        """Unsubscribe."""
         self.link.sendall(packet(0xA2, struct.pack(">H", 2) + text(topic)))
         self.drain()
 
     def ping(self) -> None:
-        """A sign of life."""
+        """Send a keep-alive."""
         self.link.sendall(packet(0xC0, b""))
         self.drain()
 
     def drain(self) -> None:
-        """Take what comes, and acknowledge nothing."""
+        """Read what comes, and acknowledge nothing."""
         if not self.link.recv(4096):
             raise Refused("the broker hung up")
 
     def close(self) -> None:
-        """Leave politely."""
+        """Disconnect properly."""
         with contextlib.suppress(OSError):
             self.link.sendall(packet(0xE0, b""))
             self.link.shutdown(socket.SHUT_WR)
@@ -379,7 +379,7 @@ class Device(Client):
         session.link.close()
 
     def asleep(self) -> None:
-        """Promise a sign of life, and sleep."""
+        """Promise keep-alives, and sleep."""
         session = self.session("sensor", keepalive=1)
         self.lab.crew.stopping.wait(3.0)
         session.link.close()
@@ -446,7 +446,7 @@ class Device(Client):
 
 
 def intrude(lab: Mosquitto, name: str, user: str = "meter", password: str = "", **more: object) -> Session | None:
-    """A session of the injector, or None when it is refused."""
+    """A session of the injector, or None if it is refused."""
     with contextlib.suppress(OSError):
         return lab.let_in(INJECTOR_ADDRESS, name, user, password or PASSWORDS[user], **more)
     return None
@@ -470,7 +470,7 @@ def connection_storm(lab: Mosquitto, interval: Interval) -> None:
 
 
 def stolen_name(lab: Mosquitto, interval: Interval) -> None:
-    """A second device has a display's name: each drives the other out."""
+    """A second device uses a display's name: each drives the other out."""
     for _ in range(lab.rng.randint(6, 15)):
         session = intrude(lab, f"display-{lab.rng.choice([6, 7, 8])}", "display")
         lab.hold(0.1, 0.4)
@@ -490,7 +490,7 @@ def snoop(lab: Mosquitto, interval: Interval) -> None:
 
 
 def connection_limit(lab: Mosquitto, interval: Interval) -> None:
-    """Someone's sessions are never closed: no more connections."""
+    """Someone's sessions are never closed: no connections are left."""
     held = [intrude(lab, f"meter-{number + 100}") for number in range(MAX_CONNECTIONS)]
     lab.hold(1.5, 3.0)
     for session in held:
@@ -500,7 +500,7 @@ def connection_limit(lab: Mosquitto, interval: Interval) -> None:
 
 
 def missed_keepalive(lab: Mosquitto, interval: Interval) -> None:
-    """Devices that promise a sign of life every second, and freeze."""
+    """Devices that promise a keep-alive every second, and freeze."""
     held = [intrude(lab, f"sensor-{number + 100}", "sensor", keepalive=1) for number in range(lab.rng.randint(5, 15))]
     time.sleep(5.0)
     for session in held:
@@ -524,7 +524,7 @@ def slow_consumer(lab: Mosquitto, interval: Interval) -> None:
 
 
 def garbage(lab: Mosquitto, interval: Interval) -> None:
-    """What is not MQTT, or only half."""
+    """Something that is not MQTT, or only half of it."""
     pieces = (
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),

@@ -147,7 +147,7 @@ class Nginx(Lab):
         self.partner.start()
 
     def replace_partner(self, certificate: str) -> None:
-        """Start the partner's server anew, with another certificate."""
+        """Restart the partner's server with another certificate."""
         self.partner.stop()
         self.partner_with(certificate)
 
@@ -181,7 +181,7 @@ class Nginx(Lab):
         self.crew.start(lambda: self.watch(self.probe))
 
     def probe(self) -> None:
-        """What the monitor asks."""
+        """One probe of the monitor."""
         http_request(PORT, "GET", "/health", CLIENT_ADDRESSES[6], headers={"User-Agent": "monitor/2.1"}, timeout=3.0)
 
     def stop(self) -> None:
@@ -294,7 +294,7 @@ def worker_killed(lab: Nginx, interval: Interval) -> None:
 
 
 master_killed = faults.lasting(lambda lab: faults.down(lab.nginx), 1.0, 2.5)
-"""SIGKILL to all of nginx, which leaves no word of it in the log, and a new start."""
+"""SIGKILL to all of nginx, which logs nothing about it; then it starts again."""
 
 
 BAD_LINES = (

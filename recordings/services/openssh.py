@@ -163,7 +163,7 @@ class Journal:
 
 
 def own_devices() -> None:
-    """A /dev of the run's own, so that /dev/log is too."""
+    """Mount a /dev of the run's own, and with it a /dev/log."""
     folder = make_folder(Path("/run/dev"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "dev", folder], check=True)
     for name in ("null", "zero", "full", "random", "urandom", "tty"):
@@ -179,7 +179,7 @@ def secret(password: str) -> str:
 
 
 def own_accounts() -> None:
-    """Users that only this run knows of."""
+    """Users that exist in this run only."""
     lines = {"passwd": "", "shadow": ""}
     for number, user in enumerate(USERS, FIRST_ID):
         lines["passwd"] += f"{user}:x:{number}:65534::{HOMES / user}:/bin/sh\n"
@@ -386,7 +386,7 @@ def with_sessions(records: Sequence[Record], listeners: set[int]) -> list[Entry]
 
 
 def session_says(whole: str, *patterns: str, grace: float = 0.5) -> Rule:
-    """Entries like these, of a session whose process also wrote something like `whole`."""
+    """Entries that match `patterns`, of a session whose process also wrote something that matches `whole`."""
     some, session = says(*patterns, grace=grace), re.compile(whole, re.DOTALL)
 
     def rule(entry: Entry, interval: Interval) -> bool:
@@ -444,7 +444,7 @@ def call(
 
 
 class Person(Client):
-    """Someone with several accounts, at one machine."""
+    """Someone at one machine, with several accounts."""
 
     def __init__(self, lab: OpenSSH, address: str, rng: random.Random) -> None:
         super().__init__(lab, address, rng)
@@ -511,19 +511,19 @@ class Person(Client):
             subprocess.run(command, cwd=HOME / "desk", capture_output=True, timeout=8)
 
     def tunnel(self) -> None:
-        """To the application behind."""
+        """A tunnel to the application behind sshd."""
         self.log_in(self.rng.choice(["editor", "build"]), "-W", f"127.0.0.1:{APPLICATION_PORT}")
 
     def dead_tunnel(self) -> None:
-        """To a port where nobody listens."""
+        """A tunnel to a port where nobody listens."""
         self.log_in("office", "-W", f"127.0.0.1:{NOBODYS_PORT}")
 
     def refused_tunnel(self) -> None:
-        """To where nobody may."""
+        """A tunnel to a port that is not permitted."""
         self.log_in("editor", "-W", f"127.0.0.1:{self.rng.choice([3306, 6379])}")
 
     def wrong_password(self) -> None:
-        """Mistyped; the right one after a while, or never."""
+        """A mistyped password; the right one after a while, or never."""
         user = self.rng.choice(["editor", "office", "intern"])
         self.log_in(
             user, "true", password=PASSWORDS[user][:-1], options=(f"NumberOfPasswordPrompts={self.rng.randint(1, 4)}",)
@@ -532,13 +532,13 @@ class Person(Client):
             self.log_in(user, "true")
 
     def wrong_name(self) -> None:
-        """Mistyped, or somebody else's."""
+        """A mistyped name, or somebody else's."""
         self.log_in(
             self.rng.choice(MISTYPED), "true", password="correct horse", options=("NumberOfPasswordPrompts=1",)
         )
 
     def wrong_key(self) -> None:
-        """A key that nobody put there."""
+        """A key that is not authorized."""
         self.log_in(self.rng.choice(["mirror", "office"]), "true", keys=("stranger",), password=None)
 
     def many_keys(self) -> None:
@@ -554,11 +554,11 @@ class Person(Client):
         self.log_in("intern", "true", keys=("intern",))
 
     def old_client(self) -> None:
-        """Speaks nothing that the server still speaks."""
+        """An old client whose algorithms the server no longer speaks."""
         self.log_in("office", "true", options=(self.rng.choice(["HostKeyAlgorithms=ssh-rsa", "Ciphers=aes128-cbc"]),))
 
     def impatient(self) -> None:
-        """Hangs up in the middle."""
+        """Hangs up in the middle of a session."""
         self.log_in("mirror", "sleep 5", patience=self.rng.choice([0.06, 0.12, 0.8]))
 
     def late(self) -> None:
@@ -708,7 +708,7 @@ def host_key_open(lab: OpenSSH, interval: Interval) -> None:
 
 
 def listener_killed(lab: OpenSSH, interval: Interval) -> None:
-    """SIGKILL to sshd; it says nothing of it, and starts again."""
+    """SIGKILL to sshd, which logs nothing about it; then it starts again."""
     lab.end_listener(signal.SIGKILL)
     lab.hold(1.0, 2.5)
     lab.start_listener()

@@ -1,8 +1,8 @@
 """Postfix as a company's mail server: ordinary mail, faults, and which entries a fault caused.
 
 `python -m recordings.services.postfix mail FOLDER` is the other side: mail servers to send to, one of them by TLS;
-`… passwords FOLDER` is a server of passwords. While a file `slow`, `rejects`, `greylists` or `expired` lies in FOLDER,
-the mail servers behave that way.
+`… passwords FOLDER` is a password server. While a file `slow`, `rejects`, `greylists` or `expired` lies in FOLDER,
+the message servers behave that way.
 """
 
 import base64
@@ -178,7 +178,7 @@ HEADER_CHECKS = """\
 
 
 class Postfix(Lab):
-    """Postfix, the mail servers it delivers to, and the server of passwords."""
+    """Postfix, the message servers it delivers to, and the password server."""
 
     settings: Settings
     log = HOME / "log" / "postfix.log"
@@ -205,7 +205,7 @@ class Postfix(Lab):
         self.postfix.start()
 
     def other_side(self, what: str, port: int) -> Daemon:
-        """The mail servers or the server of passwords."""
+        """The mail servers or the password server."""
         return python_daemon("services.postfix", what, FLAGS, console=HOME / "remote.txt", port=port)
 
     def write_names(self) -> None:
@@ -253,7 +253,7 @@ class Postfix(Lab):
         (ETC / "main.cf").write_text("\n".join([*kept, self.settings.extra, change]) + "\n")
 
     def write_transport(self) -> None:
-        """Where the mail of the other domains goes, compiled."""
+        """Where the message of the other domains goes, compiled."""
         lines = [f"{name} smtp:[127.0.0.1]:{REMOTE_PORT}" for name in PARTNERS]
         lines += [f"{BANK} smtp:[127.0.0.1]:{TLS_PORT}", f"branch.example.org relay:[127.0.0.1]:{REMOTE_PORT}"]
         (ETC / "transport").write_text("\n".join(lines) + "\n")
@@ -317,11 +317,11 @@ _CHILD = re.compile(r"(?:notification: |forwarded as )(\w+)")
 
 
 class Reader:
-    """Follows sessions and mails through the log.
+    """Follows sessions and messages through the log.
 
-    An entry's `remote_host` is the client of its session or of its mail, of the mail that it reports on or forwards.
-    Its `code` is, for another attempt to deliver and for what reports a failure, why the last attempt failed;
-    for the end of a session, what was refused in it.
+    An entry's `remote_host` is the client of its session or of its message, or of the message that it reports on or
+    forwards. Its `code` is, for a further attempt to deliver and for the report of a failure, why the last attempt
+    failed; for the end of a session, what was refused in it.
     """
 
     def __init__(self) -> None:
@@ -371,7 +371,7 @@ class Reader:
         return None
 
     def mail(self, name: str, text: str, owner: str | None) -> tuple[str | None, str | None]:
-        """Whose mail it is, and which failure makes Postfix speak of it."""
+        """Whose message it is, and which failure makes Postfix log it."""
         if text.startswith("client=") and owner:
             self.owners[name] = owner
         owner = self.owners.get(name, owner)
@@ -392,7 +392,7 @@ class Reader:
 
 
 def about(*patterns: str, grace: float = 3.0) -> Rule:
-    """Entries that match, and those about a mail whose last attempt failed in such words."""
+    """Entries that match, and those about a message whose last attempt failed in such words."""
     return says(*patterns, grace=grace, text=lambda entry: f"{entry.lines[0]}\n{entry.code}")
 
 
@@ -411,7 +411,7 @@ def talk(address: str, name: str, work: Callable[[smtplib.SMTP], object]) -> Non
 
 
 def letter(rng: random.Random, sender: str, recipient: str, subject: str, size: int) -> str:
-    """The text of a mail."""
+    """The text of a message."""
     domain = sender.rpartition("@")[2]
     return (
         f"From: {sender}\r\nTo: {recipient}\r\nSubject: {subject}\r\n"
@@ -421,7 +421,7 @@ def letter(rng: random.Random, sender: str, recipient: str, subject: str, size: 
 
 
 def send(address: str, sender: str, recipient: str, text: str | bytes, tls: bool = False) -> None:
-    """One mail."""
+    """One message."""
 
     def work(link: smtplib.SMTP) -> None:
         if tls:
@@ -466,7 +466,7 @@ class Correspondent(Client):
         )
 
     def send(self, recipient: str, subject: str = "", size: int = 0) -> None:
-        """A mail with a subject of its own, or a usual one."""
+        """A message with a subject of its own, or a usual one."""
         sender = self.sender()
         text = letter(
             self.rng, sender, recipient, subject or self.rng.choice(SUBJECTS[:7]), size or self.rng.randint(50, 4000)
@@ -474,11 +474,11 @@ class Correspondent(Client):
         send(self.address, sender, recipient, text, tls=self.rng.random() < 0.2)
 
     def mail(self) -> None:
-        """A mail to one recipient."""
+        """A message to one recipient."""
         self.send(self.recipient())
 
     def several(self) -> None:
-        """A mail to several."""
+        """A message to several."""
         sender, recipients = self.sender(), [self.recipient() for _ in range(self.rng.randint(2, 4))]
         text = letter(self.rng, sender, recipients[0], self.rng.choice(SUBJECTS), 800)
         talk(self.address, "example.org", lambda link: link.sendmail(sender, recipients, text))
@@ -548,15 +548,15 @@ class Correspondent(Client):
         talk(self.address, "laptop.example.org", work)
 
     def too_large(self) -> None:
-        """A mail beyond the limit."""
+        """A message beyond the limit."""
         self.send(self.recipient(), size=260_000)
 
     def error_report(self) -> None:
-        """A mail whose subject the mail server warns of."""
+        """A message whose subject the message server warns of."""
         self.send(self.recipient(), subject="Error report")
 
     def advertisement(self) -> None:
-        """A mail that nobody wants."""
+        """A message that nobody wants."""
         self.send(self.recipient(), subject=self.rng.choice(("cheap watches", "You won the lottery")))
 
     def relay(self) -> None:
@@ -632,7 +632,7 @@ def wait_for_postfix(lab: Postfix) -> None:
 
 
 passwords_gone = faults.lasting(lambda lab: faults.down(lab.remotes[1]), 2.0, 4.0, wait_for_postfix)
-"""The server of passwords is gone."""
+"""The password server is gone."""
 
 
 def guess_passwords(lab: Postfix, interval: Interval) -> None:
@@ -674,7 +674,7 @@ def open_relay_attempts(lab: Postfix, interval: Interval) -> None:
 
 
 def spam_wave(lab: Postfix, interval: Interval) -> None:
-    """One address sends ordinary mails, far too many."""
+    """One address sends ordinary messages, far too many."""
     for _ in range(lab.rng.randint(12, 30)):
         sender, recipient = (
             f"{lab.rng.choice(NAMES)}@{lab.rng.choice(PARTNERS)}",
@@ -789,7 +789,7 @@ def kill_processes(name: str) -> faults.Injection:
 
 
 def all_killed(lab: Postfix, interval: Interval) -> None:
-    """SIGKILL to all of Postfix; it writes nothing of it, and starts again."""
+    """SIGKILL to all of Postfix, which logs nothing about it; then it starts again."""
     lab.kill_all()
     lab.hold(1.0, 2.0)
     lab.postfix.start()
@@ -804,7 +804,7 @@ def mail_loop(lab: Postfix, interval: Interval) -> None:
 
 
 def silenced(what: str) -> faults.Injection:
-    """A job that mails stops; nothing else changes."""
+    """A job that messages stops; nothing else changes."""
     return faults.lasting(lambda lab: faults.flag(FLAGS / what), 5.0, 7.0)
 
 
@@ -889,7 +889,7 @@ def valid_reload(lab: Postfix) -> None:
 
 
 def upkeep(lab: Postfix) -> None:
-    """Puts every waiting mail into the queue anew."""
+    """Requeue every waiting message."""
     postfix("postsuper", "-r", "ALL")
     postfix("postqueue", "-f")
 
@@ -907,7 +907,7 @@ SERVICE = Service(
 
 
 class MailServer(socketserver.StreamRequestHandler):
-    """A partner's mail server: answers one session, and forgets the mail."""
+    """A partner's mail server: answers one session, and forgets the message."""
 
     folder = Path()
     seen: set[tuple[str, str]] = set()
@@ -1026,7 +1026,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def main() -> None:
-    """Be the partners' mail servers, or the server of passwords."""
+    """Be the partners' mail servers, or the password server."""
     what, MailServer.folder = sys.argv[1], Path(sys.argv[2])
     if what == "mail":
         bank = Server(("127.0.0.1", TLS_PORT), BankServer)

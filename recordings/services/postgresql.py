@@ -1,4 +1,4 @@
-"""PostgreSQL, as Debian packages it: how it is started, worked, broken, healed, and which entries a fault caused.
+"""PostgreSQL, as Debian packages it: how it is started, used, broken and healed, and which entries a fault caused.
 
 The server writes every entry twice: to the log that is recorded (`stderr`, in the style of the chosen settings) and to
 a private copy (`jsonlog`) with process id, client address and SQLSTATE whatever the style. Labels are decided on the
@@ -395,7 +395,7 @@ class Client:
                 self.db.close()
 
     def _misspell(self) -> None:
-        """Connect with a slip of the keyboard; the server refuses."""
+        """Connect with a typo; the server refuses."""
         changes = self.rng.choice(
             [
                 {"password": PASSWORD[:-1]},
@@ -495,7 +495,7 @@ def browse(client: Client) -> None:
 
 
 def prepared_lookup(client: Client) -> None:
-    """The same question several times, through a prepared statement."""
+    """The same query several times, through a prepared statement."""
     statement = client.db.prepare("SELECT sku, price, stock FROM products WHERE id = :id")
     for _ in range(3):
         statement.run(id=client.rng.randint(1, 200))
@@ -532,7 +532,7 @@ def slow_search(client: Client) -> None:
 
 
 def check_stock(client: Client) -> None:
-    """A function that speaks to the log."""
+    """A function that writes to the log."""
     client.db.run(f"SELECT check_stock({client.rng.randint(1, 70)})")
 
 
@@ -1015,14 +1015,14 @@ def reload_with(lab: PostgreSQL, interval: Interval, file: Path, text: str, leas
 
 
 def broken_configuration(lab: PostgreSQL, interval: Interval) -> None:
-    """A slip in postgresql.conf or pg_hba.conf; the server refuses it and goes on with the old one."""
+    """A typo in postgresql.conf or pg_hba.conf; the server rejects it and goes on with the old file."""
     file, bad = lab.rng.choice([(lab.server.configuration, BAD_OPTIONS), (lab.server.access, BAD_ACCESS)])
     lines = lab.rng.sample(bad, lab.rng.randint(1, 4))
     reload_with(lab, interval, file, file.read_text() + "\n".join(lines) + "\n", 0.5, 1.5)
 
 
 def locked_out(lab: PostgreSQL, interval: Interval) -> None:
-    """A valid pg_hba.conf that forgets the applications: who connects anew is turned away."""
+    """A valid pg_hba.conf that forgets the applications: new connections are turned away."""
     forgotten = "".join(
         line for line in lab.server.access.read_text().splitlines(keepends=True) if "127.0.0.0/8" not in line
     )
@@ -1032,7 +1032,7 @@ def locked_out(lab: PostgreSQL, interval: Interval) -> None:
 
 
 def corrupted_page(lab: PostgreSQL, interval: Interval) -> None:
-    """Bytes of a table change on disk; who reads them meets a wrong checksum."""
+    """Bytes of a table change on disk; readers run into a wrong checksum."""
     page, file = lab.rng.randint(20, 200), lab.server.archive_file
     offset, size = page * 8192 + 512, lab.rng.randint(16, 400)
     with file.open("r+b", buffering=0) as handle:
@@ -1082,7 +1082,7 @@ def sessions_terminated(lab: PostgreSQL, interval: Interval) -> None:
 
 
 def connection_storm(lab: PostgreSQL, interval: Interval) -> None:
-    """A client that connects anew for every little question; each line is ordinary, their number is not."""
+    """A client that opens a connection for every small query; each line is ordinary, their number is not."""
     user = lab.rng.choice([lab.server.names.web, lab.server.names.reports])
     for _ in range(lab.rng.randint(15, 35)):
         with contextlib.closing(lab.intruder(user, lab.server.names.shop)) as db:

@@ -164,7 +164,7 @@ class RabbitMQ(Lab):
         return b"Server startup complete" in read_from(self.log, self.started_at)
 
     def start_node(self) -> None:
-        """Start the node and see that users and limits are there."""
+        """Start the node and make sure that users and limits exist."""
         self.started_at = size_of(self.log)
         self.node.start(90)
         self.tell(SETUP)
@@ -264,7 +264,7 @@ class Parser:
     def head(self, message: str, process: str, level: str) -> Head:
         """One event, with the peer's address where the connection is known."""
         if "Starting RabbitMQ" in message or "Feature flags: list of" in message:
-            self.peers.clear()  # a new node counts its processes anew
+            self.peers.clear()  # a new node numbers its processes from the start
         if message.startswith("User '") and process not in self.peers:
             self.peers[process] = self.newcomer  # STOMP logs in through a process of its own
         if peer := _PEER.search(message):
@@ -358,7 +358,7 @@ class Session:
                 raise Refused("channel closed by the node")
 
     def declare(self, queue: str, durable: bool = True, passive: bool = False) -> None:
-        """Make sure that a queue is there."""
+        """Declare a queue."""
         bits = passive * 1 + durable * 2
         self.send(1, 50, 10, b"\0\0" + short(queue) + bytes([bits]) + long(b""))
         self.expect((50, 11))
@@ -370,12 +370,12 @@ class Session:
         self.frame(3, 1, body)
 
     def get(self, queue: str) -> None:
-        """Take a message, if there is one."""
+        """Fetch a message, if there is one."""
         self.send(1, 60, 70, b"\0\0" + short(queue) + b"\x01")
         self.expect((60, 71), (60, 72))
 
     def close(self) -> None:
-        """Leave politely."""
+        """Close properly."""
         try:
             self.send(0, 10, 50, struct.pack(">H", 200) + short("bye") + bytes(4))
             self.expect((10, 51))
@@ -454,7 +454,7 @@ class Worker(Client):
         session.link.close()
 
     def no_exchange(self) -> None:
-        """Publish to an exchange that nobody made."""
+        """Publish to an exchange that does not exist."""
         session = self.session()
         session.publish("mail", b"x", exchange=self.rng.choice(["events", "news"]))
         session.expect((60, 71))
@@ -597,7 +597,7 @@ def connection_limit(lab: RabbitMQ, interval: Interval) -> None:
 
 
 def missed_heartbeats(lab: RabbitMQ, interval: Interval) -> None:
-    """Clients that promise a sign of life every second, and freeze."""
+    """Clients that promise a heartbeat every second, and freeze."""
     held = []
     for _ in range(lab.rng.randint(3, 8)):
         with contextlib.suppress(OSError):
@@ -608,7 +608,7 @@ def missed_heartbeats(lab: RabbitMQ, interval: Interval) -> None:
 
 
 def garbage(lab: RabbitMQ, interval: Interval) -> None:
-    """What is not AMQP, what is too old, and who says nothing."""
+    """Something that is not AMQP, a protocol too old, and a client that says nothing."""
     pieces = (
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"AMQP\x01\x01\x08\x00",
@@ -637,7 +637,7 @@ def set_watermark(lab: RabbitMQ, share: float) -> None:
 memory_alarm = faults.lasting(
     lambda lab: faults.swapped(partial(set_watermark, lab), 0.0001, 0.4), 2.0, 4.0, faults.settle(0.5)
 )
-"""The node may use less memory than it has; it blocks whoever publishes."""
+"""The node's memory limit drops below what it uses; it blocks publishers."""
 
 
 disk_alarm = faults.lasting(lambda lab: faults.full_disk(lab.data, leave=8 << 20), 2.5, 4.0, faults.settle(1.2))
@@ -757,7 +757,7 @@ def shovel_renewed(lab: RabbitMQ) -> None:
 
 
 def memory_limit_changed(lab: RabbitMQ) -> None:
-    """An administrator moves the limit of memory to where it does no harm."""
+    """An administrator moves the memory limit to where it does no harm."""
     set_watermark(lab, lab.rng.choice([0.4, 0.5, 0.6]))
     time.sleep(0.3)
 

@@ -69,7 +69,7 @@ class Answer(Exception):
 
 
 LOST = (OSError, Answer)
-"""What a client meets when the server fails it."""
+"""What a client gets when the server fails it."""
 
 
 class Link:
@@ -206,11 +206,11 @@ ORDINARY = re.compile(
     r"|Background (AOF|append)|Parent agreed|Concatenating|SYNC append|AOF rewrite|Successfully|Removing the history"
     r"|Residual parent|Starting automatic|Creating AOF|Renamed|- )|^(?!Partial).* (from|at|by) 127\.0\.0\."
 )
-"""What clients, saves and rewritten files write on any day."""
+"""What clients, saves and rewrites write on an ordinary day."""
 
 
 def odd(entry: Entry, interval: Interval) -> bool:
-    """Whatever is not written on any day, until someone puts the fault right."""
+    """Whatever is not written on an ordinary day, until the fault is repaired."""
     repaired = interval.repair is not None and entry.time >= interval.repair
     return interval.contains(entry.time, GRACE) and not repaired and ORDINARY.search(entry.message) is None
 
@@ -489,7 +489,7 @@ def slow_subscriber(lab: Redis, interval: Interval) -> None:
 
 
 def memory_limit(lab: Redis, interval: Interval) -> None:
-    """A limit of memory that has been reached; nothing can be stored."""
+    """A memory limit that has been reached; nothing can be stored."""
     with intruder() as link:
         link.call("CONFIG", "SET", "maxmemory", "1mb")
         lab.hold(2.0, 4.0)
@@ -567,13 +567,13 @@ refused_or_odd = any_of(REFUSED, odd)
 
 
 def unsaved(entry: Entry, interval: Interval) -> bool:
-    """Saves and rewrites that failed, and the changes that were refused because of it."""
+    """Saves and rewrites that failed, and the writes refused because of it."""
     own = "at 127" not in entry.message and "by 127" not in entry.message and "from 127" not in entry.message
     return REFUSED(entry, interval) or (own and FAILED_SAVE(entry, interval))
 
 
 save_signalled = any_of(REFUSED, says("by signal 9"))
-"""Saves that ended by the signal, and the changes that were refused because of it."""
+"""Saves that the signal ended, and the writes refused because of it."""
 
 
 limited = any_of(REFUSED, says("the new maxmemory value"))

@@ -36,7 +36,7 @@ NAME_SERVER = "127.0.0.53"
 class Settings:
     """Style and detail of the log."""
 
-    log_format: str  # Squid's name of it
+    log_format: str  # Squid's name for it
     debug_options: str
     pace: float  # requests per second of one client
 
@@ -108,7 +108,7 @@ http_access deny all
 
 
 class Squid(Lab):
-    """Squid, the sites it fetches from, and the server of names."""
+    """Squid, the sites it fetches from, and the name server."""
 
     settings: Settings
     log = HOME / "log" / "squid.log"
@@ -140,7 +140,7 @@ class Squid(Lab):
         return python_daemon(module, *arguments, console=HOME / "world.txt", port=port)
 
     def write_passwords(self) -> None:
-        """Who may read the intranet."""
+        """Write the logins of those who may read the intranet."""
         with (HOME / "passwords").open("w") as file:
             for user, word in STAFF.items():
                 file.write(f"{user}:{run_tool('openssl', 'passwd', '-1', word).decode()}")
@@ -165,7 +165,7 @@ class Squid(Lab):
         self.crew.start(lambda: self.watch(self.probe))
 
     def probe(self) -> None:
-        """What the monitor asks."""
+        """One probe of the monitor."""
         ask("http://www.example.org/health", CLIENT_ADDRESSES[6], agent="monitor/2.1", timeout=3.0)
 
     def stop(self) -> None:
@@ -219,7 +219,7 @@ def parse(line: str) -> Head | None:
 
 
 def answered(*patterns: str, grace: float = 1.5) -> Rule:
-    """Requests whose status, method and address match, and those that got an old copy because of it."""
+    """Requests whose status, method and address match, and those answered with a stale copy."""
     compiled = re.compile("|".join(patterns))
 
     def rule(entry: Entry, interval: Interval) -> bool:
@@ -231,7 +231,7 @@ def answered(*patterns: str, grace: float = 1.5) -> Rule:
 
 
 def own_words(entry: Entry, interval: Interval) -> bool:
-    """All that Squid says of itself, but for what it says of each request."""
+    """Everything Squid says about itself, except its remarks on requests."""
     return (
         entry.process == "cache"
         and interval.contains(entry.time, 0.3)
@@ -289,7 +289,7 @@ class Reader(Client):
         self.ask(f"http://{rng.choice(SITES)}/{path}")
 
     def again(self) -> None:
-        """Pages that everyone reads."""
+        """A page that everyone reads."""
         self.ask(f"http://news.example.org/items/{self.rng.randint(1, 4)}")
 
     def tunnel(self) -> None:
@@ -306,7 +306,7 @@ class Reader(Client):
         )
 
     def forgot(self) -> None:
-        """Without a login at first."""
+        """The login is left out."""
         self.intranet("")
 
     def wrong_password(self) -> None:
@@ -319,11 +319,11 @@ class Reader(Client):
         self.ask(f"http://{self.rng.choice(SITES)}/upload", "POST", body=b"x" * self.rng.choice([300, 4000, 20000]))
 
     def head(self) -> None:
-        """Whether something is new."""
+        """Check whether something is new."""
         self.ask(f"http://mirror.example.org/items/{self.rng.randint(1, 90)}", "HEAD")
 
     def missing(self) -> None:
-        """Nothing is there."""
+        """A page that does not exist."""
         path = self.rng.choice(("favicon.ico", "old/index.html", "error.css", "logo.png", "docs/warning"))
         self.ask(f"http://{self.rng.choice(SITES)}/{path}")
 
@@ -332,7 +332,7 @@ class Reader(Client):
         self.ask(f"http://{self.rng.choice(SITES[:2])}/broken")
 
     def game(self) -> None:
-        """Not in the office."""
+        """A site that is blocked in the office."""
         self.ask(f"http://{self.rng.choice(('chess', 'cards'))}.games.example.org/items/{self.rng.randint(1, 9)}")
 
     def impatient(self) -> None:
@@ -470,7 +470,7 @@ def cache_forbidden(lab: Squid, interval: Interval) -> None:
 
 
 killed = faults.lasting(lambda lab: faults.down(lab.squid), 1.0, 2.0, faults.settle(0.8))
-"""SIGKILL to Squid, which leaves no word of it in the log, and a new start."""
+"""SIGKILL to Squid, which logs nothing about it; then it starts again."""
 
 
 def damaged_index(lab: Squid, interval: Interval) -> None:
@@ -601,7 +601,7 @@ class Tunnels(socketserver.StreamRequestHandler):
     timeout = 10
 
     def handle(self) -> None:
-        """Says back what it hears."""
+        """Echo a line."""
         with contextlib.suppress(OSError):
             self.wfile.write(self.rfile.readline())
 
@@ -614,7 +614,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def main() -> None:
-    """Be the server of names and the other end of tunnels."""
+    """Be the name server and the other end of tunnels."""
     names = socketserver.ThreadingUDPServer((NAME_SERVER, 53), Names)
     threading.Thread(target=names.serve_forever, daemon=True).start()
     Server(("127.0.0.1", TUNNEL_PORT), Tunnels).serve_forever()

@@ -1,8 +1,8 @@
 """Tomcat with a shop (`tomcat_app`): ordinary customers, faults, and which entries a fault caused.
 
-All logs go to one file in the order they were made. `tomcat_app/recorder` puts in front of each entry, between two
-control characters, the thread, the visitor it worked for and the number of lines; labels are decided on that, and it
-is taken away.
+All logs go to one file in the order they were made. `tomcat_app/recorder` prefixes each entry with the thread, the
+visitor it served and the number of lines, between two control characters; labels rest on that prefix, which is then
+removed.
 """
 
 import contextlib
@@ -181,7 +181,7 @@ class Tomcat(Lab):
         self.tomcat.start()
 
     def daemon(self) -> Daemon:
-        """A Tomcat to be started; ready once it says that it has started, from here on in the log."""
+        """A Tomcat to start; ready once the log says so from here on."""
         self.log.touch()
         mark = size_of(self.log)
 
@@ -208,11 +208,11 @@ class Tomcat(Lab):
         return Daemon(command, self.log, ready, "tomcat", cwd=HOME)
 
     def redeploy(self) -> None:
-        """Tomcat looks at web.xml every second and deploys the shop anew when it has changed."""
+        """Tomcat looks at web.xml every second and redeploys the shop if it has changed."""
         os.utime(SHOP_CONFIGURATION, (time.time(), time.time()))
 
     def wait_for_line(self, pattern: str, act: Callable[[], None], seconds: float = 15.0) -> None:
-        """Act, and wait until the log says what the regular expression `pattern` describes."""
+        """Act, and wait until the log matches the regular expression `pattern` from here on."""
         mark = size_of(self.log)
         act()
         wait_until(lambda: re.search(pattern.encode(), read_from(self.log, mark)) is not None, seconds, pattern)
@@ -258,7 +258,7 @@ def read_log(path: Path) -> Iterator[Entry]:
 
 
 def attribute(entries: Sequence[Entry]) -> list[Entry]:
-    """Complete the entries: whom they are about, and for the last of a request all that was said of it before."""
+    """Complete the entries: the visitor of each and, for the last of a request, all that was said about it before."""
     last_first = _visitors(reversed(entries))
     owners: dict[str, str] = {}
     requests: dict[tuple[int, str], list[str]] = {}
@@ -297,7 +297,7 @@ def attribute(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _visitors(last_first: Iterable[Entry]) -> list[Entry]:
-    """Whose request it was that could not be read: its end follows in the same thread."""
+    """The visitor of a request that could not be read: its end follows in the same thread."""
     visitors: dict[tuple[int, str], str | None] = {}
     found = []
     for entry in last_first:
@@ -394,7 +394,7 @@ class Customer(Client):
         self.ask("POST", "/login", name=self.name, password=f"secret-{self.name}")
 
     def order(self) -> None:
-        """Most orders reach the warehouse at once; it cannot pack gifts, so these wait."""
+        """Most orders reach the warehouse at once; gifts have to wait, since it cannot pack them."""
         fields: dict[str, Any] = {"item": self.rng.randint(1, 500), "pieces": self.rng.randint(1, 9)}
         kind = self.rng.random()
         if kind < 0.06:
@@ -404,14 +404,14 @@ class Customer(Client):
         self.ask("POST", "/orders", **fields)
 
     def submit_twice(self) -> None:
-        """The same form two times."""
+        """The same form twice."""
         self.forms += 1
         for _ in range(2):
             token = f"{self.name}-{self.address.rpartition('.')[2]}-{id(self) % 97}-{self.forms}"
             self.ask("POST", "/orders", item=self.rng.randint(1, 500), token=token)
 
     def report(self) -> None:
-        """Short ones, and seldom a long one."""
+        """Mostly short reports, rarely a long one."""
         days = self.rng.choice([1, 7, 7, 14, 30, 30, 60, 90, 220])
         self.ask("GET", "/report", kind=self.rng.choice(["sales", "stock", "customers"]), days=days)
 
@@ -421,7 +421,7 @@ class Customer(Client):
         send_raw(PORT, request, self.address, wait=False)
 
     def mistyped_address(self) -> None:
-        """A character that may not stand in an address."""
+        """A character that is not allowed in a URL."""
         mistyped = self.rng.choice([b"red|coat", b"<hat>", b"{gift}"])
         request = b"GET /shop/search?q=" + mistyped + b" HTTP/1.1\r\nHost: shop.example.org\r\n\r\n"
         send_raw(PORT, request, self.address)
@@ -472,7 +472,7 @@ warehouse_unreachable = faults.lasting(
 
 
 def killed(lab: Tomcat, interval: Interval) -> None:
-    """SIGKILL; it writes nothing of it, and starts again."""
+    """SIGKILL, which logs nothing about it; then it starts again."""
     lab.tomcat.stop(signal.SIGKILL)
     lab.hold(0.5, 2.0)
     lab.launch()
@@ -510,14 +510,14 @@ def missing_format(lab: Tomcat, interval: Interval) -> None:
 
 
 def aisle_locked(lab: Tomcat, interval: Interval) -> None:
-    """Someone counts half of the aisles, slowly; orders there wait, and some give up."""
+    """Someone takes stock of half the aisles, slowly; orders there wait, and some give up."""
     aisles = lab.rng.sample(range(8), 4)
     together([partial(inject, "POST", "/stock", aisle=aisle, ms=lab.rng.randint(1400, 2600)) for aisle in aisles], 0.1)
     time.sleep(0.7)
 
 
 def deadlock(lab: Tomcat, interval: Interval) -> None:
-    """Two who count the same aisles in opposite order; the watchdog interrupts one."""
+    """Two people take stock of the same aisles in opposite order; the watchdog interrupts one."""
     for _ in range(lab.rng.randint(1, 2)):
         one, other = lab.rng.sample(range(8), 2)
         orders = [(one, other), (other, one)]
@@ -643,7 +643,7 @@ BAD_SHOPS = (
 
 
 def broken_deployment(lab: Tomcat, interval: Interval) -> None:
-    """The shop is deployed anew with a wrong web.xml; visitors find nothing until the right one is back."""
+    """The shop is redeployed with a wrong web.xml; visitors find nothing until the right one is back."""
     good = SHOP_CONFIGURATION.read_text()
     SHOP_CONFIGURATION.write_text(good.replace(*lab.rng.choice(BAD_SHOPS), 1))
     try:
@@ -720,7 +720,7 @@ tells = partial(says, grace=0.3, text=lambda entry: entry.message)
 
 
 def own(entry: Entry, interval: Interval) -> bool:
-    """What Tomcat writes of itself (start, stop, deployment) from the blow until it is put right."""
+    """What Tomcat writes about itself (start, stop, deployment) from the fault until the repair."""
     until = interval.repair or interval.end
     mine = entry.remote_host is None and not entry.statement.startswith(("jobs-", "http-nio"))
     return (
@@ -788,7 +788,7 @@ def clean_restart(lab: Tomcat) -> None:
 
 
 def valid_deployment(lab: Tomcat) -> None:
-    """The shop is deployed anew, and works."""
+    """The shop is redeployed, and works."""
     lab.wait_for_line("shop opened with", lab.redeploy)
 
 

@@ -87,7 +87,7 @@ def text(value: str | bytes) -> bytes:
 
 
 def rights(*entries: tuple[int, str, str]) -> bytes:
-    """Who may do what."""
+    """An access control list."""
     return struct.pack(">i", len(entries)) + b"".join(
         struct.pack(">i", bits) + text(scheme) + text(name) for bits, scheme, name in entries
     )
@@ -146,7 +146,7 @@ class Session:
                 return int(error)
 
     def log_in(self, credentials: str = PASSWORD) -> None:
-        """Say who one is."""
+        """Authenticate."""
         self.ask(AUTH, struct.pack(">i", 0) + text("digest") + text(credentials))
 
     def hang_up(self) -> None:
@@ -230,7 +230,7 @@ class ZooKeeper(Lab):
         return self.servers[1]
 
     def mode(self, number: int) -> str:
-        """What a server says it is; "" when it does not serve. Asking server 1 would show in the log."""
+        """A server's role, in its own words; "" if it does not serve. Asking server 1 would show in the log."""
         answer = send_raw(PORTS[number], b"srvr", "127.0.0.1", timeout=1.0).decode(errors="replace")
         return found[1] if (found := re.search(r"Mode: (\w+)", answer)) else ""
 
@@ -252,7 +252,7 @@ class ZooKeeper(Lab):
         time.sleep(1.2)
 
     def leader(self) -> int:
-        """Who leads: server 1 when neither of the others does."""
+        """The leader: server 1 if neither of the others is."""
         return next((number for number in (2, 3) if self.mode(number) == "leader"), 1)
 
     def own_session(self, timeout: int = 4000) -> Session:
@@ -394,7 +394,7 @@ class Worker(Client):
             (
                 lambda: ask(MULTI, operation + second + struct.pack(">i?i", -1, True, -1)),
                 int(self.lab.settings.audit),
-            ),  # debug lines of it hold raw bytes
+            ),  # its debug lines hold raw bytes
             (lambda: ask(SET_ACL, text(order) + rights(OPEN_TO_ALL) + any_version), 1),
             (lambda: ask(SYNC, text("/shop")), 1),
             (lambda: ask(PING), 2),
@@ -433,7 +433,7 @@ class Worker(Client):
 
 
 class Monitor(Client):
-    """Asks in words of four letters, some of which are not allowed; a fault may silence it."""
+    """Sends four-letter words, some of which are not allowed; a fault may silence it."""
 
     def probe(self) -> None:
         """One question."""
@@ -553,7 +553,7 @@ def brute_force(lab: ZooKeeper, interval: Interval) -> None:
 
 
 def wrong_scheme(lab: ZooKeeper, interval: Interval) -> None:
-    """A client's way of saying who it is is not known here."""
+    """A client authenticates in a way that the server does not know."""
     for _ in range(lab.rng.randint(8, 20)):
         with contextlib.suppress(OSError):
             session = lab.own_session()
@@ -578,7 +578,7 @@ malformed_packets = faults.garbage(PORTS[1], MALFORMED, 6, 14, pause=0.1, timeou
 
 
 def probing(lab: ZooKeeper, interval: Interval) -> None:
-    """Someone tries all the words there are."""
+    """Someone tries every four-letter word there is."""
     for word in lab.rng.choices(
         ["wchp", "dump", "stat", "srvr", "conf", "mntr", "isro", "ruok"], k=lab.rng.randint(30, 50)
     ):
