@@ -1,6 +1,6 @@
 """Measure the corpus: `python -m recordings.describe > recordings/MEASURED.md` writes that page.
 
-Out come counts of lines, windows and faults for each service, what simple detectors reach on the runs that test, and
+Out come counts of lines, windows and faults for each service, what simple detectors reach on the test runs, and
 what a run has in common with its twin. Needs the package's extra `train` (scikit-learn).
 """
 
@@ -50,7 +50,7 @@ def scores(pairs: Iterable[tuple[bool, bool]]) -> tuple[float, float, float]:
 
 
 def has_severity(row: Row) -> bool:
-    """Whether the line carries a word such as WARN, ERROR or FATAL."""
+    """Whether the line has a word such as WARN, ERROR or FATAL."""
     return SEVERITY.search(row["line"]) is not None
 
 
@@ -76,7 +76,7 @@ class Measured:
         ]
 
     def line_rules(self) -> dict[str, Callable[[Row], bool]]:
-        """Detectors that look at one line; all but the first know the runs that train."""
+        """Detectors that look at one line; all but the first know the training runs."""
         train = self.lines("train")
         healthy = {template(row["line"]) for row in train if not row["label"]}
         votes: dict[str, Counter[int]] = defaultdict(Counter)
@@ -90,7 +90,7 @@ class Measured:
         }
 
     def bag_of_words(self) -> list[tuple[bool, bool]]:
-        """(predicted, true) of the windows that test, by logistic regression on the counts of their words."""
+        """(predicted, true) of the test windows, by logistic regression on the counts of their words."""
         model = make_pipeline(
             CountVectorizer(preprocessor=lambda window: "\n".join(template(row["line"]) for row in window.rows)),
             Normalizer(),
@@ -109,14 +109,14 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def percent(part: int, whole: int) -> str:
-    """A share."""
+    """A share in percent."""
     return f"{100 * part / max(1, whole):.1f}%"
 
 
 INTRODUCTION = f"""\
 # The corpus, measured
 
-Written by `python -m recordings.describe`. A window is {WINDOW} entries; a severity word is one such as WARN, ERROR,
+Written by `python -m recordings.describe`. A window is {WINDOW} entries; a severity word is one like WARN, ERROR,
 FATAL, CRIT, ALERT, SEVERE or FAILED.
 """
 COUNTS_HEADER = (
@@ -124,10 +124,10 @@ COUNTS_HEADER = (
     *("anomalous lines without a severity word", "healthy lines with one"),
 )
 RULES_TITLE = """\
-## Simple rules: F1 on the runs that test, per line and per window
+## Simple rules: F1 on the test runs, per line and per window
 
-A window is called anomalous when a line in it is. All but the severity word know the runs of that service that train.
-Bag of words: logistic regression on how often each word occurs in a window."""
+A rule calls a window anomalous if it calls one of its lines so. All but the severity word know the training runs of
+the service. Bag of words: logistic regression on how often each word occurs in a window."""
 RULES_HEADER = (
     *("service", "severity word, lines", "template new to healthy lines, lines", "template mostly anomalous, lines"),
     *("severity word, windows", "template new to healthy lines, windows", "template mostly anomalous, windows"),
@@ -160,7 +160,7 @@ def counts(measured: Measured) -> list[object]:
 
 
 def rules(measured: Measured) -> list[object]:
-    """The row of one service in the second table: F1 on the runs that test."""
+    """The row of one service in the second table: F1 on the test runs."""
     lines, windows = measured.lines("test"), measured.windows("test")
     of_lines, of_windows = [], []
     for rule in measured.line_rules().values():
@@ -208,7 +208,9 @@ def main() -> int:
     parser.add_argument("services", nargs="*", metavar="SERVICE", help="default: all")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the corpus lies (default: recordings/data)")
     parser.add_argument(
-        "--lines_only", action="store_true", help="label windows by their lines alone, not by intervals without text"
+        "--lines_only",
+        action="store_true",
+        help="label windows by their lines alone, leaving out faults that show by order or silence",
     )
     options = parser.parse_args()
     try:
@@ -231,7 +233,7 @@ def main() -> int:
     print_table("## Services", COUNTS_HEADER, map(counts, services))
     print_table(RULES_TITLE, RULES_HEADER, map(rules, services))
     print_table("## Twins: the same load and plan without faults", TWIN_HEADER, map(twin, services))
-    print("\n## Faults: how often injected / anomalous lines")
+    print("\n## Faults: times injected / anomalous lines")
     for service in services:
         faults(service)
     return 0

@@ -947,7 +947,7 @@ class MailServer(socketserver.StreamRequestHandler):
             self.say("250 2.1.0 Ok")
         elif word == "RCPT":
             self.recipient = line[9:].partition(">")[0]
-            self.say(self.verdict(line))
+            self.say(self.reply_to(line))
         elif word == "DATA":
             self.say("354 go on")
             text = b""
@@ -964,8 +964,8 @@ class MailServer(socketserver.StreamRequestHandler):
             self.say("250 2.0.0 Ok")
         return True
 
-    def verdict(self, line: str) -> str:
-        """What becomes of a recipient."""
+    def reply_to(self, line: str) -> str:
+        """The answer to a recipient."""
         key = (self.sender, line)
         if self.has("rejects"):
             return "550 5.7.1 Service unavailable; client host [127.0.0.1] blocked"
