@@ -391,7 +391,7 @@ class Reader(Visitor):
         http_request(TLS_PORT, "GET", path, self.address, headers=headers, timeout=5, tls=self.lab.trust)
 
     def upload(self) -> None:
-        """Write a draft, new or again."""
+        """Write a draft, a new one or an existing one."""
         size = self.rng.choice([2000, 9000, 20000])
         self.ask("PUT", f"/uploads/draft-{self.rng.randint(1, 24)}.txt", body=b"x" * size)
 
@@ -559,7 +559,7 @@ standstill = faults.lasting(lambda lab: faults.frozen(lab.apache.pids()), 2.0, 3
 
 
 def failed(asked: str, statuses: str, *errors: str, grace: float = 0.5) -> Rule:
-    """Requests for `asked` that ended in one of `statuses`, and what Apache says of them: both regular expressions."""
+    """Requests for `asked` that ended in one of `statuses`, and what Apache says about them (all patterns)."""
     request, status, text = re.compile(asked), re.compile(statuses), re.compile("|".join(errors) or "$^")
 
     def rule(entry: Entry, interval: Interval) -> bool:

@@ -350,7 +350,7 @@ class Reader:
         self._asked: dict[tuple[str, str], str] = {}
 
     def parse(self, line: str) -> Head | None:
-        """A line; None for those of a message in full, which continue the line above."""
+        """A line; None for the lines of a full message, which continue the line above."""
         if line.startswith(";") or not line.strip():
             return None
         if "*stop limiting" in line:
@@ -635,7 +635,7 @@ def primary_gone(lab: Bind, interval: Interval) -> None:
 
 
 def recursion_exhausted(lab: Bind, interval: Interval) -> None:
-    """Someone asks for names that nobody answers for, until no room for other questions is left."""
+    """Someone asks for names that nobody answers for, until there is no room for other questions."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         link.bind((INJECTOR_ADDRESS, 0))
         for _ in range(lab.rng.randint(70, 110)):
@@ -832,14 +832,14 @@ def clean_restart(lab: Bind) -> None:
 
 
 def valid_reload(lab: Bind) -> None:
-    """A reload with one host more, or none."""
+    """A reload with one host more, or no change."""
     lab.write_zone(lab.rng.choice(["", "wiki IN A 10.0.0.7\n"]))
     lab.named.send(signal.SIGHUP)
     time.sleep(0.5)
 
 
 def upkeep(lab: Bind) -> None:
-    """Commands of an ordinary day."""
+    """The commands of an ordinary day."""
     for command in lab.rng.sample(
         ["flush", "stats", "sync dyn.example.org", "freeze", "reload example.org", "notify example.org"], 3
     ):

@@ -1,8 +1,8 @@
 """A member of an etcd cluster of three: ordinary clients over gRPC, faults, and which entries a fault caused.
 
 Only the log of member `a` is recorded. It names the client's address under some settings only, so numbers tell the
-injector's work as well: its user is `svc-9`, and its keys, tenants and roles are those whose number can be divided by
-seven, which ordinary clients never use.
+injector's work as well: its user is `svc-9`, and its keys, tenants and roles have numbers divisible by seven, which
+ordinary clients never use.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ CLIENT_PORTS = {"a": 2379, "b": 22379, "c": 32379}
 PEER_PORTS = {"a": 2380, "b": 22380, "c": 32380}
 PASSWORD = "correct horse"
 OWN = 7
-"""The injector's numbers can be divided by it."""
+"""The injector's numbers are its multiples."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def fields_of(data: bytes) -> dict[int, int | bytes]:
 
 
 def part_of(data: bytes | None, number: int) -> dict[int, int | bytes]:
-    """The fields of a message inside a message; none when there is none."""
+    """The fields of a message inside a message; none if there is none."""
     inner = fields_of(data or b"").get(number, b"")
     return fields_of(inner) if isinstance(inner, bytes) else {}
 
@@ -177,7 +177,7 @@ class Link:
         return self.answer()
 
     def log_in(self, user: str, password: str = PASSWORD) -> str:
-        """A token for the requests that follow; empty when refused."""
+        """A token for the requests that follow; empty if refused."""
         answer = self.call("Auth/Authenticate", message(f1=user, f2=password))
         token = fields_of(answer).get(2, b"") if answer else b""
         assert isinstance(token, bytes)
@@ -367,7 +367,7 @@ class Worker:
         self.roles: list[str] = []
 
     def ask(self, user: str, method: str, **fields: int | str | bytes) -> None:
-        """One request of a user; logs in when need be, and again after a refusal."""
+        """One request of a user; logs in if need be, and again after a refusal."""
         if user not in self.links:
             link = Link(self.address)
             self.links[user] = link, ""
@@ -425,7 +425,7 @@ class Worker:
         rng.choice(kinds)()
 
     def next_lease(self) -> int:
-        """A lease not granted before."""
+        """A new lease."""
         self.lease += 1
         return self.lease
 
@@ -460,7 +460,7 @@ class Worker:
             self.roles.append(new_role)
 
     def mistype(self) -> None:
-        """A password with a typing mistake."""
+        """A mistyped password."""
         link = Link(self.address)
         link.log_in(self.rng.choice(self.users), PASSWORD[:-1])
         link.close()
@@ -765,7 +765,7 @@ REQUEST = (
     r"|compacted [rR]aft|compact tree|index: compact|scheduled compaction|(triggering|saved|start to) snapshot"
     r"|database (snapshot|sha256)|rejected connection(?!.*:2380\b)"
 )
-"""Lines that ordinary requests bring about, in either style."""
+"""Lines that ordinary requests cause, in either style."""
 _REQUEST = re.compile(REQUEST)
 LATE = (
     r'trace\[\d+\]|"(?:time spent|took)":"[\d.]+s"|too long \([\d.]+s\)|time spent = [\d.]+s|timed out'
@@ -853,7 +853,7 @@ def clean_restart(lab: Etcd) -> None:
 
 
 def peer_restart(lab: Etcd) -> None:
-    """The same, to a peer."""
+    """The same, for a peer."""
     peer = lab.members[lab.rng.choice("bc")]
     peer.stop()
     peer.start()

@@ -598,7 +598,7 @@ def tables_locked(lab: Mariadb, interval: Interval) -> None:
 
 
 def deadlocks(lab: Mariadb, interval: Interval) -> None:
-    """A batch takes the rows in another order than its twin; one of them loses, every time."""
+    """Two batches take the same rows in opposite order; one of them loses, every time."""
     with intruder("report") as one, intruder("report") as two:
         for _ in range(lab.rng.randint(2, 5)):
             first, second = lab.rng.sample(range(1, 401), 2)

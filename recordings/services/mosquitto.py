@@ -102,7 +102,7 @@ class Mosquitto(Lab):
         self.write_configuration()
         self.careful = False
         self.door = threading.Lock()
-        """Held while someone logs in, so that what the log says of `<unknown>` clients is of the last who came."""
+        """Held while someone logs in, so that `<unknown>` clients in the log are the last one that came."""
         (HOME / "partner.conf").write_text(PARTNER_CONFIGURATION.format(port=PARTNER_PORT))
         self.partner = Daemon(
             ["mosquitto", "-c", HOME / "partner.conf"], HOME / "partner.txt", lambda: answers(PARTNER_PORT)
@@ -593,7 +593,7 @@ def passwords_lost(lab: Mosquitto, interval: Interval) -> None:
 
 
 def disk_full(lab: Mosquitto, interval: Interval) -> None:
-    """No room for what the broker saves."""
+    """No room for the broker's database."""
     with faults.full_disk(lab.data):
         for _ in range(lab.rng.randint(2, 4)):
             lab.broker.send(signal.SIGUSR1)

@@ -1,4 +1,4 @@
-"""OpenSSH's server as many people log in to it: their ordinary sessions, faults, and which entries a fault caused.
+"""OpenSSH's server with many users: their ordinary sessions, faults, and which entries a fault caused.
 
 sshd speaks to the system's log, as on any Debian machine; `Journal` stands where the log daemon stands. So every entry
 has the process id of its session, whatever the style of the written line, and that leads to the client's address.
@@ -193,7 +193,7 @@ def own_accounts() -> None:
 
 
 class Application:
-    """What people reach through tunnels: says hello and hangs up."""
+    """What people reach through tunnels: it says hello and hangs up."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", APPLICATION_PORT))
@@ -265,7 +265,7 @@ class OpenSSH(Lab):
         path.chmod(0o644)
 
     def certify(self, validity: str) -> None:
-        """The authority signs the keys of those who come with a certificate."""
+        """The authority signs the keys of those who log in with a certificate."""
         for user in CERTIFICATE_USERS:
             keygen(
                 *("-q", "-s", str(KEYS / "authority"), "-I", f"{user}@example.org", "-n", user, "-V", validity),
@@ -424,7 +424,7 @@ def call(
     patience: float = 8.0,
     options: Sequence[str] = (),
 ) -> None:
-    """One run of a client from `address`; it hangs up (is killed) when `patience` is at an end."""
+    """One run of a client from `address`; it hangs up (is killed) after `patience` seconds."""
     command = [program, *OPTIONS, "-o", f"BindAddress={address}", "-o", f"Port={PORT}"]
     command += [part for option in options for part in ("-o", option)]
     command += [part for key in keys for part in ("-o", f"IdentityFile={KEYS / key}")] or ["-o", "IdentityFile=none"]
@@ -542,7 +542,7 @@ class Person(Client):
         self.log_in(self.rng.choice(["mirror", "office"]), "true", keys=("stranger",), password=None)
 
     def many_keys(self) -> None:
-        """Someone whose agent offers all it has."""
+        """Someone whose agent offers every key it has."""
         self.log_in(self.rng.choice(["mirror", "editor"]), "true", keys=tuple(f"old{n}" for n in range(6)))
 
     def denied(self) -> None:
@@ -734,7 +734,7 @@ def protocol_garbage(lab: OpenSSH, interval: Interval) -> None:
 
 
 def disk_full(lab: OpenSSH, interval: Interval) -> None:
-    """No room for what people send."""
+    """No room for the files that people send."""
     more = HOMES / "ballast-2"
     with faults.full_disk(HOMES):
         for _ in range(lab.rng.randint(16, 26)):  # whoever overwrites a file makes some room
@@ -786,7 +786,7 @@ def files_stolen(lab: OpenSSH, interval: Interval) -> None:
 
 
 def tunnels_probed(lab: OpenSSH, interval: Interval) -> None:
-    """Someone looks through tunnels for what else there is."""
+    """Someone probes other ports through tunnels."""
     ports = lab.rng.sample([21, 25, 80, 443, 3306, 5432, 6379, 8080, 9200, 11211], 5)
     for port in ports:
         call(INJECTOR_ADDRESS, "build", "-W", f"127.0.0.1:{port}", keys=("build",))

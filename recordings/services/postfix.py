@@ -2,7 +2,7 @@
 
 `python -m recordings.services.postfix mail FOLDER` is the other side: mail servers to send to, one of them by TLS;
 `… passwords FOLDER` is a password server. While a file `slow`, `rejects`, `greylists` or `expired` lies in FOLDER,
-the message servers behave that way.
+the mail servers behave that way.
 """
 
 import base64
@@ -178,7 +178,7 @@ HEADER_CHECKS = """\
 
 
 class Postfix(Lab):
-    """Postfix, the message servers it delivers to, and the password server."""
+    """Postfix, the mail servers it delivers to, and the password server."""
 
     settings: Settings
     log = HOME / "log" / "postfix.log"
@@ -253,7 +253,7 @@ class Postfix(Lab):
         (ETC / "main.cf").write_text("\n".join([*kept, self.settings.extra, change]) + "\n")
 
     def write_transport(self) -> None:
-        """Where the message of the other domains goes, compiled."""
+        """Write and compile where the mail of other domains goes."""
         lines = [f"{name} smtp:[127.0.0.1]:{REMOTE_PORT}" for name in PARTNERS]
         lines += [f"{BANK} smtp:[127.0.0.1]:{TLS_PORT}", f"branch.example.org relay:[127.0.0.1]:{REMOTE_PORT}"]
         (ETC / "transport").write_text("\n".join(lines) + "\n")
@@ -552,7 +552,7 @@ class Correspondent(Client):
         self.send(self.recipient(), size=260_000)
 
     def error_report(self) -> None:
-        """A message whose subject the message server warns of."""
+        """A message whose subject the mail server warns of."""
         self.send(self.recipient(), subject="Error report")
 
     def advertisement(self) -> None:

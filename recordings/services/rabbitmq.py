@@ -341,7 +341,7 @@ class Session:
         self.frame(1, channel, struct.pack(">HH", klass, method) + arguments)
 
     def expect(self, *wanted: tuple[int, int]) -> None:
-        """Read until one of these methods; `Refused` when the node closes instead."""
+        """Read until one of these methods; `Refused` if the node closes instead."""
         while True:
             kind, _, size = struct.unpack(">BHI", receive(self.link, 7))
             payload = receive(self.link, size + 1)
@@ -384,7 +384,7 @@ class Session:
 
 
 STOMP_DOOR = threading.Lock()
-"""Held during a STOMP session, so that a login without an address is of the last who came."""
+"""Held during a STOMP session, so that a login without an address belongs to the last client that came."""
 
 
 def stomp(address: str, user: str, password: str, frames: str, bye: bool = True) -> None:

@@ -136,7 +136,7 @@ class Squid(Lab):
         self.squid.start()
 
     def helper(self, module: str, port: int, *arguments: object) -> Daemon:
-        """A part of the world outside."""
+        """A program of the outside world."""
         return python_daemon(module, *arguments, console=HOME / "world.txt", port=port)
 
     def write_passwords(self) -> None:
@@ -174,7 +174,7 @@ class Squid(Lab):
             daemon.stop()
 
     def entries(self) -> Sequence[Entry]:
-        """The log in the order it was written; what Squid says of a request gets the request's client."""
+        """The log in the order it was written; a remark on a request gets the request's client."""
         entries = split_entries(self.follower.close(), parse)
         clients: dict[str, str | None] = {}
         client = None
@@ -253,7 +253,7 @@ def ask(
 
 
 def tunnel(target: str, address: str, agent: str = AGENTS[0]) -> None:
-    """A tunnel, a few bytes through it."""
+    """A tunnel with a few bytes through it."""
     request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {agent}\r\n\r\n".encode()
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", PORT), 5.0, (address, 0)) as link:
         link.sendall(request)
@@ -457,7 +457,7 @@ cache_full = faults.lasting(lambda lab: faults.full_disk(CACHE), 2.0, 4.0, reviv
 
 
 def cache_forbidden(lab: Squid, interval: Interval) -> None:
-    """Someone takes the cache's folders from their owner."""
+    """Someone changes the owner of the cache's folders."""
     folders = [path for path in CACHE.glob("0*/*") if path.is_dir()]
     for path in folders:
         shutil.chown(path, "root")

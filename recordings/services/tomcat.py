@@ -176,7 +176,7 @@ class Tomcat(Lab):
             subprocess.run([*command, "-d", folder, *sorted(SOURCES.glob(pattern))], check=True)
 
     def launch(self) -> None:
-        """Start Tomcat and wait until it has."""
+        """Start Tomcat and wait until it is up."""
         self.tomcat = self.daemon()
         self.tomcat.start()
 
@@ -533,7 +533,7 @@ def threads_exhausted(lab: Tomcat, interval: Interval) -> None:
 
 
 def session_flood(lab: Tomcat, interval: Interval) -> None:
-    """Carts in ever new sessions until there can be no more; then all log out."""
+    """Carts in more and more sessions until the limit; then all log out."""
     cookies: list[str] = []
     while len(cookies) < 70 and cookies.count("") < 3:
         cookies.append(inject("POST", "/cart", pieces=1))

@@ -335,7 +335,7 @@ class Worker(Client):
         return self.orders[-1]
 
     def connected(self) -> Session:
-        """Its session, a new one when need be."""
+        """Its session, a new one if need be."""
         if self.session is None and self.lost is not None:
             lost, self.lost = self.lost, None
             try:
@@ -476,7 +476,7 @@ def leader_killed(lab: ZooKeeper, interval: Interval) -> None:
 
 
 def quorum_lost(lab: ZooKeeper, interval: Interval) -> None:
-    """Both others are gone; nobody is served."""
+    """Both other servers are gone; nobody is served."""
     kill_and_start(lab, [2, 3], 1.5, 3.0)
 
 
@@ -661,15 +661,15 @@ WORK = (
     r"|attempting to (renew|establish)|[rR]evalidat|Invalid session|(Too many|accepting new) connection"
     r"|Authentication failed|quota|\bDEBUG\b|Closed? (socket|session)"
 )
-"""Lines that ordinary requests and upkeep bring about."""
+"""Lines that ordinary requests and upkeep cause."""
 _WORK = re.compile(WORK)
 _GONE = re.compile("NIOServerCnxn.*Unexpected exception")
-"""A client went away, which happens every other second."""
+"""A client went away, as happens every other second."""
 _EXPIRED = re.compile("Expiring session|Invalid session|DeletionOnSessionClose")
 
 
 def server_lines(entry: Entry, interval: Interval) -> bool:
-    """The ensemble's and the server's own lines: all but what requests and upkeep bring about."""
+    """The ensemble's and the server's own lines: all but those of requests and upkeep."""
     line = entry.lines[0]
     ordinary = _WORK.search(line) or _GONE.search(line)
     # The thread that follows or leads closes all connections when it no longer can.
@@ -732,7 +732,7 @@ def clean_restart(lab: ZooKeeper) -> None:
 
 
 def peer_restart(lab: ZooKeeper) -> None:
-    """The same, to another server."""
+    """The same, for another server."""
     peer = lab.servers[lab.rng.choice([2, 3])]
     peer.stop()
     peer.start()
