@@ -23,6 +23,7 @@ from recordings.files import LINES_SCHEMA, intervals_path, write_table
 from recordings.record import service_named
 
 ORDER = (*SPLITS, "twin")
+DESCRIPTION = "Record the whole corpus again. Needs root, and the packages of recordings/install.sh."
 EXCERPT = 250
 """Lines of each example."""
 
@@ -76,7 +77,7 @@ def write_checksums(folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m recordings.build", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m recordings.build", description=DESCRIPTION)
     parser.add_argument("services", nargs="*", metavar="SERVICE", help="default: all")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="where the corpus goes, one folder per service"

@@ -204,7 +204,9 @@ def faults(measured: Measured) -> None:
 
 def main() -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m recordings.describe", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m recordings.describe", description="Measure the corpus; print the page MEASURED.md."
+    )
     parser.add_argument("services", nargs="*", metavar="SERVICE", help="default: all")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the corpus lies (default: recordings/data)")
     parser.add_argument(
