@@ -1,7 +1,8 @@
-"""The recorded corpus: which runs it holds, which of them train and which test, and how its windows are labelled.
+"""The recorded corpus: its services, runs and splits, how to read it, and what makes a window of lines anomalous.
 
 Splits are defined here and nowhere else. Within a service, earlier recordings train and later ones test. Across
 services, one is left out; those in `TEST_ONLY` never train a checkpoint that this project publishes as general.
+Needs pyarrow and nothing else; `windows` reads the same runs as entries and windows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.harness import INTERVALS_SCHEMA, LINES_SCHEMA
+from recordings.files import INTERVALS_SCHEMA, LINES_SCHEMA
 
 FOLDER = Path(__file__).parent / "data"
 
@@ -25,7 +26,7 @@ SERVICES = (
 )
 
 TEST_ONLY = ("apache", "mosquitto", "zookeeper", "bind")
-"""Services of which, and of whose faults, a general model must know nothing: a near relative of one that trains, a
+"""Services that a general model must never have seen, nor their faults: a close relative of a training service, a
 second broker, a second Java service, and one unlike all others."""
 
 SPLITS = ("train", "validation", "test")
@@ -40,20 +41,22 @@ class Run:
     split: str
 
     def name(self, service: str) -> str:
-        """What the recording is called."""
+        """The name of the recording."""
         return f"{service}-{self.settings}-{self.seed}" + ("-twin" if self.split == "twin" else "")
 
 
 def runs_of(service: str, settings: Sequence[str]) -> list[Run]:
     """The runs of a service, in the order in which they are recorded.
 
-    Each of the first three settings trains; the first validates; the first two test, with seeds of their own. The
-    twin is that of the first test run.
+    The first three settings train, the first one validates, the first two test, each with seeds of their own. The twin
+    belongs to the first test run.
     """
     if service == "postgresql":  # recorded before the others, and more often
         styles = ["debian", "host", "terse", "debian", "host", "terse", "debian", "host", "debian", "host", "terse"]
-        parts = ["train"] * 6 + ["validation"] * 2 + ["test"] * 3
-        runs = [Run(style, 101 + number, part) for number, (style, part) in enumerate(zip(styles, parts, strict=True))]
+        splits = ["train"] * 6 + ["validation"] * 2 + ["test"] * 3
+        runs = [
+            Run(style, 101 + number, split) for number, (style, split) in enumerate(zip(styles, splits, strict=True))
+        ]
         return [*runs, Run("debian", 109, "twin")]
     styles = list(settings)
     training = [Run(styles[number % len(styles)], 101 + number, "train") for number in range(3)]
@@ -65,13 +68,13 @@ def runs_of(service: str, settings: Sequence[str]) -> list[Run]:
 
 
 def check_services(services: Sequence[str]) -> None:
-    """Raise `ValueError` naming what is no service of the corpus."""
+    """Raise `ValueError` naming those that are not in the corpus."""
     if unknown := [name for name in services if name not in SERVICES]:
         raise ValueError(f"no such service: {', '.join(unknown)}; the corpus has {', '.join(SERVICES)}")
 
 
 def read_lines(services: Sequence[str] = SERVICES, splits: Sequence[str] = SPLITS, folder: Path = FOLDER) -> pa.Table:
-    """The lines of some services and splits, with the columns of `harness.LINES_SCHEMA`.
+    """The lines of these services and splits, with the columns of `files.LINES_SCHEMA`.
 
     Args:
         services: names among `SERVICES`.
@@ -89,7 +92,7 @@ def read_lines(services: Sequence[str] = SERVICES, splits: Sequence[str] = SPLIT
 
 
 def read_intervals(services: Sequence[str] = SERVICES, folder: Path = FOLDER) -> pa.Table:
-    """What was injected, when: one row for each fault, with the columns of `harness.INTERVALS_SCHEMA`."""
+    """What was injected and when: one row per fault, with the columns of `files.INTERVALS_SCHEMA`."""
     check_services(services)
     return pa.concat_tables(
         [pq.read_table(folder / service / "intervals.parquet", schema=INTERVALS_SCHEMA) for service in services]
@@ -100,27 +103,27 @@ def read_intervals(services: Sequence[str] = SERVICES, folder: Path = FOLDER) ->
 
 
 def within_service(service: str, folder: Path = FOLDER) -> dict[str, pa.Table]:
-    """Train, validation and test of one service: other runs of the same service, recorded later."""
+    """Training, validation and test of one service; later runs validate and test."""
     return {split: read_lines([service], [split], folder) for split in SPLITS}
 
 
 def general(folder: Path = FOLDER) -> dict[str, pa.Table]:
-    """What a general model may learn from and is measured on.
+    """What a general model learns from and is measured on.
 
-    `train`, `validation` and `test` are of the services that are not in `TEST_ONLY`; `unseen` is every run of those
-    that are.
+    `train`, `validation` and `test` come from the services outside `TEST_ONLY`; `unseen` holds every run of those
+    inside.
     """
     known = [service for service in SERVICES if service not in TEST_ONLY]
-    parts = {split: read_lines(known, [split], folder) for split in SPLITS}
-    return {**parts, "unseen": read_lines(TEST_ONLY, SPLITS, folder)}
+    tables = {split: read_lines(known, [split], folder) for split in SPLITS}
+    return {**tables, "unseen": read_lines(TEST_ONLY, SPLITS, folder)}
 
 
 def leave_one_out(service: str, folder: Path = FOLDER) -> dict[str, pa.Table]:
-    """Train and validation of the other services that may train; test is every run of `service`."""
+    """Training and validation on the other services that may train; test is every run of `service`."""
     check_services([service])
     others = [name for name in SERVICES if name != service and name not in TEST_ONLY]
-    parts = {split: read_lines(others, [split], folder) for split in ("train", "validation")}
-    return {**parts, "test": read_lines([service], SPLITS, folder)}
+    tables = {split: read_lines(others, [split], folder) for split in ("train", "validation")}
+    return {**tables, "test": read_lines([service], SPLITS, folder)}
 
 
 # --- windows ---------------------------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ def unseen_spans(intervals: Sequence[dict[str, Any]], recording: str) -> list[tu
 def is_anomalous(rows: Sequence[dict[str, Any]], spans: Sequence[tuple[datetime, datetime]]) -> bool:
     """Whether a window of lines is anomalous.
 
-    It is when it holds an anomalous line, or overlaps in time one of `spans` (of `unseen_spans`).
+    It is if one of the lines is, or if it overlaps in time one of `spans` (see `unseen_spans`).
     """
     if any(row["label"] for row in rows):
         return True

@@ -1,44 +1,36 @@
 """Measure the corpus: `python -m recordings.describe > recordings/MEASURED.md` writes that page.
 
-Needs the package's extra `train` (scikit-learn).
+Out come counts of lines, windows and faults for each service, what simple detectors reach on the test runs, and
+what a run has in common with its twin. Needs the package's extra `train` (scikit-learn).
 """
 
 import argparse
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from recordings.corpus import (
-    FOLDER,
-    SERVICES,
-    SPLITS,
-    TEST_ONLY,
-    is_anomalous,
-    read_intervals,
-    read_lines,
-    runs_in,
-    unseen_spans,
-)
-from recordings.harness import ORDINARY
+from recordings.corpus import FOLDER, SERVICES, SPLITS, TEST_ONLY, check_services, read_intervals
+from recordings.labels import ORDINARY
+from recordings.windows import WINDOW, Row, Window, read_runs
 
 SEVERITY = re.compile(
     r"(?i)(?<![a-z])(warn|warning|err|error|errors|fatal|crit|critical|alert|emerg|panic|severe|fail|failed|failure)(?![a-z])"
 )
-WINDOW, TRAINING_STRIDE = 32, 8  # entries
+"""Words by which a log calls a line severe."""
+
+TRAINING_STRIDE = 8
+"""Entries from one training window to the next."""
 
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|(?<![A-Za-z0-9])(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}(?![A-Za-z0-9])|\d+")
 _NAME = re.compile(r"\"[^\"\s]*\"|'[^'\s]*'|\b(?:user|db|database|app|client)=[\w.-]+|\b\w+@[\w.]+")
 _WEEKDAY_OR_MONTH = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b")
-
-Row = dict[str, Any]
 
 
 def template(line: str) -> str:
@@ -57,61 +49,34 @@ def scores(pairs: Iterable[tuple[bool, bool]]) -> tuple[float, float, float]:
     return precision, recall, 2 * precision * recall / (precision + recall) if hits else 0.0
 
 
-def entries_of(rows: Sequence[Row]) -> list[list[Row]]:
-    """Lines grouped into entries: an indented or empty line continues the one above it."""
-    entries: list[list[Row]] = []
-    for row in rows:
-        if row["line"][:1] in (" ", "\t", "") and entries:
-            entries[-1].append(row)
-        else:
-            entries.append([row])
-    return entries
-
-
-def windows_of(rows: Sequence[Row], stride: int = WINDOW) -> Iterator[list[Row]]:
-    """Lines of `WINDOW` consecutive entries at a time, one beginning every `stride` entries."""
-    entries = entries_of(rows)
-    for first in range(0, max(len(entries) - WINDOW, 0) + stride, stride):
-        if part := [row for entry in entries[first : first + WINDOW] for row in entry]:
-            yield part
-
-
 def has_severity(row: Row) -> bool:
-    """Whether the line carries a word such as WARN, ERROR or FATAL."""
+    """Whether the line has a word such as WARN, ERROR or FATAL."""
     return SEVERITY.search(row["line"]) is not None
 
 
-class Corpus:
+class Measured:
     """One service's runs, with their windows and labels."""
 
     def __init__(self, service: str, folder: Path, lines_only: bool = False) -> None:
-        self.service = service
-        intervals = read_intervals([service], folder).to_pylist()
-        self.intervals = intervals
-        self.runs = {
-            split: list(runs_in(read_lines([service], [split], folder).to_pylist())) for split in (*SPLITS, "twin")
-        }
-        self.spans = {
-            run[0]["recording"]: [] if lines_only else unseen_spans(intervals, run[0]["recording"])
-            for runs in self.runs.values()
-            for run in runs
-        }
+        self.service, self.lines_only = service, lines_only
+        self.intervals = read_intervals([service], folder).to_pylist()
+        self.runs = {split: list(read_runs(service, [split], folder)) for split in (*SPLITS, "twin")}
 
     def lines(self, *splits: str) -> list[Row]:
         """All lines of some splits."""
-        return [row for split in splits for run in self.runs[split] for row in run]
+        return [row for split in splits for run in self.runs[split] for row in run.rows]
 
-    def windows(self, *splits: str, stride: int = WINDOW) -> list[tuple[list[Row], bool]]:
-        """All windows of some splits, each with its label."""
+    def windows(self, *splits: str, stride: int = WINDOW) -> list[Window]:
+        """All windows of some splits."""
         return [
-            (window, is_anomalous(window, self.spans[run[0]["recording"]]))
+            window
             for split in splits
             for run in self.runs[split]
-            for window in windows_of(run, stride)
+            for window in run.windows(stride=stride, lines_only=self.lines_only)
         ]
 
     def line_rules(self) -> dict[str, Callable[[Row], bool]]:
-        """Detectors that look at one line; all but the first know the runs that train."""
+        """Detectors that look at one line; all but the first know the training runs."""
         train = self.lines("train")
         healthy = {template(row["line"]) for row in train if not row["label"]}
         votes: dict[str, Counter[int]] = defaultdict(Counter)
@@ -124,18 +89,16 @@ class Corpus:
             "template mostly anomalous": lambda row: template(row["line"]) in mostly,
         }
 
-    def learned(self) -> list[tuple[bool, bool]]:
-        """(predicted, true) of the windows that test, by logistic regression on the counts of their words."""
+    def bag_of_words(self) -> list[tuple[bool, bool]]:
+        """(predicted, true) of the test windows, by logistic regression on the counts of their words."""
         model = make_pipeline(
-            CountVectorizer(preprocessor=lambda window: "\n".join(template(row["line"]) for row in window)),
+            CountVectorizer(preprocessor=lambda window: "\n".join(template(row["line"]) for row in window.rows)),
             Normalizer(),
             LogisticRegression(C=100.0, max_iter=2000, class_weight="balanced"),
         )
-        windows = self.windows("train", stride=TRAINING_STRIDE)
-        model.fit([window for window, _ in windows], [label for _, label in windows])
-        test = self.windows("test")
-        predicted = model.predict([window for window, _ in test])
-        return [(bool(guess), label) for guess, (_, label) in zip(predicted, test, strict=True)]
+        train, test = self.windows("train", stride=TRAINING_STRIDE), self.windows("test")
+        model.fit(train, [window.label for window in train])
+        return [(bool(guess), window.label) for guess, window in zip(model.predict(test), test, strict=True)]
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -146,14 +109,14 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def percent(part: int, whole: int) -> str:
-    """A share."""
+    """A share in percent."""
     return f"{100 * part / max(1, whole):.1f}%"
 
 
 INTRODUCTION = f"""\
 # The corpus, measured
 
-Written by `python -m recordings.describe`. A window is {WINDOW} entries; a severity word is one such as WARN, ERROR,
+Written by `python -m recordings.describe`. A window is {WINDOW} entries; a severity word is one like WARN, ERROR,
 FATAL, CRIT, ALERT, SEVERE or FAILED.
 """
 COUNTS_HEADER = (
@@ -161,10 +124,10 @@ COUNTS_HEADER = (
     *("anomalous lines without a severity word", "healthy lines with one"),
 )
 RULES_TITLE = """\
-## Simple rules: F1 on the runs that test, per line and per window
+## Simple rules: F1 on the test runs, per line and per window
 
-A window is called anomalous when a line in it is. All but the severity word know the runs of that service that train.
-Bag of words: logistic regression on how often each word occurs in a window."""
+A rule calls a window anomalous if it calls one of its lines so. All but the severity word know the training runs of
+the service. Bag of words: logistic regression on how often each word occurs in a window."""
 RULES_HEADER = (
     *("service", "severity word, lines", "template new to healthy lines, lines", "template mostly anomalous, lines"),
     *("severity word, windows", "template new to healthy lines, windows", "template mostly anomalous, windows"),
@@ -176,42 +139,42 @@ TWIN_HEADER = (
 )
 
 
-def counts(corpus: Corpus) -> list[object]:
+def counts(measured: Measured) -> list[object]:
     """The row of one service in the first table."""
-    lines = corpus.lines(*SPLITS)
+    lines = measured.lines(*SPLITS)
     anomalous = [row for row in lines if row["label"]]
     healthy = [row for row in lines if not row["label"]]
-    windows = corpus.windows(*SPLITS)
-    seen = {row["fault"] for row in corpus.intervals}
+    windows = measured.windows(*SPLITS)
+    seen = {row["fault"] for row in measured.intervals}
     return [
-        corpus.service + (" (test only)" if corpus.service in TEST_ONLY else ""),
-        sum(len(corpus.runs[split]) for split in SPLITS),
+        measured.service + (" (test only)" if measured.service in TEST_ONLY else ""),
+        sum(len(measured.runs[split]) for split in SPLITS),
         f"{len(lines):,}",
         len(seen),
-        len(corpus.intervals),
+        len(measured.intervals),
         percent(len(anomalous), len(lines)),
-        percent(sum(label for _, label in windows), len(windows)),
+        percent(sum(window.label for window in windows), len(windows)),
         percent(sum(not has_severity(row) for row in anomalous), len(anomalous)),
         percent(sum(map(has_severity, healthy)), len(healthy)),
     ]
 
 
-def rules(corpus: Corpus) -> list[object]:
-    """The row of one service in the second table: F1 on the runs that test."""
-    lines, windows = corpus.lines("test"), corpus.windows("test")
+def rules(measured: Measured) -> list[object]:
+    """The row of one service in the second table: F1 on the test runs."""
+    lines, windows = measured.lines("test"), measured.windows("test")
     of_lines, of_windows = [], []
-    for rule in corpus.line_rules().values():
+    for rule in measured.line_rules().values():
         of_lines.append(scores((rule(row), bool(row["label"])) for row in lines)[2])
-        of_windows.append(scores((any(map(rule, window)), label) for window, label in windows)[2])
-    always = scores((True, label) for _, label in windows)[2]
-    return [corpus.service, *of_lines, *of_windows, scores(corpus.learned())[2], always]
+        of_windows.append(scores((any(map(rule, window.rows)), window.label) for window in windows)[2])
+    always = scores((True, window.label) for window in windows)[2]
+    return [measured.service, *of_lines, *of_windows, scores(measured.bag_of_words())[2], always]
 
 
-def twin(corpus: Corpus) -> list[object]:
+def twin(measured: Measured) -> list[object]:
     """The row of one service in the third table: what a run has in common with its twin without faults."""
-    healthy_run = corpus.lines("twin")
+    healthy_run = measured.lines("twin")
     name = healthy_run[0]["recording"].removesuffix("-twin")
-    run = [row for row in corpus.lines("test") if row["recording"] == name]
+    run = [row for row in measured.lines("test") if row["recording"] == name]
     known = {template(row["line"]) for row in healthy_run}
     anomalous = [template(row["line"]) for row in run if row["label"]]
     healthy = [template(row["line"]) for row in run if not row["label"]]
@@ -223,14 +186,14 @@ def twin(corpus: Corpus) -> list[object]:
     ]
 
 
-def faults(corpus: Corpus) -> None:
+def faults(measured: Measured) -> None:
     """Print how often each fault of a service was injected and how many lines it caused."""
-    split_of = {run[0]["recording"]: split for split in SPLITS for run in corpus.runs[split]}
-    lines = Counter((row["fault"], row["split"]) for row in corpus.lines(*SPLITS) if row["label"])
-    times = Counter((row["fault"], split_of[row["recording"]]) for row in corpus.intervals)
-    visible = {row["fault"]: row["visible"] for row in corpus.intervals}
+    split_of = {run.name: split for split in SPLITS for run in measured.runs[split]}
+    lines = Counter((row["fault"], row["split"]) for row in measured.lines(*SPLITS) if row["label"])
+    times = Counter((row["fault"], split_of[row["recording"]]) for row in measured.intervals)
+    visible = {row["fault"]: row["visible"] for row in measured.intervals}
     print_table(
-        f"### {corpus.service}",
+        f"### {measured.service}",
         ["fault", "visible", *SPLITS],
         [
             [fault, visible[fault], *(f"{times[fault, split]} / {lines[fault, split]}" for split in SPLITS)]
@@ -241,15 +204,23 @@ def faults(corpus: Corpus) -> None:
 
 def main() -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m recordings.describe", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m recordings.describe", description="Measure the corpus; print the page MEASURED.md."
+    )
     parser.add_argument("services", nargs="*", metavar="SERVICE", help="default: all")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the corpus lies (default: recordings/data)")
     parser.add_argument(
-        "--lines_only", action="store_true", help="label windows by their lines alone, not by intervals without text"
+        "--lines_only",
+        action="store_true",
+        help="label windows by their lines alone, leaving out faults that show by order or silence",
     )
     options = parser.parse_args()
-    corpora = [Corpus(service, options.folder, options.lines_only) for service in options.services or SERVICES]
-    lines = [row for corpus in corpora for row in corpus.lines(*SPLITS)]
+    try:
+        check_services(options.services)
+    except ValueError as error:
+        parser.error(str(error))
+    services = [Measured(service, options.folder, options.lines_only) for service in options.services or SERVICES]
+    lines = [row for measured in services for row in measured.lines(*SPLITS)]
     anomalous = [row for row in lines if row["label"]]
     silent = [row for row in anomalous if not has_severity(row)]
     healthy = [row for row in lines if not row["label"]]
@@ -261,12 +232,12 @@ def main() -> int:
         f"{percent(sum(map(has_severity, healthy)), len(healthy))} of the healthy ones do. "
         f"Anomalous lines without a scenario: {late}."
     )
-    print_table("## Services", COUNTS_HEADER, map(counts, corpora))
-    print_table(RULES_TITLE, RULES_HEADER, map(rules, corpora))
-    print_table("## Twins: the same load and plan without faults", TWIN_HEADER, map(twin, corpora))
-    print("\n## Faults: how often injected / anomalous lines")
-    for corpus in corpora:
-        faults(corpus)
+    print_table("## Services", COUNTS_HEADER, map(counts, services))
+    print_table(RULES_TITLE, RULES_HEADER, map(rules, services))
+    print_table("## Twins: the same load and plan without faults", TWIN_HEADER, map(twin, services))
+    print("\n## Faults: times injected / anomalous lines")
+    for service in services:
+        faults(service)
     return 0
 
 

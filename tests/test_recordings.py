@@ -1,7 +1,10 @@
-"""The shipped recordings, their splits and labels, and the rules by which the recorder labels."""
+"""The shipped recordings, their splits, labels and windows, and the recorder's own parts."""
 
+import contextlib
 import hashlib
 import os
+import random
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +20,8 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT))  # the recorder is no part of the installed package
 
-from recordings import build, corpus, describe, harness, lab, nginx, postgresql, record
+from recordings import build, corpus, describe, faults, files, labels, logs, processes, record, windows
+from recordings.services import nginx, postgresql
 
 DATA = ROOT / "recordings" / "data"
 SCHEMA = {
@@ -63,10 +67,10 @@ def test_schema(service):
         assert set(table["split"].to_pylist()) == {split}
         assert not pc.any(pc.match_substring_regex(table["line"], "\n")).as_py()
     intervals = pq.read_table(DATA / service / "intervals.parquet")
-    assert intervals.schema.equals(harness.INTERVALS_SCHEMA)
+    assert intervals.schema.equals(files.INTERVALS_SCHEMA)
 
 
-def test_the_corpus_is_as_large_and_varied_as_it_says(lines, intervals):
+def test_corpus_size_and_variety(lines, intervals):
     assert len(lines) >= 100_000
     assert set(corpus.TEST_ONLY) < set(corpus.SERVICES)
     assert len(corpus.SERVICES) >= 12
@@ -79,7 +83,7 @@ def test_the_corpus_is_as_large_and_varied_as_it_says(lines, intervals):
         assert 0.03 < pc.mean(own["label"]).as_py() < 0.45, service
 
 
-def test_whole_runs_are_split_and_later_ones_test(lines):
+def test_no_run_is_divided_and_later_runs_test(lines):
     times = [("time", "min"), ("time", "max")]
     runs = lines.group_by(["service", "recording", "split"]).aggregate(times).to_pylist()
     assert len({run["recording"] for run in runs}) == len(runs)
@@ -94,7 +98,7 @@ def test_whole_runs_are_split_and_later_ones_test(lines):
     assert {row["recording"]: row["line_number_max"] for row in last} == numbers
 
 
-def test_labels_and_faults_go_together(lines, intervals):
+def test_a_line_is_anomalous_exactly_if_it_names_a_fault(lines, intervals):
     is_anomalous = pc.equal(lines["label"], 1)
     assert pc.all(pc.equal(is_anomalous, pc.is_valid(lines["fault"]))).as_py()
     assert set(pc.unique(lines["label"]).to_pylist()) == {0, 1}
@@ -103,18 +107,18 @@ def test_labels_and_faults_go_together(lines, intervals):
     assert {(row["recording"], row["fault"]) for row in pairs} <= known
 
 
-def test_no_line_that_names_the_injector_is_healthy(lines):
+def test_no_healthy_line_names_the_injector(lines):
     healthy = lines.filter(pc.equal(lines["label"], 0))
     named = healthy.filter(pc.match_substring_regex(healthy["line"], r"\b127\.0\.0\.9\b"))
     assert named.select(["recording", "line"]).to_pylist() == []
 
 
-def test_every_fault_that_shows_as_text_left_a_line(lines, intervals):
+def test_every_fault_visible_as_text_left_a_line(lines, intervals):
     anomalous = lines.filter(pc.equal(lines["label"], 1)).select(["recording", "fault", "time"]).to_pylist()
     times = {}
     for row in anomalous:
         times.setdefault((row["recording"], row["fault"]), []).append(row["time"])
-    slack = timedelta(seconds=lab.GRACE)
+    slack = timedelta(seconds=labels.GRACE)
     mute = [
         (row["recording"], row["fault"])
         for row in intervals.to_pylist()
@@ -162,7 +166,7 @@ def test_the_example_logs_are_recordings_of_the_test_split():
 
 
 @pytest.mark.parametrize("page", ["README.md", "MEASURED.md"])
-def test_the_pages_give_the_counts_of_the_files(page, lines, intervals):
+def test_pages_state_the_counts_of_the_files(page, lines, intervals):
     text = (ROOT / "recordings" / page).read_text(encoding="utf-8")
     assert f"{len(lines):,} lines" in text
     for service in corpus.SERVICES:
@@ -194,28 +198,28 @@ def test_load_dataset_on_the_folder(tmp_path):
 # ---------------------------------------------------------------------- splits and windows
 
 
-def test_a_general_model_never_sees_the_services_that_only_test():
-    parts = corpus.general()
+def test_general_split_hides_the_test_only_services():
+    tables = corpus.general()
     for split in corpus.SPLITS:
-        assert not set(parts[split]["service"].to_pylist()) & set(corpus.TEST_ONLY)
-    assert set(parts["unseen"]["service"].to_pylist()) == set(corpus.TEST_ONLY)
+        assert not set(tables[split]["service"].to_pylist()) & set(corpus.TEST_ONLY)
+    assert set(tables["unseen"]["service"].to_pylist()) == set(corpus.TEST_ONLY)
 
 
-def test_leave_one_out_leaves_it_out():
-    parts = corpus.leave_one_out("redis")
-    assert "redis" not in parts["train"]["service"].to_pylist() + parts["validation"]["service"].to_pylist()
-    assert set(parts["test"]["service"].to_pylist()) == {"redis"}
-    assert not set(parts["train"]["service"].to_pylist()) & set(corpus.TEST_ONLY)
+def test_leave_one_out():
+    tables = corpus.leave_one_out("redis")
+    assert "redis" not in tables["train"]["service"].to_pylist() + tables["validation"]["service"].to_pylist()
+    assert set(tables["test"]["service"].to_pylist()) == {"redis"}
+    assert not set(tables["train"]["service"].to_pylist()) & set(corpus.TEST_ONLY)
 
 
-def test_within_a_service_no_recording_is_in_two_parts():
-    parts = corpus.within_service("nginx")
-    names = [name for part in parts.values() for name in set(part["recording"].to_pylist())]
+def test_no_recording_is_in_two_splits_of_a_service():
+    tables = corpus.within_service("nginx")
+    names = [name for table in tables.values() for name in set(table["recording"].to_pylist())]
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("arguments", [(["apache", "iis"],), (["apache"], ["tests"])])
-def test_unknown_names_are_named(arguments):
+def test_unknown_service_or_split_is_an_error(arguments):
     with pytest.raises(ValueError, match="no such (service: iis|split: tests)"):
         corpus.read_lines(*arguments)
 
@@ -224,7 +228,7 @@ def window(*rows):
     return [{"time": at(second), "label": label} for second, label in rows]
 
 
-def test_a_window_is_anomalous_by_a_line_or_by_an_interval_without_text():
+def test_window_is_anomalous_by_a_line_or_by_an_interval_without_text():
     spans = corpus.unseen_spans(
         [
             {"recording": "a", "visible": "silence", "start": at(10), "end": at(20)},
@@ -241,13 +245,48 @@ def test_a_window_is_anomalous_by_a_line_or_by_an_interval_without_text():
     assert not corpus.is_anomalous(window((71, 0), (79, 0)), spans)
 
 
-# ---------------------------------------------------------------------- what any service shares
+def test_windows_are_those_of_the_detector():
+    [run, *_] = windows.read_runs("zookeeper", ["test"])
+    parsed = windows.parse([row["line"] for row in run.rows])
+    assert run.entries == parsed.text.to_pylist()
+    assert len(run.entries) < len(run.rows)  # stack traces
+    lines = zip(parsed.first_line, parsed.last_line, strict=True)
+    assert run.labels.tolist() == [any(row["label"] for row in run.rows[first - 1 : last]) for first, last in lines]
+    found = list(run.windows(stride=8))
+    assert [window.entries for window in found] == [
+        [run.entries[position] for position in positions] for positions in windows.cut(parsed, windows.WINDOW, 8)
+    ]
+    assert {len(window.entries) for window in found[:-1]} == {windows.WINDOW}
 
 
-def test_a_follower_reads_lines_that_arrive_in_pieces(tmp_path):
+def test_windows_are_labelled_by_lines_and_by_intervals_without_text():
+    [run, *_] = windows.read_runs("redis", ["train"])
+    assert run.spans
+    by_lines = [window.label for window in run.windows(lines_only=True)]
+    for window, label in zip(run.windows(), by_lines, strict=True):
+        assert label == any(row["label"] for row in window.rows)
+        assert window.label == corpus.is_anomalous(window.rows, run.spans)
+    assert sum(by_lines) < sum(window.label for window in run.windows())
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [("recordings.corpus", ["torch", "transformers", "logmoe"]), ("recordings.build", ["torch", "logmoe"])],
+)
+def test_corpus_and_recorder_do_without_the_detector(module, absent):
+    services = "".join(f", recordings.services.{name}" for name in corpus.SERVICES if module.endswith("build"))
+    code = f"import sys, {module}{services}; print([name for name in {absent} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------------- what services share
+
+
+def test_follower_reads_lines_that_arrive_in_pieces(tmp_path):
     first, second = tmp_path / "first.log", tmp_path / "second.log"
     first.write_bytes(b"")
-    follower = lab.LogFollower(first, second)
+    follower = logs.LogFollower(first, second)
     with first.open("ab", buffering=0) as log:
         log.write(b"one\nhal")
         time.sleep(0.05)
@@ -259,35 +298,85 @@ def test_a_follower_reads_lines_that_arrive_in_pieces(tmp_path):
     assert [moment for moment, _ in seen] == sorted(moment for moment, _ in seen)
 
 
-def test_a_follower_refuses_half_a_line(tmp_path):
+def test_follower_rejects_an_unfinished_line(tmp_path):
     log = tmp_path / "log"
     log.write_bytes(b"whole\nhalf")
     with pytest.raises(ValueError, match="middle of a line: b'half'"):
-        lab.LogFollower(log).close()
+        logs.LogFollower(log).close()
 
 
-def test_lines_that_do_not_parse_continue_the_entry_above():
+def test_unparsed_lines_continue_the_entry_above():
     def parse(line):
-        return lab.Head(line, pid=3) if line.startswith("ERROR") else None
+        return logs.Head(line, pid=3) if line.startswith("ERROR") else None
 
-    entries = lab.split_entries([(at(1), "ERROR a"), (at(2), "\tat b"), (at(3), "ERROR c")], parse)
+    entries = logs.split_entries([(at(1), "ERROR a"), (at(2), "\tat b"), (at(3), "ERROR c")], parse)
     assert [(entry.lines, entry.time, entry.pid) for entry in entries] == [
         (("ERROR a", "\tat b"), at(1), 3),
         (("ERROR c",), at(3), 3),
     ]
 
 
-def test_words_are_a_cause_only_while_the_fault_is_on():
-    rule = lab.says("connection (refused|lost)", grace=1)
+def test_words_count_only_while_the_fault_is_on():
+    rule = labels.says("connection (refused|lost)", grace=1)
     fault = interval("backend_killed", 10, 20)
-    lost = harness.Entry(("backend: connection lost",), at(15), "connection lost")
+    lost = labels.Entry(("backend: connection lost",), at(15), "connection lost")
     assert rule(lost, fault)
     assert rule(replace(lost, time=at(20.9)), fault)
     assert not rule(replace(lost, time=at(22)), fault)
     assert not rule(replace(lost, lines=("backend: connection made",)), fault)
 
 
-# ---------------------------------------------------------------------- label rules, on entries made by hand
+class FakeLab:
+    """Notes what a fault does to it."""
+
+    def __init__(self):
+        self.rng, self.done = random.Random(1), []
+
+    def hold(self, least, most):
+        self.done.append(("hold", least, most))
+
+    def write_configuration(self, extra=""):
+        self.done.append(("write", extra))
+
+
+def test_a_lasting_fault_breaks_holds_heals_and_settles():
+    @contextlib.contextmanager
+    def broken(lab):
+        lab.done.append("broken")
+        yield
+        lab.done.append("healed")
+
+    lab = FakeLab()
+    faults.lasting(broken, 1.0, 2.0, lambda lab: lab.done.append("settled"))(lab, None)
+    assert lab.done == ["broken", ("hold", 1.0, 2.0), "healed", "settled"]
+
+
+def test_a_repeated_act_is_numbered_and_paused():
+    lab = FakeLab()
+    faults.repeated(lambda lab, number: lab.done.append(number), 2, 2, pause=0.5)(lab, None)
+    assert lab.done == [0, ("hold", 0.0, 0.5), 1, ("hold", 0.0, 0.5)]
+
+
+def test_broken_reloads_end_with_the_right_configuration_and_note_the_repair():
+    def reload(lab):
+        lab.done.append("reload")
+
+    lab, step = FakeLab(), interval("broken_configuration", 10, 20)
+    faults.broken_reloads(["typo"], reload, 1, 0.5, 1.0, repair=reload)(lab, step)
+    assert lab.done == [("write", "typo"), "reload", ("hold", 0.5, 1.0), ("write", ""), "reload"]
+    assert step.repair is not None
+
+
+def test_the_kernel_knows_who_listens():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert processes.is_listening(port)
+        assert processes.is_listening(port, "127.0.0.1")
+        assert not processes.is_listening(port, "127.0.0.2")
+    assert not processes.is_listening(port)
+
+
+# ---------------------------------------------------------------------- label rules, on hand-written entries
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -299,41 +388,41 @@ def at(seconds):
 def entry(seconds, message, **fields):
     defaults = {"pid": 7, "process": "client backend", "remote_host": "127.0.0.2", "code": "00000", "severity": "LOG"}
     fields = defaults | {"statement": ""} | fields
-    return harness.Entry(lines=(message,), time=at(seconds), message=message, **fields)
+    return labels.Entry(lines=(message,), time=at(seconds), message=message, **fields)
 
 
 def cause(entry, *intervals):
-    found = harness.find_cause(entry, intervals, {name: fault.rule for name, fault in postgresql.FAULTS.items()})
+    found = labels.find_cause(entry, intervals, {name: fault.rule for name, fault in postgresql.FAULTS.items()})
     return None if found is None else found.fault
 
 
 def interval(fault, start, end, **fields):
-    return harness.Interval(scenario=fault, fault=fault, visible="text", start=at(start), end=at(end), **fields)
+    return labels.Interval(scenario=fault, fault=fault, visible="text", start=at(start), end=at(end), **fields)
 
 
-def test_the_injectors_own_entries_are_anomalous():
+def test_the_injectors_entries_are_anomalous():
     fault = interval("brute_force", 10, 20)
     wrong = entry(12, 'password authentication failed for user "app"', code="28P01")
     assert cause(wrong, fault) is None  # an ordinary client's slip, though a fault is on
-    assert cause(replace(wrong, remote_host=harness.INJECTOR_ADDRESS), fault) == "brute_force"
+    assert cause(replace(wrong, remote_host=labels.INJECTOR_ADDRESS), fault) == "brute_force"
     with pytest.raises(ValueError, match="before any fault"):
-        cause(replace(wrong, remote_host=harness.INJECTOR_ADDRESS, time=at(1)), fault)
+        cause(replace(wrong, remote_host=labels.INJECTOR_ADDRESS, time=at(1)), fault)
 
 
-def test_what_a_touched_process_says_afterwards_is_anomalous():
+def test_a_touched_process_is_anomalous_from_then_on():
     fault = interval("sessions_terminated", 10, 20, touched={7: at(12)})
     assert cause(entry(11, "duration: 3 ms"), fault) is None
     assert cause(entry(13, "terminating connection", code="57P01"), fault) == "sessions_terminated"
 
 
-def test_exhausted_connections_blame_the_refused_only():
+def test_exhausted_connections_cause_refusals_only():
     fault = interval("connections_exhausted", 10, 20)
     assert cause(entry(15, "sorry, too many clients already", code="53300"), fault) == "connections_exhausted"
     assert cause(entry(15, "syntax error", code="42601"), fault) is None
     assert cause(entry(30, "sorry, too many clients already", code="53300"), fault) is None
 
 
-def test_a_crash_takes_the_servers_own_lines_and_the_lost_sessions():
+def test_a_crash_causes_server_lines_and_lost_sessions():
     fault = interval("backend_killed", 10, 20)
     assert cause(entry(15, "database system was interrupted", process="startup", remote_host=None), fault)
     assert cause(entry(15, "terminating connection because of crash", code="57P02"), fault)
@@ -341,12 +430,12 @@ def test_a_crash_takes_the_servers_own_lines_and_the_lost_sessions():
     assert cause(entry(25, "checkpoint starting: time", process="checkpointer", remote_host=None), fault) is None
 
 
-def test_a_step_without_fault_causes_nothing():
-    restart = harness.Interval(scenario="clean_restart", fault=None, visible="text", start=at(10), end=at(20))
+def test_a_healthy_step_causes_nothing():
+    restart = labels.Interval(scenario="clean_restart", fault=None, visible="text", start=at(10), end=at(20))
     stop = entry(15, "received fast shutdown request", process="postmaster", remote_host=None)
     assert cause(stop, restart) is None
-    assert harness.scenario_at(at(15), [restart]) == "clean_restart"
-    assert harness.scenario_at(at(25), [restart]) == "ordinary"
+    assert labels.scenario_at(at(15), [restart]) == "clean_restart"
+    assert labels.scenario_at(at(25), [restart]) == "ordinary"
 
 
 @pytest.mark.parametrize(
@@ -368,7 +457,9 @@ def test_nginx_lines_name_their_client(line, address, code):
     assert (head.remote_host, head.code) == (address, code)
 
 
-def test_modules_and_their_services_agree():
+def test_service_modules_fulfil_the_contract():
+    modules = {path.stem for path in (ROOT / "recordings" / "services").glob("*.py")} - {"__init__"}
+    assert modules == set(corpus.SERVICES)
     for name in corpus.SERVICES:
         service = record.service_named(name)
         assert service.name == name
@@ -377,7 +468,7 @@ def test_modules_and_their_services_agree():
 
 
 def entry_of_nginx(line):
-    [one] = lab.split_entries([(at(15), line)], nginx.parse)
+    [one] = logs.split_entries([(at(15), line)], nginx.parse)
     return one
 
 
@@ -400,29 +491,29 @@ def entry_of_nginx(line):
 )
 def test_nginx_faults_cause_their_own_lines_only(fault, line, is_caused):
     rules = {name: known.rule for name, known in nginx.FAULTS.items()}
-    found = harness.find_cause(entry_of_nginx(line), [interval(fault, 10, 20)], rules)
+    found = labels.find_cause(entry_of_nginx(line), [interval(fault, 10, 20)], rules)
     assert (found is not None) == is_caused
 
 
 def one_run(folder, service, run):
-    times = pa.array([at(1)], harness.LINES_SCHEMA.field("time").type)
+    times = pa.array([at(1)], files.LINES_SCHEMA.field("time").type)
     values = [[service], [run.name(service)], [run.split], [1], times, ["ordinary"], [None], [0], ["a line"]]
-    lines = pa.table(dict(zip(harness.LINES_SCHEMA.names, values, strict=True)), schema=harness.LINES_SCHEMA)
-    harness.write_tables(lines, harness.INTERVALS_SCHEMA.empty_table(), folder / f"{run.name(service)}.parquet")
+    lines = pa.table(dict(zip(files.LINES_SCHEMA.names, values, strict=True)), schema=files.LINES_SCHEMA)
+    files.write_tables(lines, files.INTERVALS_SCHEMA.empty_table(), folder / f"{run.name(service)}.parquet")
 
 
-def test_runs_are_put_together_by_split(tmp_path):
+def test_build_joins_runs_by_split(tmp_path):
     runs = corpus.runs_of("nginx", ["combined", "json", "timed"])
     for run in runs:
         one_run(tmp_path, "nginx", run)
     build.assemble("nginx", runs, tmp_path, tmp_path / "data" / "nginx")
     build.write_checksums(tmp_path / "data")
-    parts = corpus.within_service("nginx", tmp_path / "data")
-    assert {split: len(part) for split, part in parts.items()} == {"train": 3, "validation": 1, "test": 2}
+    tables = corpus.within_service("nginx", tmp_path / "data")
+    assert {split: len(table) for split, table in tables.items()} == {"train": 3, "validation": 1, "test": 2}
     assert len((tmp_path / "data" / "SHA256SUMS").read_text().splitlines()) == 5
 
 
-def test_a_build_stops_where_a_run_fails(tmp_path, monkeypatch, capsys):
+def test_build_stops_when_a_run_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "record", lambda *_: False)
     arguments = ["nginx", "--output", str(tmp_path / "data"), "--runs", str(tmp_path / "runs")]
     assert build.main(arguments) == 1
@@ -430,10 +521,10 @@ def test_a_build_stops_where_a_run_fails(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_log_that_shrinks_is_an_error(tmp_path):
+def test_follower_rejects_a_log_that_shrinks(tmp_path):
     log = tmp_path / "log"
     log.write_bytes(b"one\ntwo\n")
-    follower = lab.LogFollower(log)
+    follower = logs.LogFollower(log)
     time.sleep(0.05)
     log.write_bytes(b"")
     time.sleep(0.05)
@@ -441,7 +532,7 @@ def test_a_log_that_shrinks_is_an_error(tmp_path):
         follower.close()
 
 
-def test_templates_lose_numbers_and_ids_but_not_words():
+def test_templates_lose_numbers_and_ids_but_keep_words():
     line = 'Nov 24 03:39:22 mail postfix/qmgr[267]: DE707CE: from="a b", user=web facade 0x7f'
     assert describe.template(line) == '* * *:*:* mail postfix/qmgr[*]: *: from="a b", * facade *'
 
@@ -449,24 +540,24 @@ def test_templates_lose_numbers_and_ids_but_not_words():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name services or use --all"),
-        (["nginx", "--all"], "name services or use --all"),
+        ([], "name at least one service, or pass --all alone"),
+        (["nginx", "--all"], "name at least one service, or pass --all alone"),
         (["iis"], "no such service: iis; the corpus has postgresql, "),
         (["nginx", "--split", "test", "--no-faults"], "leave out --split"),
-        (["nginx", "--settings", "debian"], "nginx knows combined, json, timed, not 'debian'"),
-        (["nginx", "--duration", "0"], "0.0 s is not a time to record in"),
+        (["nginx", "--settings", "debian"], "nginx has combined, json, timed, not 'debian'"),
+        (["nginx", "--duration", "0"], "expected more than 0 seconds, not 0.0"),
     ],
 )
-def test_the_command_names_what_is_wrong(arguments, message, capsys, tmp_path):
+def test_command_line_errors(arguments, message, capsys, tmp_path):
     with pytest.raises(SystemExit, match="2"):
         record.main([*arguments, "--seed", "1", "--output", str(tmp_path)])
     assert message in capsys.readouterr().err
 
 
-def test_a_tool_that_fails_says_why():
+def test_a_failing_tool_says_why():
     with pytest.raises(RuntimeError, match=r"`sh -c 'echo no room >&2; exit 3'` ended with exit status 3:\nno room"):
-        lab.run_tool("sh", "-c", "echo no room >&2; exit 3")
-    assert lab.run_tool("cat", input=b"word") == b"word"
+        processes.run_tool("sh", "-c", "echo no room >&2; exit 3")
+    assert processes.run_tool("cat", input=b"word") == b"word"
 
 
 @pytest.mark.slow
@@ -482,4 +573,4 @@ def test_record_one_run(service, tmp_path):
     assert {field.name: field.type for field in run.schema} == SCHEMA
     assert len(run) > 500
     assert 0 < pc.mean(run["label"]).as_py() < 0.6
-    assert pq.read_table(harness.intervals_path(lines)).num_rows > 0
+    assert pq.read_table(files.intervals_path(lines)).num_rows > 0

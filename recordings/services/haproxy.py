@@ -2,43 +2,25 @@
 
 import contextlib
 import os
-import random
 import re
 import resource
 import signal
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from recordings.apache import tls_request
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, children_of, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
-    authorization,
-    frozen,
-    held_connections,
-    http_request,
-    make_folder,
-    monitor_silent,
-    network_cut,
-    send_raw,
-    split_entries,
-)
-from recordings.nginx import AGENTS, ROOT
+from recordings import faults
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, Client, authorization, http_request, send_raw
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, any_of
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, answers, children_of, make_folder, python_daemon, wait_until
+from recordings.service import Fault, Lab, Service
+from recordings.web import AGENTS, Visitor, get, scan
 
 HOME = Path("/srv/haproxy")
 PORT, TLS_PORT, LEDGER_PORT, PARTNER_PORT = 80, 443, 5000, 8443
@@ -54,7 +36,7 @@ class Settings:
     target: str  # form of each line, as `log stdout format` takes it
     web: str  # how requests are written
     tcp: str  # how connections to the ledger are written; empty for the built-in form
-    checks: bool  # whether each health check that ends otherwise than the one before is written
+    checks: bool  # whether a health check is logged whose result differs from the one before
     pace: float  # requests per second of one customer
 
 
@@ -184,12 +166,11 @@ class HAProxy(Lab):
 
     def server(self, name: str, port: int) -> Daemon:
         """One server of the application."""
-        return Daemon(
-            [sys.executable, "-m", "recordings.backend", str(port), str(HOME / name)],
-            HOME / "console" / f"{name}.txt",
-            lambda: answers(port),
-            env={"PYTHONPATH": str(ROOT)},
-        )
+        return python_daemon("backend", port, HOME / name, console=HOME / "console" / f"{name}.txt", port=port)
+
+    def any_server(self) -> Daemon:
+        """A server that a fault chooses."""
+        return self.servers[self.rng.choice(list(SERVERS))]
 
     def partner_with(self, certificate: str) -> None:
         """Start the partner's server with this certificate."""
@@ -199,12 +180,17 @@ class HAProxy(Lab):
         self.partner = Daemon(["haproxy", "-db", "-f", path], console, lambda: answers(PARTNER_PORT))
         self.partner.start()
 
+    def replace_partner(self, certificate: str) -> None:
+        """Restart the partner's server with another certificate."""
+        self.partner.stop()
+        self.partner_with(certificate)
+
     def is_ready(self) -> bool:
-        """Whether a worker takes orders, and with them requests."""
+        """Whether a worker accepts commands, and so requests."""
         return bool(self.workers()) and self.order("show version") != ""
 
     def order(self, words: str) -> str:
-        """What the operator says to the worker, and its answer."""
+        """Send the worker an operator's command; return its answer."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
             link.settimeout(1.0)
             link.connect(str(SOCKET))
@@ -218,7 +204,7 @@ class HAProxy(Lab):
         return len(rows) >= 7 and all(row[5] == "2" and row[6] == "0" for row in rows)
 
     def await_recovery(self) -> None:
-        """Wait until the health checks have found everything well again."""
+        """Wait until the health checks find everything healthy again."""
         wait_until(self.all_up, 30, "all servers are up")
 
     def write_configuration(self, searches: int = 5, extra: str = "") -> None:
@@ -251,7 +237,7 @@ class HAProxy(Lab):
         self.crew.start(lambda: self.watch(self.probe))
 
     def probe(self) -> None:
-        """What the monitor asks."""
+        """One probe of the monitor."""
         headers = {"User-Agent": "blackbox/0.25", "Host": HOST}
         http_request(PORT, "GET", "/health", CLIENT_ADDRESSES[6], headers=headers, timeout=3.0)
 
@@ -279,7 +265,7 @@ _OWN = re.compile(r"^\[\w+\] +\((\d+)\)|haproxy\[(\d+)\]: ")
 
 
 def parse(line: str) -> Head:
-    """A request (`process` is its backend, `code` how it ended, `severity` its retries) or a word of HAProxy."""
+    """A request (`process` is its backend, `code` how it ended, `severity` its retries) or HAProxy's own message."""
     if row := _JSON.match(line) or _HTTP.search(line) or _TCP.search(line):
         return Head(line, 0, row[2], row[1], row[3], row[4])
     if other := _OTHER.search(line):
@@ -291,17 +277,11 @@ def parse(line: str) -> Head:
 # --- ordinary work ---------------------------------------------------------------------------------------------------
 
 
-class Customer:
+class Customer(Visitor):
     """Someone who looks at accounts and reports, with the usual slips."""
 
-    def __init__(self, lab: HAProxy, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
-        self.agent = rng.choice((*AGENTS[1:4], "BankApp/7.3 (Android 14)", "BankApp/7.1 (iOS 17.5)", "Java/21.0.3"))
-
-    def ask(self, method: str, path: str, **more: object) -> int | None:
-        """One request."""
-        headers = {"User-Agent": self.agent, "Host": HOST, **more.pop("headers", {})}  # type: ignore[dict-item]
-        return http_request(PORT, method, path, self.address, headers=headers, **more)  # type: ignore[arg-type]
+    AGENTS = (*AGENTS[1:4], "BankApp/7.3 (Android 14)", "BankApp/7.1 (iOS 17.5)", "Java/21.0.3")
+    HEADERS = {"Host": HOST}
 
     def visit(self) -> None:
         """One step, and a pause."""
@@ -324,19 +304,18 @@ class Customer:
             *[lambda: self.desk(wrong=True)] * 3,
             lambda: self.ask("GET", "/broken"),
             *[lambda: send_raw(TLS_PORT, b"GET / HTTP/1.1\r\nHost: bank.example.org\r\n\r\n", self.address)] * 3,
-            *[lambda: tls_request(UNTRUSTING, TLS_PORT, "/", self.address)] * 3,
+            *[lambda: tls_request("/", self.address, UNTRUSTING)] * 3,
             lambda: send_raw(PORT, b"GET /items/loan-7 HTTP/1.1\r\n", self.address, wait=False),
             lambda: send_raw(PORT, b"", self.address, wait=False),
             lambda: send_raw(PORT, b"GET /items /loan HTTP/1.1\r\nHost: bank.example.org\r\n\r\n", self.address),
             lambda: self.ask("GET", f"/report/{rng.randint(1, 12)}", timeout=0.03),
             self.hurry,
         )
-        rng.choice(slips if rng.random() < 0.14 else kinds)()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.act(kinds, slips, 0.14)
 
     def ask_securely(self) -> None:
         """A request over TLS."""
-        tls_request(self.lab.trust, TLS_PORT, f"/items/card-{self.rng.randint(1, 99)}", self.address, self.agent)
+        tls_request(f"/items/card-{self.rng.randint(1, 99)}", self.address, self.lab.trust, self.agent)
 
     def hurry(self) -> None:
         """Searches faster than allowed (429)."""
@@ -353,14 +332,17 @@ class Customer:
 
 
 UNTRUSTING = ssl.create_default_context()
-"""Knows no authority that signed the site's certificate: an old telephone's."""
+"""Does not know the authority that signed the site's certificate, like an old phone."""
 
 
-class Bookkeeper:
+def tls_request(path: str, address: str, trust: ssl.SSLContext, agent: str = AGENTS[0]) -> None:
+    """One request over TLS from `address`."""
+    headers = {"User-Agent": agent, "Host": "secure.example.org"}
+    http_request(TLS_PORT, "GET", path, address, headers=headers, timeout=5, tls=trust)
+
+
+class Bookkeeper(Client):
     """Writes to the ledger over TCP, twice a second."""
-
-    def __init__(self, lab: HAProxy, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
 
     def book(self) -> None:
         """One entry, now and then given up."""
@@ -372,13 +354,8 @@ class Bookkeeper:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def server_killed(lab: HAProxy, interval: Interval) -> None:
-    """One server of the application dies; someone starts it again."""
-    server = lab.servers[lab.rng.choice(list(SERVERS))]
-    server.stop(signal.SIGKILL)
-    lab.hold(1.5, 3.0)
-    server.start()
-    lab.await_recovery()
+server_killed = faults.lasting(lambda lab: faults.down(lab.any_server()), 1.5, 3.0, HAProxy.await_recovery)
+"""One server of the application dies; someone starts it again."""
 
 
 def application_killed(lab: HAProxy, interval: Interval) -> None:
@@ -403,16 +380,13 @@ def application_slow(lab: HAProxy, interval: Interval) -> None:
     lab.await_recovery()
 
 
-def server_frozen(lab: HAProxy, interval: Interval) -> None:
-    """One server takes connections and says nothing."""
-    with frozen([lab.servers[lab.rng.choice(list(SERVERS))].pid]):
-        lab.hold(2.5, 4.0)
-    lab.await_recovery()
+server_frozen = faults.lasting(lambda lab: faults.frozen([lab.any_server().pid]), 2.5, 4.0, HAProxy.await_recovery)
+"""One server accepts connections and says nothing."""
 
 
 def server_unreachable(lab: HAProxy, interval: Interval) -> None:
     """The network between HAProxy and one server drops everything, or answers for it."""
-    with network_cut(lab.rng.choice(list(SERVERS.values())), reset=lab.rng.random() < 0.4):
+    with faults.network_cut(lab.rng.choice(list(SERVERS.values())), reset=lab.rng.random() < 0.4):
         lab.hold(2.5, 4.0)
     time.sleep(1.0)
     lab.await_recovery()
@@ -420,7 +394,7 @@ def server_unreachable(lab: HAProxy, interval: Interval) -> None:
 
 @contextlib.contextmanager
 def babbler(port: int) -> Iterator[None]:
-    """Someone at a port who answers every request with what is no HTTP."""
+    """A server at a port that answers every request with something that is not HTTP."""
     with socket.create_server(("127.0.0.1", port)) as listener:
         ending = threading.Event()
         listener.settimeout(0.1)
@@ -464,7 +438,7 @@ def worker_killed(lab: HAProxy, interval: Interval) -> None:
 
 
 def all_killed(lab: HAProxy, interval: Interval) -> None:
-    """SIGKILL to all of HAProxy; it writes nothing of it, and starts again."""
+    """SIGKILL to all of HAProxy, which logs nothing about it; then it starts again."""
     pids = lab.haproxy.pids()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -485,15 +459,9 @@ BAD_LINES = (
 )
 
 
-def broken_configuration(lab: HAProxy, interval: Interval) -> None:
-    """Reloads of a configuration that is wrong, until it is put right."""
-    for _ in range(lab.rng.randint(1, 3)):
-        lab.write_configuration(extra=lab.rng.choice(BAD_LINES))
-        lab.haproxy.send(signal.SIGUSR2)
-        lab.hold(0.6, 1.2)
-    lab.write_configuration()
-    interval.repair = datetime.now(UTC)
-    reload(lab)
+broken_configuration = faults.broken_reloads(
+    BAD_LINES, lambda lab: lab.haproxy.send(signal.SIGUSR2), 3, 0.6, 1.2, repair=lambda lab: reload(lab)
+)
 
 
 def connections_exhausted(lab: HAProxy, interval: Interval) -> None:
@@ -502,41 +470,41 @@ def connections_exhausted(lab: HAProxy, interval: Interval) -> None:
     def begin(number: int) -> bytes:
         return b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n" if number % 3 else b""
 
-    with held_connections(PORT, lab.rng.randint(60, 110), begin):
+    with faults.held_connections(PORT, lab.rng.randint(60, 110), begin):
         lab.hold(1.5, 2.8)
 
 
 def queue_flooded(lab: HAProxy, interval: Interval) -> None:
-    """Someone asks for so many reports at once that others wait too long for theirs."""
+    """Someone asks for many reports at once, and others wait too long for theirs."""
 
     def report(number: int) -> bytes:
         return f"GET /report/{number} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
 
-    with held_connections(PORT, lab.rng.randint(45, 70), report):
+    with faults.held_connections(PORT, lab.rng.randint(45, 70), report):
         lab.hold(2.0, 3.0)
 
 
-def malformed_requests(lab: HAProxy, interval: Interval) -> None:
-    """Garbage, TLS on a plain port, requests that contradict themselves."""
-    pieces = (
-        b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03" + bytes(30),
-        b"GET /items/\x00 HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 9\r\n\r\n",
-        b"GET /items/1 HTTP/4.2\r\nHost: a\r\n\r\n",
-        b"GET /" + b"b" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"EHLO bank.example.org\r\n",
-        b"GET http://10.1.1.1/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        b"\x03\x00\x00\x13\x0e\xe0\x00\x00\r\n\r\n",
-    )
-    lab.send_garbage(PORT, pieces, 15, 40, pause=0.08)
+MALFORMED = (
+    b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03" + bytes(30),
+    b"GET /items/\x00 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 9\r\n\r\n",
+    b"GET /items/1 HTTP/4.2\r\nHost: a\r\n\r\n",
+    b"GET /" + b"b" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"EHLO bank.example.org\r\n",
+    b"GET http://10.1.1.1/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"\x03\x00\x00\x13\x0e\xe0\x00\x00\r\n\r\n",
+)
+
+malformed_requests = faults.garbage(PORT, MALFORMED, 15, 40, pause=0.08)
+"""Garbage, TLS on a plain port, requests that contradict themselves."""
 
 
 def tls_probes(lab: HAProxy, interval: Interval) -> None:
-    """Someone tries out the TLS port with what is no TLS, old versions, and a distrust of the certificate."""
+    """Someone probes the TLS port with something that is not TLS, old versions, and a distrust of the certificate."""
     old = b"\x16\x03\x00\x00\x2f\x01\x00\x00\x2b\x03\x00" + bytes(32) + b"\x00\x00\x04\x00\x05\x00\x0a\x01\x00"
     for _ in range(lab.rng.randint(15, 40)):
         if lab.rng.random() < 0.4:
-            tls_request(UNTRUSTING, TLS_PORT, "/", INJECTOR_ADDRESS)
+            tls_request("/", INJECTOR_ADDRESS, UNTRUSTING)
         else:
             send_raw(TLS_PORT, lab.rng.choice([old, b"GET / HTTP/1.0\r\n\r\n"]), INJECTOR_ADDRESS, timeout=0.4)
         lab.hold(0.0, 0.08)
@@ -548,11 +516,8 @@ SCANNED = (
 )
 
 
-def scan(lab: HAProxy, interval: Interval) -> None:
-    """Someone looks for what other sites leave open; each line is an ordinary one of a mistyped address."""
-    for name in lab.rng.choices(SCANNED, k=lab.rng.randint(20, 60)):
-        http_request(PORT, "GET", f"/{name}", INJECTOR_ADDRESS, headers={"User-Agent": AGENTS[2], "Host": HOST})
-        lab.hold(0.0, 0.06)
+scan_site = scan(lambda lab, path: get(PORT, path, AGENTS[2], Host=HOST), SCANNED, 20, 60, pause=0.06)
+"""Someone looks for what other sites leave open; each line is an ordinary one of a mistyped address."""
 
 
 def surge(lab: HAProxy, interval: Interval) -> None:
@@ -560,27 +525,20 @@ def surge(lab: HAProxy, interval: Interval) -> None:
     agent = lab.rng.choice(AGENTS[1:4])
     for number in range(lab.rng.randint(60, 140)):
         path = lab.rng.choice([f"/items/balance-{number}", f"/items/card-{number}", f"/search?iban={1000 + number}"])
-        http_request(PORT, "GET", path, INJECTOR_ADDRESS, headers={"User-Agent": agent, "Host": HOST})
+        get(PORT, path, agent, Host=HOST)
         lab.hold(0.0, 0.02)
 
 
-def brute_force(lab: HAProxy, interval: Interval) -> None:
-    """Guessing the passwords of the desk's pages."""
-    for number in range(lab.rng.randint(20, 50)):
-        user = lab.rng.choice(["teller", "auditor", "manager"])
-        headers = {"Authorization": authorization(user, f"spring{number}"), "User-Agent": AGENTS[1], "Host": HOST}
-        http_request(PORT, "GET", "/desk/queue", INJECTOR_ADDRESS, headers=headers)
-        lab.hold(0.0, 0.06)
+def guess_password(lab: HAProxy, number: int) -> None:
+    """Someone guesses the passwords of the desk's pages."""
+    user = lab.rng.choice(["teller", "auditor", "manager"])
+    get(PORT, "/desk/queue", AGENTS[1], Host=HOST, Authorization=authorization(user, f"spring{number}"))
 
 
-def partner_expired(lab: HAProxy, interval: Interval) -> None:
-    """The partner's certificate has expired."""
-    lab.partner.stop()
-    lab.partner_with("expired")
-    lab.hold(2.5, 4.0)
-    lab.partner.stop()
-    lab.partner_with("good")
-    lab.await_recovery()
+partner_expired = faults.lasting(
+    lambda lab: faults.swapped(lab.replace_partner, "expired", "good"), 2.5, 4.0, HAProxy.await_recovery
+)
+"""The partner's certificate has expired."""
 
 
 def wrong_maintenance(lab: HAProxy, interval: Interval) -> None:
@@ -595,7 +553,7 @@ def wrong_maintenance(lab: HAProxy, interval: Interval) -> None:
 
 
 def few_files(lab: HAProxy, interval: Interval) -> None:
-    """The worker may hold hardly more files open than it does."""
+    """The worker may hold hardly any more files open than it already does."""
     before = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in lab.workers()}
     for pid, (_, hard) in before.items():
         taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
@@ -606,14 +564,11 @@ def few_files(lab: HAProxy, interval: Interval) -> None:
     lab.await_recovery()
 
 
-def standstill(lab: HAProxy, interval: Interval) -> None:
-    """All of HAProxy stands still for some seconds, then goes on."""
-    with frozen(lab.haproxy.pids()):
-        lab.hold(1.5, 3.0)
-    lab.await_recovery()
+standstill = faults.lasting(lambda lab: faults.frozen(lab.haproxy.pids()), 1.5, 3.0, HAProxy.await_recovery)
+"""All of HAProxy stands still for some seconds, then goes on."""
 
 
-def of_servers(*backends: str) -> Callable[[Entry, Interval], bool]:
+def of_servers(*backends: str) -> Rule:
     """Requests to these backends that a server failed or that were tried again, and what health checks say of them."""
     checks = re.compile(rf"(?:[Ss]erver|[Bb]ackend) '?(?:{'|'.join(backends)})\b")
 
@@ -629,7 +584,7 @@ def of_servers(*backends: str) -> Callable[[Entry, Interval], bool]:
 
 
 def of_itself(entry: Entry, interval: Interval) -> bool:
-    """Whatever HAProxy says of itself until the repair."""
+    """Whatever HAProxy says about itself until the repair."""
     until_repair = interval.repair is None or entry.time < interval.repair
     return entry.process == "own" and interval.contains(entry.time, 0.2) and until_repair
 
@@ -640,9 +595,8 @@ _APPLICATION = of_servers("app", "reports", "ledger")
 _EVERYTHING_BEHIND = of_servers("app", "reports", "ledger", "partner")
 
 
-def of_anything(entry: Entry, interval: Interval) -> bool:
-    """What HAProxy says of itself, and what went wrong with any server."""
-    return _EVERYTHING_BEHIND(entry, interval) or of_itself(entry, interval)
+of_anything = any_of(_EVERYTHING_BEHIND, of_itself)
+"""What HAProxy says about itself, and what went wrong with any server."""
 
 
 FAULTS = {
@@ -659,13 +613,13 @@ FAULTS = {
     "queue_flooded": Fault(queue_flooded, of_servers("reports"), visible="order"),
     "malformed_requests": Fault(malformed_requests),
     "tls_probes": Fault(tls_probes),
-    "scan": Fault(scan, visible="order"),
+    "scan": Fault(scan_site, visible="order"),
     "surge": Fault(surge, visible="order"),
-    "brute_force": Fault(brute_force, visible="order"),
+    "brute_force": Fault(faults.repeated(guess_password, 20, 50, pause=0.06), visible="order"),
     "partner_expired": Fault(partner_expired, of_servers("partner"), often=False),
     "wrong_maintenance": Fault(wrong_maintenance, _APPLICATION, often=False),
     "few_files": Fault(few_files, of_anything, often=False),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, of_anything, visible="silence", often=False),
 }
 

@@ -1,4 +1,4 @@
-"""PostgreSQL, as Debian packages it: how it is started, worked, broken, healed, and which entries a fault caused.
+"""PostgreSQL, as Debian packages it: how it is started, used, broken and healed, and which entries a fault caused.
 
 The server writes every entry twice: to the log that is recorded (`stderr`, in the style of the chosen settings) and to
 a private copy (`jsonlog`) with process id, client address and SQLSTATE whatever the style. Labels are decided on the
@@ -28,20 +28,12 @@ from typing import Any
 import pg8000
 import pg8000.native
 
-from recordings.harness import (
-    CLOCK_STEP,
-    INJECTOR_ADDRESS,
-    Crew,
-    Entry,
-    Interval,
-    Rule,
-    children_of,
-    end_process,
-    free_port,
-    is_running,
-    wait_until,
-)
-from recordings.lab import GRACE, Fault, Lab, Service
+from recordings import faults
+from recordings.clients import Crew
+from recordings.labels import CLOCK_STEP, GRACE, INJECTOR_ADDRESS, Entry, Interval, Rule
+from recordings.logs import read_from, size_of
+from recordings.processes import children_of, end_process, free_port, is_running, wait_until
+from recordings.service import Fault, Lab, Service
 
 PRIVATE_FOLDER = Path("/var/lib/postgresql")
 """Where Debian keeps the database; a run sees an empty tmpfs here."""
@@ -213,7 +205,7 @@ class Server:
 
     def start(self) -> None:
         """Start the server and wait until it says that it is ready."""
-        mark = self.log.stat().st_size if self.log.exists() else 0
+        mark = size_of(self.log)
         with (self.log.parent / "startup.txt").open("ab") as output:
             self._process = subprocess.Popen(
                 [self.binaries / "postgres", "-D", self.data],
@@ -230,11 +222,7 @@ class Server:
         """Wait until the log, from byte `mark` on, says that connections are accepted."""
 
         def ready() -> bool:
-            if not self.log.exists():
-                return False
-            with self.log.open("rb") as file:
-                file.seek(mark)
-                return b"ready to accept connections" in file.read()
+            return self.log.exists() and b"ready to accept connections" in read_from(self.log, mark)
 
         wait_until(ready, 30, "PostgreSQL accepts connections")
 
@@ -407,7 +395,7 @@ class Client:
                 self.db.close()
 
     def _misspell(self) -> None:
-        """Connect with a slip of the keyboard; the server refuses."""
+        """Connect with a typo; the server refuses."""
         changes = self.rng.choice(
             [
                 {"password": PASSWORD[:-1]},
@@ -507,7 +495,7 @@ def browse(client: Client) -> None:
 
 
 def prepared_lookup(client: Client) -> None:
-    """The same question several times, through a prepared statement."""
+    """The same query several times, through a prepared statement."""
     statement = client.db.prepare("SELECT sku, price, stock FROM products WHERE id = :id")
     for _ in range(3):
         statement.run(id=client.rng.randint(1, 200))
@@ -544,7 +532,7 @@ def slow_search(client: Client) -> None:
 
 
 def check_stock(client: Client) -> None:
-    """A function that speaks to the log."""
+    """A function that writes to the log."""
     client.db.run(f"SELECT check_stock({client.rng.randint(1, 70)})")
 
 
@@ -874,18 +862,12 @@ def backend_killed(lab: PostgreSQL, interval: Interval) -> None:
         lab.hold(0.0, 0.8)
 
 
-def postmaster_killed(lab: PostgreSQL, interval: Interval) -> None:
-    """SIGKILL to the first process; the operator starts the server again and it recovers."""
-    lab.server.stop(signal.SIGKILL)
-    lab.hold(0.2, 1.5)
-    lab.server.start()
+postmaster_killed = faults.lasting(lambda lab: faults.down(lab.server), 0.2, 1.5)
+"""SIGKILL to the first process; the operator starts the server again and it recovers."""
 
 
-def immediate_shutdown(lab: PostgreSQL, interval: Interval) -> None:
-    """Someone stops the server without letting it finish; it recovers at the next start."""
-    lab.server.stop(signal.SIGQUIT)
-    lab.hold(0.2, 1.5)
-    lab.server.start()
+immediate_shutdown = faults.lasting(lambda lab: faults.down(lab.server, signal.SIGQUIT), 0.2, 1.5)
+"""Someone stops the server without letting it finish; it recovers at the next start."""
 
 
 def connections_exhausted(lab: PostgreSQL, interval: Interval) -> None:
@@ -1033,14 +1015,14 @@ def reload_with(lab: PostgreSQL, interval: Interval, file: Path, text: str, leas
 
 
 def broken_configuration(lab: PostgreSQL, interval: Interval) -> None:
-    """A slip in postgresql.conf or pg_hba.conf; the server refuses it and goes on with the old one."""
+    """A typo in postgresql.conf or pg_hba.conf; the server rejects it and goes on with the old file."""
     file, bad = lab.rng.choice([(lab.server.configuration, BAD_OPTIONS), (lab.server.access, BAD_ACCESS)])
     lines = lab.rng.sample(bad, lab.rng.randint(1, 4))
     reload_with(lab, interval, file, file.read_text() + "\n".join(lines) + "\n", 0.5, 1.5)
 
 
 def locked_out(lab: PostgreSQL, interval: Interval) -> None:
-    """A valid pg_hba.conf that forgets the applications: who connects anew is turned away."""
+    """A valid pg_hba.conf that forgets the applications: new connections are turned away."""
     forgotten = "".join(
         line for line in lab.server.access.read_text().splitlines(keepends=True) if "127.0.0.0/8" not in line
     )
@@ -1050,7 +1032,7 @@ def locked_out(lab: PostgreSQL, interval: Interval) -> None:
 
 
 def corrupted_page(lab: PostgreSQL, interval: Interval) -> None:
-    """Bytes of a table change on disk; who reads them meets a wrong checksum."""
+    """Bytes of a table change on disk; readers run into a wrong checksum."""
     page, file = lab.rng.randint(20, 200), lab.server.archive_file
     offset, size = page * 8192 + 512, lab.rng.randint(16, 400)
     with file.open("r+b", buffering=0) as handle:
@@ -1063,11 +1045,8 @@ def corrupted_page(lab: PostgreSQL, interval: Interval) -> None:
         handle.write(good)
 
 
-def unreadable_file(lab: PostgreSQL, interval: Interval) -> None:
-    """Someone changes the permissions of a table's file."""
-    lab.server.archive_file.chmod(0)
-    lab.hold(3.0, 5.0)
-    lab.server.archive_file.chmod(0o600)
+unreadable_file = faults.lasting(lambda lab: faults.permissions(lab.server.archive_file, 0, 0o600), 3.0, 5.0)
+"""Someone changes the permissions of a table's file."""
 
 
 def out_of_memory(lab: PostgreSQL, interval: Interval) -> None:
@@ -1103,7 +1082,7 @@ def sessions_terminated(lab: PostgreSQL, interval: Interval) -> None:
 
 
 def connection_storm(lab: PostgreSQL, interval: Interval) -> None:
-    """A client that connects anew for every little question; each line is ordinary, their number is not."""
+    """A client that opens a connection for every small query; each line is ordinary, their number is not."""
     user = lab.rng.choice([lab.server.names.web, lab.server.names.reports])
     for _ in range(lab.rng.randint(15, 35)):
         with contextlib.closing(lab.intruder(user, lab.server.names.shop)) as db:
@@ -1118,19 +1097,13 @@ def replayed_import(lab: PostgreSQL, interval: Interval) -> None:
             lab.hold(0.0, 0.06)
 
 
-def frozen(lab: PostgreSQL, interval: Interval) -> None:
-    """The machine stands still for some seconds; then everything goes on, late."""
-    processes = [lab.server.postmaster, *children_of(lab.server.postmaster)]
-    try:
-        for pid in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        lab.hold(2.0, 4.0)
-    finally:
-        for pid in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-    time.sleep(0.3)
+standstill = faults.lasting(
+    lambda lab: faults.frozen([lab.server.postmaster, *children_of(lab.server.postmaster)]),
+    2.0,
+    4.0,
+    faults.settle(0.3),
+)
+"""The machine stands still for some seconds; then everything goes on, late."""
 
 
 # --- which entries a fault caused ------------------------------------------------------------------------------------
@@ -1224,7 +1197,7 @@ FAULTS = {
     "sessions_terminated": Fault(sessions_terminated, often=False),
     "connection_storm": Fault(connection_storm, visible="order", possible=lambda settings: settings.logs_connections),
     "replayed_import": Fault(replayed_import, visible="order", often=False),
-    "frozen": Fault(frozen, by_standstill, visible="silence", often=False),
+    "frozen": Fault(standstill, by_standstill, visible="silence", often=False),
 }
 
 

@@ -1,4 +1,4 @@
-"""OpenSSH's server as many people log in to it: their ordinary sessions, faults, and which entries a fault caused.
+"""OpenSSH's server with many users: their ordinary sessions, faults, and which entries a fault caused.
 
 sshd speaks to the system's log, as on any Debian machine; `Journal` stands where the log daemon stands. So every entry
 has the process id of its session, whatever the style of the written line, and that leads to the client's address.
@@ -23,23 +23,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from recordings.harness import HOST_NAME, INJECTOR_ADDRESS, Entry, Interval, children_of, is_running, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    Daemon,
-    Fault,
-    Lab,
-    Service,
-    frozen,
-    full_disk,
-    held_connections,
-    make_folder,
-    mount_small_disk,
-    network_cut,
-    run_tool,
-    says,
-    send_raw,
-)
+from recordings import faults
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, says
+from recordings.namespaces import HOST_NAME
+from recordings.processes import Daemon, children_of, is_listening, is_running, make_folder, run_tool, wait_until
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/openssh")
 PORT, APPLICATION_PORT, NOBODYS_PORT = 22, 8080, 5432
@@ -174,7 +163,7 @@ class Journal:
 
 
 def own_devices() -> None:
-    """A /dev of the run's own, so that /dev/log is too."""
+    """Mount a /dev of the run's own, and with it a /dev/log."""
     folder = make_folder(Path("/run/dev"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "dev", folder], check=True)
     for name in ("null", "zero", "full", "random", "urandom", "tty"):
@@ -190,7 +179,7 @@ def secret(password: str) -> str:
 
 
 def own_accounts() -> None:
-    """Users that only this run knows of."""
+    """Users that exist in this run only."""
     lines = {"passwd": "", "shadow": ""}
     for number, user in enumerate(USERS, FIRST_ID):
         lines["passwd"] += f"{user}:x:{number}:65534::{HOMES / user}:/bin/sh\n"
@@ -204,7 +193,7 @@ def own_accounts() -> None:
 
 
 class Application:
-    """What people reach through tunnels: says hello and hangs up."""
+    """What people reach through tunnels: it says hello and hangs up."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", APPLICATION_PORT))
@@ -240,7 +229,7 @@ class OpenSSH(Lab):
         for name in ("host", "authority", "stranger", *KEY_USERS, *CERTIFICATE_USERS, *(f"old{n}" for n in range(6))):
             write_key(KEYS / name)
         self.certify("-52w:+520w")
-        mount_small_disk(HOMES, "6m")
+        faults.mount_small_disk(HOMES, "6m")
         for user in USERS:
             self.furnish(user)
         (HOMES / "intern/.ssh").chmod(0o777)
@@ -276,7 +265,7 @@ class OpenSSH(Lab):
         path.chmod(0o644)
 
     def certify(self, validity: str) -> None:
-        """The authority signs the keys of those who come with a certificate."""
+        """The authority signs the keys of those who log in with a certificate."""
         for user in CERTIFICATE_USERS:
             keygen(
                 *("-q", "-s", str(KEYS / "authority"), "-I", f"{user}@example.org", "-n", user, "-V", validity),
@@ -285,8 +274,7 @@ class OpenSSH(Lab):
 
     def listening(self) -> bool:
         """Whether sshd listens; asked of the kernel, since a connection would write to the log."""
-        state = f":{PORT:04X} 00000000:0000 0A "
-        return state in Path("/proc/net/tcp").read_text()
+        return is_listening(PORT)
 
     def start_listener(self) -> None:
         """Start sshd."""
@@ -397,8 +385,8 @@ def with_sessions(records: Sequence[Record], listeners: set[int]) -> list[Entry]
     ]
 
 
-def session_says(whole: str, *patterns: str, grace: float = 0.5) -> Callable[[Entry, Interval], bool]:
-    """Entries like these, of a session whose process also wrote something like `whole`."""
+def session_says(whole: str, *patterns: str, grace: float = 0.5) -> Rule:
+    """Entries that match `patterns`, of a session whose process also wrote something that matches `whole`."""
     some, session = says(*patterns, grace=grace), re.compile(whole, re.DOTALL)
 
     def rule(entry: Entry, interval: Interval) -> bool:
@@ -436,7 +424,7 @@ def call(
     patience: float = 8.0,
     options: Sequence[str] = (),
 ) -> None:
-    """One run of a client from `address`; it hangs up (is killed) when `patience` is at an end."""
+    """One run of a client from `address`; it hangs up (is killed) after `patience` seconds."""
     command = [program, *OPTIONS, "-o", f"BindAddress={address}", "-o", f"Port={PORT}"]
     command += [part for option in options for part in ("-o", option)]
     command += [part for key in keys for part in ("-o", f"IdentityFile={KEYS / key}")] or ["-o", "IdentityFile=none"]
@@ -455,11 +443,11 @@ def call(
         )
 
 
-class Person:
-    """Someone with several accounts, at one machine."""
+class Person(Client):
+    """Someone at one machine, with several accounts."""
 
     def __init__(self, lab: OpenSSH, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.dumps = 0
 
     def log_in(self, user: str, *arguments: str, **more: object) -> None:
@@ -472,12 +460,10 @@ class Person:
 
     def visit(self) -> None:
         """One session, and a pause."""
-        rng = self.rng
         kinds = [self.command] * 7 + [self.fetch, self.tidy] + [self.send] * 2 + [self.files] * 2 + [self.tunnel] * 3
         slips = [self.wrong_password] * 3 + [self.wrong_name] * 2 + [self.wrong_key, self.many_keys, self.denied]
         slips += [self.intern, self.old_client, self.refused_tunnel, self.impatient, self.dead_tunnel, self.late]
-        rng.choice(slips if rng.random() < 0.3 else kinds)()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.act(kinds, slips, 0.3)
 
     def command(self) -> None:
         """A command."""
@@ -525,19 +511,19 @@ class Person:
             subprocess.run(command, cwd=HOME / "desk", capture_output=True, timeout=8)
 
     def tunnel(self) -> None:
-        """To the application behind."""
+        """A tunnel to the application behind sshd."""
         self.log_in(self.rng.choice(["editor", "build"]), "-W", f"127.0.0.1:{APPLICATION_PORT}")
 
     def dead_tunnel(self) -> None:
-        """To a port where nobody listens."""
+        """A tunnel to a port where nobody listens."""
         self.log_in("office", "-W", f"127.0.0.1:{NOBODYS_PORT}")
 
     def refused_tunnel(self) -> None:
-        """To where nobody may."""
+        """A tunnel to a port that is not permitted."""
         self.log_in("editor", "-W", f"127.0.0.1:{self.rng.choice([3306, 6379])}")
 
     def wrong_password(self) -> None:
-        """Mistyped; the right one after a while, or never."""
+        """A mistyped password; the right one after a while, or never."""
         user = self.rng.choice(["editor", "office", "intern"])
         self.log_in(
             user, "true", password=PASSWORDS[user][:-1], options=(f"NumberOfPasswordPrompts={self.rng.randint(1, 4)}",)
@@ -546,17 +532,17 @@ class Person:
             self.log_in(user, "true")
 
     def wrong_name(self) -> None:
-        """Mistyped, or somebody else's."""
+        """A mistyped name, or somebody else's."""
         self.log_in(
             self.rng.choice(MISTYPED), "true", password="correct horse", options=("NumberOfPasswordPrompts=1",)
         )
 
     def wrong_key(self) -> None:
-        """A key that nobody put there."""
+        """A key that is not authorized."""
         self.log_in(self.rng.choice(["mirror", "office"]), "true", keys=("stranger",), password=None)
 
     def many_keys(self) -> None:
-        """Someone whose agent offers all it has."""
+        """Someone whose agent offers every key it has."""
         self.log_in(self.rng.choice(["mirror", "editor"]), "true", keys=tuple(f"old{n}" for n in range(6)))
 
     def denied(self) -> None:
@@ -568,11 +554,11 @@ class Person:
         self.log_in("intern", "true", keys=("intern",))
 
     def old_client(self) -> None:
-        """Speaks nothing that the server still speaks."""
+        """An old client whose algorithms the server no longer speaks."""
         self.log_in("office", "true", options=(self.rng.choice(["HostKeyAlgorithms=ssh-rsa", "Ciphers=aes128-cbc"]),))
 
     def impatient(self) -> None:
-        """Hangs up in the middle."""
+        """Hangs up in the middle of a session."""
         self.log_in("mirror", "sleep 5", patience=self.rng.choice([0.06, 0.12, 0.8]))
 
     def late(self) -> None:
@@ -655,19 +641,12 @@ def stolen_keys(lab: OpenSSH, interval: Interval) -> None:
     at_once(lab, lab.rng.randint(5, 12), lambda rng: call(INJECTOR_ADDRESS, rng.choice(USERS), "true", keys=keys))
 
 
-def startups_exhausted(lab: OpenSSH, interval: Interval) -> None:
-    """Someone connects many times without logging in, until sshd turns everybody away."""
-    with held_connections(PORT, 24):
-        lab.hold(2.0, 5.0)
-    time.sleep(0.5)
+startups_exhausted = faults.lasting(lambda lab: faults.held_connections(PORT, 24), 2.0, 5.0, faults.settle(0.5))
+"""Someone connects many times without logging in, until sshd turns everybody away."""
 
 
-def key_folder_open(lab: OpenSSH, interval: Interval) -> None:
-    """A script gives everybody write permission to the folder of a user's keys, and sshd trusts it no more."""
-    folder = HOMES / "deploy/.ssh"
-    folder.chmod(0o777)
-    lab.hold(4.0, 6.0)
-    folder.chmod(0o700)
+key_folder_open = faults.lasting(lambda lab: faults.permissions(HOMES / "deploy/.ssh", 0o777, 0o700), 4.0, 6.0)
+"""A script gives everybody write permission to the folder of a user's keys, and sshd no longer trusts it."""
 
 
 def keys_lost(lab: OpenSSH, interval: Interval) -> None:
@@ -688,11 +667,10 @@ def password_changed(lab: OpenSSH, interval: Interval) -> None:
     shadow.write_text(before)
 
 
-def expired_certificate(lab: OpenSSH, interval: Interval) -> None:
-    """Nobody renewed the certificates in time."""
-    lab.certify(lab.rng.choice(["-9w:-2w", "+2w:+9w"]))
-    lab.hold(5.0, 8.0)
-    lab.certify("-52w:+520w")
+expired_certificate = faults.lasting(
+    lambda lab: faults.swapped(lab.certify, lab.rng.choice(["-9w:-2w", "+2w:+9w"]), "-52w:+520w"), 5.0, 8.0
+)
+"""Nobody renewed the certificates in time."""
 
 
 BAD_LINES = (
@@ -730,7 +708,7 @@ def host_key_open(lab: OpenSSH, interval: Interval) -> None:
 
 
 def listener_killed(lab: OpenSSH, interval: Interval) -> None:
-    """SIGKILL to sshd; it says nothing of it, and starts again."""
+    """SIGKILL to sshd, which logs nothing about it; then it starts again."""
     lab.end_listener(signal.SIGKILL)
     lab.hold(1.0, 2.5)
     lab.start_listener()
@@ -756,9 +734,9 @@ def protocol_garbage(lab: OpenSSH, interval: Interval) -> None:
 
 
 def disk_full(lab: OpenSSH, interval: Interval) -> None:
-    """No room for what people send."""
+    """No room for the files that people send."""
     more = HOMES / "ballast-2"
-    with full_disk(HOMES):
+    with faults.full_disk(HOMES):
         for _ in range(lab.rng.randint(16, 26)):  # whoever overwrites a file makes some room
             with contextlib.suppress(OSError), more.open("ab", buffering=0) as file:
                 while file.write(bytes(4096)):
@@ -767,19 +745,21 @@ def disk_full(lab: OpenSSH, interval: Interval) -> None:
     more.unlink()
 
 
-def network_cut_off(lab: OpenSSH, interval: Interval) -> None:
-    """The packets of two clients get lost; their sessions end when they stay silent."""
-    with network_cut(PORT, source=CUT_ADDRESSES[0]), network_cut(PORT, source=CUT_ADDRESSES[1]):
-        lab.hold(5.0, 7.0)
-    time.sleep(0.5)
+@contextlib.contextmanager
+def cut_off(addresses: Sequence[str]) -> Iterator[None]:
+    """Packets from these addresses get lost."""
+    with contextlib.ExitStack() as cuts:
+        for address in addresses:
+            cuts.enter_context(faults.network_cut(PORT, source=address))
+        yield
 
 
-def run_folder_open(lab: OpenSSH, interval: Interval) -> None:
-    """Everybody may write to the folder in which sshd shuts itself up; it serves nobody any more."""
-    folder = Path("/run/sshd")
-    folder.chmod(0o777)
-    lab.hold(2.0, 4.0)
-    folder.chmod(0o755)
+network_cut_off = faults.lasting(lambda lab: cut_off(CUT_ADDRESSES), 5.0, 7.0, faults.settle(0.5))
+"""The packets of two clients get lost; their sessions end when they stay silent."""
+
+
+run_folder_open = faults.lasting(lambda lab: faults.permissions(Path("/run/sshd"), 0o777, 0o755), 2.0, 4.0)
+"""Everybody may write to the folder that sshd confines itself to; it no longer serves anybody."""
 
 
 def application_gone(lab: OpenSSH, interval: Interval) -> None:
@@ -806,24 +786,18 @@ def files_stolen(lab: OpenSSH, interval: Interval) -> None:
 
 
 def tunnels_probed(lab: OpenSSH, interval: Interval) -> None:
-    """Someone looks through tunnels for what else there is."""
+    """Someone probes other ports through tunnels."""
     ports = lab.rng.sample([21, 25, 80, 443, 3306, 5432, 6379, 8080, 9200, 11211], 5)
     for port in ports:
         call(INJECTOR_ADDRESS, "build", "-W", f"127.0.0.1:{port}", keys=("build",))
 
 
-def backup_silent(lab: OpenSSH, interval: Interval) -> None:
-    """The backup job stops; nothing else changes."""
-    flag = HOME / "flags/no-backup"
-    flag.touch()
-    lab.hold(4.0, 7.0)
-    flag.unlink()
+backup_silent = faults.lasting(lambda lab: faults.flag(HOME / "flags/no-backup"), 4.0, 7.0)
+"""The backup job stops; nothing else changes."""
 
 
-def standstill(lab: OpenSSH, interval: Interval) -> None:
-    """sshd and all its sessions stand still for some seconds, then go on."""
-    with frozen(lab.sshd.pids()):
-        lab.hold(1.5, 2.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.sshd.pids()), 1.5, 2.5)
+"""sshd and all its sessions stand still for some seconds, then go on."""
 
 
 DIED = (

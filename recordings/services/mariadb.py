@@ -5,38 +5,22 @@ import dataclasses
 import os
 import random
 import re
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pymysql
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, Rule
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    GRACE,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    frozen,
-    full_disk,
-    make_folder,
-    monitor_silent,
-    mount_small_disk,
-    run_tool,
-    says,
-    send_raw,
-    split_entries,
-)
+from recordings import faults
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.labels import GRACE, INJECTOR_ADDRESS, Entry, Interval, Rule, any_of, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, make_folder, run_tool
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/mariadb")
 PORT = 3306
@@ -169,7 +153,7 @@ class Mariadb(Lab):
         """Folders, system tables, server, the shop's tables and users."""
         make_folder(HOME, "mysql")
         make_folder(HOME / "log", "mysql")
-        mount_small_disk(HOME / "tmp", "2m", "mysql")
+        faults.mount_small_disk(HOME / "tmp", "2m", "mysql")
         folders = (f"--datadir={HOME}/data", f"--tmpdir={HOME}/tmp")
         run_tool("mariadb-install-db", "--no-defaults", *folders, "--user=mysql", "--skip-test-db")
         self.write_configuration()
@@ -283,7 +267,7 @@ class Reader:
 
 
 def settled(entry: Entry) -> Entry:
-    """The entry with what only its further lines say: who asked and how long it took, or whom a deadlock met."""
+    """The entry, completed from its later lines: who asked, how long it took, whom a deadlock hit."""
     host, code = entry.remote_host, entry.code
     for line in entry.lines:
         if user := _SLOW_USER.match(line):
@@ -296,7 +280,7 @@ def settled(entry: Entry) -> Entry:
 
 
 def with_later_addresses(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries of sessions whose address only a later entry tells, with that address."""
+    """Fill in the client's address of sessions that only a later entry reveals."""
     known: dict[int, str] = {}
     found = []
     for entry in reversed(entries):
@@ -339,13 +323,13 @@ def fails(*codes: int, text: str = "(?!)", longer: float | None = None, unless: 
 # --- ordinary work ---------------------------------------------------------------------------------------------------
 
 
-class Client:
-    """Someone with a session that is renewed now and then."""
+class Customer(Client):
+    """Someone whose session is renewed now and then."""
 
     user = "app"
 
     def __init__(self, lab: Mariadb, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.session: Session | None = None
         self.left = 0
 
@@ -354,7 +338,7 @@ class Client:
         raise NotImplementedError
 
     def slips(self) -> Sequence[Callable[[], object]]:
-        """What goes wrong by itself."""
+        """What goes wrong on any day."""
         raise NotImplementedError
 
     def do(self, *statements: str) -> None:
@@ -372,7 +356,7 @@ class Client:
             self.rng.choice(self.slips() if self.rng.random() < 0.15 else self.tasks())()
         except LOST as error:
             self.recover(error)
-        self.lab.crew.stopping.wait(self.rng.expovariate(self.lab.settings.pace))
+        self.pause()
 
     def recover(self, error: Exception) -> None:
         """After an error of a statement roll back; after one of the session open another."""
@@ -405,7 +389,7 @@ class Client:
         connect(user, self.address, password).close()
 
 
-class Shopper(Client):
+class Shopper(Customer):
     """The shop's application: looks, orders, and the usual errors."""
 
     def tasks(self) -> Sequence[Callable[[], object]]:
@@ -464,7 +448,7 @@ class Shopper(Client):
         self.do("COMMIT")
 
 
-class Analyst(Client):
+class Analyst(Customer):
     """Reads a lot at once."""
 
     user = "report"
@@ -510,7 +494,7 @@ class Analyst(Client):
         )
 
 
-class Administrator(Client):
+class Administrator(Customer):
     """Looks after the tables."""
 
     user = "dba"
@@ -533,7 +517,7 @@ class Administrator(Client):
         return (self.end_session, lambda: self.do("KILL 999999"), lambda: self.do("SHOW SLAVE HOSTS"), self.vanish)
 
     def end_session(self) -> None:
-        """An idle session of one's own."""
+        """Kill an idle session of one's own."""
         with contextlib.closing(connect("report", self.address)) as other:
             self.do(f"KILL {other.thread_id()}")
 
@@ -579,12 +563,8 @@ def try_to(session: Session, *statements: str) -> bool:
     return True
 
 
-def killed(lab: Mariadb, interval: Interval) -> None:
-    """SIGKILL; the server starts again and recovers."""
-    lab.server.stop(signal.SIGKILL)
-    lab.hold(0.5, 2.0)
-    lab.server.start()
-    time.sleep(1.0)
+killed = faults.lasting(lambda lab: faults.down(lab.server), 0.5, 2.0, faults.settle(1.0))
+"""SIGKILL; the server starts again and recovers."""
 
 
 BAD_LINES = (
@@ -598,20 +578,7 @@ BAD_LINES = (
 )
 
 
-def broken_configuration(lab: Mariadb, interval: Interval) -> None:
-    """A restart with a configuration that is wrong; the server gives up until it is put right."""
-    lab.server.stop()
-    time.sleep(0.3)
-    interval.start = datetime.now(UTC)
-    lab.write_configuration(lab.rng.choice(BAD_LINES))
-    for _ in range(lab.rng.randint(1, 2)):
-        with contextlib.suppress(RuntimeError):
-            lab.server.start()
-            raise AssertionError("the configuration is not broken")
-        lab.hold(0.3, 0.8)
-    lab.write_configuration()
-    interval.repair = datetime.now(UTC)
-    lab.server.start()
+broken_configuration = faults.broken_restart(lambda lab: lab.server, BAD_LINES, 2, 0.3, 0.8)
 
 
 def rows_locked(lab: Mariadb, interval: Interval) -> None:
@@ -631,7 +598,7 @@ def tables_locked(lab: Mariadb, interval: Interval) -> None:
 
 
 def deadlocks(lab: Mariadb, interval: Interval) -> None:
-    """A batch takes the rows in another order than its twin; one of them loses, every time."""
+    """Two batches take the same rows in opposite order; one of them loses, every time."""
     with intruder("report") as one, intruder("report") as two:
         for _ in range(lab.rng.randint(2, 5)):
             first, second = lab.rng.sample(range(1, 401), 2)
@@ -671,13 +638,11 @@ def connections_exhausted(lab: Mariadb, interval: Interval) -> None:
                 session.close()
 
 
-def brute_force(lab: Mariadb, interval: Interval) -> None:
-    """Guessing passwords, also of users that exist."""
-    for number in range(lab.rng.randint(12, 40)):
-        with contextlib.suppress(*LOST):
-            user = lab.rng.choice(["root", "admin", "app", "dba", "mysql"])
-            connect(user, INJECTOR_ADDRESS, f"password{number}", None).close()
-        lab.hold(0.0, 0.1)
+def guess_password(lab: Mariadb, number: int) -> None:
+    """Someone guesses passwords, also of users that exist."""
+    with contextlib.suppress(*LOST):
+        user = lab.rng.choice(["root", "admin", "app", "dba", "mysql"])
+        connect(user, INJECTOR_ADDRESS, f"password{number}", None).close()
 
 
 def malformed_packets(lab: Mariadb, interval: Interval) -> None:
@@ -690,7 +655,7 @@ def malformed_packets(lab: Mariadb, interval: Interval) -> None:
 
 def disk_full(lab: Mariadb, interval: Interval) -> None:
     """Someone's export fills the disk for temporary files; whoever has to sort fails."""
-    with full_disk(HOME / "tmp"), intruder("report") as session:
+    with faults.full_disk(HOME / "tmp"), intruder("report") as session:
         for _ in range(lab.rng.randint(4, 12)):
             try_to(session, f"CREATE TEMPORARY TABLE export{lab.rng.randint(1, 9)} {SORTED}")
             try_to(session, "SELECT COUNT(*) FROM orders WHERE customer = 7")
@@ -741,7 +706,7 @@ def rights_lost(lab: Mariadb, interval: Interval) -> None:
 
 
 def column_renamed(lab: Mariadb, interval: Interval) -> None:
-    """A change of the schema that the application does not know of."""
+    """A schema change that the application does not know about."""
     table, old, new = lab.rng.choice([("products", "price", "unit_price"), ("orders", "placed", "placed_at")])
     with intruder() as session:
         run(session, f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
@@ -750,7 +715,7 @@ def column_renamed(lab: Mariadb, interval: Interval) -> None:
 
 
 def sessions_killed(lab: Mariadb, interval: Interval) -> None:
-    """A script ends everyone else's sessions, some times over."""
+    """A script ends everyone else's sessions, several times."""
     with intruder() as session:
         for _ in range(lab.rng.randint(1, 3)):
             with session.cursor() as cursor:
@@ -762,7 +727,7 @@ def sessions_killed(lab: Mariadb, interval: Interval) -> None:
 
 
 def surge(lab: Mariadb, interval: Interval) -> None:
-    """One address asks the ordinary things far too often, each in a session of its own."""
+    """One address runs ordinary queries far too often, each in a session of its own."""
     for _ in range(lab.rng.randint(10, 30)):
         with intruder("app") as session:
             for _ in range(lab.rng.randint(1, 3)):
@@ -773,10 +738,8 @@ def surge(lab: Mariadb, interval: Interval) -> None:
             )
 
 
-def standstill(lab: Mariadb, interval: Interval) -> None:
-    """The server stands still for some seconds, then goes on."""
-    with frozen(lab.server.pids()):
-        lab.hold(2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.server.pids()), 2.0, 3.5)
+"""The server stands still for some seconds, then goes on."""
 
 
 _OF_TABLE = r"\./shop/hits|shop\.hits|'hits'|MariaDB thread id|an error from thread_id|[Cc]hecking table|Recovering"
@@ -786,9 +749,8 @@ BROKEN_TABLE = fails(
 )
 
 
-def killed_and_recovered(entry: Entry, interval: Interval) -> bool:
-    """What the server says as it starts, and of the table that it had left open."""
-    return by_server(entry, interval) or BROKEN_TABLE(entry, interval)
+killed_and_recovered = any_of(by_server, BROKEN_TABLE)
+"""What the server says as it starts, and of the table that it had left open."""
 
 
 FAULTS = {
@@ -798,7 +760,7 @@ FAULTS = {
     "tables_locked": Fault(tables_locked, fails(1205, longer=0.7), visible="silence"),
     "deadlocks": Fault(deadlocks, fails(1213, text=r"\d [1-9]\d* \[\w+\] InnoDB: ")),
     "connections_exhausted": Fault(connections_exhausted, fails(1040, text="Too many connections")),
-    "brute_force": Fault(brute_force),
+    "brute_force": Fault(faults.repeated(guess_password, 12, 40, pause=0.1)),
     "malformed_packets": Fault(malformed_packets),
     "disk_full": Fault(disk_full, fails(3, 20, 28, 1021, 1026, 1028, text="No space left|rr(no|code|or):? 28")),
     "unreadable_table": Fault(unreadable_table, fails(13, 29, 1016, 1017, 1018, 1030, 1036, text="rr(no|code): 13")),
@@ -811,7 +773,7 @@ FAULTS = {
         fails(1927, 1317, 1160, text="KILLED|was killed|was interrupted|Could not write packet|error writing"),
     ),
     "surge": Fault(surge, visible="order"),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, fails(longer=1.5), visible="silence", often=False),
 }
 

@@ -1,9 +1,8 @@
 """Squid as the proxy of an office: ordinary browsing, faults, and which entries a fault caused.
 
-`python -m recordings.squid FLAGS` answers what Squid asks the world besides pages: names (DNS) and tunnels.
+`python -m recordings.services.squid` answers what Squid asks the world besides pages: names (DNS) and tunnels.
 """
 
-import base64
 import contextlib
 import json
 import os
@@ -13,49 +12,31 @@ import shutil
 import signal
 import socket
 import socketserver
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, Rule, children_of, is_running
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
-    frozen,
-    full_disk,
-    held_connections,
-    http_request,
-    make_folder,
-    monitor_silent,
-    mount_small_disk,
-    network_cut,
-    run_tool,
-    send_raw,
-    slow_backend,
-    split_entries,
-)
+from recordings import faults, web
+from recordings.clients import CLIENT_ADDRESSES, Client, authorization, http_request, send_raw
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, children_of, is_listening, is_running, make_folder, python_daemon, run_tool
+from recordings.service import Fault, Lab, Service
+from recordings.web import scan
 
 HOME = Path("/srv/squid")
 CACHE, SITE = HOME / "cache", HOME / "site"
 PORT, SITE_PORT, STAFF_PORT, TUNNEL_PORT = 3128, 80, 8080, 443
 NAME_SERVER = "127.0.0.53"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
 class Settings:
     """Style and detail of the log."""
 
-    log_format: str  # Squid's name of it
+    log_format: str  # Squid's name for it
     debug_options: str
     pace: float  # requests per second of one client
 
@@ -66,12 +47,7 @@ SETTINGS = {
     "json": Settings("own", "ALL,1 85,2 88,2", 0.6),
 }
 
-AGENTS = (
-    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
-    "Debian APT-HTTP/1.3 (2.6.1)",
-    "curl/8.5.0",
-)
+AGENTS = (*web.AGENTS[:2], "Debian APT-HTTP/1.3 (2.6.1)", "curl/8.5.0")
 STAFF = {"editor": "correct horse", "owner": "battery staple", "clerk": "green apple"}
 SITES = tuple(f"{name}.example.org" for name in ("shop", "news", "www", "mirror", "maps", "static"))
 """Sites on port 80; what they are called is known from DNS."""
@@ -132,7 +108,7 @@ http_access deny all
 
 
 class Squid(Lab):
-    """Squid, the sites it fetches from, and the server of names."""
+    """Squid, the sites it fetches from, and the name server."""
 
     settings: Settings
     log = HOME / "log" / "squid.log"
@@ -143,13 +119,13 @@ class Squid(Lab):
         make_folder(HOME / "log", "proxy")
         make_folder(SITE)
         make_folder(SITE / "staff")
-        mount_small_disk(CACHE, "5m", "proxy")
+        faults.mount_small_disk(CACHE, "5m", "proxy")
         Path("/run/hosts").write_text("127.0.0.1 localhost server1 proxy.example.org intranet.example.org\n")
         self.write_passwords()
         self.write_configuration()
-        self.site = self.helper("backend", SITE_PORT, str(SITE_PORT), str(SITE))
-        self.intranet = self.helper("backend", STAFF_PORT, str(STAFF_PORT), str(SITE / "staff"))
-        self.world = self.helper("squid", TUNNEL_PORT)
+        self.site = self.helper("backend", SITE_PORT, SITE_PORT, SITE)
+        self.intranet = self.helper("backend", STAFF_PORT, STAFF_PORT, SITE / "staff")
+        self.world = self.helper("services.squid", TUNNEL_PORT)
         for daemon in (self.site, self.intranet, self.world):
             daemon.start()
         run_tool("squid", "-z", "-N", "-f", self.configuration, cwd="/")
@@ -159,13 +135,12 @@ class Squid(Lab):
         )
         self.squid.start()
 
-    def helper(self, module: str, port: int, *arguments: str) -> Daemon:
-        """A part of the world outside."""
-        command = [sys.executable, "-m", f"recordings.{module}", *arguments]
-        return Daemon(command, HOME / "world.txt", lambda: answers(port), env={"PYTHONPATH": str(ROOT)})
+    def helper(self, module: str, port: int, *arguments: object) -> Daemon:
+        """A program of the outside world."""
+        return python_daemon(module, *arguments, console=HOME / "world.txt", port=port)
 
     def write_passwords(self) -> None:
-        """Who may read the intranet."""
+        """Write the logins of those who may read the intranet."""
         with (HOME / "passwords").open("w") as file:
             for user, word in STAFF.items():
                 file.write(f"{user}:{run_tool('openssl', 'passwd', '-1', word).decode()}")
@@ -190,7 +165,7 @@ class Squid(Lab):
         self.crew.start(lambda: self.watch(self.probe))
 
     def probe(self) -> None:
-        """What the monitor asks."""
+        """One probe of the monitor."""
         ask("http://www.example.org/health", CLIENT_ADDRESSES[6], agent="monitor/2.1", timeout=3.0)
 
     def stop(self) -> None:
@@ -199,7 +174,7 @@ class Squid(Lab):
             daemon.stop()
 
     def entries(self) -> Sequence[Entry]:
-        """The log in the order it was written; what Squid says of a request gets the request's client."""
+        """The log in the order it was written; a remark on a request gets the request's client."""
         entries = split_entries(self.follower.close(), parse)
         clients: dict[str, str | None] = {}
         client = None
@@ -215,12 +190,6 @@ class Squid(Lab):
             if about or "clientAccessCheck2" in entry.message:  # between two that name the request
                 entries[number] = replace(entry, remote_host=client)
         return entries
-
-
-def is_listening(port: int) -> bool:
-    """Whether someone waits for connections; asking would be in the log."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------
@@ -250,7 +219,7 @@ def parse(line: str) -> Head | None:
 
 
 def answered(*patterns: str, grace: float = 1.5) -> Rule:
-    """Requests whose status, method and address match, and those that got an old copy because of it."""
+    """Requests whose status, method and address match, and those answered with a stale copy."""
     compiled = re.compile("|".join(patterns))
 
     def rule(entry: Entry, interval: Interval) -> bool:
@@ -262,7 +231,7 @@ def answered(*patterns: str, grace: float = 1.5) -> Rule:
 
 
 def own_words(entry: Entry, interval: Interval) -> bool:
-    """All that Squid says of itself, but for what it says of each request."""
+    """Everything Squid says about itself, except its remarks on requests."""
     return (
         entry.process == "cache"
         and interval.contains(entry.time, 0.3)
@@ -279,12 +248,12 @@ def ask(
     """One request to the proxy, with the login `user:password`."""
     headers = {"User-Agent": agent, "Host": url.split("/")[2] if "://" in url else url}
     if user:
-        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+        headers["Proxy-Authorization"] = authorization(*user.split(":", 1))
     return http_request(PORT, method, url, address, headers=headers, **more)  # type: ignore[arg-type]
 
 
 def tunnel(target: str, address: str, agent: str = AGENTS[0]) -> None:
-    """A tunnel, a few bytes through it."""
+    """A tunnel with a few bytes through it."""
     request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {agent}\r\n\r\n".encode()
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", PORT), 5.0, (address, 0)) as link:
         link.sendall(request)
@@ -293,21 +262,19 @@ def tunnel(target: str, address: str, agent: str = AGENTS[0]) -> None:
             link.recv(100)
 
 
-class Reader:
+class Reader(Client):
     """Someone who browses, with the usual slips."""
 
     def __init__(self, lab: Squid, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.agent = rng.choice(AGENTS)
 
     def work(self) -> None:
         """One request, and a pause."""
-        rng = self.rng
         usual = [self.page] * 12 + [self.tunnel] * 3 + [self.intranet] * 3 + [self.upload, self.head, self.again]
         slips = [self.missing] * 5 + [self.forgot, self.wrong_password, self.game, self.impatient, self.nonsense]
         slips += [self.old_site, self.no_such_host, self.bad_port, self.too_large, self.broken]
-        rng.choice(slips if rng.random() < 0.22 else usual)()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.act(usual, slips, 0.22)
 
     def ask(self, url: str, method: str = "GET", **more: object) -> None:
         """One request with the own browser."""
@@ -322,7 +289,7 @@ class Reader:
         self.ask(f"http://{rng.choice(SITES)}/{path}")
 
     def again(self) -> None:
-        """Pages that everyone reads."""
+        """A page that everyone reads."""
         self.ask(f"http://news.example.org/items/{self.rng.randint(1, 4)}")
 
     def tunnel(self) -> None:
@@ -339,7 +306,7 @@ class Reader:
         )
 
     def forgot(self) -> None:
-        """Without a login at first."""
+        """The login is left out."""
         self.intranet("")
 
     def wrong_password(self) -> None:
@@ -352,11 +319,11 @@ class Reader:
         self.ask(f"http://{self.rng.choice(SITES)}/upload", "POST", body=b"x" * self.rng.choice([300, 4000, 20000]))
 
     def head(self) -> None:
-        """Whether something is new."""
+        """Check whether something is new."""
         self.ask(f"http://mirror.example.org/items/{self.rng.randint(1, 90)}", "HEAD")
 
     def missing(self) -> None:
-        """Nothing is there."""
+        """A page that does not exist."""
         path = self.rng.choice(("favicon.ico", "old/index.html", "error.css", "logo.png", "docs/warning"))
         self.ask(f"http://{self.rng.choice(SITES)}/{path}")
 
@@ -365,7 +332,7 @@ class Reader:
         self.ask(f"http://{self.rng.choice(SITES[:2])}/broken")
 
     def game(self) -> None:
-        """Not in the office."""
+        """A site that is blocked in the office."""
         self.ask(f"http://{self.rng.choice(('chess', 'cards'))}.games.example.org/items/{self.rng.randint(1, 9)}")
 
     def impatient(self) -> None:
@@ -401,33 +368,20 @@ class Reader:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def site_dead(lab: Squid, interval: Interval) -> None:
-    """The sites are gone; someone starts them again."""
-    lab.site.stop(signal.SIGKILL)
-    lab.hold(2.0, 4.0)
-    lab.site.start()
+site_dead = faults.lasting(lambda lab: faults.down(lab.site), 2.0, 4.0)
+"""The sites are gone; someone starts them again."""
 
 
-def site_slow(lab: Squid, interval: Interval) -> None:
-    """The sites take longer than Squid waits."""
-    with slow_backend(SITE, 2.8):
-        lab.hold(3.0, 5.0)
-    time.sleep(2.0)
+site_slow = faults.lasting(lambda lab: faults.slow_backend(SITE, 2.8), 3.0, 5.0, faults.settle(2.0))
+"""The sites take longer than Squid waits."""
 
 
-def site_unreachable(lab: Squid, interval: Interval) -> None:
-    """The network to the sites drops everything."""
-    with network_cut(SITE_PORT):
-        lab.hold(2.5, 4.5)
-    time.sleep(1.0)
+site_unreachable = faults.lasting(lambda lab: faults.network_cut(SITE_PORT), 2.5, 4.5, faults.settle(1.0))
+"""The network to the sites drops everything."""
 
 
-def names_gone(lab: Squid, interval: Interval) -> None:
-    """The server of names is gone, and the tunnels' servers with it."""
-    lab.world.stop(signal.SIGKILL)
-    lab.hold(3.5, 5.5)
-    lab.world.start()
-    time.sleep(2.5)  # until Squid asks again
+names_gone = faults.lasting(lambda lab: faults.down(lab.world), 3.5, 5.5, faults.settle(2.5))  # until Squid asks again
+"""The name server is gone, and the tunnels' servers with it."""
 
 
 def passwords_lost(lab: Squid, interval: Interval) -> None:
@@ -439,12 +393,10 @@ def passwords_lost(lab: Squid, interval: Interval) -> None:
     os.utime(HOME / "passwords", (time.time() + 5, time.time() + 5))  # the helpers look for a new time
 
 
-def guess_passwords(lab: Squid, interval: Interval) -> None:
-    """Guessing the logins of the intranet."""
-    for number in range(lab.rng.randint(15, 40)):
-        user = lab.rng.choice([*STAFF, "admin", "root"])
-        ask(f"http://intranet.example.org:{STAFF_PORT}/items/1", INJECTOR_ADDRESS, user=f"{user}:word{number}")
-        lab.hold(0.0, 0.06)
+def guess_password(lab: Squid, number: int) -> None:
+    """Someone guesses the logins of the intranet."""
+    user = lab.rng.choice([*STAFF, "admin", "root"])
+    ask(f"http://intranet.example.org:{STAFF_PORT}/items/1", INJECTOR_ADDRESS, user=f"{user}:word{number}")
 
 
 def scan_ports(lab: Squid, interval: Interval) -> None:
@@ -456,50 +408,40 @@ def scan_ports(lab: Squid, interval: Interval) -> None:
             ask(f"http://www.example.org:{port}/", INJECTOR_ADDRESS)
 
 
-def scan_site(lab: Squid, interval: Interval) -> None:
-    """Someone looks through the proxy for what sites leave open; each line is an ordinary 404."""
-    names = (
-        "wp-login.php",
-        ".env",
-        ".git/config",
-        "phpmyadmin/",
-        "admin.php",
-        "old/index.html",
-        "xmlrpc.php",
-        "docs/api",
-    )
-    for name in lab.rng.choices(names, k=lab.rng.randint(20, 50)):
-        ask(f"http://{lab.rng.choice(SITES)}/{name}", INJECTOR_ADDRESS)
-        lab.hold(0.0, 0.04)
+SCANNED = (
+    *("wp-login.php", ".env", ".git/config", "phpmyadmin/", "admin.php", "old/index.html", "xmlrpc.php", "docs/api"),
+)
+
+scan_site = scan(
+    lambda lab, path: ask(f"http://{lab.rng.choice(SITES)}{path}", INJECTOR_ADDRESS), SCANNED, 20, 50, pause=0.04
+)
+"""Someone looks through the proxy for what sites leave open; each line is an ordinary 404."""
 
 
-def storm(lab: Squid, interval: Interval) -> None:
+def storm_request(lab: Squid, _number: int) -> None:
     """One address asks for ordinary pages, far too often."""
-    for _ in range(lab.rng.randint(50, 120)):
-        path = lab.rng.choice((f"items/{lab.rng.randint(1, 120)}", f"search?q=hat&page={lab.rng.randint(1, 9)}"))
-        ask(f"http://{lab.rng.choice(SITES)}/{path}", INJECTOR_ADDRESS, agent=lab.rng.choice(AGENTS))
+    path = lab.rng.choice((f"items/{lab.rng.randint(1, 120)}", f"search?q=hat&page={lab.rng.randint(1, 9)}"))
+    ask(f"http://{lab.rng.choice(SITES)}/{path}", INJECTOR_ADDRESS, agent=lab.rng.choice(AGENTS))
 
 
-def malformed_requests(lab: Squid, interval: Interval) -> None:
-    """Garbage, other protocols, requests that contradict themselves."""
-    pieces = (
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET http://shop.example.org/\x00\x01 HTTP/1.0\r\n\r\n",
-        b"POST http://shop.example.org/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n",
-        b"GET ftp:/// HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"SSH-2.0-Go\r\n\r\n",
-        b"GET http://shop.example.org/" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET http:// HTTP/9.1\r\nHost: a\r\n\r\n",
-        b"GET http://shop.example.org/items/1 HTTP/1.1\r\n folded: x\r\nbad header\r\n: y\r\n\r\n",
-    )
-    lab.send_garbage(PORT, pieces, 10, 30, pause=0.08, timeout=0.3)
+MALFORMED = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET http://shop.example.org/\x00\x01 HTTP/1.0\r\n\r\n",
+    b"POST http://shop.example.org/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n",
+    b"GET ftp:/// HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"SSH-2.0-Go\r\n\r\n",
+    b"GET http://shop.example.org/" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET http:// HTTP/9.1\r\nHost: a\r\n\r\n",
+    b"GET http://shop.example.org/items/1 HTTP/1.1\r\n folded: x\r\nbad header\r\n: y\r\n\r\n",
+)
+
+malformed_requests = faults.garbage(PORT, MALFORMED, 10, 30, pause=0.08, timeout=0.3)
+"""Garbage, other protocols, requests that contradict themselves."""
 
 
-def descriptors_exhausted(lab: Squid, interval: Interval) -> None:
-    """Someone opens connections and says nothing, until Squid has no descriptors left."""
-    with held_connections(PORT, 170):
-        lab.hold(1.0, 2.0)
+descriptors_exhausted = faults.lasting(lambda lab: faults.held_connections(PORT, 170), 1.0, 2.0)
+"""Someone opens connections and says nothing, until Squid has no descriptors left."""
 
 
 def revive(lab: Squid) -> None:
@@ -510,15 +452,12 @@ def revive(lab: Squid) -> None:
     time.sleep(0.8)
 
 
-def cache_full(lab: Squid, interval: Interval) -> None:
-    """No room on the cache's disk, which is too much for Squid; it is started again."""
-    with full_disk(CACHE):
-        lab.hold(2.0, 4.0)
-    revive(lab)
+cache_full = faults.lasting(lambda lab: faults.full_disk(CACHE), 2.0, 4.0, revive)
+"""No room on the cache's disk, which is too much for Squid; it is started again."""
 
 
 def cache_forbidden(lab: Squid, interval: Interval) -> None:
-    """Someone takes the cache's folders from their owner."""
+    """Someone changes the owner of the cache's folders."""
     folders = [path for path in CACHE.glob("0*/*") if path.is_dir()]
     for path in folders:
         shutil.chown(path, "root")
@@ -530,12 +469,8 @@ def cache_forbidden(lab: Squid, interval: Interval) -> None:
     revive(lab)
 
 
-def killed(lab: Squid, interval: Interval) -> None:
-    """SIGKILL to Squid; it writes nothing of it, and starts again."""
-    lab.squid.stop(signal.SIGKILL)
-    lab.hold(1.0, 2.0)
-    lab.squid.start()
-    time.sleep(0.8)
+killed = faults.lasting(lambda lab: faults.down(lab.squid), 1.0, 2.0, faults.settle(0.8))
+"""SIGKILL to Squid, which logs nothing about it; then it starts again."""
 
 
 def damaged_index(lab: Squid, interval: Interval) -> None:
@@ -584,10 +519,8 @@ def helpers_killed(lab: Squid, interval: Interval) -> None:
     revive(lab)
 
 
-def standstill(lab: Squid, interval: Interval) -> None:
-    """All of Squid stands still for some seconds, then goes on."""
-    with frozen(lab.squid.pids()):
-        lab.hold(2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.squid.pids()), 2.0, 3.5)
+"""All of Squid stands still for some seconds, then goes on."""
 
 
 SITE_FAILS = r"50[234] \S+ http://(?:shop|news|www|mirror|maps|static)\.example\.org/"
@@ -598,10 +531,10 @@ FAULTS = {
     "site_unreachable": Fault(site_unreachable, answered(SITE_FAILS, PROBE_FAILS), often=False),
     "names_gone": Fault(names_gone, answered(SITE_FAILS, PROBE_FAILS, "50[24] ", "50[0-4] CONNECT")),
     "passwords_lost": Fault(passwords_lost, answered("407 .*intranet", grace=0.3)),
-    "guess_passwords": Fault(guess_passwords),
+    "guess_passwords": Fault(faults.repeated(guess_password, 15, 40, pause=0.06)),
     "scan_ports": Fault(scan_ports),
     "scan_site": Fault(scan_site, visible="order"),
-    "storm": Fault(storm, visible="order"),
+    "storm": Fault(faults.repeated(storm_request, 50, 120), visible="order"),
     "malformed_requests": Fault(malformed_requests),
     "descriptors_exhausted": Fault(descriptors_exhausted, own_words, often=False),
     "cache_full": Fault(cache_full, own_words),
@@ -610,7 +543,7 @@ FAULTS = {
     "damaged_index": Fault(damaged_index, own_words, often=False),
     "broken_configuration": Fault(broken_configuration, own_words, often=False),
     "helpers_killed": Fault(helpers_killed, own_words),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, visible="silence", often=False),
 }
 
@@ -668,7 +601,7 @@ class Tunnels(socketserver.StreamRequestHandler):
     timeout = 10
 
     def handle(self) -> None:
-        """Says back what it hears."""
+        """Echo a line."""
         with contextlib.suppress(OSError):
             self.wfile.write(self.rfile.readline())
 
@@ -681,7 +614,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def main() -> None:
-    """Be the server of names and the other end of tunnels."""
+    """Be the name server and the other end of tunnels."""
     names = socketserver.ThreadingUDPServer((NAME_SERVER, 53), Names)
     threading.Thread(target=names.serve_forever, daemon=True).start()
     Server(("127.0.0.1", TUNNEL_PORT), Tunnels).serve_forever()

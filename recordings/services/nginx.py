@@ -2,45 +2,24 @@
 
 import contextlib
 import os
-import random
 import re
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, children_of, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    GRACE,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
-    authorization,
-    frozen,
-    full_disk,
-    held_connections,
-    http_request,
-    make_folder,
-    monitor_silent,
-    mount_small_disk,
-    network_cut,
-    says,
-    send_raw,
-    slow_backend,
-    split_entries,
-)
+from recordings import faults
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, authorization, http_request, send_raw
+from recordings.labels import GRACE, Entry, Interval, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, answers, children_of, make_folder, python_daemon, wait_until
+from recordings.service import Fault, Lab, Service
+from recordings.web import AGENTS, Visitor, get, scan
 
 HOME = Path("/srv/nginx")
 PORT, PROXY_PORT, TLS_BACKEND_PORT = 80, 8001, 8443
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -69,13 +48,6 @@ SETTINGS = {
     ),
 }
 
-AGENTS = (
-    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5",
-    "okhttp/4.12.0",
-    "curl/8.5.0",
-)
 
 CONFIGURATION = """\
 user www-data;
@@ -144,18 +116,15 @@ class Nginx(Lab):
             make_folder(HOME / name)
         for name in ("proxy", "fastcgi", "uwsgi", "scgi", "cache"):
             make_folder(HOME / name, "www-data")
-        mount_small_disk(HOME / "body", "1m", "www-data")
+        faults.mount_small_disk(HOME / "body", "1m", "www-data")
         for number in range(40):
             (HOME / "www/static" / f"style-{number}.css").write_text("body { margin: 0 }\n" * (20 + number))
         (HOME / "passwords").write_text("editor:{PLAIN}correct horse\nowner:{PLAIN}battery staple\n")
         authority = CertificateAuthority(HOME / "tls")
         authority.issue("good")
         authority.issue("expired", expired=True)
-        self.backend = Daemon(
-            [sys.executable, "-m", "recordings.backend", str(PROXY_PORT), str(HOME / "app")],
-            HOME / "app" / "console.txt",
-            lambda: answers(PROXY_PORT),
-            env={"PYTHONPATH": str(ROOT)},
+        self.backend = python_daemon(
+            "backend", PROXY_PORT, HOME / "app", console=HOME / "app" / "console.txt", port=PROXY_PORT
         )
         self.backend.start()
         self.partner_with("good")
@@ -176,6 +145,11 @@ class Nginx(Lab):
             ["nginx", "-e", "/dev/null", "-c", path], HOME / "app" / "partner.txt", lambda: answers(TLS_BACKEND_PORT)
         )
         self.partner.start()
+
+    def replace_partner(self, certificate: str) -> None:
+        """Restart the partner's server with another certificate."""
+        self.partner.stop()
+        self.partner_with(certificate)
 
     def is_ready(self) -> bool:
         """Whether it serves."""
@@ -203,11 +177,11 @@ class Nginx(Lab):
     def employ_clients(self) -> None:
         """Visitors, an API client, a monitor."""
         for number in range(9):
-            self.crew.start(Visitor(self, CLIENT_ADDRESSES[number % 6], self.client_rng(number)).visit)
+            self.crew.start(Shopper(self, CLIENT_ADDRESSES[number % 6], self.client_rng(number)).visit)
         self.crew.start(lambda: self.watch(self.probe))
 
     def probe(self) -> None:
-        """What the monitor asks."""
+        """One probe of the monitor."""
         http_request(PORT, "GET", "/health", CLIENT_ADDRESSES[6], headers={"User-Agent": "monitor/2.1"}, timeout=3.0)
 
     def stop(self) -> None:
@@ -244,17 +218,10 @@ def parse(line: str) -> Head | None:
 # --- ordinary work ---------------------------------------------------------------------------------------------------
 
 
-class Visitor:
+class Shopper(Visitor):
     """Someone who looks around, with the usual slips."""
 
-    def __init__(self, lab: Nginx, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
-        self.agent = rng.choice(AGENTS)
-
-    def ask(self, method: str, path: str, **more: object) -> int | None:
-        """One request."""
-        headers = {"User-Agent": self.agent, "Host": "shop.example.org", **more.pop("headers", {})}  # type: ignore[dict-item]
-        return http_request(PORT, method, path, self.address, headers=headers, **more)  # type: ignore[arg-type]
+    HEADERS = {"Host": "shop.example.org"}
 
     def visit(self) -> None:
         """One step, and a pause."""
@@ -289,8 +256,7 @@ class Visitor:
             lambda: send_raw(PORT, b"GET /items/7 HTTP/1.1\r\nHost: shop.example.org\r\n", self.address, wait=False),
             self.impatient,
         )
-        rng.choice(slips if rng.random() < 0.12 else kinds)()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.act(kinds, slips, 0.12)
 
     def staff(self, wrong: bool = False) -> None:
         """A page that needs a password."""
@@ -308,25 +274,16 @@ class Visitor:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def backend_killed(lab: Nginx, interval: Interval) -> None:
-    """The application dies; someone starts it again."""
-    lab.backend.stop(signal.SIGKILL)
-    lab.hold(2.0, 4.0)
-    lab.backend.start()
+backend_killed = faults.lasting(lambda lab: faults.down(lab.backend), 2.0, 4.0)
+"""The application dies; someone starts it again."""
 
 
-def backend_slow(lab: Nginx, interval: Interval) -> None:
-    """The application takes longer than nginx waits."""
-    with slow_backend(HOME / "app", 2.6):
-        lab.hold(3.0, 5.0)
-    time.sleep(2.2)
+backend_slow = faults.lasting(lambda lab: faults.slow_backend(HOME / "app", 2.6), 3.0, 5.0, faults.settle(2.2))
+"""The application takes longer than nginx waits."""
 
 
-def backend_unreachable(lab: Nginx, interval: Interval) -> None:
-    """The network between nginx and the application drops everything."""
-    with network_cut(PROXY_PORT):
-        lab.hold(2.5, 4.0)
-    time.sleep(1.0)
+backend_unreachable = faults.lasting(lambda lab: faults.network_cut(PROXY_PORT), 2.5, 4.0, faults.settle(1.0))
+"""The network between nginx and the application drops everything."""
 
 
 def worker_killed(lab: Nginx, interval: Interval) -> None:
@@ -336,11 +293,8 @@ def worker_killed(lab: Nginx, interval: Interval) -> None:
         lab.hold(0.2, 0.8)
 
 
-def master_killed(lab: Nginx, interval: Interval) -> None:
-    """SIGKILL to all of nginx; it writes nothing of it, and starts again."""
-    lab.nginx.stop(signal.SIGKILL)
-    lab.hold(1.0, 2.5)
-    lab.nginx.start()
+master_killed = faults.lasting(lambda lab: faults.down(lab.nginx), 1.0, 2.5)
+"""SIGKILL to all of nginx, which logs nothing about it; then it starts again."""
 
 
 BAD_LINES = (
@@ -353,35 +307,26 @@ BAD_LINES = (
 )
 
 
-def broken_configuration(lab: Nginx, interval: Interval) -> None:
-    """Reloads of a configuration that is wrong; then the right one comes back, without another reload."""
-    for _ in range(lab.rng.randint(1, 4)):
-        lab.write_configuration(extra=lab.rng.choice(BAD_LINES))
-        lab.nginx.send(signal.SIGHUP)
-        lab.hold(0.4, 1.2)
-    lab.write_configuration()
+broken_configuration = faults.broken_reloads(BAD_LINES, lambda lab: lab.nginx.send(signal.SIGHUP), 4, 0.4, 1.2)
 
 
-def connections_exhausted(lab: Nginx, interval: Interval) -> None:
-    """Someone opens connections and says nothing, until the workers have none left."""
-    with held_connections(PORT, 230):
-        lab.hold(1.0, 1.8)
+connections_exhausted = faults.lasting(lambda lab: faults.held_connections(PORT, 230), 1.0, 1.8)
+"""Someone opens connections and says nothing, until the workers have none left."""
 
 
-def malformed_requests(lab: Nginx, interval: Interval) -> None:
-    """Garbage, TLS on a plain port, requests that contradict themselves."""
-    pieces = (
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET /\x00\x01 HTTP/1.0\r\n\r\n",
-        b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"GET /items/1 HTTP/9.1\r\nHost: a\r\n\r\n",
-        b"SSH-2.0-Go\r\n",
-        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n",
-    )
-    lab.send_garbage(PORT, pieces, 10, 40, pause=0.1)
+MALFORMED = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET /\x00\x01 HTTP/1.0\r\n\r\n",
+    b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"GET /items/1 HTTP/9.1\r\nHost: a\r\n\r\n",
+    b"SSH-2.0-Go\r\n",
+    b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n",
+)
 
+malformed_requests = faults.garbage(PORT, MALFORMED, 10, 40, pause=0.1)
+"""Garbage, TLS on a plain port, requests that contradict themselves."""
 
 SCANNED = (
     "wp-login.php",
@@ -396,56 +341,36 @@ SCANNED = (
 )
 
 
-def scan(lab: Nginx, interval: Interval) -> None:
-    """Someone looks for what other sites leave open; each line is an ordinary 404, the agent looks like a browser."""
-    for name in lab.rng.choices(SCANNED, k=lab.rng.randint(20, 60)):
-        http_request(PORT, "GET", f"/{name}", INJECTOR_ADDRESS, headers={"User-Agent": AGENTS[0]})
-        lab.hold(0.0, 0.05)
+scan_site = scan(lambda lab, path: get(PORT, path, AGENTS[0]), SCANNED, 20, 60, pause=0.05)
+"""Someone looks for what other sites leave open; each line is an ordinary 404, and the agent looks like a browser."""
 
 
-def surge(lab: Nginx, interval: Interval) -> None:
+def surge_request(lab: Nginx, _number: int) -> None:
     """One address asks for the ordinary things, far too often; beyond the limit it is refused (503)."""
-    for _ in range(lab.rng.randint(60, 160)):
-        path = lab.rng.choice([f"/items/{lab.rng.randint(1, 500)}", f"/search?q=hat&page={lab.rng.randint(1, 9)}"])
-        http_request(PORT, "GET", path, INJECTOR_ADDRESS, headers={"User-Agent": lab.rng.choice(AGENTS)})
+    path = lab.rng.choice([f"/items/{lab.rng.randint(1, 500)}", f"/search?q=hat&page={lab.rng.randint(1, 9)}"])
+    get(PORT, path, lab.rng.choice(AGENTS))
 
 
-def brute_force(lab: Nginx, interval: Interval) -> None:
-    """Guessing the passwords of the staff's pages."""
-    for number in range(lab.rng.randint(15, 50)):
-        user = lab.rng.choice(["editor", "owner", "admin", "root"])
-        headers = {"Authorization": authorization(user, f"password{number}"), "User-Agent": AGENTS[1]}
-        http_request(PORT, "GET", "/admin/", INJECTOR_ADDRESS, headers=headers)
-        lab.hold(0.0, 0.06)
+def guess_password(lab: Nginx, number: int) -> None:
+    """Someone guesses the passwords of the staff's pages."""
+    user = lab.rng.choice(["editor", "owner", "admin", "root"])
+    get(PORT, "/admin/", AGENTS[1], Authorization=authorization(user, f"password{number}"))
 
 
-def disk_full(lab: Nginx, interval: Interval) -> None:
-    """No room for the bodies of uploads."""
-    with full_disk(HOME / "body"):
-        lab.hold(3.0, 5.0)
+disk_full = faults.lasting(lambda lab: faults.full_disk(HOME / "body"), 3.0, 5.0)
+"""No room for the bodies of uploads."""
 
 
-def unreadable_files(lab: Nginx, interval: Interval) -> None:
-    """Someone's deployment takes away the permission to read static files."""
-    folder = HOME / "www/static"
-    folder.chmod(0o700)
-    lab.hold(2.0, 4.0)
-    folder.chmod(0o755)
+unreadable_files = faults.lasting(lambda lab: faults.permissions(HOME / "www/static", 0o700, 0o755), 2.0, 4.0)
+"""A deployment takes away the permission to read static files."""
 
 
-def expired_certificate(lab: Nginx, interval: Interval) -> None:
-    """The partner's certificate has expired."""
-    lab.partner.stop()
-    lab.partner_with("expired")
-    lab.hold(4.0, 7.0)
-    lab.partner.stop()
-    lab.partner_with("good")
+expired_certificate = faults.lasting(lambda lab: faults.swapped(lab.replace_partner, "expired", "good"), 4.0, 7.0)
+"""The partner's certificate has expired."""
 
 
-def standstill(lab: Nginx, interval: Interval) -> None:
-    """All of nginx stands still for some seconds, then goes on."""
-    with frozen(lab.nginx.pids()):
-        lab.hold(2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.nginx.pids()), 2.0, 3.5)
+"""All of nginx stands still for some seconds, then goes on."""
 
 
 def proxied(*errors: str, status: str) -> Callable[[Entry, Interval], bool]:
@@ -483,15 +408,15 @@ FAULTS = {
     ),
     "connections_exhausted": Fault(connections_exhausted, says(r"worker_connections")),
     "malformed_requests": Fault(malformed_requests),
-    "scan": Fault(scan, visible="order"),
-    "surge": Fault(surge, visible="order"),
-    "brute_force": Fault(brute_force),
+    "scan": Fault(scan_site, visible="order"),
+    "surge": Fault(faults.repeated(surge_request, 60, 160), visible="order"),
+    "brute_force": Fault(faults.repeated(guess_password, 15, 50, pause=0.06)),
     "disk_full": Fault(disk_full, proxied(r"No space left on device", status="500")),
     "unreadable_files": Fault(unreadable_files, refused_files, often=False),
     "expired_certificate": Fault(
         expired_certificate, proxied(r"\[error\].*(certificate|/partner/)", status="502"), often=False
     ),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, proxied(r"timed out", status="504"), visible="silence", often=False),
 }
 

@@ -11,31 +11,18 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
-    frozen,
-    full_disk,
-    make_folder,
-    mount_small_disk,
-    network_cut,
-    says,
-    send_raw,
-    split_entries,
-)
+from recordings import faults
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.labels import FAILED_START, INJECTOR_ADDRESS, Entry, Interval, failed_start, says
+from recordings.logs import Head, LogFollower, read_from, size_of, split_entries
+from recordings.processes import Daemon, answers, make_folder
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/mosquitto")
 PORT, TLS_PORT, PARTNER_PORT = 1883, 8883, 1884
@@ -104,18 +91,18 @@ class Mosquitto(Lab):
     def start(self) -> None:
         """Files, certificates, both brokers."""
         make_folder(self.log.parent)
-        mount_small_disk(self.data, "1m", "mosquitto")
-        authority = CertificateAuthority(HOME / "tls")
+        faults.mount_small_disk(self.data, "1m", "mosquitto")
+        self.authority = CertificateAuthority(HOME / "tls")
         for name in ("good", "expired"):
-            authority.issue(name, expired=name == "expired", owner="mosquitto")
-        self.use_certificate("good")
+            self.authority.issue(name, expired=name == "expired", owner="mosquitto")
+        self.authority.install("good")
         self.write_passwords(PASSWORDS)
         (HOME / "acl").write_text(ACCESS)
         (HOME / "acl").chmod(0o644)
         self.write_configuration()
-        self.monitored, self.careful = True, False
+        self.careful = False
         self.door = threading.Lock()
-        """Held while someone logs in, so that what the log says of `<unknown>` clients is of the last who came."""
+        """Held while someone logs in, so that `<unknown>` clients in the log are the last one that came."""
         (HOME / "partner.conf").write_text(PARTNER_CONFIGURATION.format(port=PARTNER_PORT))
         self.partner = Daemon(
             ["mosquitto", "-c", HOME / "partner.conf"], HOME / "partner.txt", lambda: answers(PARTNER_PORT)
@@ -146,28 +133,31 @@ class Mosquitto(Lab):
         path.chmod(0o644)
         path.rename(HOME / "passwords")
 
-    def use_certificate(self, name: str) -> None:
-        """Put this certificate where the broker reads its own."""
-        for suffix in ("pem", "key"):
-            link = HOME / "tls" / f"server.{suffix}"
-            link.unlink(missing_ok=True)
-            link.symlink_to(f"{name}.{suffix}")
-
     def is_ready(self) -> bool:
         """Whether it said so since its last start."""
-        with self.log.open("rb") as file:
-            file.seek(self.started_at)
-            return b" running" in file.read()
+        return b" running" in read_from(self.log, self.started_at)
 
     def start_broker(self, seconds: float = 20.0) -> None:
         """Start the broker."""
-        self.started_at = self.log.stat().st_size if self.log.exists() else 0
+        self.started_at = size_of(self.log)
         self.broker.start(seconds)
+
+    @contextlib.contextmanager
+    def killed_broker(self) -> Iterator[None]:
+        """The broker is killed, and starts again."""
+        self.broker.stop(signal.SIGKILL)
+        yield
+        self.start_broker()
 
     def reload(self) -> None:
         """Have the broker read its files again."""
         self.broker.send(signal.SIGHUP)
         time.sleep(0.2)
+
+    def use_certificate(self, name: str) -> None:
+        """Have the broker read another certificate."""
+        self.authority.install(name)
+        self.reload()
 
     def let_in(self, address: str, name: str, user: str, password: str, **more: object) -> "Session":
         """Log in; the door is held until the log tells how that went."""
@@ -224,7 +214,7 @@ class Parser:
         return Head(match[1], remote_host=self.above)
 
     def address(self, message: str) -> str | None:
-        """Whose line this is."""
+        """The address of the client that a line is about."""
         if new := _NEW.match(message):
             self.newcomer = new[1]
             return new[1]
@@ -303,45 +293,42 @@ class Session:
             self.drain()
 
     def subscribe(self, *topics: str) -> None:
-        """Ask for messages."""
+        """Subscribe."""
         body = struct.pack(">H", 1) + b"".join(text(topic) + b"\x01" for topic in topics)
         self.link.sendall(packet(0x82, body))
         self.drain()
 
     def unsubscribe(self, topic: str) -> None:
-        """Ask for no more of these."""
+        """Unsubscribe."""
         self.link.sendall(packet(0xA2, struct.pack(">H", 2) + text(topic)))
         self.drain()
 
     def ping(self) -> None:
-        """A sign of life."""
+        """Send a keep-alive."""
         self.link.sendall(packet(0xC0, b""))
         self.drain()
 
     def drain(self) -> None:
-        """Take what comes, and acknowledge nothing."""
+        """Read what comes, and acknowledge nothing."""
         if not self.link.recv(4096):
             raise Refused("the broker hung up")
 
     def close(self) -> None:
-        """Leave politely."""
+        """Disconnect properly."""
         with contextlib.suppress(OSError):
             self.link.sendall(packet(0xE0, b""))
             self.link.shutdown(socket.SHUT_WR)
         self.link.close()
 
 
-class Device:
+class Device(Client):
     """A meter, sensor or display, with the usual slips."""
 
     def __init__(self, lab: Mosquitto, address: str, rng: random.Random, number: int = 0) -> None:
-        self.lab, self.address, self.rng, self.number = lab, address, rng, number
+        super().__init__(lab, address, rng)
+        self.number = number
         self.tls = ssl.create_default_context(cafile=HOME / "tls/ca.pem")
         self.stranger = ssl.create_default_context()
-
-    def pause(self) -> None:
-        """Wait until the next session."""
-        self.lab.crew.stopping.wait(self.rng.expovariate(self.lab.settings.pace))
 
     def session(self, user: str, password: str | None = None, **more: object) -> Session:
         """A session of one of the devices."""
@@ -392,7 +379,7 @@ class Device:
         session.link.close()
 
     def asleep(self) -> None:
-        """Promise a sign of life, and sleep."""
+        """Promise keep-alives, and sleep."""
         session = self.session("sensor", keepalive=1)
         self.lab.crew.stopping.wait(3.0)
         session.link.close()
@@ -445,30 +432,30 @@ class Device:
 
     def probe(self) -> None:
         """The monitor looks in every second; a fault may silence it."""
-        if self.lab.monitored:
-            with contextlib.suppress(OSError):
-                session = self.session("monitor")
-                session.publish(f"monitors/{self.rng.randint(1, 9)}", "state " * 1000, retain=True)
-                session.close()
-        self.lab.crew.stopping.wait(1.0)
+        self.lab.watch(self.check, 1.0)
+
+    def check(self) -> None:
+        """One visit of the monitor."""
+        with contextlib.suppress(OSError):
+            session = self.session("monitor")
+            session.publish(f"monitors/{self.rng.randint(1, 9)}", "state " * 1000, retain=True)
+            session.close()
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
 def intrude(lab: Mosquitto, name: str, user: str = "meter", password: str = "", **more: object) -> Session | None:
-    """A session of the injector, or None when it is refused."""
+    """A session of the injector, or None if it is refused."""
     with contextlib.suppress(OSError):
         return lab.let_in(INJECTOR_ADDRESS, name, user, password or PASSWORDS[user], **more)
     return None
 
 
-def brute_force(lab: Mosquitto, interval: Interval) -> None:
-    """Guessing passwords; each line is that of an ordinary slip."""
-    for number in range(lab.rng.randint(15, 40)):
-        user = lab.rng.choice(["meter", "sensor", "admin", "root"])
-        intrude(lab, f"{user}-{number}", user, f"pass{number}")
-        lab.hold(0.0, 0.05)
+def guess_password(lab: Mosquitto, number: int) -> None:
+    """Someone guesses passwords; each line is that of an ordinary slip."""
+    user = lab.rng.choice(["meter", "sensor", "admin", "root"])
+    intrude(lab, f"{user}-{number}", user, f"pass{number}")
 
 
 def connection_storm(lab: Mosquitto, interval: Interval) -> None:
@@ -483,7 +470,7 @@ def connection_storm(lab: Mosquitto, interval: Interval) -> None:
 
 
 def stolen_name(lab: Mosquitto, interval: Interval) -> None:
-    """A second device has a display's name: each drives the other out."""
+    """A second device uses a display's name: each drives the other out."""
     for _ in range(lab.rng.randint(6, 15)):
         session = intrude(lab, f"display-{lab.rng.choice([6, 7, 8])}", "display")
         lab.hold(0.1, 0.4)
@@ -503,7 +490,7 @@ def snoop(lab: Mosquitto, interval: Interval) -> None:
 
 
 def connection_limit(lab: Mosquitto, interval: Interval) -> None:
-    """Someone's sessions are never closed: no more connections."""
+    """Someone's sessions are never closed: no connections are left."""
     held = [intrude(lab, f"meter-{number + 100}") for number in range(MAX_CONNECTIONS)]
     lab.hold(1.5, 3.0)
     for session in held:
@@ -513,7 +500,7 @@ def connection_limit(lab: Mosquitto, interval: Interval) -> None:
 
 
 def missed_keepalive(lab: Mosquitto, interval: Interval) -> None:
-    """Devices that promise a sign of life every second, and freeze."""
+    """Devices that promise a keep-alive every second, and freeze."""
     held = [intrude(lab, f"sensor-{number + 100}", "sensor", keepalive=1) for number in range(lab.rng.randint(5, 15))]
     time.sleep(5.0)
     for session in held:
@@ -537,7 +524,7 @@ def slow_consumer(lab: Mosquitto, interval: Interval) -> None:
 
 
 def garbage(lab: Mosquitto, interval: Interval) -> None:
-    """What is not MQTT, or only half."""
+    """Something that is not MQTT, or only half of it."""
     pieces = (
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
@@ -554,11 +541,8 @@ def garbage(lab: Mosquitto, interval: Interval) -> None:
         lab.hold(0.0, 0.1)
 
 
-def killed(lab: Mosquitto, interval: Interval) -> None:
-    """SIGKILL to the broker; it starts again."""
-    lab.broker.stop(signal.SIGKILL)
-    lab.hold(0.8, 2.0)
-    lab.start_broker()
+killed = faults.lasting(Mosquitto.killed_broker, 0.8, 2.0)
+"""SIGKILL to the broker; it starts again."""
 
 
 BRIDGE_RETURNS = 7.0
@@ -577,7 +561,7 @@ def partner_killed(lab: Mosquitto, interval: Interval) -> None:
 def partner_unreachable(lab: Mosquitto, interval: Interval) -> None:
     """The network between the brokers is cut."""
     begun = time.monotonic()
-    with network_cut(PARTNER_PORT, reset=True):
+    with faults.network_cut(PARTNER_PORT, reset=True):
         lab.hold(3.0, 5.0)
     time.sleep(max(0.5, begun + BRIDGE_RETURNS + 1 - time.monotonic()))
 
@@ -592,13 +576,7 @@ BAD_LINES = (
 )
 
 
-def broken_configuration(lab: Mosquitto, interval: Interval) -> None:
-    """Reloads of a configuration that is wrong; then the right one comes back, without another reload."""
-    for _ in range(lab.rng.randint(1, 4)):
-        lab.write_configuration(extra=lab.rng.choice(BAD_LINES))
-        lab.reload()
-        lab.hold(0.2, 1.0)
-    lab.write_configuration()
+broken_configuration = faults.broken_reloads(BAD_LINES, Mosquitto.reload, 4, 0.2, 1.0)
 
 
 def passwords_lost(lab: Mosquitto, interval: Interval) -> None:
@@ -615,8 +593,8 @@ def passwords_lost(lab: Mosquitto, interval: Interval) -> None:
 
 
 def disk_full(lab: Mosquitto, interval: Interval) -> None:
-    """No room for what the broker saves."""
-    with full_disk(lab.data):
+    """No room for the broker's database."""
+    with faults.full_disk(lab.data):
         for _ in range(lab.rng.randint(2, 4)):
             lab.broker.send(signal.SIGUSR1)
             lab.hold(0.5, 1.0)
@@ -631,10 +609,6 @@ def unwritable_folder(lab: Mosquitto, interval: Interval) -> None:
         lab.hold(0.5, 1.0)
     lab.data.chmod(0o755)
     shutil.chown(lab.data, "mosquitto", "mosquitto")
-
-
-FAILED_START = -1
-"""Stands for the process id of a broker that does not come up."""
 
 
 def corrupted_database(lab: Mosquitto, interval: Interval) -> None:
@@ -658,26 +632,16 @@ def corrupted_database(lab: Mosquitto, interval: Interval) -> None:
     lab.start_broker()
 
 
-def expired_certificate(lab: Mosquitto, interval: Interval) -> None:
-    """The broker's certificate has expired; its TLS clients turn away."""
-    lab.use_certificate("expired")
-    lab.reload()
-    lab.hold(5.0, 7.0)
-    lab.use_certificate("good")
-    lab.reload()
+expired_certificate = faults.lasting(lambda lab: faults.swapped(lab.use_certificate, "expired", "good"), 5.0, 7.0)
+"""The broker's certificate has expired; its TLS clients turn away."""
 
 
-def monitor_silent(lab: Mosquitto, interval: Interval) -> None:
-    """The monitor's visits stop; nothing else changes."""
-    lab.monitored = False
-    lab.hold(5.0, 7.0)
-    lab.monitored = True
+monitor_silent = faults.lasting(faults.silent_monitor, 5.0, 7.0)
+"""The monitor's visits stop; nothing else changes."""
 
 
-def standstill(lab: Mosquitto, interval: Interval) -> None:
-    """The broker stands still for some seconds, then goes on."""
-    with frozen([lab.broker.pid]):
-        lab.hold(2.0, 3.0)
+standstill = faults.lasting(lambda lab: faults.frozen([lab.broker.pid]), 2.0, 3.0)
+"""The broker stands still for some seconds, then goes on."""
 
 
 BRIDGE_COMES = says(r"[Bb]ridge|Client local|connection local|(UNSUBACK|SUBACK) from local")
@@ -689,14 +653,8 @@ def broker_lines(entry: Entry, interval: Interval) -> bool:
     return entry.remote_host is None and (interval.contains(entry.time) or BRIDGE_COMES(entry, interval))
 
 
-def failed_start(entry: Entry, interval: Interval) -> bool:
-    """What a broker says that cannot start; the clean stop before and the start after are ordinary work."""
-    begun, mended = interval.touched.get(FAILED_START), interval.repair
-    return begun is not None and mended is not None and begun <= entry.time < mended
-
-
 FAULTS = {
-    "brute_force": Fault(brute_force),
+    "brute_force": Fault(faults.repeated(guess_password, 15, 40, pause=0.05)),
     "connection_storm": Fault(connection_storm, visible="order"),
     "stolen_name": Fault(stolen_name, says(r"display-[678] already connected"), visible="order"),
     "snoop": Fault(snoop, visible="order"),

@@ -1,8 +1,8 @@
 """Postfix as a company's mail server: ordinary mail, faults, and which entries a fault caused.
 
-`python -m recordings.postfix mail FOLDER` is the other side: mail servers to deliver to, one of them over TLS; with
-`passwords`, a server of passwords. While a file `slow`, `rejects`, `greylists` or `expired` lies in FOLDER the mail
-servers are so.
+`python -m recordings.services.postfix mail FOLDER` is the other side: mail servers to send to, one of them by TLS;
+`… passwords FOLDER` is a password server. While a file `slow`, `rejects`, `greylists` or `expired` lies in FOLDER,
+the mail servers behave that way.
 """
 
 import base64
@@ -24,42 +24,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings.harness import (
-    INJECTOR_ADDRESS,
-    Entry,
-    Interval,
-    Rule,
+from recordings import faults
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import (
+    Daemon,
     children_of,
     end_process,
+    is_listening,
     is_running,
+    make_folder,
+    python_daemon,
     wait_until,
 )
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
-    frozen,
-    full_disk,
-    held_connections,
-    make_folder,
-    mount_small_disk,
-    network_cut,
-    says,
-    send_raw,
-    split_entries,
-)
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/postfix")
 ETC = Path("/etc/postfix")
 FLAGS, BOXES, QUEUE = HOME / "remote", HOME / "mail", HOME / "queue"
 PORT, REMOTE_PORT, TLS_PORT, PASSWORD_PORT = 25, 2525, 2526, 12345
-ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = Path("/usr/lib/postfix/sbin")
 
 
@@ -193,7 +178,7 @@ HEADER_CHECKS = """\
 
 
 class Postfix(Lab):
-    """Postfix, the mail servers it delivers to, and the server of passwords."""
+    """Postfix, the mail servers it delivers to, and the password server."""
 
     settings: Settings
     log = HOME / "log" / "postfix.log"
@@ -203,8 +188,8 @@ class Postfix(Lab):
         for name in ("log", "tls", "remote"):
             make_folder(HOME / name)
         make_folder(HOME / "data", "postfix")
-        mount_small_disk(QUEUE, "8m")
-        mount_small_disk(BOXES, "4m", "nobody")
+        faults.mount_small_disk(QUEUE, "8m")
+        faults.mount_small_disk(BOXES, "4m", "nobody")
         for name in (*NAMES, "lists"):
             make_folder(BOXES / name, "nobody")
         authority = CertificateAuthority(HOME / "tls")
@@ -216,17 +201,12 @@ class Postfix(Lab):
         for remote in self.remotes:
             remote.start()
         self.follower = LogFollower(self.log)
-        self.postfix = Daemon(["postfix", "start-fg"], HOME / "console.txt", is_listening)
+        self.postfix = Daemon(["postfix", "start-fg"], HOME / "console.txt", lambda: is_listening(PORT))
         self.postfix.start()
 
     def other_side(self, what: str, port: int) -> Daemon:
-        """The mail servers or the server of passwords."""
-        return Daemon(
-            [sys.executable, "-m", "recordings.postfix", what, str(FLAGS)],
-            HOME / "remote.txt",
-            lambda: answers(port),
-            env={"PYTHONPATH": str(ROOT)},
-        )
+        """The mail servers or the password server."""
+        return python_daemon("services.postfix", what, FLAGS, console=HOME / "remote.txt", port=port)
 
     def write_names(self) -> None:
         """Names of some clients; there is no DNS, so the others are unknown."""
@@ -240,7 +220,7 @@ class Postfix(Lab):
     def write_configuration(self) -> None:
         """Everything in /etc/postfix, on a private disk over the packaged one."""
         kept = {path.name: path.read_bytes() for path in ETC.iterdir() if path.is_file()}
-        mount_small_disk(ETC, "4m")
+        faults.mount_small_disk(ETC, "4m")
         make_folder(ETC / "postfix-files.d")
         make_folder(ETC / "dynamicmaps.cf.d")
         for name, content in kept.items():
@@ -273,7 +253,7 @@ class Postfix(Lab):
         (ETC / "main.cf").write_text("\n".join([*kept, self.settings.extra, change]) + "\n")
 
     def write_transport(self) -> None:
-        """Where the mail of the other domains goes, compiled."""
+        """Write and compile where the mail of other domains goes."""
         lines = [f"{name} smtp:[127.0.0.1]:{REMOTE_PORT}" for name in PARTNERS]
         lines += [f"{BANK} smtp:[127.0.0.1]:{TLS_PORT}", f"branch.example.org relay:[127.0.0.1]:{REMOTE_PORT}"]
         (ETC / "transport").write_text("\n".join(lines) + "\n")
@@ -296,7 +276,7 @@ class Postfix(Lab):
     def employ_clients(self) -> None:
         """Colleagues, other companies' servers, jobs, and those who read their mail."""
         for number in range(10):
-            self.crew.start(Client(self, CLIENT_ADDRESSES[number % 7], self.client_rng(number)).work)
+            self.crew.start(Correspondent(self, CLIENT_ADDRESSES[number % 7], self.client_rng(number)).work)
         self.crew.start(Newsletter(self, CLIENT_ADDRESSES[3], self.client_rng(20)).work)
         self.crew.start(lambda: cron(self))
         self.crew.start(lambda: read_mail(self))
@@ -317,11 +297,6 @@ def postfix(*command: str, standard_input: str | None = None) -> None:
     subprocess.run(command, input=standard_input, text=True, capture_output=True, timeout=30)
 
 
-def is_listening() -> bool:
-    """Whether Postfix waits for connections; asking it would be in the log."""
-    return any(line.split()[1].endswith(f":{PORT:04X}") and line.split()[3] == "0A" for line in open_sockets())
-
-
 def all_programs() -> list[int]:
     """Every process that runs a program of Postfix; the run has a view of processes of its own."""
     found = []
@@ -330,11 +305,6 @@ def all_programs() -> list[int]:
             if (folder / "exe").readlink().parent == PROGRAMS:
                 found.append(int(folder.name))
     return sorted(found)
-
-
-def open_sockets() -> list[str]:
-    """The kernel's list of TCP sockets."""
-    return Path("/proc/net/tcp").read_text().splitlines()[1:]
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------
@@ -347,11 +317,11 @@ _CHILD = re.compile(r"(?:notification: |forwarded as )(\w+)")
 
 
 class Reader:
-    """Follows sessions and mails through the log.
+    """Follows sessions and messages through the log.
 
-    An entry's `remote_host` is the client of its session or of its mail, of the mail that it reports on or forwards.
-    Its `code` is, for another attempt to deliver and for what reports a failure, why the last attempt failed;
-    for the end of a session, what was refused in it.
+    An entry's `remote_host` is the client of its session or of its message, or of the message that it reports on or
+    forwards. Its `code` is, for a further attempt to deliver and for the report of a failure, why the last attempt
+    failed; for the end of a session, what was refused in it.
     """
 
     def __init__(self) -> None:
@@ -401,7 +371,7 @@ class Reader:
         return None
 
     def mail(self, name: str, text: str, owner: str | None) -> tuple[str | None, str | None]:
-        """Whose mail it is, and which failure makes Postfix speak of it."""
+        """Whose message it is, and which failure makes Postfix log it."""
         if text.startswith("client=") and owner:
             self.owners[name] = owner
         owner = self.owners.get(name, owner)
@@ -422,13 +392,8 @@ class Reader:
 
 
 def about(*patterns: str, grace: float = 3.0) -> Rule:
-    """Entries that match, and those about a mail whose last attempt failed in such words."""
-    compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
-
-    def rule(entry: Entry, interval: Interval) -> bool:
-        return interval.contains(entry.time, grace) and compiled.search(f"{entry.lines[0]}\n{entry.code}") is not None
-
-    return rule
+    """Entries that match, and those about a message whose last attempt failed in such words."""
+    return says(*patterns, grace=grace, text=lambda entry: f"{entry.lines[0]}\n{entry.code}")
 
 
 # --- ordinary work ---------------------------------------------------------------------------------------------------
@@ -446,7 +411,7 @@ def talk(address: str, name: str, work: Callable[[smtplib.SMTP], object]) -> Non
 
 
 def letter(rng: random.Random, sender: str, recipient: str, subject: str, size: int) -> str:
-    """The text of a mail."""
+    """The text of a message."""
     domain = sender.rpartition("@")[2]
     return (
         f"From: {sender}\r\nTo: {recipient}\r\nSubject: {subject}\r\n"
@@ -456,7 +421,7 @@ def letter(rng: random.Random, sender: str, recipient: str, subject: str, size: 
 
 
 def send(address: str, sender: str, recipient: str, text: str | bytes, tls: bool = False) -> None:
-    """One mail."""
+    """One message."""
 
     def work(link: smtplib.SMTP) -> None:
         if tls:
@@ -466,16 +431,15 @@ def send(address: str, sender: str, recipient: str, text: str | bytes, tls: bool
     talk(address, sender.partition("@")[2], work)
 
 
-class Client:
+class Correspondent(Client):
     """A colleague, another company's server, or someone on the road who logs in."""
 
     def __init__(self, lab: Postfix, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.inside = address in CLIENT_ADDRESSES[:4]
 
     def work(self) -> None:
         """One session, and a pause."""
-        rng = self.rng
         usual: list[Callable[[], None]] = [self.mail] * 12
         slips = [self.wrong_name, self.vanish] * 2 + [self.slow, self.too_large, *[self.error_report] * 3]
         if self.inside:
@@ -484,8 +448,7 @@ class Client:
         else:
             usual += [self.on_the_road] * 5
             slips += [self.advertisement, self.relay, self.fool, *[self.wrong_password] * 2]
-        rng.choice(slips if rng.random() < 0.2 else usual)()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.act(usual, slips, 0.2)
 
     def sender(self) -> str:
         """Who writes."""
@@ -503,7 +466,7 @@ class Client:
         )
 
     def send(self, recipient: str, subject: str = "", size: int = 0) -> None:
-        """A mail with a subject of its own, or a usual one."""
+        """A message with a subject of its own, or a usual one."""
         sender = self.sender()
         text = letter(
             self.rng, sender, recipient, subject or self.rng.choice(SUBJECTS[:7]), size or self.rng.randint(50, 4000)
@@ -511,11 +474,11 @@ class Client:
         send(self.address, sender, recipient, text, tls=self.rng.random() < 0.2)
 
     def mail(self) -> None:
-        """A mail to one recipient."""
+        """A message to one recipient."""
         self.send(self.recipient())
 
     def several(self) -> None:
-        """A mail to several."""
+        """A message to several."""
         sender, recipients = self.sender(), [self.recipient() for _ in range(self.rng.randint(2, 4))]
         text = letter(self.rng, sender, recipients[0], self.rng.choice(SUBJECTS), 800)
         talk(self.address, "example.org", lambda link: link.sendmail(sender, recipients, text))
@@ -585,15 +548,15 @@ class Client:
         talk(self.address, "laptop.example.org", work)
 
     def too_large(self) -> None:
-        """A mail beyond the limit."""
+        """A message beyond the limit."""
         self.send(self.recipient(), size=260_000)
 
     def error_report(self) -> None:
-        """A mail whose subject the mail server warns of."""
+        """A message whose subject the mail server warns of."""
         self.send(self.recipient(), subject="Error report")
 
     def advertisement(self) -> None:
-        """A mail that nobody wants."""
+        """A message that nobody wants."""
         self.send(self.recipient(), subject=self.rng.choice(("cheap watches", "You won the lottery")))
 
     def relay(self) -> None:
@@ -612,11 +575,8 @@ class Client:
             )
 
 
-class Newsletter:
+class Newsletter(Client):
     """A job that sends to a list; a fault may silence it."""
-
-    def __init__(self, lab: Postfix, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
 
     def work(self) -> None:
         """One number, and a pause."""
@@ -645,40 +605,17 @@ def read_mail(lab: Postfix) -> None:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def remote_dead(lab: Postfix, interval: Interval) -> None:
-    """The partners' mail servers are gone for a while."""
-    lab.remotes[0].stop(signal.SIGKILL)
-    lab.hold(3.0, 5.0)
-    lab.remotes[0].start()
+remote_dead = faults.lasting(lambda lab: faults.down(lab.remotes[0]), 3.0, 5.0)
+"""The partners' mail servers are gone for a while."""
 
 
-def remote_unreachable(lab: Postfix, interval: Interval) -> None:
-    """The network to the partners drops everything."""
-    with network_cut(REMOTE_PORT):
-        lab.hold(4.0, 6.0)
-    time.sleep(1.0)
+remote_unreachable = faults.lasting(lambda lab: faults.network_cut(REMOTE_PORT), 4.0, 6.0, faults.settle(1.0))
+"""The network to the partners drops everything."""
 
 
-def while_remote(what: str) -> Callable[[Postfix, Interval], None]:
-    """The partners' mail servers are so for a while."""
-
-    def fault(lab: Postfix, interval: Interval) -> None:
-        flag = FLAGS / what
-        flag.touch()
-        try:
-            lab.hold(3.0, 6.0)
-        finally:
-            flag.unlink()
-
-    return fault
-
-
-def passwords_gone(lab: Postfix, interval: Interval) -> None:
-    """The server of passwords is gone."""
-    lab.remotes[1].stop(signal.SIGKILL)
-    lab.hold(2.0, 4.0)
-    lab.remotes[1].start()
-    wait_for_postfix(lab)
+def while_remote(what: str) -> faults.Injection:
+    """The partners' mail servers misbehave for a while."""
+    return faults.lasting(lambda lab: faults.flag(FLAGS / what), 3.0, 6.0)
 
 
 def wait_for_postfix(lab: Postfix) -> None:
@@ -692,6 +629,10 @@ def wait_for_postfix(lab: Postfix) -> None:
             return False
 
     wait_until(greets, 20, "postfix answers")
+
+
+passwords_gone = faults.lasting(lambda lab: faults.down(lab.remotes[1]), 2.0, 4.0, wait_for_postfix)
+"""The password server is gone."""
 
 
 def guess_passwords(lab: Postfix, interval: Interval) -> None:
@@ -733,7 +674,7 @@ def open_relay_attempts(lab: Postfix, interval: Interval) -> None:
 
 
 def spam_wave(lab: Postfix, interval: Interval) -> None:
-    """One address sends ordinary mails, far too many."""
+    """One address sends ordinary messages, far too many."""
     for _ in range(lab.rng.randint(12, 30)):
         sender, recipient = (
             f"{lab.rng.choice(NAMES)}@{lab.rng.choice(PARTNERS)}",
@@ -744,19 +685,18 @@ def spam_wave(lab: Postfix, interval: Interval) -> None:
         )
 
 
-def malformed_sessions(lab: Postfix, interval: Interval) -> None:
-    """Commands out of order, other protocols, impatient programs."""
-    pieces = (
-        b"EHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<anna@example.org>\r\nDATA\r\n",
-        b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
-        b"HELO x\r\nMAIL FROM:<<>>\r\nMAIL FROM anna\r\nRCPT TO:<>\r\nQUIT\r\n",
-        b"RCPT TO:<anna@example.org>\r\nDATA\r\nDATA\r\n" + b"XYZZY\r\n" * 20,
-        b"EHLO " + b"a" * 3000 + b"\r\n",
-        b"STARTTLS\r\n\x16garbage\r\n",
-    )
-    for _ in range(lab.rng.randint(8, 20)):
-        send_raw(PORT, lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.3)
+MALFORMED = (
+    b"EHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<anna@example.org>\r\nDATA\r\n",
+    b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+    b"HELO x\r\nMAIL FROM:<<>>\r\nMAIL FROM anna\r\nRCPT TO:<>\r\nQUIT\r\n",
+    b"RCPT TO:<anna@example.org>\r\nDATA\r\nDATA\r\n" + b"XYZZY\r\n" * 20,
+    b"EHLO " + b"a" * 3000 + b"\r\n",
+    b"STARTTLS\r\n\x16garbage\r\n",
+)
+
+malformed_sessions = faults.garbage(PORT, MALFORMED, 8, 20, timeout=0.3)
+"""Commands out of order, other protocols, impatient programs."""
 
 
 def oversized_mails(lab: Postfix, interval: Interval) -> None:
@@ -772,22 +712,16 @@ def oversized_mails(lab: Postfix, interval: Interval) -> None:
         talk(INJECTOR_ADDRESS, PARTNERS[0], work)
 
 
-def too_many_connections(lab: Postfix, interval: Interval) -> None:
-    """One address opens connections and holds them."""
-    with held_connections(PORT, 20):
-        lab.hold(1.0, 2.0)
+too_many_connections = faults.lasting(lambda lab: faults.held_connections(PORT, 20), 1.0, 2.0)
+"""One address opens connections and holds them."""
 
 
-def queue_full(lab: Postfix, interval: Interval) -> None:
-    """No room for new mail."""
-    with full_disk(QUEUE, leave=120_000):
-        lab.hold(3.0, 5.0)
+queue_full = faults.lasting(lambda lab: faults.full_disk(QUEUE, leave=120_000), 3.0, 5.0)
+"""No room for new mail."""
 
 
-def mailboxes_full(lab: Postfix, interval: Interval) -> None:
-    """No room in the mailboxes."""
-    with full_disk(BOXES):
-        lab.hold(3.0, 5.0)
+mailboxes_full = faults.lasting(lambda lab: faults.full_disk(BOXES), 3.0, 5.0)
+"""No room in the mailboxes."""
 
 
 def mailboxes_forbidden(lab: Postfix, interval: Interval) -> None:
@@ -840,10 +774,10 @@ def broken_configuration(lab: Postfix, interval: Interval) -> None:
     wait_for_postfix(lab)
 
 
-def kill_processes(name: str) -> Callable[[Postfix, Interval], None]:
+def kill_processes(name: str) -> faults.Injection:
     """SIGKILL to all processes of one program; the master starts others."""
 
-    def fault(lab: Postfix, interval: Interval) -> None:
+    def inject(lab: Postfix, interval: Interval) -> None:
         for _ in range(lab.rng.randint(1, 3)):
             for pid in lab.processes(name):
                 with contextlib.suppress(ProcessLookupError):
@@ -851,11 +785,11 @@ def kill_processes(name: str) -> Callable[[Postfix, Interval], None]:
             lab.hold(0.5, 1.2)
         wait_for_postfix(lab)
 
-    return fault
+    return inject
 
 
 def all_killed(lab: Postfix, interval: Interval) -> None:
-    """SIGKILL to all of Postfix; it writes nothing of it, and starts again."""
+    """SIGKILL to all of Postfix, which logs nothing about it; then it starts again."""
     lab.kill_all()
     lab.hold(1.0, 2.0)
     lab.postfix.start()
@@ -869,22 +803,13 @@ def mail_loop(lab: Postfix, interval: Interval) -> None:
         lab.hold(0.8, 1.5)
 
 
-def silenced(what: str) -> Callable[[Postfix, Interval], None]:
-    """A job that mails stops; nothing else changes."""
-
-    def fault(lab: Postfix, interval: Interval) -> None:
-        flag = FLAGS / what
-        flag.touch()
-        lab.hold(5.0, 7.0)
-        flag.unlink()
-
-    return fault
+def silenced(what: str) -> faults.Injection:
+    """A job that messages stops; nothing else changes."""
+    return faults.lasting(lambda lab: faults.flag(FLAGS / what), 5.0, 7.0)
 
 
-def standstill(lab: Postfix, interval: Interval) -> None:
-    """All of Postfix stands still for some seconds, then goes on."""
-    with frozen(lab.postfix.pids()):
-        lab.hold(2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.postfix.pids()), 2.0, 3.5)
+"""All of Postfix stands still for some seconds, then goes on."""
 
 
 def looped(entry: Entry, interval: Interval) -> bool:
@@ -964,7 +889,7 @@ def valid_reload(lab: Postfix) -> None:
 
 
 def upkeep(lab: Postfix) -> None:
-    """Puts every waiting mail into the queue anew."""
+    """Requeue every waiting message."""
     postfix("postsuper", "-r", "ALL")
     postfix("postqueue", "-f")
 
@@ -982,7 +907,7 @@ SERVICE = Service(
 
 
 class MailServer(socketserver.StreamRequestHandler):
-    """A partner's mail server: answers one session, and forgets the mail."""
+    """A partner's mail server: answers one session, and forgets the message."""
 
     folder = Path()
     seen: set[tuple[str, str]] = set()
@@ -1022,7 +947,7 @@ class MailServer(socketserver.StreamRequestHandler):
             self.say("250 2.1.0 Ok")
         elif word == "RCPT":
             self.recipient = line[9:].partition(">")[0]
-            self.say(self.verdict(line))
+            self.say(self.reply_to(line))
         elif word == "DATA":
             self.say("354 go on")
             text = b""
@@ -1039,8 +964,8 @@ class MailServer(socketserver.StreamRequestHandler):
             self.say("250 2.0.0 Ok")
         return True
 
-    def verdict(self, line: str) -> str:
-        """What becomes of a recipient."""
+    def reply_to(self, line: str) -> str:
+        """The answer to a recipient."""
         key = (self.sender, line)
         if self.has("rejects"):
             return "550 5.7.1 Service unavailable; client host [127.0.0.1] blocked"
@@ -1101,7 +1026,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def main() -> None:
-    """Be the partners' mail servers, or the server of passwords."""
+    """Be the partners' mail servers, or the password server."""
     what, MailServer.folder = sys.argv[1], Path(sys.argv[2])
     if what == "mail":
         bank = Server(("127.0.0.1", TLS_PORT), BankServer)

@@ -12,31 +12,19 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, Rule
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    GRACE,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
-    frozen,
-    full_disk,
-    make_folder,
-    mount_small_disk,
-    network_cut,
-    send_raw,
-    split_entries,
-)
+from recordings import faults
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, Client, receive, send_raw
+from recordings.labels import FAILED_START, INJECTOR_ADDRESS, Entry, Interval, failed_start, says, whole_text
+from recordings.logs import Head, LogFollower, read_from, size_of, split_entries
+from recordings.processes import Daemon, answers, make_folder
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/rabbitmq")
 PORT, PARTNER_PORT, TLS_PORT, STOMP_PORT = 5672, 5673, 5671, 61613
@@ -116,7 +104,7 @@ class RabbitMQ(Lab):
     def start(self) -> None:
         """Files, certificates, port mapper, node, users, shovel."""
         make_folder(HOME / "log")
-        mount_small_disk(self.data, "120m", "rabbitmq")
+        faults.mount_small_disk(self.data, "120m", "rabbitmq")
         cookie = self.data / ".erlang.cookie"
         cookie.write_text(COOKIE)
         cookie.chmod(0o400)
@@ -126,9 +114,9 @@ class RabbitMQ(Lab):
         self.authority = CertificateAuthority(HOME / "tls")
         for name in ("good", "expired"):
             self.authority.issue(name, expired=name == "expired", owner="rabbitmq")
-        self.use_certificate("good")
+        self.authority.install("good")
         self.write_configuration()
-        self.monitored, self.planting = True, False
+        self.planting = False
         self.serving, self.telling = threading.Event(), threading.Lock()
         self.follower = LogFollower(self.log)
         self.epmd = Daemon(["epmd", "-address", "127.0.0.1"], HOME / "epmd.txt", lambda: answers(4369), "rabbitmq")
@@ -171,22 +159,13 @@ class RabbitMQ(Lab):
             )
         )
 
-    def use_certificate(self, name: str) -> None:
-        """Put this certificate where the node reads its own."""
-        for suffix in ("pem", "key"):
-            link = HOME / "tls" / f"server.{suffix}"
-            link.unlink(missing_ok=True)
-            link.symlink_to(f"{name}.{suffix}")
-
     def is_ready(self) -> bool:
         """Whether it said so since its last start."""
-        with self.log.open("rb") as file:
-            file.seek(self.started_at)
-            return b"Server startup complete" in file.read()
+        return b"Server startup complete" in read_from(self.log, self.started_at)
 
     def start_node(self) -> None:
-        """Start the node and see that users and limits are there."""
-        self.started_at = self.log.stat().st_size if self.log.exists() else 0
+        """Start the node and make sure that users and limits exist."""
+        self.started_at = size_of(self.log)
         self.node.start(90)
         self.tell(SETUP)
         self.serving.set()
@@ -198,6 +177,13 @@ class RabbitMQ(Lab):
             if how == signal.SIGKILL:
                 os.kill(self.machine(), how)
             self.node.stop()
+
+    @contextlib.contextmanager
+    def killed_machine(self) -> Iterator[None]:
+        """The Erlang machine is killed, and the node starts again."""
+        self.stop_node(signal.SIGKILL)
+        yield
+        self.start_node()
 
     def tell(self, expressions: str) -> str:
         """Have the node evaluate Erlang, as its control tool does."""
@@ -214,6 +200,11 @@ class RabbitMQ(Lab):
                 return done.stdout.decode()
             time.sleep(0.1)
         raise RuntimeError(f"the node does not listen: {done.stderr.decode()}")
+
+    def use_certificate(self, name: str) -> None:
+        """Have the node read another certificate."""
+        self.authority.install(name)
+        self.tell("ssl:clear_pem_cache().")
 
     def machine(self) -> int:
         """Process id of the Erlang machine."""
@@ -273,7 +264,7 @@ class Parser:
     def head(self, message: str, process: str, level: str) -> Head:
         """One event, with the peer's address where the connection is known."""
         if "Starting RabbitMQ" in message or "Feature flags: list of" in message:
-            self.peers.clear()  # a new node counts its processes anew
+            self.peers.clear()  # a new node numbers its processes from the start
         if message.startswith("User '") and process not in self.peers:
             self.peers[process] = self.newcomer  # STOMP logs in through a process of its own
         if peer := _PEER.search(message):
@@ -284,14 +275,8 @@ class Parser:
         return Head(message, 0, process, self.peers.get(process), None, level)
 
 
-def tells(*patterns: str, grace: float = GRACE) -> Rule:
-    """Entries that match one of these regular expressions anywhere while the fault is on."""
-    compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
-
-    def rule(entry: Entry, interval: Interval) -> bool:
-        return interval.contains(entry.time, grace) and compiled.search("\n".join(entry.lines)) is not None
-
-    return rule
+tells = partial(says, text=whole_text, flags=re.IGNORECASE)
+"""Entries that match one of these regular expressions anywhere while the fault is on."""
 
 
 # --- clients ---------------------------------------------------------------------------------------------------------
@@ -355,21 +340,11 @@ class Session:
         """Send one method."""
         self.frame(1, channel, struct.pack(">HH", klass, method) + arguments)
 
-    def read(self, size: int) -> bytes:
-        """So many bytes."""
-        data = b""
-        while len(data) < size:
-            part = self.link.recv(size - len(data))
-            if not part:
-                raise Refused("the node hung up")
-            data += part
-        return data
-
     def expect(self, *wanted: tuple[int, int]) -> None:
-        """Read until one of these methods; `Refused` when the node closes instead."""
+        """Read until one of these methods; `Refused` if the node closes instead."""
         while True:
-            kind, _, size = struct.unpack(">BHI", self.read(7))
-            payload = self.read(size + 1)
+            kind, _, size = struct.unpack(">BHI", receive(self.link, 7))
+            payload = receive(self.link, size + 1)
             if kind != 1:
                 continue
             method = struct.unpack(">HH", payload[:4])
@@ -383,7 +358,7 @@ class Session:
                 raise Refused("channel closed by the node")
 
     def declare(self, queue: str, durable: bool = True, passive: bool = False) -> None:
-        """Make sure that a queue is there."""
+        """Declare a queue."""
         bits = passive * 1 + durable * 2
         self.send(1, 50, 10, b"\0\0" + short(queue) + bytes([bits]) + long(b""))
         self.expect((50, 11))
@@ -395,12 +370,12 @@ class Session:
         self.frame(3, 1, body)
 
     def get(self, queue: str) -> None:
-        """Take a message, if there is one."""
+        """Fetch a message, if there is one."""
         self.send(1, 60, 70, b"\0\0" + short(queue) + b"\x01")
         self.expect((60, 71), (60, 72))
 
     def close(self) -> None:
-        """Leave politely."""
+        """Close properly."""
         try:
             self.send(0, 10, 50, struct.pack(">H", 200) + short("bye") + bytes(4))
             self.expect((10, 51))
@@ -409,7 +384,7 @@ class Session:
 
 
 STOMP_DOOR = threading.Lock()
-"""Held during a STOMP session, so that a login without an address is of the last who came."""
+"""Held during a STOMP session, so that a login without an address belongs to the last client that came."""
 
 
 def stomp(address: str, user: str, password: str, frames: str, bye: bool = True) -> None:
@@ -428,17 +403,13 @@ def stomp(address: str, user: str, password: str, frames: str, bye: bool = True)
         time.sleep(0.02)
 
 
-class Worker:
+class Worker(Client):
     """A program that sends and fetches messages, with the usual slips."""
 
     def __init__(self, lab: RabbitMQ, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.tls = ssl.create_default_context(cafile=HOME / "tls/ca.pem")
         self.stranger = ssl.create_default_context()
-
-    def pause(self) -> None:
-        """Wait until the next session."""
-        self.lab.crew.stopping.wait(self.rng.expovariate(self.lab.settings.pace))
 
     def session(self, **more: object) -> Session:
         """A session of one of the users."""
@@ -483,7 +454,7 @@ class Worker:
         session.link.close()
 
     def no_exchange(self) -> None:
-        """Publish to an exchange that nobody made."""
+        """Publish to an exchange that does not exist."""
         session = self.session()
         session.publish("mail", b"x", exchange=self.rng.choice(["events", "news"]))
         session.expect((60, 71))
@@ -510,10 +481,12 @@ class Worker:
 
     def probe(self) -> None:
         """The monitor looks in twice a second; a fault may silence it."""
-        if self.lab.monitored:
-            with contextlib.suppress(OSError):
-                Session(self.address, "monitor", PASSWORDS["monitor"], name="monitor").close()
-        self.lab.crew.stopping.wait(0.5)
+        self.lab.watch(self.check, 0.5)
+
+    def check(self) -> None:
+        """One visit of the monitor."""
+        with contextlib.suppress(OSError):
+            Session(self.address, "monitor", PASSWORDS["monitor"], name="monitor").close()
 
 
 class Administrator:
@@ -546,15 +519,9 @@ class Administrator:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def killed(lab: RabbitMQ, interval: Interval) -> None:
-    """SIGKILL to the Erlang machine; the node starts again and recovers."""
-    lab.stop_node(signal.SIGKILL)
-    lab.hold(0.5, 1.5)
-    lab.start_node()
+killed = faults.lasting(RabbitMQ.killed_machine, 0.5, 1.5)
+"""SIGKILL to the Erlang machine; the node starts again and recovers."""
 
-
-FAILED_START = -1
-"""Stands for the process id of a node that does not come up."""
 
 BAD_LINES = (
     "vm_memory_high_watermark.relative = much",
@@ -630,7 +597,7 @@ def connection_limit(lab: RabbitMQ, interval: Interval) -> None:
 
 
 def missed_heartbeats(lab: RabbitMQ, interval: Interval) -> None:
-    """Clients that promise a sign of life every second, and freeze."""
+    """Clients that promise a heartbeat every second, and freeze."""
     held = []
     for _ in range(lab.rng.randint(3, 8)):
         with contextlib.suppress(OSError):
@@ -641,7 +608,7 @@ def missed_heartbeats(lab: RabbitMQ, interval: Interval) -> None:
 
 
 def garbage(lab: RabbitMQ, interval: Interval) -> None:
-    """What is not AMQP, what is too old, and who says nothing."""
+    """Something that is not AMQP, a protocol too old, and a client that says nothing."""
     pieces = (
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"AMQP\x01\x01\x08\x00",
@@ -662,37 +629,29 @@ def garbage(lab: RabbitMQ, interval: Interval) -> None:
         link.recv(10)  # until the node's patience ends
 
 
-def memory_alarm(lab: RabbitMQ, interval: Interval) -> None:
-    """The node may use less memory than it has; it blocks whoever publishes."""
-    lab.tell("vm_memory_monitor:set_vm_memory_high_watermark(0.0001).")
-    lab.hold(2.0, 4.0)
-    lab.tell("vm_memory_monitor:set_vm_memory_high_watermark(0.4).")
-    time.sleep(0.5)
+def set_watermark(lab: RabbitMQ, share: float) -> None:
+    """Say what share of the memory the node may use."""
+    lab.tell(f"vm_memory_monitor:set_vm_memory_high_watermark({share}).")
 
 
-def disk_alarm(lab: RabbitMQ, interval: Interval) -> None:
-    """Something else fills the disk that holds the messages."""
-    with full_disk(lab.data, leave=8 << 20):
-        lab.hold(2.5, 4.0)
-    time.sleep(1.2)
+memory_alarm = faults.lasting(
+    lambda lab: faults.swapped(partial(set_watermark, lab), 0.0001, 0.4), 2.0, 4.0, faults.settle(0.5)
+)
+"""The node's memory limit drops below what it uses; it blocks publishers."""
 
 
-def expired_certificate(lab: RabbitMQ, interval: Interval) -> None:
-    """The node's certificate has expired; its TLS clients turn away."""
-    lab.use_certificate("expired")
-    lab.tell("ssl:clear_pem_cache().")
-    try:
-        lab.hold(7.0, 9.0)  # until a TLS client has come
-    finally:
-        lab.use_certificate("good")
-        lab.tell("ssl:clear_pem_cache().")
+disk_alarm = faults.lasting(lambda lab: faults.full_disk(lab.data, leave=8 << 20), 2.5, 4.0, faults.settle(1.2))
+"""Something else fills the disk that holds the messages."""
 
 
-def partner_unreachable(lab: RabbitMQ, interval: Interval) -> None:
-    """The network between shovel and partner is cut; the shovel tries again every other second."""
-    with network_cut(PARTNER_PORT, reset=True):
-        lab.hold(2.2, 2.8)
-    time.sleep(3.0)
+expired_certificate = faults.lasting(lambda lab: faults.swapped(lab.use_certificate, "expired", "good"), 7.0, 9.0)
+"""The node's certificate has expired; its TLS clients turn away. It lasts until one of them has come."""
+
+
+partner_unreachable = faults.lasting(
+    lambda lab: faults.network_cut(PARTNER_PORT, reset=True), 2.2, 2.8, faults.settle(3.0)
+)
+"""The network between shovel and partner is cut; the shovel tries again every other second."""
 
 
 def permissions_lost(lab: RabbitMQ, interval: Interval) -> None:
@@ -728,17 +687,12 @@ def queue_crash(lab: RabbitMQ, interval: Interval) -> None:
         lab.hold(0.2, 0.8)
 
 
-def monitor_silent(lab: RabbitMQ, interval: Interval) -> None:
-    """The monitor's visits stop; nothing else changes."""
-    lab.monitored = False
-    lab.hold(4.0, 6.0)
-    lab.monitored = True
+monitor_silent = faults.lasting(faults.silent_monitor, 4.0, 6.0)
+"""The monitor's visits stop; nothing else changes."""
 
 
-def standstill(lab: RabbitMQ, interval: Interval) -> None:
-    """The Erlang machine stands still for a while, then goes on."""
-    with frozen([lab.machine()]):
-        lab.hold(1.5, 2.2)
+standstill = faults.lasting(lambda lab: faults.frozen([lab.machine()]), 1.5, 2.2)
+"""The Erlang machine stands still for a while, then goes on."""
 
 
 def node_lines(entry: Entry, interval: Interval) -> bool:
@@ -748,18 +702,12 @@ def node_lines(entry: Entry, interval: Interval) -> bool:
 
 def administration(entry: Entry, interval: Interval) -> bool:
     """What the node says of users and virtual hosts, and of the stores that come and go with these."""
-    return node_lines(entry, interval) and ADMINISTRATION.search("\n".join(entry.lines)) is not None
+    return node_lines(entry, interval) and ADMINISTRATION.search(whole_text(entry)) is not None
 
 
 ADMINISTRATION = re.compile(
     r"guest\d|branch\d|vhost|virtual host|essage store|essage location|esetting|ecover|refcount"
 )
-
-
-def failed_start(entry: Entry, interval: Interval) -> bool:
-    """What a node says that cannot start; the clean stop before and the start after are ordinary work."""
-    begun, mended = interval.touched.get(FAILED_START), interval.repair
-    return begun is not None and mended is not None and begun <= entry.time < mended
 
 
 FAULTS = {
@@ -809,8 +757,8 @@ def shovel_renewed(lab: RabbitMQ) -> None:
 
 
 def memory_limit_changed(lab: RabbitMQ) -> None:
-    """An administrator moves the limit of memory to where it does no harm."""
-    lab.tell(f"vm_memory_monitor:set_vm_memory_high_watermark({lab.rng.choice([0.4, 0.5, 0.6])}).")
+    """An administrator moves the memory limit to where it does no harm."""
+    set_watermark(lab, lab.rng.choice([0.4, 0.5, 0.6]))
     time.sleep(0.3)
 
 

@@ -36,24 +36,12 @@ import dns.update
 import dns.xfr
 import dns.zone
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, Rule
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    frozen,
-    full_disk,
-    held_connections,
-    make_folder,
-    monitor_silent,
-    mount_small_disk,
-    says,
-    split_entries,
-)
+from recordings import faults
+from recordings.clients import CLIENT_ADDRESSES, Client
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, Rule, any_of, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, is_listening, make_folder
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/bind")
 DYNAMIC = HOME / "dynamic"
@@ -202,7 +190,7 @@ class Upstream:
                     link.sendall(struct.pack("!H", len(answer)) + answer)
 
     def _answers(self, data: bytes, stream: bool) -> Iterator[tuple[bytes, float]]:
-        """What to send back, and after how long."""
+        """What to send back, and after how many seconds."""
         question = dns.message.from_wire(data)
         name, kind = question.question[0].name, question.question[0].rdtype
         reply = dns.message.make_response(question, recursion_available=True)
@@ -267,7 +255,7 @@ class Bind(Lab):
         self.serial = 2024010100
         for name in ("log", "zones", "run"):
             make_folder(HOME / name, "bind")
-        mount_small_disk(DYNAMIC, "1m", "bind")
+        faults.mount_small_disk(DYNAMIC, "1m", "bind")
         make_folder(Path("/run/named"), "bind")
         self.write_zone()
         self.write_configuration()
@@ -322,18 +310,12 @@ class Bind(Lab):
 
     def is_ready(self) -> bool:
         """Whether it listens; asked of the kernel, since a question would be logged."""
-        return f"0100007F:{PORT:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text() and (
-            self.rndc("status") == 0
-        )
+        return is_listening(PORT, "127.0.0.1") and self.rndc("status") == 0
 
     def rndc(self, *arguments: str) -> int:
         """A command to the running server; its exit status."""
         command: list[str | Path] = ["rndc", "-c", HOME / "rndc.conf", "-p", "953", *arguments]
         return subprocess.run(command, capture_output=True, timeout=15).returncode
-
-    def end(self, how: signal.Signals) -> None:
-        """End named."""
-        self.named.stop(how)
 
     def employ_clients(self) -> None:
         """People's machines, a DHCP server that updates names, a secondary, a monitor."""
@@ -362,13 +344,13 @@ _FETCH = re.compile(r"fetch: (\S+)/(\w+)$|resolving '(\S+?)/(\w+)/IN'")
 
 
 class Reader:
-    """Finds whom each line speaks of; where it names only a question, that is who asked it last."""
+    """Finds the client behind each line; where a line names only a question, that is whoever asked it last."""
 
     def __init__(self) -> None:
         self._asked: dict[tuple[str, str], str] = {}
 
     def parse(self, line: str) -> Head | None:
-        """A line; None for those of a message in full, which continue the line above."""
+        """A line; None for the lines of a full message, which continue the line above."""
         if line.startswith(";") or not line.strip():
             return None
         if "*stop limiting" in line:
@@ -421,18 +403,15 @@ def transfer(address: str, zone: str, key: str | None = None) -> None:
             pass
 
 
-class Machine:
+class Machine(Client):
     """A machine that asks for names."""
 
-    def __init__(self, lab: Bind, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
-
-    def pause(self, seconds: float) -> None:
-        """Wait, on average that long."""
+    def rest(self, seconds: float) -> None:
+        """Wait `seconds` on average."""
         self.lab.crew.stopping.wait(self.rng.expovariate(1 / seconds))
 
     def name(self) -> str:
-        """Some name that is asked for."""
+        """A name to ask for."""
         rng = self.rng
         local = f"{rng.choice(HOSTS + SITES)}.example.org"
         corp = f"{rng.choice(HOSTS)}.corp.example.org"
@@ -475,19 +454,19 @@ class Machine:
         else:
             kind = rng.choice(["A", "A", "A", "A", "AAAA", "AAAA", "MX", "TXT", "HTTPS"])
             question(self.address, self.name(), kind, stream=rng.random() < 0.06, want_dnssec=rng.random() < 0.2)
-        self.pause(1 / self.lab.settings.pace)
+        self.rest(1 / self.lab.settings.pace)
 
     def visit(self) -> None:
         """A guest's machine, which may ask for this company's names only."""
         question(self.address, self.name())
-        self.pause(3.0 / self.lab.settings.pace)
+        self.rest(3.0 / self.lab.settings.pace)
 
     def wrong_key(self) -> None:
-        """Someone of the staff with an old key."""
+        """A member of staff with an old key."""
         update(self.address, "staff", SECRETS["new"], lambda message: message.add("printer", 60, "A", "10.0.3.3"))
 
     def taken(self) -> None:
-        """Someone of the staff wants a name that is in use."""
+        """A member of staff wants a name that is in use."""
 
         def change(message: dns.update.UpdateMessage) -> None:
             message.absent("ns.example.org." if self.rng.random() < 0.3 else "@")
@@ -514,13 +493,13 @@ class Machine:
                 SECRETS["dhcp"],
                 lambda message: message.replace(name, 60, "A", f"10.0.2.{number}"),
             )
-        self.pause(1.2)
+        self.rest(1.2)
 
     def copy(self) -> None:
         """A secondary copies the zone."""
         question(self.address, "example.org", "SOA")
         transfer(self.address, "example.org", self.rng.choice([None, "staff"]))
-        self.pause(3.0)
+        self.rest(3.0)
 
     def probe(self) -> None:
         """The monitor; a fault may silence it."""
@@ -530,32 +509,38 @@ class Machine:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def upstream_gone(lab: Bind, interval: Interval) -> None:
-    """The forwarder dies; someone starts it again."""
-    lab.upstream.stop()
-    lab.hold(2.5, 4.0)  # less than copies of zones last
-    lab.upstream.start()
+@contextlib.contextmanager
+def upstream_down(upstream: Upstream) -> Iterator[None]:
+    """Nobody listens upstream."""
+    upstream.stop()
+    yield
+    upstream.start()
 
 
-def upstream_silent(lab: Bind, interval: Interval) -> None:
-    """The forwarder takes questions and answers none."""
-    lab.upstream.mode = "silent"
-    lab.hold(12.0, 14.0)  # named gives a question up after 10 seconds
-    lab.upstream.mode = "good"
+@contextlib.contextmanager
+def upstream_mode(upstream: Upstream, mode: str) -> Iterator[None]:
+    """The forwarder misbehaves."""
+    upstream.mode = mode
+    yield
+    upstream.mode = "good"
 
 
-def upstream_fails(lab: Bind, interval: Interval) -> None:
-    """The forwarder refuses, or says that it failed."""
-    lab.upstream.mode = lab.rng.choice(["SERVFAIL", "REFUSED"])
-    lab.hold(3.0, 5.0)
-    lab.upstream.mode = "good"
+upstream_gone = faults.lasting(lambda lab: upstream_down(lab.upstream), 2.5, 4.0)  # less than copies of zones last
+"""The forwarder dies; someone starts it again."""
 
 
-def upstream_garbage(lab: Bind, interval: Interval) -> None:
-    """Something on the way mangles the forwarder's answers."""
-    lab.upstream.mode = "garbage"
-    lab.hold(3.0, 5.0)
-    lab.upstream.mode = "good"
+upstream_silent = faults.lasting(lambda lab: upstream_mode(lab.upstream, "silent"), 12.0, 14.0)
+"""The forwarder takes questions and answers none; named gives a question up after 10 seconds."""
+
+
+upstream_fails = faults.lasting(
+    lambda lab: upstream_mode(lab.upstream, lab.rng.choice(["SERVFAIL", "REFUSED"])), 3.0, 5.0
+)
+"""The forwarder refuses, or says that it failed."""
+
+
+upstream_garbage = faults.lasting(lambda lab: upstream_mode(lab.upstream, "garbage"), 3.0, 5.0)
+"""Something on the way mangles the forwarder's answers."""
 
 
 BAD_RECORDS = (
@@ -569,7 +554,7 @@ BAD_RECORDS = (
 
 
 def zone_broken(lab: Bind, interval: Interval) -> None:
-    """A slip of the pen in a zone's file, and a reload; the zone goes on as it was."""
+    """A typo in a zone's file, and a reload; the zone stays as it was."""
     for _ in range(lab.rng.randint(1, 3)):
         lab.write_zone(lab.rng.choice(BAD_RECORDS))
         lab.rndc("reload", "example.org")
@@ -598,25 +583,16 @@ BAD_OPTIONS = (
 )
 
 
-def broken_configuration(lab: Bind, interval: Interval) -> None:
-    """Reloads of a configuration that is wrong; then the right one comes back, without another reload."""
-    for _ in range(lab.rng.randint(1, 3)):
-        lab.write_configuration(lab.rng.choice(BAD_OPTIONS))
-        lab.named.send(signal.SIGHUP)
-        lab.hold(0.5, 1.2)
-    lab.write_configuration()
+broken_configuration = faults.broken_reloads(BAD_OPTIONS, lambda lab: lab.named.send(signal.SIGHUP), 3, 0.5, 1.2)
 
 
-def killed(lab: Bind, interval: Interval) -> None:
-    """SIGKILL to named; it says nothing of it, and starts again."""
-    lab.end(signal.SIGKILL)
-    lab.hold(0.5, 2.0)
-    lab.named.start()
+killed = faults.lasting(lambda lab: faults.down(lab.named), 0.5, 2.0)
+"""SIGKILL to named, which logs nothing about it; then it starts again."""
 
 
 def journal_corrupt(lab: Bind, interval: Interval) -> None:
-    """A crash leaves a journal that cannot be read; the zone is gone until someone sets it up anew."""
-    lab.end(signal.SIGKILL)
+    """A crash leaves a journal that cannot be read; the zone is gone until someone sets it up again."""
+    lab.named.stop(signal.SIGKILL)
     journal = DYNAMIC / "dyn.example.org.zone.jnl"
     if journal.exists():
         data = bytearray(journal.read_bytes())
@@ -632,7 +608,7 @@ def journal_corrupt(lab: Bind, interval: Interval) -> None:
 def disk_full(lab: Bind, interval: Interval) -> None:
     """No room for journals and copied zones."""
     lab.rndc("sync", "-clean", "dyn.example.org")
-    with full_disk(DYNAMIC):
+    with faults.full_disk(DYNAMIC):
         lab.hold(4.0, 6.0)
     journal = DYNAMIC / "dyn.example.org.zone.jnl"
     if journal.exists() and not journal.stat().st_size:
@@ -640,7 +616,7 @@ def disk_full(lab: Bind, interval: Interval) -> None:
 
 
 def key_changed(lab: Bind, interval: Interval) -> None:
-    """The key of the DHCP server changes here and not there."""
+    """The key of the DHCP server changes here but not there."""
     lab.write_configuration(dhcp="new")
     lab.rndc("reconfig")
     lab.hold(4.0, 6.0)
@@ -650,7 +626,7 @@ def key_changed(lab: Bind, interval: Interval) -> None:
 
 
 def primary_gone(lab: Bind, interval: Interval) -> None:
-    """The server that a zone is copied from knows nothing of it for so long that the copy expires."""
+    """The server that a zone is copied from does not serve it for so long that the copy expires."""
     lab.upstream.primary = False
     lab.hold(9.0, 11.0)
     lab.upstream.primary = True
@@ -659,7 +635,7 @@ def primary_gone(lab: Bind, interval: Interval) -> None:
 
 
 def recursion_exhausted(lab: Bind, interval: Interval) -> None:
-    """Someone asks for names that nobody answers for, until no room for other questions is left."""
+    """Someone asks for names that nobody answers for, until there is no room for other questions."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         link.bind((INJECTOR_ADDRESS, 0))
         for _ in range(lab.rng.randint(70, 110)):
@@ -676,7 +652,7 @@ def streams_exhausted(lab: Bind, interval: Interval) -> None:
         data = dns.message.make_query(f"{lab.rng.choice(HOSTS)}.example.org", "A").to_wire()
         return struct.pack("!H", len(data)) + data
 
-    with held_connections(PORT, 30, ask):
+    with faults.held_connections(PORT, 30, ask):
         lab.hold(2.0, 4.0)
 
 
@@ -734,7 +710,7 @@ def tunnelling(lab: Bind, interval: Interval) -> None:
 
 
 def forbidden(lab: Bind, interval: Interval) -> None:
-    """Someone tries whether whole zones and changes are to be had."""
+    """Someone tries to get whole zones, and to change them."""
     zones = ["example.org", "dyn.example.org", "corp.example.org"]
     attempts: Sequence[Callable[[], None]] = (
         lambda: transfer(INJECTOR_ADDRESS, lab.rng.choice(zones)),
@@ -749,7 +725,7 @@ def forbidden(lab: Bind, interval: Interval) -> None:
 
 
 def malformed_messages(lab: Bind, interval: Interval) -> None:
-    """Messages that are none, over both transports."""
+    """Malformed messages, over both transports."""
     good = dns.message.make_query("www.example.org", "A").to_wire()
     pieces = (
         good[:-2],
@@ -779,14 +755,12 @@ def malformed_messages(lab: Bind, interval: Interval) -> None:
         lab.hold(0.0, 0.1)
 
 
-def standstill(lab: Bind, interval: Interval) -> None:
-    """named stands still for some seconds, then goes on."""
-    with frozen([lab.named.pid]):
-        lab.hold(1.5, 3.0)
+standstill = faults.lasting(lambda lab: faults.frozen([lab.named.pid]), 1.5, 3.0)
+"""named stands still for some seconds, then goes on."""
 
 
 def without_client(grace: float = 0.2) -> Rule:
-    """What named says of itself while the fault is on, but for its ordinary dealings with the server upstream."""
+    """What named says about itself while the fault is on, except its ordinary dealings with the server upstream."""
     dealings = re.compile(
         r"resolving '|corp\.example\.org|sending notifies|client |stop limiting|fetch: "
         r"|zone_(settimer|timer|maintenance|needdump): zone dyn"
@@ -798,11 +772,6 @@ def without_client(grace: float = 0.2) -> Rule:
         )
 
     return rule
-
-
-def either(*rules: Rule) -> Rule:
-    """Entries that one of the rules takes."""
-    return lambda entry, interval: any(rule(entry, interval) for rule in rules)
 
 
 def limit_ended(entry: Entry, interval: Interval) -> bool:
@@ -817,31 +786,31 @@ UNRESOLVED = says(
     r"REFUSED unexpected RCODE resolving",
     rf"DNS format error from \S+ resolving {ORDINARY_TROUBLE}",
 )
-"""Questions for the world's names that no answer could be had for."""
+"""Questions for the world's names that got no answer."""
 
 NOT_LOADED = says(r"zone not loaded|update failed: not authoritative|: expired$")
-"""What becomes of questions and changes for zones that a crash has taken away."""
+"""What happens to questions and updates for zones that a crash has taken down."""
 
 FAULTS = {
     "upstream_gone": Fault(
-        upstream_gone, either(UNRESOLVED, says(r"refresh: (failure|could not)|connection refused"))
+        upstream_gone, any_of(UNRESOLVED, says(r"refresh: (failure|could not)|connection refused"))
     ),
-    "upstream_silent": Fault(upstream_silent, either(UNRESOLVED, says(r"recursive-clients")), often=False),
+    "upstream_silent": Fault(upstream_silent, any_of(UNRESOLVED, says(r"recursive-clients")), often=False),
     "upstream_fails": Fault(upstream_fails, UNRESOLVED),
     "upstream_garbage": Fault(upstream_garbage, UNRESOLVED),
     "zone_broken": Fault(zone_broken, without_client()),
     "zone_unreadable": Fault(zone_unreadable, without_client()),
     "broken_configuration": Fault(broken_configuration, without_client()),
-    "killed": Fault(killed, either(without_client(), NOT_LOADED), often=False),
-    "journal_corrupt": Fault(journal_corrupt, either(without_client(), NOT_LOADED), often=False),
+    "killed": Fault(killed, any_of(without_client(), NOT_LOADED), often=False),
+    "journal_corrupt": Fault(journal_corrupt, any_of(without_client(), NOT_LOADED), often=False),
     "disk_full": Fault(disk_full, says(r"disc full|journal|control channel command 'sync|sync: dumping")),
-    "key_changed": Fault(key_changed, either(without_client(), says(r"BADSIG.*dhcp|dhcp.*BADSIG"))),
+    "key_changed": Fault(key_changed, any_of(without_client(), says(r"BADSIG.*dhcp|dhcp.*BADSIG"))),
     "primary_gone": Fault(
         primary_gone, says(r"corp\.example\.org.*(expired|fail|refresh|SERVFAIL|timed out)|command 'refresh")
     ),
     "recursion_exhausted": Fault(
         recursion_exhausted,
-        either(limit_ended, UNRESOLVED, says(r"recursive-clients|no more recursive clients")),
+        any_of(limit_ended, UNRESOLVED, says(r"recursive-clients|no more recursive clients")),
         often=False,
     ),
     "streams_exhausted": Fault(streams_exhausted, says(r"TCP connection failed|tcp-clients|quota")),
@@ -851,26 +820,26 @@ FAULTS = {
     "tunnelling": Fault(tunnelling, limit_ended, visible="order"),
     "forbidden": Fault(forbidden),
     "malformed_messages": Fault(malformed_messages, often=False),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, visible="silence", often=False),
 }
 
 
 def clean_restart(lab: Bind) -> None:
     """What an administrator does after an update."""
-    lab.end(signal.SIGTERM)
+    lab.named.stop(signal.SIGTERM)
     lab.named.start()
 
 
 def valid_reload(lab: Bind) -> None:
-    """A reload with one host more, or none."""
+    """A reload with one host more, or no change."""
     lab.write_zone(lab.rng.choice(["", "wiki IN A 10.0.0.7\n"]))
     lab.named.send(signal.SIGHUP)
     time.sleep(0.5)
 
 
 def upkeep(lab: Bind) -> None:
-    """Commands of an ordinary day."""
+    """The commands of an ordinary day."""
     for command in lab.rng.sample(
         ["flush", "stats", "sync dyn.example.org", "freeze", "reload example.org", "notify example.org"], 3
     ):

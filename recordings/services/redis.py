@@ -14,26 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, children_of, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    GRACE,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    frozen,
-    full_disk,
-    held_connections,
-    make_folder,
-    mount_small_disk,
-    network_cut,
-    says,
-    send_raw,
-    split_entries,
-)
+from recordings import faults
+from recordings.clients import CLIENT_ADDRESSES
+from recordings.labels import GRACE, INJECTOR_ADDRESS, Entry, Interval, any_of, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, children_of, make_folder, wait_until
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/redis")
 PORT, REPLICA_PORT = 6379, 6380
@@ -83,7 +69,7 @@ class Answer(Exception):
 
 
 LOST = (OSError, Answer)
-"""What a client meets when the server fails it."""
+"""What a client gets when the server fails it."""
 
 
 class Link:
@@ -134,7 +120,7 @@ class Redis(Lab):
     def start(self) -> None:
         """Both servers, and some data."""
         make_folder(HOME / "log", "redis")
-        mount_small_disk(HOME / "data", "8m", "redis")
+        faults.mount_small_disk(HOME / "data", "8m", "redis")
         make_folder(HOME / "replica", "redis")
         self.write_configuration()
         self.follower = LogFollower(self.log)
@@ -168,6 +154,11 @@ class Redis(Lab):
         """Until the replica follows the primary again."""
         with contextlib.closing(Link(CLIENT_ADDRESSES[6], "default", port=REPLICA_PORT)) as link:
             wait_until(lambda: "link_status:up" in str(link.call("INFO", "replication")), 20, "the replica follows")
+
+    def recover(self) -> None:
+        """Wait for the replica, and half a second more."""
+        self.wait_for_replica()
+        time.sleep(0.5)
 
     def write_configuration(self, extra: str = "") -> None:
         """Write the configurations, with `extra` at the end of the primary's."""
@@ -215,11 +206,11 @@ ORDINARY = re.compile(
     r"|Background (AOF|append)|Parent agreed|Concatenating|SYNC append|AOF rewrite|Successfully|Removing the history"
     r"|Residual parent|Starting automatic|Creating AOF|Renamed|- )|^(?!Partial).* (from|at|by) 127\.0\.0\."
 )
-"""What clients, saves and rewritten files write on any day."""
+"""What clients, saves and rewrites write on an ordinary day."""
 
 
 def odd(entry: Entry, interval: Interval) -> bool:
-    """Whatever is not written on any day, until someone puts the fault right."""
+    """Whatever is not written on an ordinary day, until the fault is repaired."""
     repaired = interval.repair is not None and entry.time >= interval.repair
     return interval.contains(entry.time, GRACE) and not repaired and ORDINARY.search(entry.message) is None
 
@@ -388,30 +379,32 @@ def intruder(user: str = "default") -> Iterator[Link]:
         link.close()
 
 
-def killed(lab: Redis, interval: Interval) -> None:
-    """SIGKILL to the primary; someone starts it again."""
-    lab.primary.stop(signal.SIGKILL)
-    lab.hold(0.5, 2.5)
-    lab.primary.start()
-    lab.wait_for_replica()
-    time.sleep(0.5)
+killed = faults.lasting(lambda lab: faults.down(lab.primary), 0.5, 2.5, Redis.recover)
+"""SIGKILL to the primary; someone starts it again."""
 
 
-def replica_killed(lab: Redis, interval: Interval) -> None:
-    """SIGKILL to the replica; someone starts it again."""
-    lab.replica.stop(signal.SIGKILL)
-    lab.hold(0.5, 2.0)
-    lab.replica.start()
-    lab.wait_for_replica()
-    time.sleep(0.5)
+replica_killed = faults.lasting(lambda lab: faults.down(lab.replica), 0.5, 2.0, Redis.recover)
+"""SIGKILL to the replica; someone starts it again."""
 
 
-def replica_cut_off(lab: Redis, interval: Interval) -> None:
-    """The network between the replica and the primary drops everything until both give up."""
-    with network_cut(PORT, source=CLIENT_ADDRESSES[6]):
-        lab.hold(5.0, 6.5)
-    lab.wait_for_replica()
-    time.sleep(0.5)
+replica_cut_off = faults.lasting(
+    lambda lab: faults.network_cut(PORT, source=CLIENT_ADDRESSES[6]), 5.0, 6.5, Redis.recover
+)
+"""The network between the replica and the primary drops everything until both give up."""
+
+
+def saved(lab: Redis) -> None:
+    """Wait for a save that succeeds."""
+    with intruder() as link:
+
+        def succeeds() -> bool:
+            with contextlib.suppress(Answer):
+                link.call("BGSAVE")
+            time.sleep(0.3)
+            said = str(link.call("INFO", "persistence"))
+            return "last_bgsave_status:ok" in said and "last_write_status:ok" in said
+
+        wait_until(succeeds, 15, "a save succeeds")
 
 
 def save_killed(lab: Redis, interval: Interval) -> None:
@@ -431,63 +424,37 @@ def save_killed(lab: Redis, interval: Interval) -> None:
     saved(lab)
 
 
-def disk_full(lab: Redis, interval: Interval) -> None:
-    """No room for the data; the server refuses to change anything until a save succeeds."""
-    with full_disk(HOME / "data"):
-        lab.hold(3.5, 5.0)
-    saved(lab)
+disk_full = faults.lasting(lambda lab: faults.full_disk(HOME / "data"), 3.5, 5.0, saved)
+"""No room for the data; the server refuses to change anything until a save succeeds."""
 
 
-def folder_read_only(lab: Redis, interval: Interval) -> None:
-    """Someone takes away the right to write to the data's folder."""
-    (HOME / "data").chmod(0o555)
-    lab.hold(3.5, 5.0)
-    (HOME / "data").chmod(0o755)
-    saved(lab)
+folder_read_only = faults.lasting(lambda lab: faults.permissions(HOME / "data", 0o555, 0o755), 3.5, 5.0, saved)
+"""Someone takes away the permission to write to the data's folder."""
 
 
-def saved(lab: Redis) -> None:
-    """Wait for a save that succeeds."""
-    with intruder() as link:
-
-        def succeeds() -> bool:
-            with contextlib.suppress(Answer):
-                link.call("BGSAVE")
-            time.sleep(0.3)
-            said = str(link.call("INFO", "persistence"))
-            return "last_bgsave_status:ok" in said and "last_write_status:ok" in said
-
-        wait_until(succeeds, 15, "a save succeeds")
+connections_exhausted = faults.lasting(lambda lab: faults.held_connections(PORT, 80), 1.5, 3.0)
+"""Someone opens connections and says nothing, until there are none left."""
 
 
-def connections_exhausted(lab: Redis, interval: Interval) -> None:
-    """Someone opens connections and says nothing, until there are none left."""
-    with held_connections(PORT, 80):
-        lab.hold(1.5, 3.0)
+MALFORMED = (
+    b"GET / HTTP/1.1\r\nHost: shop.example.org\r\n\r\n",
+    b"POST /api HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"*99999999\r\n$3\r\nGET\r\n",
+    b"*2\r\n+GET\r\n",
+    b"*2\r\n$-7\r\nGET\r\n",
+    b"GET 'item:7\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+    b"SSH-2.0-Go\r\n",
+)
+
+malformed_requests = faults.garbage(PORT, MALFORMED, 10, 30, timeout=0.15)
+"""Other protocols, and impossible lengths."""
 
 
-def malformed_requests(lab: Redis, interval: Interval) -> None:
-    """Other protocols, and lengths that cannot be."""
-    pieces = (
-        b"GET / HTTP/1.1\r\nHost: shop.example.org\r\n\r\n",
-        b"POST /api HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"*99999999\r\n$3\r\nGET\r\n",
-        b"*2\r\n+GET\r\n",
-        b"*2\r\n$-7\r\nGET\r\n",
-        b"GET 'item:7\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
-        b"SSH-2.0-Go\r\n",
-    )
-    for _ in range(lab.rng.randint(10, 30)):
-        send_raw(PORT, lab.rng.choice(pieces), INJECTOR_ADDRESS, timeout=0.15)
-
-
-def brute_force(lab: Redis, interval: Interval) -> None:
-    """Guessing passwords, each on a connection of its own; all that shows is that they come and go."""
-    for number in range(lab.rng.randint(15, 40)):
-        with contextlib.suppress(*LOST):
-            Link(INJECTOR_ADDRESS, lab.rng.choice(["app", "default", "root"]), f"password{number}").close()
-        lab.hold(0.0, 0.05)
+def guess_password(lab: Redis, number: int) -> None:
+    """Someone guesses passwords, each on a connection of its own; all that shows is that they come and go."""
+    with contextlib.suppress(*LOST):
+        Link(INJECTOR_ADDRESS, lab.rng.choice(["app", "default", "root"]), f"password{number}").close()
 
 
 def surge(lab: Redis, interval: Interval) -> None:
@@ -522,7 +489,7 @@ def slow_subscriber(lab: Redis, interval: Interval) -> None:
 
 
 def memory_limit(lab: Redis, interval: Interval) -> None:
-    """A limit of memory that has been reached; nothing can be stored."""
+    """A memory limit that has been reached; nothing can be stored."""
     with intruder() as link:
         link.call("CONFIG", "SET", "maxmemory", "1mb")
         lab.hold(2.0, 4.0)
@@ -544,34 +511,13 @@ def made_replica(lab: Redis, interval: Interval) -> None:
         link.call("REPLICAOF", "127.0.0.1", "7777")
         lab.hold(2.5, 4.5)
         link.call("REPLICAOF", "NO", "ONE")
-    lab.wait_for_replica()
-    time.sleep(0.5)
+    lab.recover()
 
 
 BAD_LINES = ("maxmemroy 64mb", "save 900", "port 6379x", "appendfsync often", "user app on >", "loglevel loud")
 
 
-def broken_configuration(lab: Redis, interval: Interval) -> None:
-    """A restart with a configuration that is wrong; the server gives up until it is put right."""
-    lab.primary.stop()
-    time.sleep(0.3)
-    interval.start = datetime.now(UTC)
-    lab.write_configuration(lab.rng.choice(BAD_LINES))
-    for _ in range(lab.rng.randint(1, 4)):
-        start_in_vain(lab)
-        lab.hold(0.2, 0.6)
-    lab.write_configuration()
-    interval.repair = datetime.now(UTC)
-    lab.primary.start()
-    lab.wait_for_replica()
-    time.sleep(0.5)
-
-
-def start_in_vain(lab: Redis) -> None:
-    """A start that fails."""
-    with contextlib.suppress(RuntimeError):
-        lab.primary.start()
-        raise AssertionError("the server started all the same")
+broken_configuration = faults.broken_restart(lambda lab: lab.primary, BAD_LINES, 4, 0.2, 0.6, Redis.recover)
 
 
 def corrupted_data(lab: Redis, interval: Interval) -> None:
@@ -587,13 +533,12 @@ def corrupted_data(lab: Redis, interval: Interval) -> None:
         damaged.seek(lab.rng.choice([0, 3]))
         damaged.write(b"\x00damaged\xff" * 3)
     for _ in range(lab.rng.randint(1, 3)):
-        start_in_vain(lab)
+        faults.start_in_vain(lab.primary)
         lab.hold(0.2, 0.5)
     shutil.copyfile(copy, file)
     interval.repair = datetime.now(UTC)
     lab.primary.start()
-    lab.wait_for_replica()
-    time.sleep(0.5)
+    lab.recover()
 
 
 def saves_stopped(lab: Redis, interval: Interval) -> None:
@@ -604,10 +549,8 @@ def saves_stopped(lab: Redis, interval: Interval) -> None:
         link.call("CONFIG", "SET", "save", "2 5")
 
 
-def standstill(lab: Redis, interval: Interval) -> None:
-    """The primary stands still for some seconds, then goes on."""
-    with frozen(lab.primary.pids()):
-        lab.hold(2.0, 3.2)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.primary.pids()), 2.0, 3.2)
+"""The primary stands still for some seconds, then goes on."""
 
 
 REFUSED = says(
@@ -619,25 +562,22 @@ FAILED_SAVE = says(
 )
 
 
-def refused_or_odd(entry: Entry, interval: Interval) -> bool:
-    """Errors that clients got, and whatever is not written on any day."""
-    return REFUSED(entry, interval) or odd(entry, interval)
+refused_or_odd = any_of(REFUSED, odd)
+"""Errors that clients got, and whatever is not written on any day."""
 
 
 def unsaved(entry: Entry, interval: Interval) -> bool:
-    """Saves and rewrites that failed, and the changes that were refused because of it."""
+    """Saves and rewrites that failed, and the writes refused because of it."""
     own = "at 127" not in entry.message and "by 127" not in entry.message and "from 127" not in entry.message
     return REFUSED(entry, interval) or (own and FAILED_SAVE(entry, interval))
 
 
-def save_signalled(entry: Entry, interval: Interval) -> bool:
-    """Saves that ended by the signal, and the changes that were refused because of it."""
-    return REFUSED(entry, interval) or says("by signal 9")(entry, interval)
+save_signalled = any_of(REFUSED, says("by signal 9"))
+"""Saves that the signal ended, and the writes refused because of it."""
 
 
-def limited(entry: Entry, interval: Interval) -> bool:
-    """Changes that were refused, and the server's complaint about the limit."""
-    return REFUSED(entry, interval) or says("the new maxmemory value")(entry, interval)
+limited = any_of(REFUSED, says("the new maxmemory value"))
+"""Changes that were refused, and the server's complaint about the limit."""
 
 
 def logs_connections(settings: Settings) -> bool:
@@ -654,7 +594,9 @@ FAULTS = {
     "folder_read_only": Fault(folder_read_only, unsaved),
     "connections_exhausted": Fault(connections_exhausted, visible="order", possible=logs_connections),
     "malformed_requests": Fault(malformed_requests, says("SECURITY ATTACK|Protocol error"), possible=logs_connections),
-    "brute_force": Fault(brute_force, visible="order", possible=logs_connections),
+    "brute_force": Fault(
+        faults.repeated(guess_password, 15, 40, pause=0.05), visible="order", possible=logs_connections
+    ),
     "surge": Fault(surge, visible="order"),
     "endless_script": Fault(endless_script, says("Slow script|script killed|got: BUSY|SCRIPT KILL")),
     "slow_subscriber": Fault(slow_subscriber),
@@ -672,16 +614,14 @@ def clean_restart(lab: Redis) -> None:
     """What an administrator does after an update."""
     lab.primary.stop()
     lab.primary.start()
-    lab.wait_for_replica()
-    time.sleep(0.5)
+    lab.recover()
 
 
 def replica_restart(lab: Redis) -> None:
     """The replica's turn."""
     lab.replica.stop()
     lab.replica.start()
-    lab.wait_for_replica()
-    time.sleep(0.5)
+    lab.recover()
 
 
 def upkeep(lab: Redis) -> None:

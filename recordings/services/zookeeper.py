@@ -15,25 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    frozen,
-    full_disk,
-    make_folder,
-    monitor_silent,
-    mount_small_disk,
-    network_cut,
-    says,
-    send_raw,
-    split_entries,
-)
+from recordings import faults
+from recordings.clients import CLIENT_ADDRESSES, Client, receive, send_raw
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, make_folder, wait_until
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/zookeeper")
 PORTS = {1: 2181, 2: 2182, 3: 2183}
@@ -100,7 +87,7 @@ def text(value: str | bytes) -> bytes:
 
 
 def rights(*entries: tuple[int, str, str]) -> bytes:
-    """Who may do what."""
+    """An access control list."""
     return struct.pack(">i", len(entries)) + b"".join(
         struct.pack(">i", bits) + text(scheme) + text(name) for bits, scheme, name in entries
     )
@@ -141,17 +128,8 @@ class Session:
     def _send(self, data: bytes) -> None:
         self._socket.sendall(text(data))
 
-    def _take(self, count: int) -> bytes:
-        out = b""
-        while len(out) < count:
-            part = self._socket.recv(count - len(out))
-            if not part:
-                raise ConnectionError("closed by the server")
-            out += part
-        return out
-
     def _receive(self) -> bytes:
-        return self._take(struct.unpack(">i", self._take(4))[0])
+        return receive(self._socket, struct.unpack(">i", receive(self._socket, 4))[0])
 
     def send(self, kind: int, body: bytes = b"") -> None:
         """A request."""
@@ -168,7 +146,7 @@ class Session:
                 return int(error)
 
     def log_in(self, credentials: str = PASSWORD) -> None:
-        """Say who one is."""
+        """Authenticate."""
         self.ask(AUTH, struct.pack(">i", 0) + text("digest") + text(credentials))
 
     def hang_up(self) -> None:
@@ -195,7 +173,7 @@ class ZooKeeper(Lab):
         """Folders, configurations, servers, first nodes."""
         make_folder(HOME / "log")
         self.log.touch()
-        mount_small_disk(HOME / "transactions1", "24m")
+        faults.mount_small_disk(HOME / "transactions1", "24m")
         self.own_sessions: set[int] = set()
         self.follower = LogFollower(self.log)
         for number in PORTS:
@@ -252,7 +230,7 @@ class ZooKeeper(Lab):
         return self.servers[1]
 
     def mode(self, number: int) -> str:
-        """What a server says it is; "" when it does not serve. Asking server 1 would show in the log."""
+        """A server's role, in its own words; "" if it does not serve. Asking server 1 would show in the log."""
         answer = send_raw(PORTS[number], b"srvr", "127.0.0.1", timeout=1.0).decode(errors="replace")
         return found[1] if (found := re.search(r"Mode: (\w+)", answer)) else ""
 
@@ -274,7 +252,7 @@ class ZooKeeper(Lab):
         time.sleep(1.2)
 
     def leader(self) -> int:
-        """Who leads: server 1 when neither of the others does."""
+        """The leader: server 1 if neither of the others is."""
         return next((number for number in (2, 3) if self.mode(number) == "leader"), 1)
 
     def own_session(self, timeout: int = 4000) -> Session:
@@ -341,11 +319,12 @@ class Parser:
 # --- ordinary work ---------------------------------------------------------------------------------------------------
 
 
-class Worker:
+class Worker(Client):
     """Takes orders from a queue, keeps a lock, reads its configuration."""
 
     def __init__(self, lab: ZooKeeper, number: int, address: str, rng: random.Random) -> None:
-        self.lab, self.number, self.address, self.rng = lab, number, address, rng
+        super().__init__(lab, address, rng)
+        self.number = number
         self.session: Session | None = None
         self.lost: Session | None = None
         self.orders = ["/shop/orders/order-00000"]
@@ -356,7 +335,7 @@ class Worker:
         return self.orders[-1]
 
     def connected(self) -> Session:
-        """Its session, a new one when need be."""
+        """Its session, a new one if need be."""
         if self.session is None and self.lost is not None:
             lost, self.lost = self.lost, None
             try:
@@ -388,7 +367,7 @@ class Worker:
                 self.lost = self.session
             self.session = None
             self.lab.crew.stopping.wait(rng.uniform(1.0, 2.5))
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.pause()
 
     def serve(self) -> None:
         """What a worker does."""
@@ -415,7 +394,7 @@ class Worker:
             (
                 lambda: ask(MULTI, operation + second + struct.pack(">i?i", -1, True, -1)),
                 int(self.lab.settings.audit),
-            ),  # debug lines of it hold raw bytes
+            ),  # its debug lines hold raw bytes
             (lambda: ask(SET_ACL, text(order) + rights(OPEN_TO_ALL) + any_version), 1),
             (lambda: ask(SYNC, text("/shop")), 1),
             (lambda: ask(PING), 2),
@@ -453,11 +432,8 @@ class Worker:
         send_raw(PORTS[1], b"", self.address, wait=False)
 
 
-class Monitor:
-    """Asks in words of four letters, some of which are not allowed; a fault may silence it."""
-
-    def __init__(self, lab: ZooKeeper, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+class Monitor(Client):
+    """Sends four-letter words, some of which are not allowed; a fault may silence it."""
 
     def probe(self) -> None:
         """One question."""
@@ -471,12 +447,8 @@ class Monitor:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def server_killed(lab: ZooKeeper, interval: Interval) -> None:
-    """SIGKILL to the recorded server; it starts again."""
-    lab.recorded.stop(signal.SIGKILL)
-    lab.hold(0.3, 1.0)
-    lab.recorded.start()
-    lab.recover()
+server_killed = faults.lasting(lambda lab: faults.down(lab.recorded), 0.3, 1.0, ZooKeeper.recover)
+"""SIGKILL to the recorded server; it starts again."""
 
 
 def kill_and_start(lab: ZooKeeper, numbers: Sequence[int], least: float, most: float) -> None:
@@ -504,14 +476,14 @@ def leader_killed(lab: ZooKeeper, interval: Interval) -> None:
 
 
 def quorum_lost(lab: ZooKeeper, interval: Interval) -> None:
-    """Both others are gone; nobody is served."""
+    """Both other servers are gone; nobody is served."""
     kill_and_start(lab, [2, 3], 1.5, 3.0)
 
 
 def peer_stands_still(lab: ZooKeeper, interval: Interval) -> None:
     """The leader, or another server, stops for longer than the others wait."""
     lead = lab.leader()
-    with frozen([lab.servers[lead if lead != 1 else 2].pid]):
+    with faults.frozen([lab.servers[lead if lead != 1 else 2].pid]):
         lab.hold(3.5, 4.5)
     lab.recover()
 
@@ -519,7 +491,7 @@ def peer_stands_still(lab: ZooKeeper, interval: Interval) -> None:
 def leader_unreachable(lab: ZooKeeper, interval: Interval) -> None:
     """The network drops what goes to the leader."""
     lead = lab.leader()
-    with network_cut(2880 + lead):
+    with faults.network_cut(2880 + lead):
         lab.hold(3.5, 4.5)
     lab.recover()
 
@@ -581,7 +553,7 @@ def brute_force(lab: ZooKeeper, interval: Interval) -> None:
 
 
 def wrong_scheme(lab: ZooKeeper, interval: Interval) -> None:
-    """A client's way of saying who it is is not known here."""
+    """A client authenticates in a way that the server does not know."""
     for _ in range(lab.rng.randint(8, 20)):
         with contextlib.suppress(OSError):
             session = lab.own_session()
@@ -591,22 +563,22 @@ def wrong_scheme(lab: ZooKeeper, interval: Interval) -> None:
         lab.hold(0.0, 0.1)
 
 
-def malformed_packets(lab: ZooKeeper, interval: Interval) -> None:
-    """Garbage, other protocols, packets that are too long."""
-    pieces = (
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"SSH-2.0-Go\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
-        struct.pack(">i", -5) + bytes(20),
-        struct.pack(">i", 900_000) + bytes(200),
-        text(b"\0" * 9),
-        text(struct.pack(">iqiq", 0, 0, 4000, 0) + struct.pack(">i", 5000)),
-    )
-    lab.send_garbage(PORTS[1], pieces, 6, 14, pause=0.1, timeout=0.3)
+MALFORMED = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"SSH-2.0-Go\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
+    struct.pack(">i", -5) + bytes(20),
+    struct.pack(">i", 900_000) + bytes(200),
+    text(b"\0" * 9),
+    text(struct.pack(">iqiq", 0, 0, 4000, 0) + struct.pack(">i", 5000)),
+)
+
+malformed_packets = faults.garbage(PORTS[1], MALFORMED, 6, 14, pause=0.1, timeout=0.3)
+"""Garbage, other protocols, packets that are too long."""
 
 
 def probing(lab: ZooKeeper, interval: Interval) -> None:
-    """Someone tries all the words there are."""
+    """Someone tries every four-letter word there is."""
     for word in lab.rng.choices(
         ["wchp", "dump", "stat", "srvr", "conf", "mntr", "isro", "ruok"], k=lab.rng.randint(30, 50)
     ):
@@ -626,16 +598,10 @@ def rights_revoked(lab: ZooKeeper, interval: Interval) -> None:
     session.close()
 
 
-def is_gone(daemon: Daemon) -> bool:
-    """Whether a server has ended by itself."""
-    assert daemon._process is not None
-    return daemon._process.poll() is not None
-
-
 def disk_full(lab: ZooKeeper, interval: Interval) -> None:
     """No room for the transaction log; the server gives up."""
-    with full_disk(HOME / "transactions1"), contextlib.suppress(TimeoutError):
-        wait_until(lambda: is_gone(lab.recorded), 2.5, "the server gives up")
+    with faults.full_disk(HOME / "transactions1"), contextlib.suppress(TimeoutError):
+        wait_until(lambda: lab.recorded.has_ended(), 2.5, "the server gives up")
     lab.recorded.stop(signal.SIGKILL)
     lab.recorded.start()
     lab.recover()
@@ -645,7 +611,7 @@ def try_to_start(lab: ZooKeeper) -> None:
     """A start that is expected to fail."""
     lab.recorded.start()
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: is_gone(lab.recorded), 3, "the server gives up")
+        wait_until(lambda: lab.recorded.has_ended(), 3, "the server gives up")
     lab.recorded.stop(signal.SIGKILL)
 
 
@@ -684,11 +650,8 @@ def broken_configuration(lab: ZooKeeper, interval: Interval) -> None:
     lab.recover()
 
 
-def standstill(lab: ZooKeeper, interval: Interval) -> None:
-    """The recorded server stands still for some seconds, then goes on."""
-    with frozen([lab.recorded.pid]):
-        lab.hold(2.0, 5.0)
-    lab.recover()
+standstill = faults.lasting(lambda lab: faults.frozen([lab.recorded.pid]), 2.0, 5.0, ZooKeeper.recover)
+"""The recorded server stands still for some seconds, then goes on."""
 
 
 WORK = (
@@ -698,15 +661,15 @@ WORK = (
     r"|attempting to (renew|establish)|[rR]evalidat|Invalid session|(Too many|accepting new) connection"
     r"|Authentication failed|quota|\bDEBUG\b|Closed? (socket|session)"
 )
-"""Lines that ordinary requests and upkeep bring about."""
+"""Lines that ordinary requests and upkeep cause."""
 _WORK = re.compile(WORK)
 _GONE = re.compile("NIOServerCnxn.*Unexpected exception")
-"""A client went away, which happens every other second."""
+"""A client went away, as happens every other second."""
 _EXPIRED = re.compile("Expiring session|Invalid session|DeletionOnSessionClose")
 
 
 def server_lines(entry: Entry, interval: Interval) -> bool:
-    """The ensemble's and the server's own lines: all but what requests and upkeep bring about."""
+    """The ensemble's and the server's own lines: all but those of requests and upkeep."""
     line = entry.lines[0]
     ordinary = _WORK.search(line) or _GONE.search(line)
     # The thread that follows or leads closes all connections when it no longer can.
@@ -756,7 +719,7 @@ FAULTS = {
     "disk_full": Fault(disk_full, restart_lines, often=False),
     "corrupted_file": Fault(corrupted_file, restart_lines, often=False),
     "broken_configuration": Fault(broken_configuration, restart_lines, often=False),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, outage_lines, visible="silence", often=False),
 }
 
@@ -769,7 +732,7 @@ def clean_restart(lab: ZooKeeper) -> None:
 
 
 def peer_restart(lab: ZooKeeper) -> None:
-    """The same, to another server."""
+    """The same, for another server."""
     peer = lab.servers[lab.rng.choice([2, 3])]
     peer.stop()
     peer.start()

@@ -1,8 +1,8 @@
 """A member of an etcd cluster of three: ordinary clients over gRPC, faults, and which entries a fault caused.
 
 Only the log of member `a` is recorded. It names the client's address under some settings only, so numbers tell the
-injector's work as well: its user is `svc-9`, and its keys, tenants and roles are those whose number can be divided by
-seven, which ordinary clients never use.
+injector's work as well: its user is `svc-9`, and its keys, tenants and roles have numbers divisible by seven, which
+ordinary clients never use.
 """
 
 import contextlib
@@ -18,27 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
-    frozen,
-    full_disk,
-    http_request,
-    make_folder,
-    mount_small_disk,
-    network_cut,
-    says,
-    send_raw,
-    split_entries,
-)
+from recordings import faults
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, http_request, send_raw
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, any_of, says
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, answers, make_folder, wait_until
+from recordings.service import Fault, Lab, Service
 
 HOME = Path("/srv/etcd")
 TLS_PORT = 2381
@@ -46,7 +32,7 @@ CLIENT_PORTS = {"a": 2379, "b": 22379, "c": 32379}
 PEER_PORTS = {"a": 2380, "b": 22380, "c": 32380}
 PASSWORD = "correct horse"
 OWN = 7
-"""The injector's numbers can be divided by it."""
+"""The injector's numbers are its multiples."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +105,7 @@ def fields_of(data: bytes) -> dict[int, int | bytes]:
 
 
 def part_of(data: bytes | None, number: int) -> dict[int, int | bytes]:
-    """The fields of a message inside a message; none when there is none."""
+    """The fields of a message inside a message; none if there is none."""
     inner = fields_of(data or b"").get(number, b"")
     return fields_of(inner) if isinstance(inner, bytes) else {}
 
@@ -191,7 +177,7 @@ class Link:
         return self.answer()
 
     def log_in(self, user: str, password: str = PASSWORD) -> str:
-        """A token for the requests that follow; empty when refused."""
+        """A token for the requests that follow; empty if refused."""
         answer = self.call("Auth/Authenticate", message(f1=user, f2=password))
         token = fields_of(answer).get(2, b"") if answer else b""
         assert isinstance(token, bytes)
@@ -204,7 +190,7 @@ class Link:
 
 @contextlib.contextmanager
 def linked(address: str, user: str, port: int = CLIENT_PORTS["a"]) -> Iterator[Callable[..., bytes | None]]:
-    """Someone logged in; what the `with` statement gets calls methods."""
+    """Someone logged in; the `with` statement binds a function that calls methods."""
     link = Link(address, port, 6.0)
     try:
         token = link.log_in(user)
@@ -234,7 +220,7 @@ class Etcd(Lab):
     def start(self) -> None:
         """Certificates, members, users and roles."""
         make_folder(HOME / "log")
-        mount_small_disk(HOME / "a", "200m")
+        faults.mount_small_disk(HOME / "a", "200m")
         self.authority = CertificateAuthority(HOME / "tls")
         for name in ("server", "a", "b", "c"):
             self.authority.issue(name)
@@ -304,7 +290,7 @@ class Etcd(Lab):
         return part_of(answer, 1)[2], fields_of(answer).get(4, 0)
 
     def leader(self) -> str:
-        """Who leads, as member `b` sees it, so that the recorded log does not show the question; "" when unknown."""
+        """The leader, as member `b` sees it, so that the recorded log does not show the question; "" if unknown."""
         with contextlib.suppress(OSError, KeyError):
             return self.ids.get(self.status("b")[1], "")
         return ""
@@ -381,7 +367,7 @@ class Worker:
         self.roles: list[str] = []
 
     def ask(self, user: str, method: str, **fields: int | str | bytes) -> None:
-        """One request of a user; logs in when need be, and again after a refusal."""
+        """One request of a user; logs in if need be, and again after a refusal."""
         if user not in self.links:
             link = Link(self.address)
             self.links[user] = link, ""
@@ -418,7 +404,7 @@ class Worker:
         return f"/orders/{ordinary_number(self.rng, 40000):05d}"
 
     def serve(self) -> None:
-        """What a service does with orders."""
+        """One thing that a service does with orders."""
         rng, user = self.rng, self.users[0]
         key, value = self.key(), "v" * rng.randint(20, 400)
         some = f"/orders/{rng.randint(0, 39)}"
@@ -439,7 +425,7 @@ class Worker:
         rng.choice(kinds)()
 
     def next_lease(self) -> int:
-        """A lease not granted before."""
+        """A new lease."""
         self.lease += 1
         return self.lease
 
@@ -474,7 +460,7 @@ class Worker:
             self.roles.append(new_role)
 
     def mistype(self) -> None:
-        """A password with a typing mistake."""
+        """A mistyped password."""
         link = Link(self.address)
         link.log_in(self.rng.choice(self.users), PASSWORD[:-1])
         link.close()
@@ -547,21 +533,12 @@ class Monitor:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def member_killed(lab: Etcd, interval: Interval) -> None:
-    """SIGKILL to the recorded member; it starts again."""
-    lab.recorded.stop(signal.SIGKILL)
-    lab.hold(0.5, 1.5)
-    lab.recorded.start()
-    lab.recover()
+member_killed = faults.lasting(lambda lab: faults.down(lab.recorded), 0.5, 1.5, Etcd.recover)
+"""SIGKILL to the recorded member; it starts again."""
 
 
-def peer_killed(lab: Etcd, interval: Interval) -> None:
-    """SIGKILL to a peer, which may be the leader."""
-    peer = lab.members[lab.rng.choice("bc")]
-    peer.stop(signal.SIGKILL)
-    lab.hold(1.0, 3.0)
-    peer.start()
-    lab.recover()
+peer_killed = faults.lasting(lambda lab: faults.down(lab.members[lab.rng.choice("bc")]), 1.0, 3.0, Etcd.recover)
+"""SIGKILL to a peer, which may be the leader."""
 
 
 def leader_stands_still(lab: Etcd, interval: Interval) -> None:
@@ -570,7 +547,7 @@ def leader_stands_still(lab: Etcd, interval: Interval) -> None:
     if lead == "a":
         give_away(lab, INJECTOR_ADDRESS, "svc-9")
         lead = lab.leader()
-    with frozen([lab.members[lead if lead in ("b", "c") else "b"].pid]):
+    with faults.frozen([lab.members[lead if lead in ("b", "c") else "b"].pid]):
         lab.hold(2.5, 4.0)
     lab.recover()
 
@@ -586,11 +563,13 @@ def quorum_lost(lab: Etcd, interval: Interval) -> None:
     lab.recover()
 
 
-def peer_cut_off(lab: Etcd, interval: Interval) -> None:
-    """Nobody reaches a peer any more."""
-    with network_cut(PEER_PORTS[lab.rng.choice("bc")], reset=lab.rng.random() < 0.5):
-        lab.hold(3.0, 5.0)
-    lab.recover()
+peer_cut_off = faults.lasting(
+    lambda lab: faults.network_cut(PEER_PORTS[lab.rng.choice("bc")], reset=lab.rng.random() < 0.5),
+    3.0,
+    5.0,
+    Etcd.recover,
+)
+"""Nobody reaches a peer any more."""
 
 
 def no_space(lab: Etcd, interval: Interval) -> None:
@@ -616,7 +595,7 @@ def no_space(lab: Etcd, interval: Interval) -> None:
 
 def disk_full(lab: Etcd, interval: Interval) -> None:
     """No room for the next snapshot or page; the member gives up."""
-    with full_disk(HOME / "a"):
+    with faults.full_disk(HOME / "a"):
         with contextlib.suppress(TimeoutError):
             wait_until(lambda: not answers(CLIENT_PORTS["a"]), 6, "the member gives up")
         lab.hold(0.2, 0.8)
@@ -725,17 +704,17 @@ def tenants_churn(lab: Etcd, interval: Interval) -> None:
             lab.hold(0.0, 0.1)
 
 
-def malformed_requests(lab: Etcd, interval: Interval) -> None:
-    """Garbage at the door that wants TLS."""
-    pieces = (
-        b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
-        b"SSH-2.0-Go\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"\x16\x03\x00\x00\x02\x00\x00",
-        b"\x80\x2e\x01\x00\x02" + bytes(40),
-        b"\x15\x03\x01\x00\x02\x02\x28",
-    )
-    lab.send_garbage(TLS_PORT, pieces, 15, 40, pause=0.05, timeout=0.2)
+MALFORMED = (
+    b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
+    b"SSH-2.0-Go\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x00\x00\x02\x00\x00",
+    b"\x80\x2e\x01\x00\x02" + bytes(40),
+    b"\x15\x03\x01\x00\x02\x02\x28",
+)
+
+malformed_requests = faults.garbage(TLS_PORT, MALFORMED, 15, 40, pause=0.05, timeout=0.2)
+"""Garbage at the port that expects TLS."""
 
 
 def rights_revoked(lab: Etcd, interval: Interval) -> None:
@@ -774,11 +753,8 @@ def keeper_silent(lab: Etcd, interval: Interval) -> None:
     lab.compacting.set()
 
 
-def standstill(lab: Etcd, interval: Interval) -> None:
-    """The recorded member stands still for some seconds, then goes on."""
-    with frozen([lab.recorded.pid]):
-        lab.hold(2.0, 4.0)
-    lab.recover()
+standstill = faults.lasting(lambda lab: faults.frozen([lab.recorded.pid]), 2.0, 4.0, Etcd.recover)
+"""The recorded member stands still for some seconds, then goes on."""
 
 
 REQUEST = (
@@ -789,7 +765,7 @@ REQUEST = (
     r"|compacted [rR]aft|compact tree|index: compact|scheduled compaction|(triggering|saved|start to) snapshot"
     r"|database (snapshot|sha256)|rejected connection(?!.*:2380\b)"
 )
-"""Lines that ordinary requests bring about, in either style."""
+"""Lines that ordinary requests cause, in either style."""
 _REQUEST = re.compile(REQUEST)
 LATE = (
     r'trace\[\d+\]|"(?:time spent|took)":"[\d.]+s"|too long \([\d.]+s\)|time spent = [\d.]+s|timed out'
@@ -818,17 +794,12 @@ _clustered = says(CLUSTER, LATE, GONE)
 _overdue = says(r"failed to revoke lease|request timed out|time spent[\":= ]+[\d.]+s\b", grace=7.5)
 
 
-def clustered(entry: Entry, interval: Interval) -> bool:
-    """Lines about the other members, and requests that had to wait for them."""
-    return _clustered(entry, interval) or _overdue(entry, interval)
+clustered = any_of(_clustered, _overdue)
+"""Lines about the other members, and requests that had to wait for them."""
 
 
-_refused_peer = says(r"rejected connection.*\b127\.0\.0\.1:")
-
-
-def refused_peer(entry: Entry, interval: Interval) -> bool:
-    """The same, and the peer's connections that are refused."""
-    return clustered(entry, interval) or _refused_peer(entry, interval)
+refused_peer = any_of(clustered, says(r"rejected connection.*\b127\.0\.0\.1:"))
+"""The same, and the peer's connections that are refused."""
 
 
 def refused(entry: Entry, interval: Interval) -> bool:
@@ -882,7 +853,7 @@ def clean_restart(lab: Etcd) -> None:
 
 
 def peer_restart(lab: Etcd) -> None:
-    """The same, to a peer."""
+    """The same, for a peer."""
     peer = lab.members[lab.rng.choice("bc")]
     peer.stop()
     peer.start()

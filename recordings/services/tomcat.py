@@ -1,8 +1,8 @@
 """Tomcat with a shop (`tomcat_app`): ordinary customers, faults, and which entries a fault caused.
 
-All logs go to one file in the order they were made. `tomcat_app/recorder` puts in front of each entry, between two
-control characters, the thread, the visitor it worked for and the number of lines; labels are decided on that, and it
-is taken away.
+All logs go to one file in the order they were made. `tomcat_app/recorder` prefixes each entry with the thread, the
+visitor it served and the number of lines, between two control characters; labels rest on that prefix, which is then
+removed.
 """
 
 import contextlib
@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.parse
@@ -25,29 +24,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, Rule, wait_until
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    Daemon,
-    Fault,
-    Lab,
-    Service,
-    answers,
-    frozen,
-    full_disk,
-    http_request,
-    make_folder,
-    mount_small_disk,
-    network_cut,
-    send_raw,
-    slow_backend,
-)
+from recordings import faults
+from recordings.clients import CLIENT_ADDRESSES, Client, send_raw
+from recordings.labels import INJECTOR_ADDRESS, Entry, Interval, any_of, says
+from recordings.logs import read_from, size_of
+from recordings.processes import ROOT, Daemon, make_folder, python_daemon, wait_until
+from recordings.service import Fault, Lab, Service
+from recordings.web import get, scan
 
 HOME = Path("/srv/tomcat")
 INSTALLED, CONFIGURATION = Path("/usr/share/tomcat10"), Path("/etc/tomcat10")
 PORT, WAREHOUSE_PORT = 8080, 8001
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = Path(__file__).resolve().parent / "tomcat_app"
+SOURCES = ROOT / "recordings/tomcat_app"
 CLASSES = HOME / "webapps/shop/WEB-INF/classes/org/example/shop"
 SHOP_CONFIGURATION = HOME / "webapps/shop/WEB-INF/web.xml"
 PICTURES = HOME / "shop/pictures"
@@ -134,18 +122,19 @@ class Tomcat(Lab):
         """Folders, configuration, classes, warehouse, Tomcat."""
         for name in ("log", "bin", "lib", "logs", "temp", "work", "webapps/shop/WEB-INF/classes", "shop", "warehouse"):
             make_folder(HOME / name, "tomcat")
-        mount_small_disk(PICTURES, "2m", "tomcat")
+        faults.mount_small_disk(PICTURES, "2m", "tomcat")
         shutil.copytree(CONFIGURATION, HOME / "conf")
         self.configure()
         self.write_prices()
         self.compile()
         for path in (HOME / "conf", *(HOME / "conf").rglob("*"), *(HOME / "webapps").rglob("*")):
             shutil.chown(path, "tomcat", "tomcat")
-        self.warehouse = Daemon(
-            [sys.executable, "-m", "recordings.backend", str(WAREHOUSE_PORT), str(HOME / "warehouse")],
-            HOME / "warehouse/console.txt",
-            lambda: answers(WAREHOUSE_PORT),
-            env={"PYTHONPATH": str(ROOT)},
+        self.warehouse = python_daemon(
+            "backend",
+            WAREHOUSE_PORT,
+            HOME / "warehouse",
+            console=HOME / "warehouse/console.txt",
+            port=WAREHOUSE_PORT,
         )
         self.warehouse.start()
         self.launch()
@@ -187,19 +176,17 @@ class Tomcat(Lab):
             subprocess.run([*command, "-d", folder, *sorted(SOURCES.glob(pattern))], check=True)
 
     def launch(self) -> None:
-        """Start Tomcat and wait until it has."""
+        """Start Tomcat and wait until it is up."""
         self.tomcat = self.daemon()
         self.tomcat.start()
 
     def daemon(self) -> Daemon:
-        """A Tomcat to be started; ready once it says that it has started, from here on in the log."""
+        """A Tomcat to start; ready once the log says so from here on."""
         self.log.touch()
-        mark = self.log.stat().st_size
+        mark = size_of(self.log)
 
         def ready() -> bool:
-            with self.log.open("rb") as file:
-                file.seek(mark)
-                return b"Server startup in" in file.read()
+            return b"Server startup in" in read_from(self.log, mark)
 
         options = ("-Xmx96m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:MaxJavaStackTraceDepth=90")
         properties = {
@@ -221,20 +208,14 @@ class Tomcat(Lab):
         return Daemon(command, self.log, ready, "tomcat", cwd=HOME)
 
     def redeploy(self) -> None:
-        """Tomcat looks at web.xml every second and deploys the shop anew when it has changed."""
+        """Tomcat looks at web.xml every second and redeploys the shop if it has changed."""
         os.utime(SHOP_CONFIGURATION, (time.time(), time.time()))
 
     def wait_for_line(self, pattern: str, act: Callable[[], None], seconds: float = 15.0) -> None:
-        """Act, and wait until the log says what the regular expression `pattern` describes."""
-        mark = self.log.stat().st_size
+        """Act, and wait until the log matches the regular expression `pattern` from here on."""
+        mark = size_of(self.log)
         act()
-
-        def said() -> bool:
-            with self.log.open("rb") as file:
-                file.seek(mark)
-                return re.search(pattern.encode(), file.read()) is not None
-
-        wait_until(said, seconds, pattern)
+        wait_until(lambda: re.search(pattern.encode(), read_from(self.log, mark)) is not None, seconds, pattern)
 
     def employ_clients(self) -> None:
         """Customers, the office, a monitor."""
@@ -277,7 +258,7 @@ def read_log(path: Path) -> Iterator[Entry]:
 
 
 def attribute(entries: Sequence[Entry]) -> list[Entry]:
-    """Complete the entries: whom they are about, and for the last of a request all that was said of it before."""
+    """Complete the entries: the visitor of each and, for the last of a request, all that was said about it before."""
     last_first = _visitors(reversed(entries))
     owners: dict[str, str] = {}
     requests: dict[tuple[int, str], list[str]] = {}
@@ -316,7 +297,7 @@ def attribute(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _visitors(last_first: Iterable[Entry]) -> list[Entry]:
-    """Whose request it was that could not be read: its end follows in the same thread."""
+    """The visitor of a request that could not be read: its end follows in the same thread."""
     visitors: dict[tuple[int, str], str | None] = {}
     found = []
     for entry in last_first:
@@ -358,11 +339,11 @@ def ask(
         link.close()
 
 
-class Customer:
+class Customer(Client):
     """Someone who buys, or works in the office, with the usual slips."""
 
     def __init__(self, lab: Tomcat, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
+        super().__init__(lab, address, rng)
         self.name, self.cookie, self.forms = rng.choice(CUSTOMERS), "", 0
 
     def ask(self, method: str, path: str, body: bytes | None = None, **fields: Any) -> int | None:
@@ -404,7 +385,7 @@ class Customer:
         )
         chosen = slips if rng.random() < 0.12 else kinds
         rng.choices([act for _, act in chosen], [weight for weight, _ in chosen])[0]()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.pause()
 
     def log_in(self) -> None:
         """With a new session, as another customer now and then."""
@@ -413,7 +394,7 @@ class Customer:
         self.ask("POST", "/login", name=self.name, password=f"secret-{self.name}")
 
     def order(self) -> None:
-        """Most orders reach the warehouse at once; it cannot pack gifts, so these wait."""
+        """Most orders reach the warehouse at once; gifts have to wait, since it cannot pack them."""
         fields: dict[str, Any] = {"item": self.rng.randint(1, 500), "pieces": self.rng.randint(1, 9)}
         kind = self.rng.random()
         if kind < 0.06:
@@ -423,14 +404,14 @@ class Customer:
         self.ask("POST", "/orders", **fields)
 
     def submit_twice(self) -> None:
-        """The same form two times."""
+        """The same form twice."""
         self.forms += 1
         for _ in range(2):
             token = f"{self.name}-{self.address.rpartition('.')[2]}-{id(self) % 97}-{self.forms}"
             self.ask("POST", "/orders", item=self.rng.randint(1, 500), token=token)
 
     def report(self) -> None:
-        """Short ones, and seldom a long one."""
+        """Mostly short reports, rarely a long one."""
         days = self.rng.choice([1, 7, 7, 14, 30, 30, 60, 90, 220])
         self.ask("GET", "/report", kind=self.rng.choice(["sales", "stock", "customers"]), days=days)
 
@@ -440,7 +421,7 @@ class Customer:
         send_raw(PORT, request, self.address, wait=False)
 
     def mistyped_address(self) -> None:
-        """A character that may not stand in an address."""
+        """A character that is not allowed in a URL."""
         mistyped = self.rng.choice([b"red|coat", b"<hat>", b"{gift}"])
         request = b"GET /shop/search?q=" + mistyped + b" HTTP/1.1\r\nHost: shop.example.org\r\n\r\n"
         send_raw(PORT, request, self.address)
@@ -476,30 +457,22 @@ def together(acts: Sequence[Callable[[], object]], pause: float = 0.0) -> None:
         thread.join()
 
 
-def warehouse_killed(lab: Tomcat, interval: Interval) -> None:
-    """The warehouse's service dies; someone starts it again, and queued orders are sent."""
-    lab.warehouse.stop(signal.SIGKILL)
-    lab.hold(1.5, 3.0)
-    lab.warehouse.start()
-    time.sleep(2.3)
+warehouse_killed = faults.lasting(lambda lab: faults.down(lab.warehouse), 1.5, 3.0, faults.settle(2.3))
+"""The warehouse's service dies; someone starts it again, and queued orders are sent."""
 
 
-def warehouse_slow(lab: Tomcat, interval: Interval) -> None:
-    """The warehouse takes longer than the shop waits."""
-    with slow_backend(HOME / "warehouse", 1.3):
-        lab.hold(2.5, 4.0)
-    time.sleep(2.3)
+warehouse_slow = faults.lasting(lambda lab: faults.slow_backend(HOME / "warehouse", 1.3), 2.5, 4.0, faults.settle(2.3))
+"""The warehouse takes longer than the shop waits."""
 
 
-def warehouse_unreachable(lab: Tomcat, interval: Interval) -> None:
-    """The network between shop and warehouse drops everything, or refuses it."""
-    with network_cut(WAREHOUSE_PORT, reset=lab.rng.random() < 0.5):
-        lab.hold(1.5, 3.0)
-    time.sleep(2.3)
+warehouse_unreachable = faults.lasting(
+    lambda lab: faults.network_cut(WAREHOUSE_PORT, reset=lab.rng.random() < 0.5), 1.5, 3.0, faults.settle(2.3)
+)
+"""The network between shop and warehouse drops everything, or refuses it."""
 
 
 def killed(lab: Tomcat, interval: Interval) -> None:
-    """SIGKILL; it writes nothing of it, and starts again."""
+    """SIGKILL, which logs nothing about it; then it starts again."""
     lab.tomcat.stop(signal.SIGKILL)
     lab.hold(0.5, 2.0)
     lab.launch()
@@ -537,14 +510,14 @@ def missing_format(lab: Tomcat, interval: Interval) -> None:
 
 
 def aisle_locked(lab: Tomcat, interval: Interval) -> None:
-    """Someone counts half of the aisles, slowly; orders there wait, and some give up."""
+    """Someone takes stock of half the aisles, slowly; orders there wait, and some give up."""
     aisles = lab.rng.sample(range(8), 4)
     together([partial(inject, "POST", "/stock", aisle=aisle, ms=lab.rng.randint(1400, 2600)) for aisle in aisles], 0.1)
     time.sleep(0.7)
 
 
 def deadlock(lab: Tomcat, interval: Interval) -> None:
-    """Two who count the same aisles in opposite order; the watchdog interrupts one."""
+    """Two people take stock of the same aisles in opposite order; the watchdog interrupts one."""
     for _ in range(lab.rng.randint(1, 2)):
         one, other = lab.rng.sample(range(8), 2)
         orders = [(one, other), (other, one)]
@@ -560,7 +533,7 @@ def threads_exhausted(lab: Tomcat, interval: Interval) -> None:
 
 
 def session_flood(lab: Tomcat, interval: Interval) -> None:
-    """Carts in ever new sessions until there can be no more; then all log out."""
+    """Carts in more and more sessions until the limit; then all log out."""
     cookies: list[str] = []
     while len(cookies) < 70 and cookies.count("") < 3:
         cookies.append(inject("POST", "/cart", pieces=1))
@@ -591,27 +564,18 @@ MALFORMED = (
 )
 
 
-def malformed_requests(lab: Tomcat, interval: Interval) -> None:
-    """Garbage, TLS on a plain port, headers too long or contradictory."""
-    lab.send_garbage(PORT, MALFORMED, 5, 12, pause=0.3)
+malformed_requests = faults.garbage(PORT, MALFORMED, 5, 12, pause=0.3)
+"""Garbage, TLS on a plain port, headers too long or contradictory."""
 
 
-SCANNED: tuple[str, ...] = (
-    "manager/html",
-    "host-manager/html",
-    "shop/WEB-INF/web.xml",
-    "shop/.env",
-    ".git/config",
-    "actuator/env",
+SCANNED = (
+    *("manager/html", "host-manager/html", "shop/WEB-INF/web.xml", "shop/.env", ".git/config", "actuator/env"),
+    *("shop/admin", "shop/backup.zip", "wp-login.php", "struts2/index.action", "shop/items.bak", "console/"),
 )
-SCANNED += ("shop/admin", "shop/backup.zip", "wp-login.php", "struts2/index.action", "shop/items.bak", "console/")
 
 
-def scan(lab: Tomcat, interval: Interval) -> None:
-    """Someone looks for what other sites leave open; each line is an ordinary 404."""
-    for name in lab.rng.choices(SCANNED, k=lab.rng.randint(15, 35)):
-        http_request(PORT, "GET", f"/{name}", INJECTOR_ADDRESS)
-        lab.hold(0.0, 0.05)
+scan_site = scan(lambda lab, path: get(PORT, path), SCANNED, 15, 35, pause=0.05)
+"""Someone looks for what other sites leave open; each line is an ordinary 404."""
 
 
 def replayed_orders(lab: Tomcat, interval: Interval) -> None:
@@ -636,7 +600,7 @@ def surge(lab: Tomcat, interval: Interval) -> None:
 
 def disk_full(lab: Tomcat, interval: Interval) -> None:
     """No room for pictures."""
-    with full_disk(PICTURES):
+    with faults.full_disk(PICTURES):
         for _ in range(3):  # more than the clients would bring in that time
             inject("POST", "/upload", body=b"x" * 20_000, item=lab.rng.randint(1, 60))
             lab.hold(1.0, 1.6)
@@ -679,7 +643,7 @@ BAD_SHOPS = (
 
 
 def broken_deployment(lab: Tomcat, interval: Interval) -> None:
-    """The shop is deployed anew with a wrong web.xml; visitors find nothing until the right one is back."""
+    """The shop is redeployed with a wrong web.xml; visitors find nothing until the right one is back."""
     good = SHOP_CONFIGURATION.read_text()
     SHOP_CONFIGURATION.write_text(good.replace(*lab.rng.choice(BAD_SHOPS), 1))
     try:
@@ -744,28 +708,19 @@ def job_silent(lab: Tomcat, interval: Interval) -> None:
         flag.unlink(missing_ok=True)
 
 
-def standstill(lab: Tomcat, interval: Interval) -> None:
-    """Tomcat stands still for some seconds, then goes on."""
-    with frozen(lab.tomcat.pids()):
-        lab.hold(2.0, 3.5)
-    time.sleep(1.2)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.tomcat.pids()), 2.0, 3.5, faults.settle(1.2))
+"""Tomcat stands still for some seconds, then goes on."""
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
 
 
-def tells(*patterns: str, grace: float = 0.3) -> Rule:
-    """Entries that say one of these while the fault is on, and the ends of the requests in which it was said."""
-    compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
-
-    def rule(entry: Entry, interval: Interval) -> bool:
-        return interval.contains(entry.time, grace) and compiled.search(entry.message) is not None
-
-    return rule
+tells = partial(says, grace=0.3, text=lambda entry: entry.message)
+"""Entries that say one of these while the fault is on, and the ends of the requests in which it was said."""
 
 
 def own(entry: Entry, interval: Interval) -> bool:
-    """What Tomcat writes of itself (start, stop, deployment) from the blow until it is put right."""
+    """What Tomcat writes about itself (start, stop, deployment) from the fault until the repair."""
     until = interval.repair or interval.end
     mine = entry.remote_host is None and not entry.statement.startswith(("jobs-", "http-nio"))
     return (
@@ -776,11 +731,6 @@ def own(entry: Entry, interval: Interval) -> bool:
 def undeployed(entry: Entry, interval: Interval) -> bool:
     """Visitors who found no shop."""
     return entry.process == "undeployed" and interval.contains(entry.time, 0.3)
-
-
-def any_of(*rules: Rule) -> Rule:
-    """One rule of several."""
-    return lambda entry, interval: any(rule(entry, interval) for rule in rules)
 
 
 WITHOUT_WAREHOUSE = tells(
@@ -815,7 +765,7 @@ FAULTS = {
     "session_flood": Fault(session_flood, tells(r"[Tt]oo many active sessions"), visible="order", often=False),
     "brute_force": Fault(brute_force, tells(r"is locked")),
     "malformed_requests": Fault(malformed_requests),
-    "scan": Fault(scan, visible="order"),
+    "scan": Fault(scan_site, visible="order"),
     "replayed_orders": Fault(replayed_orders, visible="order"),
     "surge": Fault(surge, visible="order", often=False),
     "disk_full": Fault(disk_full, tells(r"No space left"), often=False),
@@ -838,7 +788,7 @@ def clean_restart(lab: Tomcat) -> None:
 
 
 def valid_deployment(lab: Tomcat) -> None:
-    """The shop is deployed anew, and works."""
+    """The shop is redeployed, and works."""
     lab.wait_for_line("shop opened with", lab.redeploy)
 
 

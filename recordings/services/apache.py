@@ -3,47 +3,27 @@
 import base64
 import contextlib
 import hashlib
-import http.client
 import os
-import random
 import re
 import signal
 import ssl
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings.harness import INJECTOR_ADDRESS, Entry, Interval, children_of
-from recordings.lab import (
-    CLIENT_ADDRESSES,
-    CertificateAuthority,
-    Daemon,
-    Fault,
-    Head,
-    Lab,
-    LogFollower,
-    Service,
-    answers,
-    authorization,
-    frozen,
-    full_disk,
-    held_connections,
-    http_request,
-    make_folder,
-    monitor_silent,
-    mount_small_disk,
-    network_cut,
-    send_raw,
-    slow_backend,
-    split_entries,
-)
-from recordings.nginx import AGENTS, ROOT
+from recordings import faults
+from recordings.certificates import CertificateAuthority
+from recordings.clients import CLIENT_ADDRESSES, authorization, http_request, send_raw
+from recordings.labels import Entry, Interval, Rule
+from recordings.logs import Head, LogFollower, split_entries
+from recordings.processes import Daemon, answers, children_of, make_folder, python_daemon
+from recordings.service import Fault, Lab, Service
+from recordings.web import AGENTS, Visitor, get, scan
 
 HOME = Path("/srv/apache")
 PORT, TLS_PORT, APP_PORT, PARTNER_PORT = 80, 443, 8001, 8443
-HOST = "docs.example.org"
+HOST, TLS_HOST = "docs.example.org", "secure.example.org"
 UPLOADS = HOME / "uploads"
 
 
@@ -222,7 +202,7 @@ class Apache(Lab):
         for name in ("log", "app", "mirror", "cgi-bin", *(f"www/{part}" for part in FOLDERS)):
             make_folder(HOME / name)
         make_folder(HOME / "run", "www-data")
-        mount_small_disk(UPLOADS, "1m", "www-data")
+        faults.mount_small_disk(UPLOADS, "1m", "www-data")
         for number in range(40):
             for part in FOLDERS:
                 (HOME / "www" / part / f"page-{number}.html").write_text("<p>text</p>\n" * (30 + 9 * number))
@@ -235,11 +215,8 @@ class Apache(Lab):
         authority.issue("good", "secure.example.org")
         authority.issue("expired", "secure.example.org", expired=True)
         self.trust = ssl.create_default_context(cafile=str(authority.certificate))
-        self.backend = Daemon(
-            [sys.executable, "-m", "recordings.backend", str(APP_PORT), str(HOME / "app")],
-            HOME / "app" / "console.txt",
-            lambda: answers(APP_PORT),
-            env={"PYTHONPATH": str(ROOT)},
+        self.backend = python_daemon(
+            "backend", APP_PORT, HOME / "app", console=HOME / "app" / "console.txt", port=APP_PORT
         )
         self.backend.start()
         self.mirror_with("good")
@@ -249,7 +226,7 @@ class Apache(Lab):
         self.apache.start()
 
     def write_script(self, name: str, text: str) -> None:
-        """Put a script in the place of another at once."""
+        """Put a script in place of another atomically."""
         draft = HOME / "cgi-bin" / f".{name}"
         draft.write_text(text)
         draft.chmod(0o755)
@@ -263,6 +240,11 @@ class Apache(Lab):
         command: list[str | Path] = ["apache2", "-f", path, "-DFOREGROUND"]
         self.mirror = Daemon(command, HOME / "app" / "mirror.txt", lambda: answers(PARTNER_PORT))
         self.mirror.start()
+
+    def replace_mirror(self, certificate: str) -> None:
+        """Restart the mirror with another certificate."""
+        self.mirror.stop()
+        self.mirror_with(certificate)
 
     def is_ready(self) -> bool:
         """Whether it serves."""
@@ -302,7 +284,7 @@ class Apache(Lab):
         self.crew.start(lambda: self.watch(self.probe))
 
     def probe(self) -> None:
-        """What the monitor asks."""
+        """One probe of the monitor."""
         headers = {"User-Agent": "check_http/2.3", "Host": HOST}
         http_request(PORT, "GET", "/server-status?auto", CLIENT_ADDRESSES[6], headers=headers, timeout=3.0)
 
@@ -338,7 +320,7 @@ _CLIENT = re.compile(r"\[client ([\d.]+)(?::\d+)?\]")
 
 
 def parse(line: str) -> Head:
-    """An access line, an error line, or what scripts and Apache itself say without one's form."""
+    """An access line, an error line, or what scripts and Apache itself write in no such form."""
     if row := _JSON.match(line):
         return Head(row[3], 0, "access", row[1], row[4])
     if access := _ACCESS.match(line):
@@ -355,21 +337,11 @@ def parse(line: str) -> Head:
 # --- ordinary work ---------------------------------------------------------------------------------------------------
 
 
-class Reader:
+class Reader(Visitor):
     """Someone who reads, looks up, uploads and downloads, with the usual slips."""
 
-    def __init__(self, lab: Apache, address: str, rng: random.Random) -> None:
-        self.lab, self.address, self.rng = lab, address, rng
-        self.agent = rng.choice((*AGENTS[:3], "Wget/1.21.3", "python-requests/2.31.0", "FeedFetcher/3.2"))
-
-    def headers(self) -> dict[str, str]:
-        """What every request says."""
-        return {"User-Agent": self.agent, "Host": HOST, "Referer": f"http://{HOST}/"}
-
-    def ask(self, method: str, path: str, **more: object) -> int | None:
-        """One request."""
-        headers = {**self.headers(), **more.pop("headers", {})}  # type: ignore[dict-item]
-        return http_request(PORT, method, path, self.address, headers=headers, **more)  # type: ignore[arg-type]
+    AGENTS = (*AGENTS[:3], "Wget/1.21.3", "python-requests/2.31.0", "FeedFetcher/3.2")
+    HEADERS = {"Host": HOST, "Referer": f"http://{HOST}/"}
 
     def page(self, folder: str, last: int = 39) -> None:
         """One of a folder's pages."""
@@ -411,15 +383,15 @@ class Reader:
             lambda: send_raw(TLS_PORT, b"GET / HTTP/1.1\r\nHost: secure.example.org\r\n\r\n", self.address),
             lambda: self.ask("GET", f"/app/report/{rng.randint(1, 300)}", timeout=0.03),
         )
-        rng.choice(slips if rng.random() < 0.12 else kinds)()
-        self.lab.crew.stopping.wait(rng.expovariate(self.lab.settings.pace))
+        self.act(kinds, slips, 0.12)
 
     def read_securely(self) -> None:
         """One page over TLS."""
-        tls_request(self.lab.trust, TLS_PORT, f"/news/page-{self.rng.randint(0, 39)}.html", self.address, self.agent)
+        path, headers = f"/news/page-{self.rng.randint(0, 39)}.html", {"User-Agent": self.agent, "Host": TLS_HOST}
+        http_request(TLS_PORT, "GET", path, self.address, headers=headers, timeout=5, tls=self.lab.trust)
 
     def upload(self) -> None:
-        """Write a draft, new or again."""
+        """Write a draft, a new one or an existing one."""
         size = self.rng.choice([2000, 9000, 20000])
         self.ask("PUT", f"/uploads/draft-{self.rng.randint(1, 24)}.txt", body=b"x" * size)
 
@@ -436,46 +408,23 @@ class Reader:
 WORDS = ("server", "worker", "thread", "module", "handler", "filter", "zone", "zip", "log", "alias", "scope", "host")
 
 
-def tls_request(trust: ssl.SSLContext, port: int, path: str, address: str, agent: str = AGENTS[0]) -> int | None:
-    """One request over TLS from `address`; its status, or None when there was no answer."""
-    link = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, source_address=(address, 0), context=trust)
-    try:
-        link.request("GET", path, headers={"User-Agent": agent, "Host": "secure.example.org"})
-        answer = link.getresponse()
-        answer.read()
-        return answer.status
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        link.close()
-
-
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def application_killed(lab: Apache, interval: Interval) -> None:
-    """The application dies; someone starts it again."""
-    lab.backend.stop(signal.SIGKILL)
-    lab.hold(2.0, 4.0)
-    lab.backend.start()
+application_killed = faults.lasting(lambda lab: faults.down(lab.backend), 2.0, 4.0)
+"""The application dies; someone starts it again."""
 
 
-def application_slow(lab: Apache, interval: Interval) -> None:
-    """The application takes longer than Apache waits."""
-    with slow_backend(HOME / "app", 2.6):
-        lab.hold(3.0, 4.5)
-    time.sleep(2.2)
+application_slow = faults.lasting(lambda lab: faults.slow_backend(HOME / "app", 2.6), 3.0, 4.5, faults.settle(2.2))
+"""The application takes longer than Apache waits."""
 
 
-def application_unreachable(lab: Apache, interval: Interval) -> None:
-    """The network between Apache and the application drops everything."""
-    with network_cut(APP_PORT):
-        lab.hold(2.5, 4.0)
-    time.sleep(2.2)
+application_unreachable = faults.lasting(lambda lab: faults.network_cut(APP_PORT), 2.5, 4.0, faults.settle(2.2))
+"""The network between Apache and the application drops everything."""
 
 
 def worker_killed(lab: Apache, interval: Interval) -> None:
-    """Processes that serve die, of a signal or a wrong memory access; the parent starts others."""
+    """Processes that serve die, of a signal or a segmentation fault; the parent starts others."""
     for _ in range(lab.rng.randint(1, 4)):
         if workers := lab.workers():
             os.kill(lab.rng.choice(workers), lab.rng.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS]))
@@ -483,7 +432,7 @@ def worker_killed(lab: Apache, interval: Interval) -> None:
 
 
 def parent_killed(lab: Apache, interval: Interval) -> None:
-    """SIGKILL to all of Apache; it writes nothing of it, and starts again."""
+    """SIGKILL to all of Apache, which logs nothing about it; then it starts again."""
     for pid in lab.apache.pids():  # the parent first: it would write of the others
         os.kill(pid, signal.SIGKILL)
     lab.apache.stop(signal.SIGKILL)
@@ -503,7 +452,7 @@ BAD_LINES = (
 
 
 def broken_configuration(lab: Apache, interval: Interval) -> None:
-    """A reload of a configuration that is wrong ends Apache; it starts only after the configuration is right again."""
+    """A reload of a wrong configuration ends Apache; it starts again only once the configuration is right."""
     lab.write_configuration(extra=lab.rng.choice(BAD_LINES))
     lab.apache.send(signal.SIGUSR1)
     lab.hold(1.0, 1.5)
@@ -517,32 +466,31 @@ def broken_configuration(lab: Apache, interval: Interval) -> None:
 
 
 def workers_exhausted(lab: Apache, interval: Interval) -> None:
-    """Someone begins requests and never ends them, until no worker is left for others."""
+    """Someone starts requests and never finishes them, until no worker is left for others."""
 
     def begin(number: int) -> bytes:
         return f"GET /news/page-{number % 40}.html HTTP/1.1\r\nHost: {HOST}\r\n".encode()
 
-    with held_connections(PORT, lab.rng.randint(45, 90), begin):
+    with faults.held_connections(PORT, lab.rng.randint(45, 90), begin):
         lab.hold(2.0, 3.5)
 
 
-def malformed_requests(lab: Apache, interval: Interval) -> None:
-    """Garbage, TLS on a plain port, requests that contradict themselves."""
-    pieces = (
-        b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03" + bytes(40),
-        b"GET /news/ HTTP/1.1\r\n\r\n",
-        b"GET /handbook/%zz HTTP/1.1\r\nHost: docs.example.org\r\n\r\n",
-        b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: docs.example.org\r\n\r\n",
-        b"GET /cgi-bin/.%2e/.%2e/bin/sh HTTP/1.1\r\nHost: docs.example.org\r\n\r\n",
-        b"POST /cgi-bin/convert HTTP/1.1\r\nHost: docs.example.org\r\nContent-Length: ten\r\n\r\n",
-        b"GET /news/ HTTP/3.7\r\nHost: docs.example.org\r\n\r\n",
-        b"GET /news/ HTTP/1.1\r\nHost: docs.example.org\r\nCookie: " + b"c" * 5000 + b"\r\n\r\n",
-        b"GET /news/ HTTP/1.1\r\nHost: docs.example.org\r\nX Header: 1\r\n\r\n",
-        b"TRACK / HTTP/1.1\r\nHost: docs.example.org\r\n\r\n",
-        b"HELO docs.example.org\r\n",
-    )
-    lab.send_garbage(PORT, pieces, 10, 35, pause=0.1)
+MALFORMED = (
+    b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03" + bytes(40),
+    b"GET /news/ HTTP/1.1\r\n\r\n",
+    b"GET /handbook/%zz HTTP/1.1\r\nHost: docs.example.org\r\n\r\n",
+    b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: docs.example.org\r\n\r\n",
+    b"GET /cgi-bin/.%2e/.%2e/bin/sh HTTP/1.1\r\nHost: docs.example.org\r\n\r\n",
+    b"POST /cgi-bin/convert HTTP/1.1\r\nHost: docs.example.org\r\nContent-Length: ten\r\n\r\n",
+    b"GET /news/ HTTP/3.7\r\nHost: docs.example.org\r\n\r\n",
+    b"GET /news/ HTTP/1.1\r\nHost: docs.example.org\r\nCookie: " + b"c" * 5000 + b"\r\n\r\n",
+    b"GET /news/ HTTP/1.1\r\nHost: docs.example.org\r\nX Header: 1\r\n\r\n",
+    b"TRACK / HTTP/1.1\r\nHost: docs.example.org\r\n\r\n",
+    b"HELO docs.example.org\r\n",
+)
 
+malformed_requests = faults.garbage(PORT, MALFORMED, 10, 35, pause=0.1)
+"""Garbage, TLS on a plain port, requests that contradict themselves."""
 
 SCANNED = (
     *("administrator/index.php", "wp-admin/setup-config.php", "config.php.bak", ".svn/entries", "server-info", "old/"),
@@ -550,12 +498,8 @@ SCANNED = (
 )
 
 
-def scan(lab: Apache, interval: Interval) -> None:
-    """Someone looks for what other sites leave open; each line is an ordinary one of a mistyped address."""
-    for name in lab.rng.choices(SCANNED, k=lab.rng.randint(20, 50)):
-        headers = {"User-Agent": AGENTS[1], "Host": HOST}
-        http_request(PORT, "GET", f"/{name}", INJECTOR_ADDRESS, headers=headers)
-        lab.hold(0.0, 0.06)
+scan_site = scan(lambda lab, path: get(PORT, path, AGENTS[1], Host=HOST), SCANNED, 20, 50, pause=0.06)
+"""Someone looks for what other sites leave open; each line is an ordinary one of a mistyped address."""
 
 
 def surge(lab: Apache, interval: Interval) -> None:
@@ -563,35 +507,27 @@ def surge(lab: Apache, interval: Interval) -> None:
     agent = lab.rng.choice(AGENTS[:3])
     for number in range(lab.rng.randint(60, 140)):
         path = f"/{lab.rng.choice(['handbook', 'news', 'downloads'])}/page-{number % 40}.html"
-        http_request(PORT, "GET", path, INJECTOR_ADDRESS, headers={"User-Agent": agent, "Host": HOST})
+        get(PORT, path, agent, Host=HOST)
         lab.hold(0.0, 0.03)
 
 
-def brute_force(lab: Apache, interval: Interval) -> None:
-    """Guessing the passwords of the team's pages."""
-    for number in range(lab.rng.randint(12, 35)):
-        user = lab.rng.choice([*STAFF, "admin", "test"])
-        headers = {"Authorization": authorization(user, f"secret{number}"), "User-Agent": AGENTS[2], "Host": HOST}
-        http_request(PORT, "GET", f"/team/page-{number}.html", INJECTOR_ADDRESS, headers=headers)
-        lab.hold(0.0, 0.08)
+def guess_password(lab: Apache, number: int) -> None:
+    """Someone guesses the passwords of the team's pages."""
+    user = lab.rng.choice([*STAFF, "admin", "test"])
+    login = authorization(user, f"secret{number}")
+    get(PORT, f"/team/page-{number}.html", AGENTS[2], Host=HOST, Authorization=login)
 
 
-def disk_full(lab: Apache, interval: Interval) -> None:
-    """No room for uploads."""
-    with full_disk(UPLOADS):
-        lab.hold(3.0, 5.0)
+disk_full = faults.lasting(lambda lab: faults.full_disk(UPLOADS), 3.0, 5.0)
+"""No room for uploads."""
 
 
-def unreadable_files(lab: Apache, interval: Interval) -> None:
-    """Someone's deployment takes away the permission to read the news."""
-    folder = HOME / "www/news"
-    folder.chmod(0o700)
-    lab.hold(2.0, 4.0)
-    folder.chmod(0o755)
+unreadable_files = faults.lasting(lambda lab: faults.permissions(HOME / "www/news", 0o700, 0o755), 2.0, 4.0)
+"""A deployment takes away the permission to read the news."""
 
 
 def broken_htaccess(lab: Apache, interval: Interval) -> None:
-    """An author's `.htaccess` has a slip: every page of the handbook is an internal error."""
+    """An author's `.htaccess` has a typo: every page of the handbook is an internal error."""
     path = HOME / "www/handbook/.htaccess"
     path.write_text(HTACCESS + lab.rng.choice(["RewriteEngin On\n", "Options +Indexs\n", "AddType text/plain\n"]))
     lab.hold(1.5, 3.0)
@@ -614,26 +550,16 @@ def passwords_lost(lab: Apache, interval: Interval) -> None:
     (HOME / "passwords.old").rename(path)
 
 
-def mirror_expired(lab: Apache, interval: Interval) -> None:
-    """The mirror's certificate has expired."""
-    lab.mirror.stop()
-    lab.mirror_with("expired")
-    lab.hold(4.0, 6.0)
-    lab.mirror.stop()
-    lab.mirror_with("good")
+mirror_expired = faults.lasting(lambda lab: faults.swapped(lab.replace_mirror, "expired", "good"), 4.0, 6.0)
+"""The mirror's certificate has expired."""
 
 
-def standstill(lab: Apache, interval: Interval) -> None:
-    """All of Apache stands still for some seconds, then goes on."""
-    with frozen(lab.apache.pids()):
-        lab.hold(2.0, 3.5)
+standstill = faults.lasting(lambda lab: faults.frozen(lab.apache.pids()), 2.0, 3.5)
+"""All of Apache stands still for some seconds, then goes on."""
 
 
-Cause = Callable[[Entry, Interval], bool]
-
-
-def failed(asked: str, statuses: str, *errors: str, grace: float = 0.5) -> Cause:
-    """Requests for `asked` that ended in one of `statuses`, and what Apache says of them: both regular expressions."""
+def failed(asked: str, statuses: str, *errors: str, grace: float = 0.5) -> Rule:
+    """Requests for `asked` that ended in one of `statuses`, and what Apache says about them (all patterns)."""
     request, status, text = re.compile(asked), re.compile(statuses), re.compile("|".join(errors) or "$^")
 
     def rule(entry: Entry, interval: Interval) -> bool:
@@ -650,7 +576,7 @@ _OF_A_CONNECTION = re.compile(r"\[remote |SSL Library Error|AH00957|AH00959|AH00
 
 
 def of_the_server(entry: Entry, interval: Interval) -> bool:
-    """What the server says of itself, not of a client or of a server behind it."""
+    """What the server says about itself, not about a client or a server behind it."""
     own = entry.process not in ("access", "script") and entry.remote_host is None
     return own and interval.contains(entry.time, 0.3) and not _OF_A_CONNECTION.search(entry.message)
 
@@ -667,9 +593,9 @@ FAULTS = {
     "broken_configuration": Fault(broken_configuration, of_the_server),
     "workers_exhausted": Fault(workers_exhausted, of_the_server),
     "malformed_requests": Fault(malformed_requests),
-    "scan": Fault(scan, visible="order"),
+    "scan": Fault(scan_site, visible="order"),
     "surge": Fault(surge, visible="order"),
-    "brute_force": Fault(brute_force),
+    "brute_force": Fault(faults.repeated(guess_password, 12, 35, pause=0.08)),
     "disk_full": Fault(disk_full, failed(r"^PUT /uploads/draft-", "50.|4..", "No space left", r"AH00\d+.*/uploads")),
     "unreadable_files": Fault(unreadable_files, failed(r" /news/", "403", r"Permission denied", grace=0.1)),
     "broken_htaccess": Fault(broken_htaccess, failed(r" /handbook/", "500", r"/handbook/\.htaccess", grace=0.1)),
@@ -689,7 +615,7 @@ FAULTS = {
         failed(" /mirror/", "50[023]", "/mirror/", "8443", "certificate verify failed", grace=0.0),
         often=False,
     ),
-    "monitor_silent": Fault(monitor_silent, visible="silence", often=False),
+    "monitor_silent": Fault(faults.monitor_silent, visible="silence", often=False),
     "standstill": Fault(standstill, failed(_APP, "50[234]", *_BEHIND), visible="silence", often=False),
 }
 
@@ -708,7 +634,7 @@ def valid_reload(lab: Apache) -> None:
 
 
 def maintenance(lab: Apache) -> None:
-    """The application is announced to be away (503) while a new version of it starts."""
+    """The application is announced as down (503) while a new version starts."""
     flag = HOME / "maintenance"
     flag.touch()
     time.sleep(0.5)
