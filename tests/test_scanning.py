@@ -278,8 +278,8 @@ def test_find_logs(tmp_path, caplog):
     names = [os.path.relpath(path, tmp_path) for path in find_logs(tmp_path)]
     assert names == ["app.log.2.gz", "app.log.10", os.path.join("deep", "x.log"), "torn.gz"]
     assert "image.png: it contains NUL bytes" in caplog.text
-    assert "wtmp is left out" in caplog.text
-    assert "packed.gz is left out" in caplog.text
+    assert "wtmp : it contains NUL bytes" in caplog.text
+    assert "packed.gz : it contains NUL bytes" in caplog.text
     assert find_logs(str(tmp_path / "app*")) == [str(tmp_path / "app.log.2.gz"), str(tmp_path / "app.log.10")]
     assert find_logs([str(tmp_path / "wtmp"), "-"]) == [str(tmp_path / "wtmp"), "-"]
     for nothing in (tmp_path / "nowhere", str(tmp_path / "*.txt")):
