@@ -2,9 +2,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/.installed
 
-# Modules that mypy checks; `logmoe` is the root folder under a name that a flat root lacks.
-TYPED = logmoe logmoe.inference logmoe.train logmoe.training.baselines logmoe.training.data \
-	logmoe.training.embeddings logmoe.training.metrics logmoe.training.report logmoe.training.trainer
+# The files that travel with a checkpoint, in the order of the data, and all that trains: mypy checks them, by the name
+# that a flat root lacks.
+MODULES = configuration reading rules masking parsing sequences processing modeling judging predicting scanning pipeline
+TYPED = logmoe $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.train \
+	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 
 .PHONY: help demo test test-slow train-demo checkpoint-code lint format bench clean
 
@@ -16,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(INSTALLED)
 
-demo: $(INSTALLED)  ## judge a real PostgreSQL log with the shipped checkpoint
+demo: $(INSTALLED)  ## judge a real PostgreSQL log with the built-in checkpoint
 	HF_HUB_OFFLINE=1 $(VENV_PYTHON) examples/demo.py
 
 test: $(INSTALLED)  ## run the tests
@@ -25,11 +27,12 @@ test: $(INSTALLED)  ## run the tests
 test-slow: $(INSTALLED)  ## run the tests that take long or need Debian packages
 	$(VENV_PYTHON) -m pytest -m slow
 
-train-demo: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the shipped recordings
-	$(VENV_PYTHON) examples/train_mini.py
+train-demo: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the recordings
+	$(VENV_PYTHON) -m examples.train_mini
 
-checkpoint-code:  ## copy the files that travel into checkpoints/logmoe-mini
-	cp *_logmoe.py checkpoints/logmoe-mini/
+checkpoint-code:  ## refresh the copies of the code in checkpoints/logmoe-mini
+	rm -f checkpoints/logmoe-mini/*_logmoe.py
+	cp $(MODULES:%=%_logmoe.py) checkpoints/logmoe-mini/
 
 lint: $(INSTALLED)  ## check style and types
 	$(VENV_PYTHON) -m ruff check .

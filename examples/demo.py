@@ -1,4 +1,4 @@
-"""Judges a PostgreSQL log that the shipped model never saw, and says how often it was right: `make demo`."""
+"""Judges a PostgreSQL log that the built-in model has never seen, and says how often it was right: `make demo`."""
 
 import re
 import sys
@@ -9,16 +9,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline, main, visible
+from logmoe.rules_logmoe import ALARM_PATTERN
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG = ROOT / "examples" / "postgresql.log"
 RECORDING = "postgresql-debian-109"
 SHOWN = 5
-SEVERITY = re.compile(r"\b(?:WARNING|ERROR|FATAL|PANIC)\b")
+ALARM = re.compile(ALARM_PATTERN)
 
 
 def line_labels() -> np.ndarray:
-    """`(lines,)`: 1 where a fault caused the line of the log."""
+    """Which lines of the log a fault caused, `(lines,)` of 0 and 1."""
     table = pq.read_table(ROOT / "recordings" / "data" / "postgresql" / "test.parquet", columns=["recording", "label"])
     return table.filter(pc.equal(table["recording"], RECORDING))["label"].to_numpy()
 
@@ -39,7 +40,7 @@ def demo() -> int:
 
     print(f"{LOG.relative_to(ROOT)}: a real PostgreSQL server under faults; {len(labels)} lines, ", end="")
     print(f"{len(sequences)} sequences of up to {pipe.processor.max_sequence_length} entries")
-    print(f"\nThe {SHOWN} most anomalous sequences, each with the two lines that speak most for an anomaly:")
+    print(f"\nThe {SHOWN} most anomalous sequences, each with its two most telling lines:")
     anomalous = [sequence for sequence in sequences if sequence["label"] == "anomaly"]
     surest = sorted(anomalous, key=lambda sequence: -sequence["score"])[:SHOWN]
     for sequence in sorted(surest, key=lambda sequence: sequence["first_line"]):
@@ -51,18 +52,18 @@ def demo() -> int:
 
     truth = np.array([labels[s["first_line"] - 1 : s["last_line"]].any() for s in sequences])
     said = np.array([s["label"] == "anomaly" for s in sequences])
-    words = np.array([any(SEVERITY.search(e["text"]) for e in s["entries"]) for s in sequences])
-    print(f"\nWhich of the {len(sequences)} sequences hold a line that a fault caused? ({truth.sum()} do)\n")
+    words = np.array([any(ALARM.search(e["text"]) for e in s["entries"]) for s in sequences])
+    print(f"\nWhich of the {len(sequences)} sequences contain a line that a fault caused? ({truth.sum()} do)\n")
     print("                         precision  recall    F1")
     print(f"  LogMoE                 {precision_recall(said, truth)}")
     print(f"  a severity word        {precision_recall(words, truth)}")
     print(f"  always anomalous       {precision_recall(np.ones_like(truth), truth)}")
     top = np.array([labels[max(s["entries"], key=lambda e: e["score"])["line"] - 1] for s in sequences], dtype=bool)
     print(
-        f"\nIn {top[said & truth].mean():.0%} of the sequences found, the line with the highest score is such a line."
+        f"\nIn {top[said & truth].mean():.0%} of the sequences found, a fault caused the line with the highest score."
     )
 
-    print("\nThe original guide's four examples, of an application that the model knows nothing of:")
+    print("\nThe original guide's four examples, from an application that the model knows nothing about:")
     return main([])
 
 

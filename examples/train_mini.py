@@ -1,7 +1,7 @@
-"""Trains `checkpoints/logmoe-mini` from the shipped recordings: `make train-demo`.
+"""Trains `checkpoints/logmoe-mini` from the PostgreSQL recordings: `make train-demo`.
 
-Everything starts from nothing: a WordPiece vocabulary learned from the masked logs, a tiny BERT with random weights,
-and a small sequence stack above it. The actual training is `train.py`'s.
+Everything starts from scratch: a WordPiece vocabulary learned from the masked logs, a tiny BERT with random weights,
+and a small sequence stack on top. `train.py` does the training.
 """
 
 import argparse
@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 from tokenizers.implementations import BertWordPieceTokenizer
-from transformers import BertConfig, BertModel, BertTokenizerFast, set_seed
-from windows import Recording, read_recordings, windows
+from transformers import BertConfig, BertModel, BertTokenizer, set_seed
 
-from logmoe import LogMoEProcessor
+from logmoe import LogParser
 from logmoe.train import main as train
+from recordings.windows import ParsedRun, read_runs
 
 SEED = 0
 VOCABULARY_SIZE = 2000
 MAX_LOG_ENTRY_LENGTH = 128
 MAX_SEQUENCE_LENGTH = 32
 
-# Of the run, not of the checkpoint.
+# Files of the run, not of the checkpoint.
 RECORDS = {"arguments.json", "split.json", "results.json", "trainer_state.json"}
 
 DATA = """Logs of a PostgreSQL server (Debian's 15.18) that the project recorded itself under ordinary load and
@@ -43,20 +43,24 @@ SEVERITIES = {"LOG": "INFO", "INFO": "INFO", "NOTICE": "INFO", "WARNING": "WARN"
 }
 
 
-def learn_vocabulary(texts: list[str], folder: Path) -> BertTokenizerFast:
-    """A WordPiece tokenizer learned from masked log entries; every ASCII character is in it."""
+def learn_vocabulary(texts: list[str], folder: Path) -> BertTokenizer:
+    """Learns a WordPiece vocabulary from masked log entries; every printable ASCII character is in it.
+
+    `BertWordPieceTokenizer` learns it, since transformers' `BertTokenizer`, which the checkpoint uses, cannot learn;
+    both lower-case and split text alike.
+    """
     learner = BertWordPieceTokenizer(lowercase=True)
     characters = [chr(code) for code in range(33, 127)]
     learner.train_from_iterator(
         texts, vocab_size=VOCABULARY_SIZE, initial_alphabet=characters, limit_alphabet=400, show_progress=False
     )
-    tokenizer = BertTokenizerFast(vocab=learner.get_vocab(), model_max_length=MAX_LOG_ENTRY_LENGTH)
+    tokenizer = BertTokenizer(vocab=learner.get_vocab(), model_max_length=MAX_LOG_ENTRY_LENGTH)
     tokenizer.save_pretrained(folder)
     return tokenizer
 
 
 def as_application_log(entries: list[str]) -> list[str]:
-    """The same messages behind the head that many applications write: time, severity, component."""
+    """The same messages behind the header that many applications write: time, severity, component."""
     rewritten, severity = [], "INFO"
     for entry in entries:
         head = POSTGRESQL_HEAD.match(entry)
@@ -69,20 +73,21 @@ def as_application_log(entries: list[str]) -> list[str]:
     return rewritten
 
 
-def training_examples(recording: Recording, generator: np.random.Generator) -> Iterator[tuple[list[str], int]]:
-    """Overlapping windows, and as many again that a user's log may look like: short, under another head."""
-    for entries, label in windows(recording, MAX_SEQUENCE_LENGTH, stride=8):
-        yield entries, label
+def training_examples(run: ParsedRun, generator: np.random.Generator) -> Iterator[tuple[list[str], int]]:
+    """Overlapping windows, and as many again that look like a user's log: shorter, some under another header."""
+    run_entries = run.entries
+    for window in run.windows(MAX_SEQUENCE_LENGTH, stride=8, lines_only=True):
+        yield window.entries, int(window.label)
         length = int(generator.integers(3, MAX_SEQUENCE_LENGTH + 1))
-        start = int(generator.integers(0, len(recording.entries) - length))
-        part = slice(start, start + length)
-        entries = recording.entries[part]
+        start = int(generator.integers(0, len(run_entries) - length))
+        chosen = slice(start, start + length)
+        entries = run_entries[chosen]
         rewrite = generator.random() < 0.5
-        yield as_application_log(entries) if rewrite else entries, int(recording.labels[part].max())
+        yield as_application_log(entries) if rewrite else entries, int(run.labels[chosen].max())
 
 
 def write_examples(examples: Iterable[tuple[list[str], int]], path: Path) -> None:
-    """Windows as the JSON lines that train.py reads."""
+    """Writes windows as the JSON lines that `train.py` reads."""
     with path.open("w", encoding="utf-8") as file:
         for entries, label in examples:
             print(json.dumps({"log_sequence": entries, "label": label}), file=file)
@@ -97,12 +102,10 @@ def main() -> int:
     set_seed(SEED)
     with tempfile.TemporaryDirectory() as folder:
         encoder = Path(folder, "encoder")
-        # The rules alone are needed to read the recordings; any tokenizer will do until ours is learned.
-        rules = LogMoEProcessor(BertTokenizerFast(vocab={"[PAD]": 0, "[UNK]": 1}))
-        recordings = list(read_recordings(rules))
+        recordings = list(read_runs("postgresql"))
         training_text = [entry for run in recordings if run.split == "train" for entry in run.entries]
         training_text += as_application_log(training_text)
-        tokenizer = learn_vocabulary(rules.mask(training_text).unique().to_pylist(), encoder)
+        tokenizer = learn_vocabulary(LogParser().mask(training_text).unique().to_pylist(), encoder)
         BertModel(
             BertConfig(
                 vocab_size=len(tokenizer),
@@ -124,7 +127,8 @@ def main() -> int:
             if split == "train":
                 examples = (example for run in runs for example in training_examples(run, generator))
             else:
-                examples = (example for run in runs for example in windows(run, MAX_SEQUENCE_LENGTH, stride=32))
+                windows = (window for run in runs for window in run.windows(MAX_SEQUENCE_LENGTH, lines_only=True))
+                examples = ((window.entries, int(window.label)) for window in windows)
             write_examples(examples, path)
         arguments = f"""
             --encoder {encoder} --train_encoder

@@ -16,14 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
+from logmoe.rules_logmoe import ALARM_PATTERN
 from recordings.corpus import FOLDER, SERVICES, SPLITS, TEST_ONLY, check_services, read_intervals
 from recordings.labels import ORDINARY
 from recordings.windows import WINDOW, Row, Window, read_runs
 
-SEVERITY = re.compile(
-    r"(?i)(?<![a-z])(warn|warning|err|error|errors|fatal|crit|critical|alert|emerg|panic|severe|fail|failed|failure)(?![a-z])"
-)
-"""Words by which a log calls a line severe."""
+ALARM = re.compile(ALARM_PATTERN)
 
 TRAINING_STRIDE = 8
 """Entries from one training window to the next."""
@@ -50,8 +48,8 @@ def scores(pairs: Iterable[tuple[bool, bool]]) -> tuple[float, float, float]:
 
 
 def has_severity(row: Row) -> bool:
-    """Whether the line has a word such as WARN, ERROR or FATAL."""
-    return SEVERITY.search(row["line"]) is not None
+    """Whether the line has a word such as WARN, FATAL or failed."""
+    return ALARM.search(row["line"]) is not None
 
 
 class Measured:
@@ -117,7 +115,7 @@ INTRODUCTION = f"""\
 # The corpus, measured
 
 Written by `python -m recordings.describe`. A window is {WINDOW} entries; a severity word is one like WARN, ERROR,
-FATAL, CRIT, ALERT, SEVERE or FAILED.
+FATAL, CRIT, ALERT, SEVERE or FAILED (`ALARM_PATTERN` in `rules_logmoe.py`).
 """
 COUNTS_HEADER = (
     *("service", "runs", "lines", "fault kinds", "faults", "anomalous lines", "anomalous windows"),

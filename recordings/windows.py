@@ -8,15 +8,12 @@ package `logmoe`, and with it torch; the recorder does without.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import BertTokenizerFast
 
-from logmoe import LogMoEProcessor
-from logmoe.processing_logmoe import ParsedLog
+from logmoe import LogParser, ParsedLog, SequenceCutter, SequenceRule
 from recordings.corpus import FOLDER, SPLITS, is_anomalous, read_intervals, read_lines, runs_in, unseen_spans
 
 WINDOW = 32
@@ -24,25 +21,6 @@ WINDOW = 32
 
 Row = dict[str, Any]
 """One physical line, with the columns of `files.LINES_SCHEMA`."""
-
-
-# --- the product's rules ---------------------------------------------------------------------------------------------
-
-
-@cache
-def _rules() -> LogMoEProcessor:
-    """The default rules; the processor wants a tokenizer besides, and any will do."""
-    return LogMoEProcessor(BertTokenizerFast(vocab={"[PAD]": 0, "[UNK]": 1}))
-
-
-def parse(lines: Sequence[str]) -> ParsedLog:
-    """Lines as entries."""
-    return _rules().parse("\n".join(lines))
-
-
-def cut(parsed: ParsedLog, length: int, stride: int) -> list[np.ndarray]:
-    """The positions of the entries of each window."""
-    return _rules().cut(parsed, max_sequence_length=length, stride=stride)
 
 
 # --- runs and windows ------------------------------------------------------------------------------------------------
@@ -96,7 +74,7 @@ class ParsedRun:
         (`corpus.is_anomalous`).
         """
         entries, spans = self.entries, [] if lines_only else self.spans
-        for positions in cut(self.parsed, length, stride):
+        for positions in SequenceCutter(SequenceRule(length, stride), LogParser()).cut(self.parsed):
             lines = zip(self.parsed.first_line[positions], self.parsed.last_line[positions], strict=True)
             rows = [row for first, last in lines for row in self.rows[first - 1 : last]]
             yield Window([entries[position] for position in positions], rows, is_anomalous(rows, spans))
@@ -113,9 +91,10 @@ def read_runs(service: str, splits: Sequence[str] = SPLITS, folder: Path = FOLDE
     Raises:
         ValueError: unknown service or split.
     """
+    parser = LogParser()
     intervals = read_intervals([service], folder).to_pylist()
     for rows in runs_in(read_lines([service], splits, folder).to_pylist()):
-        parsed = parse([row["line"] for row in rows])
+        parsed = parser.parse("\n".join(row["line"] for row in rows))
         lines = zip(parsed.first_line, parsed.last_line, strict=True)
         labels = [max(row["label"] for row in rows[first - 1 : last]) for first, last in lines]
         yield ParsedRun(

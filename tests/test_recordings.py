@@ -20,6 +20,7 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT))  # the recorder is no part of the installed package
 
+from logmoe import LogParser, SequenceCutter, SequenceRule
 from recordings import build, corpus, describe, faults, files, labels, logs, processes, record, windows
 from recordings.services import nginx, postgresql
 
@@ -247,14 +248,15 @@ def test_window_is_anomalous_by_a_line_or_by_an_interval_without_text():
 
 def test_windows_are_those_of_the_detector():
     [run, *_] = windows.read_runs("zookeeper", ["test"])
-    parsed = windows.parse([row["line"] for row in run.rows])
+    parsed = LogParser().parse("\n".join(row["line"] for row in run.rows))
     assert run.entries == parsed.text.to_pylist()
     assert len(run.entries) < len(run.rows)  # stack traces
     lines = zip(parsed.first_line, parsed.last_line, strict=True)
     assert run.labels.tolist() == [any(row["label"] for row in run.rows[first - 1 : last]) for first, last in lines]
     found = list(run.windows(stride=8))
     assert [window.entries for window in found] == [
-        [run.entries[position] for position in positions] for positions in windows.cut(parsed, windows.WINDOW, 8)
+        [run.entries[position] for position in positions]
+        for positions in SequenceCutter(SequenceRule(windows.WINDOW, 8), LogParser()).cut(parsed)
     ]
     assert {len(window.entries) for window in found[:-1]} == {windows.WINDOW}
 

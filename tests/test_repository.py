@@ -1,5 +1,6 @@
 """What the repository promises about itself: the shipped checkpoint, the wheel, the card."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -13,12 +14,60 @@ from transformers import pipeline
 import logmoe
 from logmoe import LogMoEProcessor
 
-TRAVELS = [f"{part}_logmoe.py" for part in "configuration modeling pipeline processing reading scanning".split()]
+# The files that travel with a checkpoint, in the order of the data.
+ORDER = (
+    "configuration reading rules masking parsing sequences processing modeling judging predicting scanning pipeline"
+).split()
+TRAVELS = [f"{name}_logmoe.py" for name in ORDER]
+
+
+def imported(path):
+    """The files beside it that a module imports, wherever in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
+    return [module.removesuffix("_logmoe") for module in modules]
+
+
+def test_each_file_that_travels_uses_only_those_before_it():
+    """The data flow one way. The one exception, explained at the foot of the modeling file: it reaches the pipeline."""
+    assert sorted(TRAVELS) == sorted(path.name for path in ROOT.glob("*_logmoe.py"))
+    for place, name in enumerate(ORDER):
+        later = set(imported(ROOT / f"{name}_logmoe.py")) - set(ORDER[:place])
+        assert later == ({"pipeline"} if name == "modeling" else set()), f"{name}_logmoe.py imports {later}"
+
+
+def test_the_modeling_file_reaches_every_file_that_travels():
+    """A saved model takes along what the modeling file reaches, and nothing else."""
+    reached, waiting = set(), ["modeling"]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += imported(ROOT / f"{name}_logmoe.py")
+    assert reached == set(ORDER)
+
+
+def test_importing_the_modeling_file_alone_makes_pipeline_know_the_task():
+    """As when it came with a checkpoint: its last import registers the task."""
+    code = (
+        "import sys, types; package = types.ModuleType('anywhere'); package.__path__ = [sys.argv[1]];"
+        "sys.modules['anywhere'] = package; import anywhere.modeling_logmoe;"
+        "from transformers.pipelines import PIPELINE_REGISTRY as tasks; print(tasks.check_task('log-anomaly')[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True)
+    assert done.stdout == "log-anomaly\n", done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if name != "modeling"])
+def test_files_are_short_and_say_what_they_are_for(name):
+    text = (ROOT / f"{name}_logmoe.py").read_text(encoding="utf-8")
+    assert text.count("\n") <= 620
+    assert len(ast.get_docstring(ast.parse(text)).split(".")) >= (2 if name == "configuration" else 3)
 
 
 def test_shipped_checkpoint_is_complete_small_and_holds_the_roots_code():
     assert sum(path.stat().st_size for path in MINI.iterdir()) <= 5e6
-    assert sorted(path.name for path in MINI.glob("*.py")) == TRAVELS
+    assert sorted(path.name for path in MINI.glob("*.py")) == sorted(TRAVELS)
     for name in TRAVELS:
         assert (MINI / name).read_text() == (ROOT / name).read_text(), f"{name} differs: run `make checkpoint-code`"
 
@@ -58,7 +107,15 @@ def test_wheel_holds_modules_and_checkpoint_and_works(tmp_path):
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for name in [*TRAVELS, "__init__.py", "inference.py", "train.py", "model_card.md", "training/sources.py"]:
+    for name in [
+        *TRAVELS,
+        "__init__.py",
+        "inference.py",
+        "train.py",
+        "model_card.md",
+        "py.typed",
+        "training/sources.py",
+    ]:
         assert f"logmoe/{name}" in names
     assert {f"logmoe/checkpoints/logmoe-mini/{path.name}" for path in MINI.iterdir()} <= set(names)
     assert not [name for name in names if "test" in name or "example" in name or "recording" in name]

@@ -30,8 +30,9 @@ def severity_alternatives(lowest: str = "TRACE") -> str:
     return "|".join(word for level in levels[levels.index(lowest) :] for word in SEVERITY_WORDS[level])
 
 
-# What people grep for: the severities from ERROR upwards, and words that report a failure without being a level.
-ALARM_PATTERN = rf"(?i)\b(?:{severity_alternatives('ERROR')}|fail|failed|exception)\b"
+# What people grep for: the severities from WARNING upwards, and words that report a failure without being a level. The
+# simple rule that every detector is measured against.
+ALARM_PATTERN = rf"(?i)\b(?:{severity_alternatives('WARNING')}|fail|failed|exception)\b"
 
 # An optional mask: in some logs the severity alone gives the label away.
 SEVERITY_MASK = {
