@@ -29,7 +29,7 @@ def imported(path):
 
 
 def test_each_file_that_travels_uses_only_those_before_it():
-    """The data flow one way. The one exception, explained at the foot of the modeling file: it reaches the pipeline."""
+    """The data flow one way. One exception, explained at the foot of the modeling file: it reaches the pipeline."""
     assert sorted(TRAVELS) == sorted(path.name for path in ROOT.glob("*_logmoe.py"))
     for place, name in enumerate(ORDER):
         later = set(imported(ROOT / f"{name}_logmoe.py")) - set(ORDER[:place])
