@@ -88,7 +88,7 @@ def child(args: argparse.Namespace) -> None:
                 "lines": seen.lines,
                 "seconds": time.perf_counter() - start,
                 "encoded_entries": seen.encoded_entries,
-                "judged_sequences": seen.judged_sequences,
+                "judged_sequences": seen.predicted_sequences,
                 "sequences": seen.sequences,
                 "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             }

@@ -23,7 +23,8 @@ import torch.nn.functional as F
 from machine import describe
 from throughput import MINI, RESULTS, build, sample_lines, set_routing
 
-from logmoe.processing_logmoe import _split_lines
+from logmoe import LogMoEProcessor
+from logmoe.reading_logmoe import split_lines
 from logmoe.scanning_logmoe import LogScan
 
 
@@ -72,10 +73,10 @@ def main() -> None:
     tokens: list[int] = []
     lock = threading.Lock()
 
-    def watch(stage: str, method: str) -> None:
-        inner = getattr(LogScan, method)
+    def watch(stage: str, owner: type, method: str) -> None:
+        inner = getattr(owner, method)
 
-        def watched(self: LogScan, *arguments: Any) -> Any:
+        def watched(self: Any, *arguments: Any) -> Any:
             start = time.thread_time()
             try:
                 return inner(self, *arguments)
@@ -85,10 +86,11 @@ def main() -> None:
                     if method == "_encode_batch":
                         tokens.extend(map(len, arguments[0]))
 
-        setattr(LogScan, method, watched)
+        setattr(owner, method, watched)
 
-    for stage, method in (("split and mask", "_parse"), ("encoder", "_encode_batch"), ("sequence stack", "_judge")):
-        watch(stage, method)
+    watch("split and mask", LogMoEProcessor, "parse_chunk")
+    watch("encoder", LogScan, "_encode_batch")
+    watch("sequence stack", LogScan, "_predict")
     scan = pipe.scan(args.log, only_anomalies=True, threshold=1 - 1e-12)
     start, process = time.perf_counter(), time.process_time()
     for _ in scan:
@@ -102,7 +104,7 @@ def main() -> None:
     start = time.perf_counter()
     Path(args.log).read_bytes()
     read_seconds = time.perf_counter() - start
-    lines = _split_lines(data)
+    lines = split_lines(data)
     pa.set_cpu_count(1)
     start = time.process_time()
     pc.dictionary_encode(pc.replace_substring_regex(lines, r"[0-9a-fA-F]*[0-9][0-9a-fA-F.:]*", "<NUM>"))
@@ -115,7 +117,7 @@ def main() -> None:
     stack_rate = product_rate(dtype, 4096, config.hidden_size, config.hidden_size)
     # An entry of n tokens costs in proportion to n; the mean number gives the sum.
     encoder_operations, stack_operations = operations(pipe, active, float(np.mean(tokens)))
-    judged = seen.judged_sequences * seen.entries / max(seen.sequences, 1)
+    judged = seen.predicted_sequences * seen.entries / max(seen.sequences, 1)
     limits = {
         "split and mask": seen.lines / one_pattern,
         "encoder": encoder_operations * seen.encoded_entries / encoder_rate,
@@ -145,7 +147,7 @@ def main() -> None:
         "mean_active_experts": active,
         "distinct_entries": seen.encoded_entries,
         "mean_tokens": float(np.mean(tokens)),
-        "judged_sequences": seen.judged_sequences,
+        "judged_sequences": seen.predicted_sequences,
     }
     path = RESULTS / f"stages-{args.size}-{args.name or Path(args.log).stem}.json"
     path.write_text(json.dumps(found, indent=2) + "\n")

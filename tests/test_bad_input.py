@@ -25,7 +25,7 @@ def detector(checkpoint):
 def test_not_a_string(pipe, detector, log):
     with pytest.raises(ValueError, match=type(log).__name__):
         pipe(log)
-    with pytest.raises(ValueError, match=f"日志序列必须是字符串.*{type(log).__name__}"):
+    with pytest.raises(ValueError, match=f"a log must be a str, got {type(log).__name__}"):
         detector.predict(log)
     with pytest.raises(ValueError, match=f"Log 1 of the batch: .*{type(log).__name__}"):
         pipe(["a", log])
@@ -97,7 +97,7 @@ def test_a_hundred_thousand_lines(pipe):
         ({"threshold": 1.5}, "threshold"),
         ({"threshold": "0.5"}, "threshold"),
         ({"window_seconds": "5"}, "window_seconds"),
-        ({"window_seconds": 10}, "No timestamp"),
+        ({"window_seconds": 10}, "needs timestamps"),
         ({"session_pattern": "("}, "not a valid RE2 pattern"),
     ],
 )
@@ -117,15 +117,15 @@ def test_containers_that_are_no_batch(pipe, tmp_path):
         pipe(file)
     table = Dataset.from_dict({"log": ["a", "b"]})
     for data in (table, table.to_pandas()):
-        with pytest.raises(ValueError, match="one column"):
+        with pytest.raises(ValueError, match="one of its columns"):
             pipe(data)
     assert len(pipe(table.to_pandas()["log"])) == 2
 
 
 def test_processor_that_cuts_longer_than_the_model_reads(model):
-    with pytest.raises(ValueError, match="`max_sequence_length` is 32, but the model reads at most 8"):
+    with pytest.raises(ValueError, match="at most 8 for `max_sequence_length`, but the processor's is 32"):
         LogAnomalyPipeline(model, processor=LogMoEProcessor(tiny_tokenizer(), max_log_entry_length=32))
-    with pytest.raises(ValueError, match="`max_log_entry_length` is 128, but the model reads at most 64"):
+    with pytest.raises(ValueError, match="at most 64 for `max_log_entry_length`, but the processor's is 128"):
         LogAnomalyPipeline(model, processor=LogMoEProcessor(tiny_tokenizer(), max_sequence_length=8))
 
 
@@ -146,18 +146,18 @@ def test_detector_lengths(detector):
 
 
 def test_no_checkpoint(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is not a folder"):
+    with pytest.raises(FileNotFoundError, match="there is no such folder"):
         LogAnomalyDetector(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"it has no config\.json"):
         LogAnomalyDetector(tmp_path)
-    with pytest.raises(FileNotFoundError, match="模型文件不存在.*nobody/nothing"):
+    with pytest.raises(FileNotFoundError, match="cannot load 'nobody/nothing'"):
         LogAnomalyDetector("nobody/nothing")  # a Hub name, and there is no Hub
 
 
 def test_checkpoint_of_another_model(tmp_path, processor):
     bert = BertModel(tiny_encoder_config())
     bert.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="holds a 'bert' model"):
+    with pytest.raises(ValueError, match="not a LogMoE checkpoint but a 'bert' model"):
         LogAnomalyDetector(tmp_path)
     with pytest.raises(ValueError, match="needs a LogMoE checkpoint"):
         LogAnomalyPipeline(bert, processor=processor)
@@ -193,7 +193,7 @@ def test_missing_weights_are_not_drawn_at_random(checkpoint):
     weights = load_file(checkpoint / "model.safetensors")
     kept = {name: tensor for name, tensor in weights.items() if "classification_head" not in name}
     save_file(kept, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="lacks 5 weights, classification_head"):
+    with pytest.raises(ValueError, match=r"5 weights are missing \(classification_head"):
         LogAnomalyDetector(checkpoint)
 
 
@@ -207,7 +207,7 @@ def test_weights_of_another_shape(checkpoint):
 
 def test_broken_config(checkpoint):
     (checkpoint / "config.json").write_text("{")
-    with pytest.raises(FileNotFoundError, match=f"Not a complete checkpoint: '{checkpoint}'"):
+    with pytest.raises(FileNotFoundError, match=f"incomplete checkpoint '{checkpoint}'"):
         LogAnomalyDetector(checkpoint)
 
 
@@ -217,7 +217,7 @@ def test_weights_that_are_not_finite_raise(checkpoint, value):
     weights["model.sequence_stack.norm.weight"][3] = value
     save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
     detector = LogAnomalyDetector(checkpoint)
-    with pytest.raises(FloatingPointError, match="no verdict"):
+    with pytest.raises(FloatingPointError, match="cannot be judged"):
         detector.predict("a\nb")
 
 
@@ -228,7 +228,7 @@ def test_unknown_language(checkpoint):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is present")
 def test_device_that_is_not_there(checkpoint):
-    with pytest.raises(ValueError, match="no GPU"):
+    with pytest.raises(ValueError, match="finds no GPU"):
         LogAnomalyDetector(checkpoint, device="cuda:0")
 
 
@@ -247,5 +247,5 @@ def test_encoder_of_another_shape(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="hidden_size 64 instead of 32"):
         LogAnomalyDetector(checkpoint, bert_path=tmp_path / "wide")
     BertModel(tiny_encoder_config()).save_pretrained(tmp_path / "mute")
-    with pytest.raises(FileNotFoundError, match="No tokenizer at `bert_path`"):
+    with pytest.raises(FileNotFoundError, match="no tokenizer at `bert_path`"):
         LogAnomalyDetector(checkpoint, bert_path=tmp_path / "mute")

@@ -39,18 +39,9 @@ def run(code: str, folder: Path, *arguments: str, env: dict[str, str] | None = N
 
 
 COMPLETE = {
-    "README.md",
-    "config.json",
-    "configuration_logmoe.py",
-    "model.safetensors",
-    "modeling_logmoe.py",
-    "pipeline_logmoe.py",
-    "processing_logmoe.py",
-    "reading_logmoe.py",
-    "scanning_logmoe.py",
-    "processor_config.json",
-    "tokenizer.json",
+    *("README.md", "config.json", "model.safetensors", "processor_config.json", "tokenizer.json"),
     "tokenizer_config.json",
+    *(path.name for path in ROOT.glob("*_logmoe.py")),
 }
 
 

@@ -220,4 +220,4 @@ def test_a_logit_that_is_not_finite_raises(processor):
 
 def test_undecodable_bytes_are_reported(pipe, caplog):
     pipe(b"a \xff\nb")
-    assert "1 bytes of the log are not UTF-8" in caplog.text
+    assert "1 bytes of the log are not valid UTF-8" in caplog.text

@@ -278,15 +278,15 @@ def test_find_logs(tmp_path, caplog):
     names = [os.path.relpath(path, tmp_path) for path in find_logs(tmp_path)]
     assert names == ["app.log.2.gz", "app.log.10", os.path.join("deep", "x.log"), "torn.gz"]
     assert "image.png: it contains NUL bytes" in caplog.text
-    assert "wtmp : it contains NUL bytes" in caplog.text
-    assert "packed.gz : it contains NUL bytes" in caplog.text
+    assert "wtmp: it contains NUL bytes" in caplog.text
+    assert "packed.gz: it contains NUL bytes" in caplog.text
     assert find_logs(str(tmp_path / "app*")) == [str(tmp_path / "app.log.2.gz"), str(tmp_path / "app.log.10")]
     assert find_logs([str(tmp_path / "wtmp"), "-"]) == [str(tmp_path / "wtmp"), "-"]
     for nothing in (tmp_path / "nowhere", str(tmp_path / "*.txt")):
         with pytest.raises(FileNotFoundError, match="No log at"):
             find_logs(nothing)
     (tmp_path / "bare").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds no file with text"):
+    with pytest.raises(FileNotFoundError, match="is empty or not text"):
         find_logs(tmp_path / "bare")
 
 
@@ -479,8 +479,8 @@ def test_scans_share_a_cache(pipe, tmp_path):
     cache = ScanCache()
     first, again = pipe.scan(path, cache=cache), pipe.scan(path, cache=cache)
     same(again, first)
-    assert (first.statistics.encoded_entries, first.statistics.judged_sequences) == (0, 0)
-    assert (again.statistics.encoded_entries, again.statistics.judged_sequences) == (2, 2)
+    assert (first.statistics.encoded_entries, first.statistics.predicted_sequences) == (0, 0)
+    assert (again.statistics.encoded_entries, again.statistics.predicted_sequences) == (2, 2)
     for other in ({"max_log_entry_length": 4}, {"dtype": "bfloat16"}):
         with pytest.raises(ValueError, match="another model, processor, device, dtype or max_log_entry_length"):
             pipe.scan(path, cache=cache, **other)
