@@ -184,7 +184,7 @@ def test_single_lines_in_a_batch_get_a_hint(pipe, caplog):
 
 def test_out_of_memory_halves_the_batch(pipe, caplog):
     expected = pipe([lines(20), LOG])
-    forward, encode = pipe.model.model.sequence_stack.forward, pipe.model.model._encode_alike
+    forward, encode = pipe.model.model.sequence_stack.forward, pipe.model.model._encode_batch
 
     def small_stack(embeds, mask, index):
         if len(mask) > 1:
@@ -197,7 +197,7 @@ def test_out_of_memory_halves_the_batch(pipe, caplog):
         return encode(ids, mask)
 
     pipe.model.model.sequence_stack.forward = small_stack
-    pipe.model.model._encode_alike = small_encoder
+    pipe.model.model._encode_batch = small_encoder
     assert close(pipe([lines(20), LOG]), expected)
     assert "Out of memory with 32 sequences at once: going on with 16" in caplog.text
 
