@@ -125,7 +125,7 @@ def row_scan(args: argparse.Namespace, size: str = "guide", routing: str = "rand
     cache = ScanCache()
     found = {}
     for state in ("cold", "warm"):
-        cache.verdicts.clear()  # Warm: the entries are known, the sequences are not.
+        cache.predictions.clear()  # Warm: the entries are known, the sequences are not.
         scan = pipe.scan(args.log, only_anomalies=True, dtype=dtype, cache=cache, threshold=1 - 1e-12)
         start = time.perf_counter()
         for _ in scan:

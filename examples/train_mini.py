@@ -54,7 +54,10 @@ def learn_vocabulary(texts: list[str], folder: Path) -> BertTokenizer:
     learner.train_from_iterator(
         texts, vocab_size=VOCABULARY_SIZE, initial_alphabet=characters, limit_alphabet=400, show_progress=False
     )
-    tokenizer = BertTokenizer(vocab=learner.get_vocab(), model_max_length=MAX_LOG_ENTRY_LENGTH)
+    # The learner numbers its tokens differently each time: special tokens first, then in order of the alphabet.
+    tokens = sorted(learner.get_vocab(), key=lambda token: (not token.startswith("["), token))
+    vocabulary = {token: number for number, token in enumerate(["[PAD]", *(t for t in tokens if t != "[PAD]")])}
+    tokenizer = BertTokenizer(vocab=vocabulary, model_max_length=MAX_LOG_ENTRY_LENGTH)
     tokenizer.save_pretrained(folder)
     return tokenizer
 
