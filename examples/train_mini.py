@@ -47,17 +47,15 @@ def learn_vocabulary(texts: list[str], folder: Path) -> BertTokenizer:
     """Learns a WordPiece vocabulary from masked log entries; every printable ASCII character is in it.
 
     `BertWordPieceTokenizer` learns it, since transformers' `BertTokenizer`, which the checkpoint uses, cannot learn;
-    both lower-case and split text alike.
+    both lower-case and split text alike. Of pieces that are equally frequent the learner picks others in each run (some
+    twenty of 1,556 differ): the same seed gives a model as good, not the same weights.
     """
     learner = BertWordPieceTokenizer(lowercase=True)
     characters = [chr(code) for code in range(33, 127)]
     learner.train_from_iterator(
         texts, vocab_size=VOCABULARY_SIZE, initial_alphabet=characters, limit_alphabet=400, show_progress=False
     )
-    # The learner numbers its tokens differently each time: special tokens first, then in order of the alphabet.
-    tokens = sorted(learner.get_vocab(), key=lambda token: (not token.startswith("["), token))
-    vocabulary = {token: number for number, token in enumerate(["[PAD]", *(t for t in tokens if t != "[PAD]")])}
-    tokenizer = BertTokenizer(vocab=vocabulary, model_max_length=MAX_LOG_ENTRY_LENGTH)
+    tokenizer = BertTokenizer(vocab=learner.get_vocab(), model_max_length=MAX_LOG_ENTRY_LENGTH)
     tokenizer.save_pretrained(folder)
     return tokenizer
 
