@@ -125,7 +125,7 @@ def row_scan(args: argparse.Namespace, size: str = "guide", routing: str = "rand
     cache = ScanCache()
     found = {}
     for state in ("cold", "warm"):
-        cache.verdicts.clear()  # Warm: the entries are known, the sequences are not.
+        cache.predictions.clear()  # Warm: the entries are known, the sequences are not.
         scan = pipe.scan(args.log, only_anomalies=True, dtype=dtype, cache=cache, threshold=1 - 1e-12)
         start = time.perf_counter()
         for _ in scan:
@@ -139,7 +139,7 @@ def row_scan(args: argparse.Namespace, size: str = "guide", routing: str = "rand
         "lines_per_second": seen.lines / found["warm_seconds"],
         "distinct_entries": len(cache.entries.row_of),
         "sequences": seen.sequences,
-        "distinct_sequences": seen.judged_sequences,
+        "distinct_sequences": seen.predicted_sequences,
         "dtype": seen.dtype,
         "mean_active_experts": active,
         "router_top_p": config.router_top_p,
@@ -183,7 +183,7 @@ def row_batched(args: argparse.Namespace) -> dict:
 
     def read(batch: list[str]) -> None:
         token_ids, _ = pipe.processor.tokenize(batch)
-        embeds = pipe.encode(token_ids)
+        embeds = pipe.predictor.encode(token_ids)
         pipe.model(entry_embeds=embeds.view(-1, 32, embeds.shape[1]))
 
     return timed(read, lines, args.seconds, 256) | {
@@ -318,7 +318,7 @@ def scaling(args: argparse.Namespace) -> dict:
                 "seconds": seconds,
                 "lines_per_second": lines / seconds,
                 "distinct_entries": scan.statistics.encoded_entries,
-                "judged_sequences": scan.statistics.judged_sequences,
+                "judged_sequences": scan.statistics.predicted_sequences,
                 "sequences": scan.statistics.sequences,
             }
     return found

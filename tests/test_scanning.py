@@ -283,7 +283,7 @@ def test_find_logs(tmp_path, caplog):
     assert find_logs(str(tmp_path / "app*")) == [str(tmp_path / "app.log.2.gz"), str(tmp_path / "app.log.10")]
     assert find_logs([str(tmp_path / "wtmp"), "-"]) == [str(tmp_path / "wtmp"), "-"]
     for nothing in (tmp_path / "nowhere", str(tmp_path / "*.txt")):
-        with pytest.raises(FileNotFoundError, match="No log at"):
+        with pytest.raises(FileNotFoundError, match="no log at"):
             find_logs(nothing)
     (tmp_path / "bare").mkdir()
     with pytest.raises(FileNotFoundError, match="is empty or not text"):

@@ -1,10 +1,12 @@
-"""LogMoE: a text encoder reads each distinct log entry, a stack of attention layers with Top-P gated mixtures of
-experts reads the sequence of entries, and an additive head says normal or anomaly, and which entries made it so.
+"""LogMoE: a text encoder reads each distinct log entry, a stack of attention layers with Top-P mixtures of experts
+reads the sequence of entries, and an additive head says normal or anomaly, and which entries made it so.
+
+Comes after the processor, which makes its inputs; called by the predictor and by training.
 
 What is unusual here:
 - the encoder runs once per distinct entry, whose embedding is gathered wherever the entry occurs;
 - the router keeps a variable number of experts per entry (Top-P), and only the kept pairs are computed;
-- the logits are a sum over entries, so each entry's share of the verdict is exact, not a saliency estimate.
+- the logits are a sum over entries, so each entry's share in them is exact, not a saliency estimate.
 """
 
 from collections.abc import Callable
@@ -30,12 +32,12 @@ from .configuration_logmoe import LogMoEConfig
 
 logger = logging.get_logger(__name__)
 
-# Tokens, padding included, that the encoder reads at once. On a CPU little enough that the entries of a batch are of
-# like length and stay in its cache; an accelerator wants more to do.
+# Tokens, padding included, that the encoder reads at once. On a CPU few enough that the entries of a batch are of
+# similar length and stay in its cache; an accelerator needs more work at a time.
 TOKENS_PER_BATCH = {"cpu": 1024}
 DEFAULT_TOKENS_PER_BATCH = 32768
-# oneDNN compiles a kernel for each number of rows that it meets in half precision, and keeps it: that takes several
-# times as long as the product itself. So few numbers are used: multiples of this.
+# oneDNN compiles and keeps a kernel for each number of rows that it meets in half precision, which takes several times
+# as long as the product itself. So only few numbers are used: multiples of this.
 ROWS_PER_BUCKET = 64
 
 
@@ -96,16 +98,16 @@ class LogMoESequenceClassifierOutput(ModelOutput):
 
 
 def fill_bucket(index: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Repeats the last index until products over the rows it picks are of a size that oneDNN knows.
+    """Repeats the last index until the products over the rows it picks have a size that oneDNN has a kernel for.
 
-    Under autocast nothing is filled: there the states are float32, and only the products are not.
+    Nothing is filled under autocast: there the states are float32, and only the products are not.
 
     Args:
         index: `(rows,)`.
         like: the states that are picked from.
 
     Returns:
-        `(rows or a few more,)`: `index` itself where rows more would not pay.
+        `(rows or a few more,)`: `index` itself if more rows would not pay.
     """
     is_half_on_cpu = like.device.type == "cpu" and like.dtype in (torch.bfloat16, torch.float16)
     # A traced or compiled graph would hold the number of rows of its example.
@@ -136,7 +138,7 @@ def top_p_mask(router_probs: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 class LogMoETopPRouter(nn.Module):
-    """Gives each entry its kept experts and their weights."""
+    """Chooses the experts that each entry keeps, and their weights."""
 
     def __init__(self, config: LogMoEConfig):
         super().__init__()
@@ -167,7 +169,7 @@ class LogMoETopPRouter(nn.Module):
 
 
 class LogMoEExperts(nn.Module):
-    """Two-layer feed-forward experts, their weights stacked; computes the kept (row, expert) pairs only."""
+    """Two-layer feed-forward experts with stacked weights; computes only the kept (row, expert) pairs."""
 
     def __init__(self, config: LogMoEConfig):
         super().__init__()
@@ -188,10 +190,10 @@ class LogMoEExperts(nn.Module):
         Returns:
             `(rows, hidden_size)`: the weighted sum of the kept experts; 0 for a row that keeps none.
         """
-        # The number of kept pairs is known only at run time: a compiled graph needs shapes that do not depend on it.
-        # On a GPU one kernel for all experts, in the precisions that it is made for, beats a wait for each.
+        # A compiled graph needs shapes that do not depend on the number of kept pairs, known only at run time. On a
+        # GPU one kernel for all experts, in the precisions it is made for, beats waiting for each.
         is_half_on_gpu = hidden_states.is_cuda and hidden_states.dtype in (torch.bfloat16, torch.float16)
-        is_aligned = all(size % 8 == 0 for size in self.up_proj.shape[1:])  # to 16 bytes, which the kernel asks for
+        is_aligned = all(size % 8 == 0 for size in self.up_proj.shape[1:])  # to 16 bytes, as the kernel requires
         is_grouped = torch.compiler.is_compiling() or (is_half_on_gpu and is_aligned)
         compute = self._grouped_by_expert if is_grouped else self._one_by_one
         return compute(hidden_states, weights, kept)
@@ -199,12 +201,12 @@ class LogMoEExperts(nn.Module):
     def _one_by_one(self, hidden_states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         output = torch.zeros_like(hidden_states)
         for expert in range(self.num_experts):
-            # An expert without rows still runs, on nothing: its gradient is then zero rather than absent.
+            # An expert without rows still runs, on nothing: its gradient is then zero, not None.
             rows = kept[:, expert].nonzero().squeeze(-1)  # (pairs,)
             filled = fill_bucket(rows, hidden_states)
             pair_states = F.linear(hidden_states.index_select(0, filled), self.up_proj[expert])
             pair_states = self.act_fn(pair_states)  # (pairs, intermediate)
-            # Before the projection, which is linear and the wider side.
+            # Before the projection: it is linear, and its output is wider.
             pair_states = pair_states * weights[filled, expert, None].to(pair_states.dtype)
             pair_states = F.linear(pair_states, self.down_proj[expert])  # (pairs, hidden_size)
             if filled is not rows:
@@ -216,15 +218,15 @@ class LogMoEExperts(nn.Module):
         self, hidden_states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor
     ) -> torch.Tensor:
         expert_index = torch.arange(self.num_experts, device=kept.device)
-        # Pairs in the order of their expert, those not kept behind the last, where no group reaches.
+        # Pairs in order of their expert; those not kept come last, where no group reaches.
         pairs = torch.where(kept, expert_index, self.num_experts).flatten().argsort(stable=True)  # (rows * experts,)
         group_ends = kept.sum(dim=0).cumsum(dim=0).to(torch.int32)  # (experts,)
         if not torch.compiler.is_compiling():
-            pairs = pairs[: int(group_ends[-1])]  # one wait, and nothing is gathered in vain
+            pairs = pairs[: int(group_ends[-1])]  # one synchronisation, and nothing is gathered in vain
         rows = pairs // self.num_experts
         in_group = (torch.arange(len(pairs), device=kept.device) < group_ends[-1])[:, None]
-        # What the kernel leaves behind the groups, forward and backward, is uninitialised memory: `where` on both
-        # sides keeps it out.
+        # Beyond the groups the kernel leaves uninitialised memory, forward and backward: `where` on both sides keeps
+        # it out.
         pair_states = torch.where(in_group, hidden_states[rows], 0.0)
         pair_states = self.act_fn(grouped_mm(pair_states, self.up_proj.transpose(1, 2), group_ends))
         pair_states = grouped_mm(pair_states, self.down_proj.transpose(1, 2), group_ends)
@@ -309,7 +311,7 @@ def router_statistics(
 
 
 def weighted_router_loss(statistics: dict[str, torch.Tensor], config: LogMoEConfig) -> torch.Tensor | float:
-    """The part of the routers in the training loss, scalar; 0 while all experts have equal weights."""
+    """What the routers add to the training loss, scalar; 0 while all experts have equal weights."""
     if config.routing_mode == "dense":
         return 0.0
     return (
@@ -329,7 +331,7 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention written out; the only form that returns the attention weights."""
+    """Attention written out; the only implementation that returns the attention weights."""
     attn_weights = torch.matmul(query, key.transpose(2, 3)) * scaling  # (sequences, heads, entries, entries)
     if attention_mask is not None:
         attn_weights = attn_weights + attention_mask
@@ -365,7 +367,7 @@ class LogMoEAttention(nn.Module):
         Args:
             hidden_states: `(sequences, entries, hidden_size)`, or `(rows, hidden_size)` with `state_index`.
             attention_mask: as `create_bidirectional_mask` makes it.
-            state_index: int64 `(sequences, entries)`, which row stands where.
+            state_index: int64 `(sequences, entries)`, the row of each entry's state.
 
         Returns:
             `(sequences, entries, hidden_size)`, and the attention weights where the implementation gives them.
@@ -422,7 +424,7 @@ class LogMoELayer(GradientCheckpointingLayer):
 
 
 class LogMoESequenceStack(nn.Module):
-    """Everything above the encoder: projection, positions and layers. The part to `torch.compile`."""
+    """Everything between encoder and head: projection, positions and layers. The part to `torch.compile`."""
 
     def __init__(self, config: LogMoEConfig):
         super().__init__()
@@ -457,7 +459,7 @@ class LogMoESequenceStack(nn.Module):
             entry_embeds = entry_embeds.masked_fill(~entry_mask[..., None], 0.0)
             hidden_states = self.projection(entry_embeds) + self.position_embeddings(position_ids)
             hidden_states = self.dropout(hidden_states)
-        # Of the states only their shape, type and place matter to the mask.
+        # The mask depends only on the shape, dtype and device of the states.
         like = hidden_states if state_index is None else hidden_states.new_empty(()).expand(*entry_mask.shape, 1)
         attention_mask = create_bidirectional_mask(self.config, like, entry_mask)
         all_router_logits: tuple[torch.Tensor, ...] = ()
@@ -567,7 +569,7 @@ class LogMoEPreTrainedModel(PreTrainedModel):
 class LogMoEModel(LogMoEPreTrainedModel):
     """The encoder and the sequence stack, without a head."""
 
-    # A classifier's checkpoint loads here without complaint.
+    # So that a classifier's checkpoint loads without warnings.
     _keys_to_ignore_on_load_unexpected = [r"^classification_head\."]
 
     def __init__(self, config: LogMoEConfig):
@@ -604,10 +606,10 @@ class LogMoEModel(LogMoEPreTrainedModel):
         if tokens_per_batch is None:
             tokens_per_batch = TOKENS_PER_BATCH.get(input_ids.device.type, DEFAULT_TOKENS_PER_BATCH)
         if not bool(attention_mask[:, :1].all()):
-            # Padded on the left: bring the real tokens to the front, in their order.
+            # Padded on the left: move the real tokens to the front, in order.
             to_front = attention_mask.argsort(dim=1, descending=True, stable=True)
             input_ids, attention_mask = input_ids.gather(1, to_front), attention_mask.gather(1, to_front)
-        # Entries of a length go together: logs hold many short entries and a few very long ones, and padding the
+        # Entries of similar length go together: logs have many short entries and a few very long ones, and padding the
         # short to the long would be most of the work.
         lengths, order = attention_mask.sum(dim=1).sort(descending=True, stable=True)
         sorted_embeds = []
@@ -809,9 +811,8 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
 
     @torch.no_grad()
     def add_placeholders(self, processor: Any) -> None:
-        """Gives every placeholder that is new to the encoder an embedding: the mean of its phrase's word pieces.
-
-        To be called before training. New are those that the processor added to the tokenizer.
+        """Gives each placeholder that the processor added to the tokenizer an embedding: the mean of its phrase's word
+        pieces. Call it before training.
 
         Args:
             processor: a [`LogMoEProcessor`] around the encoder's own tokenizer.
@@ -833,7 +834,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             weight[token_id] = weight[phrase_ids].mean(dim=0)
 
     def freeze_encoder(self) -> None:
-        """Keeps the encoder as it is during training, so that the embeddings of entries can be computed once."""
+        """Freezes the encoder, so that the embeddings of entries can be computed once."""
         self.model.encoder.requires_grad_(False)
 
     def set_routing_mode(self, routing_mode: str) -> None:
@@ -844,7 +845,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         """
         if routing_mode not in ("dense", "top_p"):
             raise ValueError(f"`routing_mode` must be 'dense' or 'top_p', got {routing_mode!r}.")
-        # One object in every module: the routers read it at each call.
+        # All modules share this config, and the routers read it at each call.
         setattr(self.config, "routing_mode", routing_mode)  # noqa: B010 - mypy wants a literal
 
     def forward(
@@ -905,14 +906,14 @@ def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTr
         ValueError: weights are missing, the pooler's excepted, which is not used.
     """
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # A report on the pooler would only worry.
+    logging.set_verbosity_error()  # no report on the pooler, which is not used
     try:
         encoder, info = AutoModel.from_pretrained(name_or_path, dtype=dtype, output_loading_info=True)
     finally:
         logging.set_verbosity(verbosity)
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if missing:
-        raise ValueError(f"{name_or_path!r} is no complete encoder: it lacks {len(missing)} weights, {missing[:3]}…")
+        raise ValueError(f"incomplete encoder {name_or_path!r}: {len(missing)} weights are missing ({missing[:3]}…)")
     return encoder
 
 
@@ -924,14 +925,14 @@ def _require_entries(entry_mask: torch.Tensor) -> None:
 
 
 def _refuse_unknown_arguments(kwargs: dict[str, Any]) -> None:
-    """Wrappers such as PEFT hand on arguments of other models as None; anything else is a slip of the pen."""
+    """Wrappers such as PEFT pass arguments of other models as None; anything else is a mistake."""
     unknown = sorted(name for name, value in kwargs.items() if value is not None)
     if unknown:
         raise TypeError(f"LogMoE's forward does not take {', '.join(map(repr, unknown))}.")
 
 
 def _drop_pooler(encoder: PreTrainedModel) -> None:
-    """Entry embeddings are pooled here, and parameters that take no part in the loss stop DDP."""
+    """The pooler is not used, and parameters that take no part in the loss stop DDP."""
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
 
