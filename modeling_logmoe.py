@@ -1,6 +1,8 @@
 """LogMoE: a text encoder reads each distinct log entry, a stack of attention layers with Top-P mixtures of experts
 reads the sequence of entries, and an additive head says normal or anomaly, and which entries made it so.
 
+Comes after the processor, which makes its inputs; called by the predictor and by training.
+
 What is unusual here:
 - the encoder runs once per distinct entry, and its embedding is gathered wherever the entry occurs;
 - the router keeps a variable number of experts per entry (Top-P), and only kept (entry, expert) pairs are computed;
@@ -198,12 +200,12 @@ class LogMoEExperts(nn.Module):
     def _one_by_one(self, hidden_states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         output = torch.zeros_like(hidden_states)
         for expert in range(self.num_experts):
-            # An expert without rows still runs, on nothing: its gradient is then zero rather than missing.
+            # An expert without rows still runs, on nothing: its gradient is then zero, not None.
             rows = kept[:, expert].nonzero().squeeze(-1)  # (pairs,)
             padded = pad_to_bucket(rows, hidden_states)
             pair_states = F.linear(hidden_states.index_select(0, padded), self.up_proj[expert])
             pair_states = self.act_fn(pair_states)  # (pairs, intermediate)
-            # Weighted before the down projection, which is linear and has the wider output.
+            # Weighted before the down projection: it is linear, and its output is wider.
             pair_states = pair_states * weights[padded, expert, None].to(pair_states.dtype)
             pair_states = F.linear(pair_states, self.down_proj[expert])  # (pairs, hidden_size)
             if padded is not rows:
@@ -848,7 +850,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             weight[token_id] = weight[phrase_ids].mean(dim=0)
 
     def freeze_encoder(self) -> None:
-        """Leaves the encoder out of training, so that each entry's embedding needs computing only once."""
+        """Freezes the encoder, so that the embeddings of entries can be computed once."""
         self.model.encoder.requires_grad_(False)
 
     def set_routing_mode(self, routing_mode: str) -> None:
@@ -920,7 +922,7 @@ def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTr
         ValueError: weights are missing, other than those of the pooler, which is not used.
     """
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # A report about the pooler would only alarm people.
+    logging.set_verbosity_error()  # no report on the pooler, which is not used
     try:
         encoder, info = AutoModel.from_pretrained(name_or_path, dtype=dtype, output_loading_info=True)
     finally:
@@ -928,8 +930,7 @@ def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTr
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise ValueError(
-            f"The encoder {name_or_path!r} is incomplete: {len(missing)} weights are missing "
-            f"({', '.join(missing[:3])}…)."
+            f"incomplete encoder {name_or_path!r}: {len(missing)} weights are missing ({', '.join(missing[:3])}…)"
         )
     return encoder
 
