@@ -9,8 +9,6 @@ from datasets import Dataset
 from transformers import pipeline
 
 from logmoe import LogAnomalyPipeline
-from logmoe.judging_logmoe import Prediction
-from logmoe.pipeline_logmoe import PredictedLog
 
 LOG = "2024-01-01 10:00:00 INFO a\n\n2024-01-01 10:00:01 ERROR b\n\tat c\n2024-01-01 10:00:05 FATAL d"
 
@@ -138,28 +136,6 @@ def test_overrides_when_the_pipeline_is_made(model, processor):
     assert [len(s["entries"]) for s in result["sequences"]] == [3, 3, 1]
     assert result["label"] == "anomaly"
     assert [len(s["entries"]) for s in pipe(lines(7), max_sequence_length=7)["sequences"]] == [7]
-
-
-def test_threshold_and_temperature(pipe):
-    anomaly = pipe(LOG)["probabilities"]["anomaly"]
-    assert pipe(LOG, threshold=anomaly - 1e-4)["label"] == "anomaly"
-    normal = pipe(LOG, threshold=anomaly + 1e-4)
-    assert normal["label"] == "normal"
-    assert normal["score"] == normal["probabilities"]["normal"]
-    pipe.model.config.anomaly_threshold = anomaly - 1e-4
-    assert pipe(LOG)["label"] == "anomaly"
-    pipe.model.config.calibration_temperature = 2.0
-    softer = pipe(LOG)
-    expected = torch.tensor(softer["logits"]).div(2).softmax(0)[1].item()
-    assert softer["probabilities"]["anomaly"] == pytest.approx(expected, abs=1e-6)
-
-
-def test_known_probabilities(pipe):
-    prepared = pipe.preprocess("a")
-    prediction = Prediction(np.array([0.0, math.log(3)]), np.array([0.5]))
-    result = pipe.postprocess(PredictedLog(prepared, [prediction], np.array([False])))
-    assert result["probabilities"] == pytest.approx({"normal": 0.25, "anomaly": 0.75})
-    assert (result["label"], result["score"]) == ("anomaly", pytest.approx(0.75))
 
 
 def test_each_distinct_entry_is_encoded_once_and_each_distinct_sequence_predicted_once(pipe):
