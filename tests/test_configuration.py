@@ -41,7 +41,7 @@ def test_default_model_is_about_500_megabytes():
         ("max_log_entry_length", 0, "at least 1, got 0"),
         ("max_log_entry_length", 65, r"\(65\) must not exceed the encoder's `max_position_embeddings` \(64\)"),
         ("hidden_dropout_prob", 1.0, r"\[0, 1\), got 1.0"),
-        ("load_balance_loss_coef", -1.0, "zero or positive, got -1.0"),
+        ("load_balance_loss_coef", -1.0, "finite and not negative, got -1.0"),
         ("anomaly_threshold", 1.0, r"\(0, 1\), got 1.0"),
         ("calibration_temperature", 0.0, "positive, got 0.0"),
         ("routing_mode", "sparse", "'dense', 'top_p'"),

@@ -9,8 +9,6 @@ from datasets import Dataset
 from transformers import pipeline
 
 from logmoe import LogAnomalyPipeline
-from logmoe.judging_logmoe import Prediction
-from logmoe.pipeline_logmoe import PredictedLog
 
 LOG = "2024-01-01 10:00:00 INFO a\n\n2024-01-01 10:00:01 ERROR b\n\tat c\n2024-01-01 10:00:05 FATAL d"
 
@@ -140,28 +138,6 @@ def test_overrides_when_the_pipeline_is_made(model, processor):
     assert [len(s["entries"]) for s in pipe(lines(7), max_sequence_length=7)["sequences"]] == [7]
 
 
-def test_threshold_and_temperature(pipe):
-    anomaly = pipe(LOG)["probabilities"]["anomaly"]
-    assert pipe(LOG, threshold=anomaly - 1e-4)["label"] == "anomaly"
-    normal = pipe(LOG, threshold=anomaly + 1e-4)
-    assert normal["label"] == "normal"
-    assert normal["score"] == normal["probabilities"]["normal"]
-    pipe.model.config.anomaly_threshold = anomaly - 1e-4
-    assert pipe(LOG)["label"] == "anomaly"
-    pipe.model.config.calibration_temperature = 2.0
-    softer = pipe(LOG)
-    expected = torch.tensor(softer["logits"]).div(2).softmax(0)[1].item()
-    assert softer["probabilities"]["anomaly"] == pytest.approx(expected, abs=1e-6)
-
-
-def test_known_probabilities(pipe):
-    prepared = pipe.preprocess("a")
-    prediction = Prediction(np.array([0.0, math.log(3)]), np.array([0.5]))
-    result = pipe.postprocess(PredictedLog(prepared, [prediction], np.array([False])))
-    assert result["probabilities"] == pytest.approx({"normal": 0.25, "anomaly": 0.75})
-    assert (result["label"], result["score"]) == ("anomaly", pytest.approx(0.75))
-
-
 def test_each_distinct_entry_is_encoded_once_and_each_distinct_sequence_predicted_once(pipe):
     encoded, judged = [], []
     encode, forward = pipe.model.model.encode_entries, pipe.model.model.sequence_stack.forward
@@ -184,7 +160,7 @@ def test_single_lines_in_a_batch_get_a_hint(pipe, caplog):
 
 def test_out_of_memory_halves_the_batch(pipe, caplog):
     expected = pipe([lines(20), LOG])
-    forward, encode = pipe.model.model.sequence_stack.forward, pipe.model.model._encode_alike
+    forward, encode = pipe.model.model.sequence_stack.forward, pipe.model.model._encode_batch
 
     def small_stack(embeds, mask, index):
         if len(mask) > 1:
@@ -197,7 +173,7 @@ def test_out_of_memory_halves_the_batch(pipe, caplog):
         return encode(ids, mask)
 
     pipe.model.model.sequence_stack.forward = small_stack
-    pipe.model.model._encode_alike = small_encoder
+    pipe.model.model._encode_batch = small_encoder
     assert close(pipe([lines(20), LOG]), expected)
     assert "Out of memory with 32 sequences at once: going on with 16" in caplog.text
 

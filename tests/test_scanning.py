@@ -19,30 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import MINI, ROOT, make_model
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from logmoe import LogAnomalyPipeline, LogMoEProcessor, LogParser, ParsedLog, ScanCache, SequenceCutter, SequenceRule
+from logmoe import LogAnomalyPipeline, ScanCache
 from logmoe.inference import load_pipeline
 from logmoe.judging_logmoe import Judge, Prediction
-from logmoe.parsing_logmoe import EntryStream
 from logmoe.predicting_logmoe import best_dtype, in_precision
-from logmoe.reading_logmoe import LogReader, find_logs
+from logmoe.reading_logmoe import find_logs
 from logmoe.scanning_logmoe import EntryCache
-
-LINES = [
-    "2024-01-01 10:00:00 INFO a",
-    "\tat c",
-    "ERROR b",
-    "Traceback (most recent call last):",
-    '  File "x", line 1',
-    "ValueError: b",
-    "java.io.IOException: c",
-    "",
-    "d é 日",
-    "  2024-01-01 10:00:01 WARN e",
-    "}",
-]
 
 
 def same(scanned, expected, tolerance=1e-4):
@@ -141,48 +124,6 @@ def test_sessions_equal_the_plain_path_in_another_order(pipe, tmp_path):
     entries = [entry["line"] for sequence in scan for entry in sequence["entries"]]
     assert sorted(entries) == list(range(1, 402))  # closed early, but nothing is lost or doubled
     assert scan.statistics.split_sessions > 0
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.sampled_from(LINES), min_size=1, max_size=60), st.integers(20, 200), st.booleans())
-def test_chunks_end_where_entries_end(lines, chunk_bytes, has_newline):
-    """Read in chunks of any size, a log has the entries that it has in one piece."""
-    processor = LogMoEProcessor.from_pretrained(MINI)
-    # What all lines share of indentation is judged by the first chunk: here nothing.
-    data = ("\n".join(["INFO a", *lines]) + "\n" * has_newline).encode()
-    whole, _ = processor.parse_batch([data])
-    found = []
-    stream = EntryStream(processor, chunk_bytes)
-    for lines in LogReader(io.BytesIO(data), chunk_bytes):
-        if (chunk := stream.push(lines)) is not None:
-            parsed = processor.parse_chunk(*chunk)
-            found += zip(parsed.text.to_pylist(), parsed.first_line.tolist(), strict=True)
-    assert found == list(zip(whole.text.to_pylist(), whole.first_line.tolist(), strict=True))
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(st.integers(0, 12), min_size=1, max_size=12),
-    st.integers(1, 6).flatmap(lambda length: st.tuples(st.just(length), st.integers(1, length))),
-)
-def test_cutter_cuts_a_log_in_pieces_as_it_cuts_it_whole(sizes, length_and_stride):
-    length, stride = length_and_stride
-    parser = LogParser()
-    total = sum(sizes)
-    cutter = SequenceCutter(SequenceRule(length, stride), parser, max_waiting_entries=1000)
-    found, start = [], 0
-    for piece, size in enumerate(sizes):
-        number = np.arange(start, start + size)
-        text = pa.array([str(n) for n in number], pa.large_string())
-        parsed = ParsedLog(text, number, number, np.zeros(size, dtype=np.int64), pa.array(["a"], pa.large_string()))
-        log, sequences = cutter.push(parsed, piece == len(sizes) - 1)
-        found += [log.first_line[positions].tolist() for positions in sequences]
-        start += size
-    if total:
-        # The rule, written out: a window every `stride` entries until one reaches the end.
-        starts = range(0, max(total - length, 0) + stride, stride)
-        assert found == [list(range(s, min(s + length, total))) for s in starts if s < total]
-        assert found == [p.tolist() for p in cutter.cut(parser.parse(["a"] * total))]
 
 
 def test_entry_cache_never_mixes_entries_up():
@@ -623,31 +564,6 @@ def test_memory_does_not_grow_with_the_log(pipe):
     small, large = peak(2000), peak(20_000)
     assert large[0] < 1.5 * small[0]
     assert large[1] < 2 * small[1] + 100_000
-
-
-def test_a_line_without_end_does_not_stop_the_reader(processor, monkeypatch):
-    from logmoe import parsing_logmoe, reading_logmoe
-
-    monkeypatch.setattr(reading_logmoe, "MAX_LINE_BYTES", 0)
-    monkeypatch.setattr(parsing_logmoe, "MAX_ENTRY_BYTES", 0)
-    data = b"first\n" + "é".encode() * 50_000 + b"\nlast\n" + b"at\n" + b"\tgo on\n" * 300 + b"end"
-    reader = LogReader(io.BytesIO(data), 100, 4 * processor.max_entry_characters)
-    stream = EntryStream(processor, 100)
-    chunks = [chunk for chunk in map(stream.push, reader) if chunk is not None]
-    assert chunks[-1][0].is_last
-    lines = {}
-    for chunk in chunks:
-        assert len(chunk[0].data) <= 4 * processor.max_entry_characters + 2 * 100
-        parsed = processor.parse_chunk(*chunk)
-        lines |= dict(zip(parsed.first_line.tolist(), parsed.text.to_pylist(), strict=True))
-    assert lines[1] == "first"
-    assert set(lines[2]) == {"é"}
-    assert len(lines[2]) >= processor.max_entry_characters
-    assert lines[3] == "last"
-    assert lines[max(lines)] == "end"
-    assert max(lines) == data.count(b"\n") + 1
-    assert reader.oversized_lines == 1
-    assert stream.oversized_entries >= 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch can use")

@@ -1,0 +1,525 @@
+"""Lines become entries, entries are masked and equal ones found, in memory and in chunks."""
+
+import io
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logmoe import LogParser, masking_logmoe, parsing_logmoe, reading_logmoe
+from logmoe.parsing_logmoe import EntryStream
+from logmoe.reading_logmoe import LogReader
+
+
+@pytest.fixture
+def parser():
+    return LogParser()
+
+
+# ---------------------------------------------------------------------- entries
+
+
+def texts(parsed):
+    return parsed.text.to_pylist()
+
+
+def test_parser_needs_no_tokenizer():
+    """Known answers for every column of a parsed log, from the parser alone."""
+    parsed = LogParser().parse("2024-01-01 10:00:00 ERROR took 12 ms\n\tat 10.0.0.1\n\nb 7\nb 8\n")
+    assert len(parsed) == 3
+    assert texts(parsed) == ["2024-01-01 10:00:00 ERROR took 12 ms\n\tat 10.0.0.1", "b 7", "b 8"]
+    assert parsed.first_line.tolist() == [1, 4, 5]
+    assert parsed.last_line.tolist() == [2, 4, 5]
+    assert parsed.distinct.to_pylist() == ["<TIME> ERROR took <NUM> ms at <IP>", "b <NUM>"]
+    assert parsed.entry_index.tolist() == [0, 1, 1]
+    assert parsed.replaced_bytes == 0
+
+
+def test_logs_parsed_together_equal_each_parsed_alone(parser):
+    logs = ["a 1\n\tat x", ["b 2", "", "a 3"], "\n", b"a 4\nbad \xff"]
+    together, offsets = parser.parse_batch(logs)
+    assert offsets.tolist() == [0, 1, 3, 3, 5]
+    assert together.distinct.to_pylist() == ["a <NUM> at x", "b <NUM>", "a <NUM>", "bad \ufffd"]
+    assert together.replaced_bytes == 1
+    for number in (0, 1, 3):
+        alone, part = parser.parse(logs[number]), together.take(np.arange(offsets[number], offsets[number + 1]))
+        assert texts(part) == texts(alone)
+        assert part.first_line.tolist() == alone.first_line.tolist()
+        assert part.last_line.tolist() == alone.last_line.tolist()
+        masked = [parsed.distinct.take(pa.array(parsed.entry_index)).to_pylist() for parsed in (part, alone)]
+        assert masked[0] == masked[1]
+
+
+def test_a_log_followed_by_another(parser):
+    both = parser.parse("a 1\nb") + parser.parse("b\na 2\nc")
+    assert texts(both) == ["a 1", "b", "b", "a 2", "c"]
+    assert both.distinct.to_pylist() == ["a <NUM>", "b", "c"]
+    assert both.entry_index.tolist() == [0, 1, 1, 0, 2]
+    assert both.first_line.tolist() == [1, 2, 1, 2, 3]
+
+
+def test_stack_trace_is_one_entry_and_line_numbers_are_physical(parser):
+    log = (
+        "\n2024-01-01 10:00:00 INFO a\r\n\r\n2024-01-01 10:00:01 ERROR b\r\n\tat x\n\n  at y\nCaused by: z\n"
+        "\t... 3 more\n   \nlast"
+    )
+    parsed = parser.parse(log)
+    assert texts(parsed) == [
+        "2024-01-01 10:00:00 INFO a",
+        "2024-01-01 10:00:01 ERROR b\n\tat x\n  at y\nCaused by: z\n\t... 3 more",
+        "last",
+    ]
+    assert parsed.first_line.tolist() == [2, 4, 11]
+    assert parsed.last_line.tolist() == [2, 9, 11]
+
+
+def test_indented_line_with_a_timestamp_starts_an_entry(parser):
+    parsed = parser.parse("    2024-01-01 10:00:00 INFO a\n    2024-01-01 10:00:01 INFO b\n        detail")
+    assert len(parsed) == 2
+
+
+def test_indented_lines_starting_with_a_time_or_severity_start_entries(parser):
+    log = "x\n  INFO a\n  [ERROR] b\n    more of b\n  2024-01-01 10:11:12 c\n  WARN: d\n\t error = 1"
+    assert [len(text.split("\n")) for text in texts(parser.parse(log))] == [1, 1, 2, 1, 2]
+
+
+def test_indentation_shared_by_all_lines_is_ignored(parser):
+    assert len(parser.parse("   a\n   b\n     more of b\n   c")) == 3
+
+
+def test_consecutive_exceptions_are_separate_entries(parser):
+    java = "java.io.IOException: disk failed\n\tat a.b.C.d(C.java:1)\n"
+    assert len(parser.parse(java * 3)) == 3
+    assert len(parser.parse("ConnectionError: host a\n" * 3)) == 3
+    assert len(parser.parse(f"2024-01-01 10:00:00 ERROR x\n{java}2024-01-01 10:00:01 INFO y")) == 2
+
+
+def test_closing_brackets_belong_to_their_object(parser):
+    assert texts(parser.parse('{\n  "a": 1\n}\n{\n  "a": 2\n},\nb')) == ['{\n  "a": 1\n}', '{\n  "a": 2\n},', "b"]
+
+
+def test_byte_order_marks(parser):
+    plain = parser.parse("2024-01-01 错误\nb")
+    for data in (b"\xef\xbb\xbf" + "2024-01-01 错误\nb".encode(), "2024-01-01 错误\nb".encode("utf-16")):
+        marked = parser.parse(data)
+        assert texts(marked) == texts(plain)
+        assert marked.replaced_bytes == 0
+    assert texts(parser.parse("\ufeffa")) == ["a"]
+
+
+@pytest.mark.parametrize("blank", ["\u3000", "\u00a0 ", "\x1b[0m\x1b[1m", "\ufeff", "\u200b"])
+def test_blank_lines_in_any_script_are_skipped(parser, blank):
+    with pytest.raises(ValueError, match="no log entries"):
+        parser.parse(f"{blank}\n")
+    assert texts(parser.parse(f"{blank}\na")) == ["a"]
+
+
+@pytest.mark.parametrize("line", ["\x1b]0;title\x07error", "\x1b[31merror", " \x1b[3 error", "\x1bc", "é"])
+def test_text_after_escape_sequences_is_not_lost(parser, line):
+    assert texts(parser.parse(f"a\n{line}\nb")) in (["a", line, "b"], [f"a\n{line}", "b"])
+
+
+def test_first_line_always_starts_an_entry(parser):
+    assert texts(parser.parse("\tat x\n\tat y\nb")) == ["\tat x\n\tat y", "b"]
+
+
+def test_custom_entry_pattern():
+    parser = LogParser(entry_pattern=r"^\[")
+    assert texts(parser.parse("[1] a\nmore\n[2] b")) == ["[1] a\nmore", "[2] b"]
+
+
+def test_list_of_entries_keeps_positions(parser):
+    parsed = parser.parse(["a\n\tb", "", "c"])
+    assert texts(parsed) == ["a\n\tb", "c"]
+    assert parsed.first_line.tolist() == [1, 3]
+
+
+def test_distinct_entries_are_in_order_of_first_appearance(parser):
+    parsed = parser.parse("b 1\na 2\nb 3\nb 4")
+    assert parsed.distinct.to_pylist() == ["b <NUM>", "a <NUM>"]
+    assert parsed.entry_index.tolist() == [0, 1, 0, 0]
+
+
+def test_invalid_utf8_is_replaced_and_counted(parser):
+    parsed = parser.parse(b"ok\nbad \xff\xfe byte\n\xe6\x97\xa5")
+    assert parsed.replaced_bytes == 2
+    assert texts(parsed) == ["ok", "bad \ufffd\ufffd byte", "日"]
+    surrogates = parser.parse("bad \udcff byte")
+    assert surrogates.replaced_bytes == 1
+    assert texts(surrogates) == ["bad \ufffd byte"]
+    assert parser.parse(["bad \udcff byte"]).replaced_bytes == 1
+
+
+def test_bytes_and_text_parse_alike(parser):
+    log = "a 1\n日志 2\r\n\tx\n"
+    text, data = parser.parse(log), parser.parse(log.encode())
+    assert texts(text) == texts(data)
+    assert text.first_line.tolist() == data.first_line.tolist()
+
+
+@given(st.lists(st.text(alphabet="ab \t\r\x00é日", max_size=5), max_size=12))
+def test_no_line_is_lost(lines):
+    """Every line with text is in exactly one entry, under its own line number."""
+    parser = LogParser()
+    lines = [line.rstrip("\r") for line in lines]
+    full = [number for number, line in enumerate(lines, 1) if line.strip(" \t\r\x00")]
+    if not full:
+        with pytest.raises(ValueError, match="no log entries"):
+            parser.parse("\n".join(lines))
+        return
+    parsed = parser.parse("\n".join(lines))
+    seen = []
+    for text, first, last in zip(texts(parsed), parsed.first_line, parsed.last_line, strict=True):
+        numbers = [number for number in full if first <= number <= last]
+        assert text.split("\n") == [lines[number - 1] for number in numbers]
+        seen += numbers
+    assert seen == full
+
+
+# ---------------------------------------------------------------------- masks
+
+
+# For each format, a line (or entry) as written and as masked.
+MASKED = {
+    "syslog": (
+        "Nov  3 06:25:01 web-1 sshd[1234]: Failed password for root from 192.168.1.10 port 22 ssh2",
+        "<TIME> web-<NUM> sshd[<NUM>]: Failed password for root from <IP> port <NUM> ssh<NUM>",
+    ),
+    "ISO timestamp, UTC": ("2026-11-23T16:24:01.123456Z INFO done", "<TIME> INFO done"),
+    "ISO timestamp, offset": ("2026-11-23T16:24:01+02:00 WARN slow", "<TIME> WARN slow"),
+    "ISO timestamp, comma": ("2026-11-23 16:24:01,123 ERROR boom", "<TIME> ERROR boom"),
+    "named time zone, but not a severity": ("2026-11-23 16:24:01 CET FATAL x", "<TIME> FATAL x"),
+    "words after a time that are not a zone": (
+        "2024-01-01 10:00:00 POST /a/b, 2024-01-01T10:00:00 LOST 2024-01-01 10:00:00,123 TEST 10:00:00 AEST LAST",
+        "<TIME> POST <PATH>, <TIME> LOST <TIME> TEST <TIME> AEST LAST",
+    ),
+    "epoch seconds": ("1700000000: New connection on port 1883.", "<TIME>: New connection on port <NUM>."),
+    "epoch milliseconds": ("1700000000123 level=info", "<TIME> level=info"),
+    "JSON line": (
+        '{"time":"2024-01-01T10:00:00Z","level":"error","msg":"dial tcp [::1]:5432: connection refused","try":3}',
+        '{"time":"<TIME>","level":"error","msg":"dial tcp <IP>: connection refused","try":<NUM>}',
+    ),
+    "logfmt": (
+        'ts=2024-01-01T10:00:00.000Z caller=main.go:42 level=warn msg="slow query" duration=1.5s rows=20',
+        'ts=<TIME> caller=main.go:<NUM> level=warn msg="slow query" duration=<NUM>s rows=<NUM>',
+    ),
+    "access log": (
+        '127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /shop/item/42?id=1 HTTP/1.1" 200 2326 "-" "curl/7.88.1"',
+        '<IP> - frank [<TIME>] "GET <PATH> HTTP/<NUM>" <HTTP_SUCCESS> <NUM> "-" "curl/<NUM>"',
+    ),
+    "access log, not found": (
+        '10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "GET /robots.txt HTTP/1.1" 404 153',
+        '<IP> - - [<TIME>] "GET /robots.txt HTTP/<NUM>" <HTTP_NOT_FOUND> <NUM>',
+    ),
+    "access log, bad gateway": (
+        '::1 - - [10/Oct/2000:13:55:36 -0700] "POST / HTTP/2.0" 502 157',
+        '<IP> - - [<TIME>] "POST / HTTP/<NUM>" <HTTP_UNAVAILABLE> <NUM>',
+    ),
+    "Apache error log": (
+        "[Wed Oct 11 14:32:52.123456 2000] [core:error] [pid 35708:tid 432] [client 72.15.99.187:1234] "
+        "File does not exist: /usr/local/apache2/htdocs/favicon.ico",
+        "[<TIME>] [core:error] [pid <NUM>:tid <NUM>] [client <IP>] File does not exist: <PATH>",
+    ),
+    "nginx error log": (
+        "2026/11/23 16:24:01 [error] 31#31: *5 connect() failed (111: Connection refused) while connecting to "
+        'upstream, client: 127.0.0.1, upstream: "http://127.0.0.1:8081/api"',
+        "<TIME> [error] <NUM>#<NUM>: *<NUM> connect() failed (<NUM>: Connection refused) while connecting to upstream,"
+        ' client: <IP>, upstream: "<URL>"',
+    ),
+    "PostgreSQL": (
+        '2026-11-23 16:24:01.123 UTC [4242] app@shop ERROR:  duplicate key value violates constraint "users_pkey"',
+        '<TIME> [<NUM>] app@shop ERROR: duplicate key value violates constraint "users_pkey"',
+    ),
+    "Java stack trace": (
+        "2026-11-23 16:24:01,123 ERROR [main] c.e.App - boom\njava.lang.IllegalStateException: no\n"
+        "\tat com.example.Foo.bar(Foo.java:42)\nCaused by: java.io.IOException: closed\n\t... 12 more",
+        "<TIME> ERROR [main] c.e.App - boom java.lang.IllegalStateException: no at com.example.Foo.bar(Foo.java:<NUM>)"
+        " Caused by: java.io.IOException: closed ... <NUM> more",
+    ),
+    "Python stack trace": (
+        "2026-11-23 16:24:01,123 ERROR boom\nTraceback (most recent call last):\n"
+        '  File "/srv/app/x.py", line 1, in f\nValueError: bad\n\nDuring handling of the above exception, another '
+        'exception occurred:\n\nTraceback (most recent call last):\n  File "/srv/app/y.py", line 2\napp.LostError: no',
+        '<TIME> ERROR boom Traceback (most recent call last): File "<PATH>", line <NUM>, in f ValueError: bad During '
+        "handling of the above exception, another exception occurred: Traceback (most recent call last): File "
+        '"<PATH>", line <NUM> app.LostError: no',
+    ),
+    "IPv4 with port and mask": ("10.0.0.1:8080 10.1.0.0/16 10.0.0.1", "<IP> <IP> <IP>"),
+    "IPv6": (
+        "2001:0db8:0000:0000:0000:ff00:0042:8329 2001:db8::8a2e:370:7334 fe80::1ff:fe23:4567:890a%eth0 ::1 [::1]:80",
+        "<IP> <IP> <IP> <IP> <IP>",
+    ),
+    "not IPv6": ("std::vector abc::def a::b :: e::create", "std::vector abc::def a::b :: e::create"),
+    "UUID": ("req 550e8400-e29b-41d4-a716-446655440000 done", "req <UUID> done"),
+    "MAC": ("from 00:1a:2b:3c:4d:5e", "from <MAC>"),
+    "identifiers": (
+        "id RzZuJ9P-SyqVdVCnTCb3hQ pod web-x2k9q task@7f1c2d3 commit 1a2b3c4",
+        "id <ID> pod web-<ID> task@<HEX> commit <ID>",
+    ),
+    "words containing a number": (
+        "c.n.Oauth2CodeHandler S3UploadFailedException: [DB2Timeout] ipv4",
+        "c.n.Oauth<NUM>CodeHandler S<NUM>UploadFailedException: [DB<NUM>Timeout] ipv<NUM>",
+    ),
+    "HTTP status outside access logs": (
+        '{"status":500} {"status":"500"} status=404 http_code=502 "GET / HTTP/1.1" status: 503 len: 12',
+        '{"status":<HTTP_SERVER_ERROR>} {"status":"<HTTP_SERVER_ERROR>"} status=<HTTP_NOT_FOUND> '
+        'http_code=<HTTP_UNAVAILABLE> "GET / HTTP/<NUM>" '
+        "status: <HTTP_UNAVAILABLE> len: <NUM>",
+    ),
+    "exit status, not HTTP": (
+        "exit status: 200, code=exited, status=203/EXEC",
+        "exit status: <NUM>, code=exited, status=<NUM>/EXEC",
+    ),
+    "large numbers, not epoch times": (
+        "Response time: 1500000000 ns, size 1234567890 bytes, 0.1731331234 done, 4294967295 and 123456 654321 pages",
+        "Response time: <NUM> ns, size <NUM> bytes, <NUM> done, <NUM> and <NUM> <NUM> pages",
+    ),
+    "hex": (
+        "at 0xDEADBEEF sum d41d8cd98f00b204e9800998ecf8427e commit 1a2b3c4d5e",
+        "at <HEX> sum <HEX> commit <HEX>",
+    ),
+    "words of hex letters": ("added faced dead beef decade", "added faced dead beef decade"),
+    "path in Chinese text": ("路径/var/log/x失败", "路径<PATH>失败"),
+    "Unix path": ("open /var/lib/x.db: No such file", "open <PATH>: No such file"),
+    "Windows path": (r"C:\Windows\System32\drivers\etc\hosts missing", "<PATH> missing"),
+    "slashes that are not paths": ("and/or I/O tcp/ip N/A", "and/or I/O tcp/ip N/A"),
+    "URL": ("see https://example.com:443/a?b=1, then jdbc:mysql://db/x", "see <URL>, then <URL>"),
+    "e-mail": ("bounce from root@mail.example.org", "bounce from <EMAIL>"),
+    "Hadoop block": (
+        "081109 203615 148 INFO dfs.DataNode: Receiving block blk_-1608999687919862906 src: /10.250.19.102:54106",
+        "<TIME> <NUM> INFO dfs.DataNode: Receiving block blk_<NUM> src: /<IP>",
+    ),
+    "Blue Gene": (
+        "2005-06-03-15.42.50.675872 R02-M1-N0-C:J12-U11 RAS KERNEL INFO parity error corrected",
+        "<TIME> R<NUM>-M<NUM>-N<NUM>-C:J<NUM>-U<NUM> RAS KERNEL INFO parity error corrected",
+    ),
+    "numbers with units, in words, in lists": (
+        "took 12.5ms, 3,000 rows of node12, sizes [1, 2, 3, 4]",
+        "took <NUM>ms, <NUM> rows of node<NUM>, sizes [<NUM>]",
+    ),
+    "Chinese": (
+        "2024-01-01 10:00:02 错误 数据库连接失败,耗时 123ms,主机 10.0.0.5",
+        "<TIME> 错误 数据库连接失败,耗时 <NUM>ms,主机 <IP>",
+    ),
+    "colours and aligned columns": ("\x1b[31mERROR\x1b[0m   wide    gap", "ERROR wide gap"),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masks(parser, name):
+    raw, masked = MASKED[name]
+    assert parser.mask([raw]).to_pylist() == [masked]
+
+
+@pytest.mark.parametrize(
+    "word",
+    "TRACE DEBUG INFO NOTICE WARN WARNING ERROR ERR SEVERE CRITICAL CRIT ALERT EMERG FATAL PANIC error warn 错误"
+    " 警告".split(),
+)
+def test_severity_words_survive(parser, word):
+    line = f"2024-01-01 10:00:02.123 UTC {word} [db-7] connection 12 to 10.0.0.1:5432 failed"
+    assert word in parser.mask([line])[0].as_py().split()
+
+
+@given(st.lists(st.sampled_from([raw for raw, _ in MASKED.values()]), min_size=1, max_size=3).map(" ".join))
+def test_masking_a_masked_line_changes_nothing(text):
+    parser = LogParser()
+    masked = parser.mask([text])[0].as_py()
+    assert parser.mask([masked])[0].as_py() == masked
+
+
+@pytest.mark.parametrize("name", [name for name, (raw, _) in MASKED.items() if "\n" in raw])
+def test_a_stack_trace_is_one_entry(parser, name):
+    raw, masked = MASKED[name]
+    assert parser.parse(f"before\n{raw}\n2024-01-01 10:00:00 INFO after").distinct.to_pylist()[1] == masked
+
+
+def test_masking_time_is_linear_in_line_length():
+    """A backtracking pattern would never finish on these lines."""
+    parser = LogParser(max_entry_characters=10**6)
+    start = time.perf_counter()
+    for line in ("1:" * 50_000, "a" * 100_000 + "!", "/a" * 50_000, "-1a" * 30_000, ' "=' * 30_000, "1 " * 50_000):
+        assert parser.mask([line])[0].as_py() is not None
+    assert time.perf_counter() - start < 20
+
+
+# ---------------------------------------------------------------------- entries that differ only in their digits
+
+
+def masked_one_by_one(parser, entry):
+    """The reference: every mask in order, on one entry at a time."""
+    masked = pa.array([entry[: parser.max_entry_characters]], pa.large_string())
+    for mask in parser.masks:
+        masked = pc.replace_substring_regex(masked, mask["pattern"], mask["replacement"])
+    return pc.utf8_trim_whitespace(masked)[0].as_py()
+
+
+digit_pieces = st.sampled_from(
+    [
+        *"0123456789",
+        *"abxf:.-/ \n",
+        *("HTTP/1.1 ", "status=", "0x", "::", "192.168.", "1700000000", "2001:db8::", "é", "\x1b[0m"),
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(digit_pieces, max_size=12).map("".join), max_size=12))
+def test_masking_entries_together_equals_masking_each_alone(entries):
+    parser = LogParser()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masking_logmoe, "FEW_ENTRIES", 0)
+        assert parser.mask(entries).to_pylist() == [masked_one_by_one(parser, entry) for entry in entries]
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        [{"pattern": "[^7]", "replacement": "<ODD>", "phrase": "a"}],
+        [{"pattern": "[3-6a]+", "replacement": "<SOME>", "phrase": "a"}],
+        [{"pattern": r"\x37", "replacement": "<SEVEN>", "phrase": "a"}],
+        [{"pattern": r"\067", "replacement": "<SEVEN>", "phrase": "a"}],
+        [{"pattern": r"\Q7\E|8", "replacement": "<SEVEN>", "phrase": "a"}],
+        [{"pattern": "(?i)7A", "replacement": "<SEVEN>", "phrase": "a"}],
+        [{"pattern": "a(?P<digits1>7|8)", "replacement": r"\1<SEVEN>", "phrase": "a"}],
+        [{"pattern": r"a\d", "replacement": "<TWO>", "phrase": "a"}],
+        [{"pattern": r"\d+", "replacement": "0"}],
+        [{"pattern": r"(\d)(\d)", "replacement": r"\2\1"}, {"pattern": r"\d{2}4", "replacement": "x"}],
+        [{"pattern": r"[.-0-9]+", "replacement": "<SOME>", "phrase": "a"}],
+        [{"pattern": "a", "replacement": "7"}, {"pattern": "77", "replacement": "<SEVEN>", "phrase": "a"}],
+        [],
+    ],
+)
+def test_masks_that_tell_digits_apart_or_keep_some(masks, monkeypatch):
+    monkeypatch.setattr(masking_logmoe, "FEW_ENTRIES", 0)
+    parser = LogParser(masks=masks)
+    entries = [f"{word}{first}{last}A" for word in ("a", "b ", "é") for first in range(10) for last in (0, 4, 7, 8)]
+    assert parser.mask(entries).to_pylist() == [masked_one_by_one(parser, entry) for entry in entries]
+
+
+def test_digits_that_a_pattern_names():
+    tells = masking_logmoe.digit_alternatives
+    assert tells(r"\d{1,3}[0-9a-f]+(?P<n1>[[:digit:]])\x1b\p{N}") == (None, True)
+    assert tells(r"ab|(?:1|c)\d|[23]x") == (r"(?:[0-9]|c)\d|[230-9]x", True)
+    assert tells("404") == ("[0-9][0-9][0-9]", False)
+    for intricate in ("[^5]", "[1-5]", r"\x30", r"\x{37}", r"[\x37]", r"\07", r"\Q1\E", "(?i)a1"):
+        assert tells(intricate) == ("", True)
+
+
+def test_large_log_of_few_shapes_is_masked_once_per_shape(parser, monkeypatch):
+    masked = []
+    replace = pc.replace_substring_regex
+
+    def counted(text, *arguments, **options):
+        masked.append(len(text))
+        return replace(text, *arguments, **options)
+
+    monkeypatch.setattr(masking_logmoe.pc, "replace_substring_regex", counted)
+    log = "\n".join(f"took {1000 + row} ms from 10.0.{row % 90 + 10}.1" for row in range(5000))
+    assert parser.parse(log).distinct.to_pylist() == ["took <NUM> ms from <IP>"]
+    assert max(masked) == 1
+
+
+# ---------------------------------------------------------------------- timestamps
+
+
+@pytest.mark.parametrize(
+    ("stamp", "expected"),
+    [
+        ("2024-02-29 10:00:02 ERROR x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("2024-02-29T10:00:02.250Z x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("2024/02/29 10:00:02 [error] x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("[2024-02-29 10:00:02,250] x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("2024-02-29 10:00:02.250 CET [7] x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ('1.2.3.4 - - [29/Feb/2024:10:00:02 +0100] "GET /"', datetime(2024, 2, 29, 10, 0, 2)),
+        ("[Thu Feb 29 10:00:02.250000 2024] [x]", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("Feb 29 10:00:02 host x", datetime(2000, 2, 29, 10, 0, 2)),
+        ("29-Feb-2024 10:00:02.250 SEVERE x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("77:M 29 Feb 2024 10:00:02.250 * x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("02-29 10:00:02.250 77 78 D x", datetime(2000, 2, 29, 10, 0, 2, 250000)),
+        ("240229 100002 148 INFO x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("2024-02-29-10.00.02.250000 R00 x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("1709200802: x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("1709200802.250 x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("1709200802250 x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ('{"time":"2024-02-29T10:00:02Z"}', datetime(2024, 2, 29, 10, 0, 2)),
+        ("ts=2024-02-29T10:00:02Z x", datetime(2024, 2, 29, 10, 0, 2)),
+        ('{"level":"info","ts":"2024-02-29T10:00:02Z"}', datetime(2024, 2, 29, 10, 0, 2)),
+        ('{"level":"info","ts":1709200802.25}', datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("<34>1 2024-02-29T10:00:02.250Z host app", datetime(2024, 2, 29, 10, 0, 2, 250000)),
+        ("INFO:2024-02-29 10:00:02 x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("web_1  | 2024-02-29 10:00:02 x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("24/02/29 10:00:02 INFO x", datetime(2024, 2, 29, 10, 0, 2)),
+        ("no time", None),
+        ("size 1709200802 bytes", None),
+    ],
+)
+def test_timestamps(parser, stamp, expected):
+    seconds = parser.timestamps(pa.array([stamp], pa.large_string()))[0]
+    if expected is None:
+        assert np.isnan(seconds)
+    else:
+        assert seconds == pytest.approx(expected.replace(tzinfo=UTC).timestamp(), abs=1e-6)
+
+
+# ---------------------------------------------------------------------- logs that arrive in chunks
+
+
+LINES = [
+    "2024-01-01 10:00:00 INFO a",
+    "\tat c",
+    "ERROR b",
+    "Traceback (most recent call last):",
+    '  File "x", line 1',
+    "ValueError: b",
+    "java.io.IOException: c",
+    "",
+    "d é 日",
+    "  2024-01-01 10:00:01 WARN e",
+    "}",
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(LINES), min_size=1, max_size=60), st.integers(20, 200), st.booleans())
+def test_chunked_log_has_the_same_entries_as_the_whole(lines, chunk_bytes, has_newline):
+    """Whatever the chunk size, `EntryStream` yields the entries of the log parsed in one piece."""
+    parser = LogParser()
+    # Indentation shared by all lines is taken from the first chunk; the first line makes it none.
+    data = ("\n".join(["INFO a", *lines]) + "\n" * has_newline).encode()
+    whole, _ = parser.parse_batch([data])
+    found = []
+    stream = EntryStream(parser, chunk_bytes)
+    for lines in LogReader(io.BytesIO(data), chunk_bytes):
+        if (chunk := stream.push(lines)) is not None:
+            parsed = parser.parse_chunk(*chunk)
+            found += zip(parsed.text.to_pylist(), parsed.first_line.tolist(), strict=True)
+    assert found == list(zip(whole.text.to_pylist(), whole.first_line.tolist(), strict=True))
+
+
+def test_endless_lines_and_entries_do_not_stall_the_stream(parser, monkeypatch):
+    monkeypatch.setattr(reading_logmoe, "MAX_LINE_BYTES", 0)
+    monkeypatch.setattr(parsing_logmoe, "MAX_ENTRY_BYTES", 0)
+    data = b"first\n" + "é".encode() * 50_000 + b"\nlast\n" + b"at\n" + b"\tgo on\n" * 300 + b"end"
+    reader = LogReader(io.BytesIO(data), 100, 4 * parser.max_entry_characters)
+    stream = EntryStream(parser, 100)
+    chunks = [chunk for chunk in map(stream.push, reader) if chunk is not None]
+    assert chunks[-1][0].is_last
+    lines = {}
+    for chunk in chunks:
+        assert len(chunk[0].data) <= 4 * parser.max_entry_characters + 2 * 100
+        parsed = parser.parse_chunk(*chunk)
+        lines |= dict(zip(parsed.first_line.tolist(), parsed.text.to_pylist(), strict=True))
+    assert lines[1] == "first"
+    assert set(lines[2]) == {"é"}
+    assert len(lines[2]) >= parser.max_entry_characters
+    assert lines[3] == "last"
+    assert lines[max(lines)] == "end"
+    assert max(lines) == data.count(b"\n") + 1
+    assert reader.oversized_lines == 1
+    assert stream.oversized_entries >= 1
