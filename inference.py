@@ -332,6 +332,7 @@ def _judge_log(
     scan = pipe.scan(
         source,
         only_anomalies=not args.all,
+        encoding=args.encoding,
         follow=args.follow,
         dtype=args.dtype,
         on_progress=progress.update,
@@ -423,6 +424,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stride", type=int, help="entries from the start of a window to the start of the next")
     parser.add_argument("--window_seconds", type=float, help="cut windows by time instead of by count")
     parser.add_argument("--session_pattern", help="gather sessions by the identifier that this RE2 pattern matches")
+    parser.add_argument("--entry_pattern", help="RE2 pattern of the lines that start an entry")
+    parser.add_argument("--encoding", help="of the logs, such as gb18030 or latin-1 (default: UTF-8 or UTF-16)")
     parser.add_argument("--batch_size", type=int, help="sequences per call of the model")
     parser.add_argument(
         "--dtype",
@@ -466,6 +469,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "stride",
             "window_seconds",
             "session_pattern",
+            "entry_pattern",
             "batch_size",
         )
         if getattr(args, name) is not None

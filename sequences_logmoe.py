@@ -129,7 +129,9 @@ class SequenceCutter:
             held, is_started = groups.pop(key, (np.empty(0, dtype=np.int64), False))
             groups[key] = (np.concatenate([held, positions + offset]), is_started)  # the latest last
         if is_last and rule.session_pattern and not self._has_sessions and len(log):
-            raise ValueError(f"`session_pattern` {rule.session_pattern!r} matches no entry of the log.")
+            raise ValueError(
+                f"`session_pattern` {rule.session_pattern!r} matches no entry of the log: check it, or leave it out."
+            )
 
         sequences: list[np.ndarray] = []
         open_groups: dict[Any, tuple[np.ndarray, bool]] = {}

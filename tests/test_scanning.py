@@ -204,6 +204,45 @@ def test_open_files_encodings_and_lists_of_paths(pipe, tmp_path):
         list(pipe.scan(io.BytesIO(b"\n \n")))
 
 
+@pytest.mark.parametrize(
+    "encoding", ["gb18030", "shift_jis", "latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"]
+)
+def test_encodings(pipe, tmp_path, encoding):
+    text = "\n".join(f"2024-01-01 10:00:0{n} INFO b {'é' if encoding == 'latin-1' else '日志'} {n}" for n in range(9))
+    path = write(tmp_path / "log", text.encode(encoding))
+    # UTF-16 and UTF-8 tell by themselves.
+    given = None if encoding.startswith("utf") else encoding
+    scan = pipe.scan(path, chunk_bytes=50, encoding=given)
+    assert [entry["text"] for sequence in scan for entry in sequence["entries"]] == text.split("\n")
+    assert scan.statistics.replaced_bytes == 0
+    if given is None:
+        assert pipe.processor.parse(text.encode(encoding)).text.to_pylist() == text.split("\n")
+
+
+def test_an_encoding_that_does_not_exist_names_itself(pipe, tmp_path):
+    path = write(tmp_path / "log", "info a\n")
+    for encoding in ("nope", "hex"):
+        with pytest.raises(ValueError, match=f"`encoding` must name an encoding of text.*'{encoding}'"):
+            pipe.scan(path, encoding=encoding)
+
+
+def test_entry_pattern_overrules_what_starts_an_entry(pipe, tmp_path):
+    text = "BEGIN a\ninfo b\nBEGIN c\n  d\ne"
+    expected = [(1, 2), (3, 5)]
+
+    def lines(sequences):
+        return [(entry["line"], entry["last_line"]) for sequence in sequences for entry in sequence["entries"]]
+
+    path, cache = write(tmp_path / "log", text), ScanCache()
+    for chunk_bytes in (9, 1000):  # both scans share what they remember
+        assert lines(pipe.scan(path, entry_pattern="^BEGIN", chunk_bytes=chunk_bytes, cache=cache)) == expected
+    assert lines(pipe(text, entry_pattern="^BEGIN")["sequences"]) == expected
+    assert lines(pipe([text, "a"], entry_pattern="^BEGIN")[0]["sequences"]) == expected
+    assert lines(pipe(text)["sequences"]) != expected  # for that call alone
+    with pytest.raises(ValueError, match=r"`entry_pattern`: '\(' is not a valid RE2 pattern"):
+        pipe(text, entry_pattern="(")
+
+
 def test_find_logs(tmp_path, caplog):
     (tmp_path / "deep").mkdir()
     for name, data in (
@@ -424,7 +463,7 @@ def test_scans_share_a_cache(pipe, tmp_path):
     assert (first.statistics.encoded_entries, first.statistics.predicted_sequences) == (0, 0)
     assert (again.statistics.encoded_entries, again.statistics.predicted_sequences) == (2, 2)
     for other in ({"max_log_entry_length": 4}, {"dtype": "bfloat16"}):
-        with pytest.raises(ValueError, match="another model, processor, device, dtype or max_log_entry_length"):
+        with pytest.raises(ValueError, match="another model, tokenizer, device, dtype or max_log_entry_length"):
             pipe.scan(path, cache=cache, **other)
     with pytest.raises(ValueError, match="max_entries"):
         ScanCache(max_entries=0)

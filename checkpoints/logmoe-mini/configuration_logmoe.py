@@ -1,4 +1,4 @@
-"""The configuration of LogMoE: every number and rule of the model that a checkpoint needs."""
+"""The configuration of LogMoE: every number and choice that a checkpoint needs to rebuild the model."""
 
 import copy
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 # Written into every saved config.json: where the Auto classes and `pipeline()` find the code that travels with the
-# weights. The keys are the Hub's, the values "file.Class".
+# weights. The Hub defines the keys; the values are "file.Class".
 AUTO_MAP = {
     "AutoConfig": "configuration_logmoe.LogMoEConfig",
     "AutoModel": "modeling_logmoe.LogMoEModel",
@@ -26,57 +26,44 @@ CUSTOM_PIPELINES = {
 
 @strict
 class LogMoEConfig(PreTrainedConfig):
-    r"""Configuration of [`LogMoEModel`]. The defaults are a bert-base-uncased-shaped encoder under a 6-layer stack.
+    """Configuration of [`LogMoEModel`].
 
-    Args:
-        encoder_config (`PreTrainedConfig` or `dict`, *optional*, defaults to a `BertConfig`):
-            Shape of the text encoder that reads each log entry: any BERT-like encoder that `AutoModel` knows.
-        entry_pooling (`str`, *optional*, defaults to `"mean"`):
-            How the encoder's token states become one entry embedding: `"mean"` over the real tokens, or `"cls"`,
-            the first token's state.
-        hidden_size (`int`, *optional*, defaults to 512):
-            Width of the sequence stack.
-        num_hidden_layers (`int`, *optional*, defaults to 6):
-            Layers of the sequence stack.
-        num_attention_heads (`int`, *optional*, defaults to 8):
-            Attention heads of each layer; must divide `hidden_size`.
-        num_experts (`int`, *optional*, defaults to 4):
-            Experts of each layer's mixture.
-        moe_intermediate_size (`int`, *optional*, defaults to 256):
-            Inner width of each expert.
-        hidden_act (`str`, *optional*, defaults to `"gelu"`):
-            Activation inside the experts.
-        router_top_p (`float`, *optional*, defaults to 0.8):
-            Probability mass that the kept experts of an entry must reach, in (0, 1]. 1 keeps every expert.
-        routing_mode (`str`, *optional*, defaults to `"top_p"`):
-            `"top_p"`, or `"dense"` for the first phase of training: every expert with weight 1 / `num_experts`.
-        max_log_entry_length (`int`, *optional*, defaults to 128):
-            Longest log entry, in tokens.
-        max_sequence_length (`int`, *optional*, defaults to 32):
-            Longest sequence, in entries.
-        hidden_dropout_prob (`float`, *optional*, defaults to 0.1):
-            Dropout after the input projection, the attention and the experts.
-        attention_probs_dropout_prob (`float`, *optional*, defaults to 0.1):
-            Dropout of the attention weights.
-        layer_norm_eps (`float`, *optional*, defaults to 1e-5):
-            Epsilon of the layer norms.
-        initializer_range (`float`, *optional*, defaults to 0.02):
-            Standard deviation of the initial weights.
-        load_balance_loss_coef (`float`, *optional*, defaults to 0.01):
-            Weight of the load-balancing loss in the training loss.
-        router_entropy_loss_coef (`float`, *optional*, defaults to 1e-4):
-            Weight of the router-entropy loss (the dynamic loss of Huang et al., ACL 2024).
-        router_z_loss_coef (`float`, *optional*, defaults to 1e-3):
-            Weight of the router z-loss (Zoph et al., 2022).
-        anomaly_threshold (`float`, *optional*, defaults to 0.5):
-            Smallest probability of "anomaly" that gives the label "anomaly", in (0, 1). Fitted on validation data.
-        calibration_temperature (`float`, *optional*, defaults to 1.0):
-            The logits are divided by it before the softmax. Fitted on validation data.
+    The defaults, written once with the fields below, are a bert-base-uncased-shaped encoder under a 6-layer stack.
+
+    Attributes:
+        encoder_config: shape of the text encoder that reads each log entry, a config or a dict: any BERT-like encoder
+            that `AutoModel` knows. By default a `BertConfig`.
+        entry_pooling: how the encoder's token states become one entry embedding: `"mean"` over the real tokens, or
+            `"cls"`, the state of the first token.
+        hidden_size: width of the sequence stack.
+        num_hidden_layers: layers of the sequence stack.
+        num_attention_heads: attention heads per layer; must divide `hidden_size`.
+        num_experts: experts per layer.
+        moe_intermediate_size: inner width of each expert.
+        hidden_act: activation inside the experts.
+        router_top_p: probability mass that the kept experts of an entry must reach, in (0, 1]; 1 keeps every expert.
+        routing_mode: `"top_p"`, or `"dense"` for the first phase of training: every expert with weight
+            1 / `num_experts`.
+        max_log_entry_length: tokens per log entry, at most.
+        max_sequence_length: entries per sequence, at most.
+        hidden_dropout_prob: dropout after the input projection, the attention and the experts.
+        attention_probs_dropout_prob: dropout on the attention weights.
+        layer_norm_eps: epsilon of the layer norms.
+        initializer_range: standard deviation of the initial weights.
+        load_balance_loss_coef: weight of the load-balancing loss in the training loss.
+        router_entropy_loss_coef: weight of the router entropy loss (the dynamic loss of Huang et al., ACL 2024).
+        router_z_loss_coef: weight of the router z-loss (Zoph et al., "ST-MoE", 2022).
+        anomaly_threshold: smallest probability of "anomaly" that is labelled an anomaly, in (0, 1); fitted on
+            validation data.
+        calibration_temperature: divides the logits before the softmax; fitted on validation data.
+
+    Raises:
+        StrictDataclassError: a value has the wrong type or is out of range; the message names the field.
     """
 
     model_type = "logmoe"
     sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
-    # The Trainer gathers every output that is not listed here: only logits may reach the metrics.
+    # The Trainer gathers every output that is not listed here, and only the logits may reach the metrics.
     keys_to_ignore_at_inference = [
         "entry_scores",
         "load_balance_loss",
@@ -112,28 +99,28 @@ class LogMoEConfig(PreTrainedConfig):
     calibration_temperature: float | int = 1.0
 
     def __post_init__(self, **kwargs):
-        # Saved configs carry both; to_dict writes them afresh.
+        # Saved configs have both; `to_dict` writes them anew.
         auto_map = kwargs.pop("auto_map", AUTO_MAP)
         custom_pipelines = kwargs.pop("custom_pipelines", CUSTOM_PIPELINES)
         if getattr(self, "id2label", None) is None:
             self.id2label = {0: "normal", 1: "anomaly"}
             self.label2id = {"normal": 0, "anomaly": 1}
-        # A copy: the caller's encoder keeps its own config, and the folder it came from, which means nothing to
-        # whoever loads the checkpoint, stays out of ours.
+        # A copy: the caller's encoder keeps its own config, and our checkpoint must not name the folder it came from,
+        # which means nothing to whoever loads it.
         self.encoder_config = copy.deepcopy(self.encoder_config)
         super().__post_init__(**kwargs)
         self.encoder_config._name_or_path = ""
-        # `pipeline()` asks for trust_remote_code wherever they are set, so they must be absent from the installed
-        # package's class, whose code needs no trust, and present where this file came with a checkpoint.
+        # Where these are set, `pipeline()` asks for trust_remote_code. So they are set only where this file came with
+        # a checkpoint; the code of the installed package needs no trust.
         if not __name__.startswith("logmoe."):
             self.auto_map = copy.deepcopy(auto_map)
             self.custom_pipelines = copy.deepcopy(custom_pipelines)
 
     def validate_logmoe(self):
-        """Part of `@strict` validation: each rule names the value it was given.
+        """Runs as part of `@strict` validation; each message names the field, the rule and the value given.
 
         Raises:
-            ValueError: wrapped by `@strict` in a `StrictDataclassClassValidationError`.
+            ValueError: a value breaks a rule; `@strict` wraps it in a `StrictDataclassClassValidationError`.
         """
         for name in (
             "hidden_size",
@@ -164,7 +151,7 @@ class LogMoEConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}.")
         for name in ("load_balance_loss_coef", "router_entropy_loss_coef", "router_z_loss_coef"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"`{name}` must be zero or positive, got {getattr(self, name)}.")
+                raise ValueError(f"`{name}` must be finite and not negative, got {getattr(self, name)}.")
         if not 0 < self.anomaly_threshold < 1:
             raise ValueError(f"`anomaly_threshold` must be in (0, 1), got {self.anomaly_threshold}.")
         if not 0 < self.calibration_temperature < float("inf"):
@@ -173,9 +160,9 @@ class LogMoEConfig(PreTrainedConfig):
             raise ValueError(f"`id2label` must be {{0: 'normal', 1: 'anomaly'}}, got {self.id2label}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """As the base class's, with the entries by which the Auto classes and `pipeline()` find the code."""
+        """As in the base class, plus the entries by which the Auto classes and `pipeline()` find the code."""
         output = super().to_dict()
-        # Copies: `pipeline()` replaces the class names of the dict it is given, in place.
+        # Copies, because `pipeline()` replaces the class names in place.
         output["auto_map"] = copy.deepcopy(AUTO_MAP)
         output["custom_pipelines"] = copy.deepcopy(CUSTOM_PIPELINES)
         return output

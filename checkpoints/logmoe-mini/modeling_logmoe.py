@@ -4,8 +4,8 @@ reads the sequence of entries, and an additive head says normal or anomaly, and 
 Comes after the processor, which makes its inputs; called by the predictor and by training.
 
 What is unusual here:
-- the encoder runs once per distinct entry, whose embedding is gathered wherever the entry occurs;
-- the router keeps a variable number of experts per entry (Top-P), and only the kept pairs are computed;
+- the encoder runs once per distinct entry, and its embedding is gathered wherever the entry occurs;
+- the router keeps a variable number of experts per entry (Top-P), and only kept (entry, expert) pairs are computed;
 - the logits are a sum over entries, so each entry's share in them is exact, not a saliency estimate.
 """
 
@@ -20,7 +20,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 
-# Private there, yet the one place that knows where torch.nn.functional.grouped_mm can be compiled.
+# Private to transformers, but only this wrapper knows where torch.nn.functional.grouped_mm can be compiled.
 from transformers.integrations.moe import _grouped_mm as grouped_mm
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -32,12 +32,12 @@ from .configuration_logmoe import LogMoEConfig
 
 logger = logging.get_logger(__name__)
 
-# Tokens, padding included, that the encoder reads at once. On a CPU few enough that the entries of a batch are of
-# similar length and stay in its cache; an accelerator needs more work at a time.
+# Tokens per encoder call, padding included. On a CPU, few enough that the entries of a call have similar lengths and
+# stay in its cache; an accelerator needs more work at once.
 TOKENS_PER_BATCH = {"cpu": 1024}
 DEFAULT_TOKENS_PER_BATCH = 32768
-# oneDNN compiles and keeps a kernel for each number of rows that it meets in half precision, which takes several times
-# as long as the product itself. So only few numbers are used: multiples of this.
+# In half precision, oneDNN compiles and caches a kernel for each row count it meets, which takes several times as long
+# as the product itself. Rounding row counts up to multiples of this keeps the kernels few.
 ROWS_PER_BUCKET = 64
 
 
@@ -47,15 +47,13 @@ class LogMoEModelOutput(ModelOutput):
 
     Attributes:
         last_hidden_state: `(sequences, entries, hidden_size)`, after the final norm.
-        entry_mask: `(sequences, entries)`, bool, true where there is an entry.
-        load_balance_loss, router_entropy_loss, router_z_loss: scalars, unweighted, averaged over layers; None unless
-            router logits were asked for.
-        expert_load: `(num_hidden_layers, num_experts)`, the share of kept (entry, expert) pairs that went to each
-            expert; None likewise.
-        mean_active_experts: scalar, experts kept per entry, averaged over entries and layers; None likewise.
-        router_logits: one `(sequences, entries, num_experts)` per layer, before the softmax, 0 at padding; None
-            likewise.
-        hidden_states, attentions: as everywhere in transformers, of the sequence stack.
+        entry_mask: bool `(sequences, entries)`, true where there is an entry.
+        load_balance_loss, router_entropy_loss, router_z_loss: scalars, unweighted, averaged over layers. Like the
+            next three, None unless router logits were requested.
+        expert_load: `(num_hidden_layers, num_experts)`, each expert's share of a layer's kept (entry, expert) pairs.
+        mean_active_experts: scalar, experts kept per entry, averaged over entries and layers.
+        router_logits: one `(sequences, entries, num_experts)` per layer, before the softmax, 0 at padding.
+        hidden_states, attentions: those of the sequence stack, as everywhere in transformers.
     """
 
     last_hidden_state: torch.Tensor | None = None
@@ -77,10 +75,11 @@ class LogMoESequenceClassifierOutput(ModelOutput):
     Attributes:
         loss: scalar, cross-entropy plus the weighted router losses; None without labels.
         logits: `(sequences, 2)`, normal then anomaly.
-        entry_scores: `(sequences, entries)`, how much each entry speaks for "anomaly", in units of the logits: their
-            sum, plus the head's bias, is the anomaly logit minus the normal logit. 0 at padding.
+        entry_scores: `(sequences, entries)`, how much each entry speaks for "anomaly", in logit units, 0 at padding.
+            A sequence's scores, plus the difference of the head's two biases, add up to its anomaly logit minus its
+            normal logit.
         load_balance_loss, router_entropy_loss, router_z_loss, expert_load, mean_active_experts: as in
-            [`LogMoEModelOutput`]; None without labels unless router logits were asked for.
+            [`LogMoEModelOutput`]; None unless labels were given or router logits requested.
         router_logits, hidden_states, attentions: as in [`LogMoEModelOutput`], on request.
     """
 
@@ -97,48 +96,48 @@ class LogMoESequenceClassifierOutput(ModelOutput):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
-def fill_bucket(index: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Repeats the last index until the products over the rows it picks have a size that oneDNN has a kernel for.
+def pad_to_bucket(index: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Repeats the last index up to a multiple of `ROWS_PER_BUCKET`, in half precision on a CPU.
 
-    Nothing is filled under autocast: there the states are float32, and only the products are not.
+    Not under autocast, where the states are float32 and only the products are in half precision.
 
     Args:
-        index: `(rows,)`.
-        like: the states that are picked from.
+        index: `(rows,)`, into the rows of `like`.
+        like: the states to pick rows from.
 
     Returns:
-        `(rows or a few more,)`: `index` itself if more rows would not pay.
+        `(padded_rows,)`; `index` itself where padding would not pay.
     """
     is_half_on_cpu = like.device.type == "cpu" and like.dtype in (torch.bfloat16, torch.float16)
-    # A traced or compiled graph would hold the number of rows of its example.
+    # A traced or compiled graph would bake in the row count of its example.
     if not is_half_on_cpu or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return index
     return torch.cat([index, index[-1:].expand(-len(index) % ROWS_PER_BUCKET)])
 
 
 def top_p_mask(router_probs: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Which experts each row keeps (Huang et al., "Harder Task Needs More Experts", ACL 2024).
+    """Selects the experts that each row keeps (Huang et al., "Harder Task Needs More Experts", ACL 2024).
 
-    In descending order of probability, ties by expert index, an expert is kept while the sum of those before it is
-    below `top_p`. The first is therefore always kept, and so is the one that crosses `top_p`.
+    In descending order of probability, ties by expert index, an expert is kept while the probabilities before it sum
+    to less than `top_p`. So the first expert is always kept, and so is the one that crosses `top_p`.
 
     Args:
         router_probs: `(..., num_experts)`, each row summing to 1.
         top_p: in (0, 1]; 1 keeps every expert.
 
     Returns:
-        Bool `(..., num_experts)`.
+        bool `(..., num_experts)`.
     """
-    if top_p >= 1:  # A rounded sum may reach 1 before the last expert.
+    if top_p >= 1:  # Rounding may bring the sum to 1 before the last expert.
         return torch.ones_like(router_probs, dtype=torch.bool)
     sorted_probs, expert_index = router_probs.sort(dim=-1, descending=True, stable=True)
-    # Shifted rather than cumsum - p, whose rounding could lift an expert over the boundary.
+    # Shifted rather than cumsum - p, whose rounding could push an expert across the boundary.
     mass_before = F.pad(sorted_probs.cumsum(dim=-1)[..., :-1], (1, 0))
     return torch.zeros_like(router_probs, dtype=torch.bool).scatter(-1, expert_index, mass_before < top_p)
 
 
 class LogMoETopPRouter(nn.Module):
-    """Chooses the experts that each entry keeps, and their weights."""
+    """Chooses the experts that each entry keeps, and weighs them."""
 
     def __init__(self, config: LogMoEConfig):
         super().__init__()
@@ -151,19 +150,19 @@ class LogMoETopPRouter(nn.Module):
             hidden_states: `(rows, hidden_size)`.
 
         Returns:
-            Three `(rows, num_experts)`: float32 logits before the softmax; float32 weights, 0 where an expert is not
-            kept; the bool mask of kept experts.
+            Three `(rows, num_experts)`: float32 logits before the softmax; float32 weights, 0 for experts that are
+            not kept; the bool mask of kept experts.
         """
-        # float32 whatever the model's precision: a rounded probability would change which experts are kept.
+        # float32 whatever the model's precision: rounded probabilities would change which experts are kept.
         with torch.autocast(hidden_states.device.type, enabled=False):
             router_logits = F.linear(hidden_states.float(), self.weight.float())  # (rows, num_experts)
             router_probs = router_logits.softmax(dim=-1)
         if self.config.routing_mode == "dense":
-            # The zero keeps the router in the graph: a parameter without gradient stops DDP.
+            # The zero term keeps the router in the graph: DDP fails on a parameter without a gradient.
             weights = torch.full_like(router_probs, 1 / self.config.num_experts) + 0.0 * router_probs
             return router_logits, weights, torch.ones_like(router_probs, dtype=torch.bool)
         kept = top_p_mask(router_probs, self.config.router_top_p)
-        # Not rescaled to sum to one: with a single kept expert that would be a constant, and the router would learn
+        # Not rescaled to sum to one: the weight of a single kept expert would be constant, and the router would learn
         # nothing.
         return router_logits, router_probs * kept, kept
 
@@ -188,12 +187,12 @@ class LogMoEExperts(nn.Module):
             kept: bool `(rows, num_experts)`.
 
         Returns:
-            `(rows, hidden_size)`: the weighted sum of the kept experts; 0 for a row that keeps none.
+            `(rows, hidden_size)`: each row's weighted sum over its kept experts; 0 for a row that keeps none.
         """
         # A compiled graph needs shapes that do not depend on the number of kept pairs, known only at run time. On a
-        # GPU one kernel for all experts, in the precisions it is made for, beats waiting for each.
+        # GPU, one kernel for all experts, in the precisions it is made for, beats synchronising once per expert.
         is_half_on_gpu = hidden_states.is_cuda and hidden_states.dtype in (torch.bfloat16, torch.float16)
-        is_aligned = all(size % 8 == 0 for size in self.up_proj.shape[1:])  # to 16 bytes, as the kernel requires
+        is_aligned = all(size % 8 == 0 for size in self.up_proj.shape[1:])  # to the kernel's 16 bytes
         is_grouped = torch.compiler.is_compiling() or (is_half_on_gpu and is_aligned)
         compute = self._grouped_by_expert if is_grouped else self._one_by_one
         return compute(hidden_states, weights, kept)
@@ -203,13 +202,13 @@ class LogMoEExperts(nn.Module):
         for expert in range(self.num_experts):
             # An expert without rows still runs, on nothing: its gradient is then zero, not None.
             rows = kept[:, expert].nonzero().squeeze(-1)  # (pairs,)
-            filled = fill_bucket(rows, hidden_states)
-            pair_states = F.linear(hidden_states.index_select(0, filled), self.up_proj[expert])
+            padded = pad_to_bucket(rows, hidden_states)
+            pair_states = F.linear(hidden_states.index_select(0, padded), self.up_proj[expert])
             pair_states = self.act_fn(pair_states)  # (pairs, intermediate)
-            # Before the projection: it is linear, and its output is wider.
-            pair_states = pair_states * weights[filled, expert, None].to(pair_states.dtype)
+            # Weighted before the down projection: it is linear, and its output is wider.
+            pair_states = pair_states * weights[padded, expert, None].to(pair_states.dtype)
             pair_states = F.linear(pair_states, self.down_proj[expert])  # (pairs, hidden_size)
-            if filled is not rows:
+            if padded is not rows:
                 pair_states = pair_states[: len(rows)]
             output.index_add_(0, rows, pair_states.to(output.dtype))
         return output
@@ -218,11 +217,11 @@ class LogMoEExperts(nn.Module):
         self, hidden_states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor
     ) -> torch.Tensor:
         expert_index = torch.arange(self.num_experts, device=kept.device)
-        # Pairs in order of their expert; those not kept come last, where no group reaches.
+        # Pairs sorted by expert; pairs that are not kept come last, beyond the groups.
         pairs = torch.where(kept, expert_index, self.num_experts).flatten().argsort(stable=True)  # (rows * experts,)
         group_ends = kept.sum(dim=0).cumsum(dim=0).to(torch.int32)  # (experts,)
         if not torch.compiler.is_compiling():
-            pairs = pairs[: int(group_ends[-1])]  # one synchronisation, and nothing is gathered in vain
+            pairs = pairs[: int(group_ends[-1])]  # one synchronisation, and no wasted gathering
         rows = pairs // self.num_experts
         in_group = (torch.arange(len(pairs), device=kept.device) < group_ends[-1])[:, None]
         # Beyond the groups the kernel leaves uninitialised memory, forward and backward: `where` on both sides keeps
@@ -230,13 +229,13 @@ class LogMoEExperts(nn.Module):
         pair_states = torch.where(in_group, hidden_states[rows], 0.0)
         pair_states = self.act_fn(grouped_mm(pair_states, self.up_proj.transpose(1, 2), group_ends))
         pair_states = grouped_mm(pair_states, self.down_proj.transpose(1, 2), group_ends)
-        # Before the product: after it the gradient of the weights would be 0 times what stands there, perhaps NaN.
+        # Masked before the product: after it, the gradient of the weights would be 0 times that memory, possibly NaN.
         pair_states = torch.where(in_group, pair_states, 0.0) * weights.flatten()[pairs, None]
         return torch.zeros_like(hidden_states).index_add(0, rows, pair_states.to(hidden_states.dtype))
 
 
 class LogMoESparseMoeBlock(nn.Module):
-    """Routes the real entries of a batch of sequences through their kept experts; padding is left at zero."""
+    """Routes the real entries of a batch of sequences through their kept experts; padding stays zero."""
 
     def __init__(self, config: LogMoEConfig):
         super().__init__()
@@ -251,7 +250,7 @@ class LogMoESparseMoeBlock(nn.Module):
 
         Returns:
             The mixture's output, shaped as `hidden_states`, and the router logits
-            `(sequences, entries, num_experts)`; both 0 at padding.
+            `(sequences, entries, num_experts)`, both 0 at padding.
         """
         rows = hidden_states.reshape(-1, hidden_states.shape[-1])  # (sequences * entries, hidden_size)
         router_logits, weights, kept = self.router(rows)
@@ -266,12 +265,12 @@ def router_statistics(
     config: LogMoEConfig,
     average: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The named auxiliary losses and the load of the experts. Padding has no part in any of them.
+    """The auxiliary losses by name, and the experts' load. Padding counts in none of them.
 
-    - `load_balance_loss`: `num_experts * sum_i f_i * P_i`, with `f_i` the share of kept pairs that go to expert i and
-      `P_i` its mean probability (Fedus et al., "Switch Transformers", 2021, eq. 4-6, with pairs in place of tokens);
-      1 when perfectly balanced.
-    - `router_entropy_loss`: mean entropy of the routing distribution, in nats: low when few experts suffice (the
+    - `load_balance_loss`: `num_experts * sum_i f_i * P_i`, with `f_i` expert i's share of the kept pairs and `P_i` its
+      mean probability (Fedus et al., "Switch Transformers", 2021, eq. 4-6, with pairs in place of tokens); 1 when
+      perfectly balanced.
+    - `router_entropy_loss`: mean entropy of the routing distribution, in nats; low when few experts suffice (the
       dynamic loss of Huang et al., ACL 2024).
     - `router_z_loss`: mean squared log-sum-exp of the router logits (Zoph et al., "ST-MoE", 2022).
 
@@ -279,9 +278,9 @@ def router_statistics(
         router_logits: one `(sequences, entries, num_experts)` per layer.
         entry_mask: bool `(sequences, entries)`.
         config: gives `routing_mode`, `router_top_p` and `num_experts`.
-        average: averages a tensor, which needs no gradient, over the processes of a distributed training. The counts
-            that everything is divided by are then those of the global batch, and `f_i` its loads: the mean over
-            processes of each loss, and of its gradient, is that of one process with the whole batch.
+        average: averages a tensor, which needs no gradient, over the processes of a distributed training. Denominators
+            and loads `f_i` are then those of the global batch, so that the mean over processes of each loss, and of
+            its gradient, is what a single process with the whole batch would get.
 
     Returns:
         The three losses and `mean_active_experts` as scalars, `expert_load` as `(num_hidden_layers, num_experts)`.
@@ -311,7 +310,7 @@ def router_statistics(
 
 
 def weighted_router_loss(statistics: dict[str, torch.Tensor], config: LogMoEConfig) -> torch.Tensor | float:
-    """What the routers add to the training loss, scalar; 0 while all experts have equal weights."""
+    """The routers' term of the training loss, a scalar; 0 in dense mode, where all experts weigh the same."""
     if config.routing_mode == "dense":
         return 0.0
     return (
@@ -365,12 +364,12 @@ class LogMoEAttention(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
         Args:
-            hidden_states: `(sequences, entries, hidden_size)`, or `(rows, hidden_size)` with `state_index`.
-            attention_mask: as `create_bidirectional_mask` makes it.
-            state_index: int64 `(sequences, entries)`, the row of each entry's state.
+            hidden_states: `(sequences, entries, hidden_size)`; with `state_index`, `(distinct_states, hidden_size)`.
+            attention_mask: as returned by `create_bidirectional_mask`.
+            state_index: int64 `(sequences, entries)`, which distinct state stands where.
 
         Returns:
-            `(sequences, entries, hidden_size)`, and the attention weights where the implementation gives them.
+            `(sequences, entries, hidden_size)`, and the attention weights if the implementation returns them.
         """
         input_shape = hidden_states.shape[:-1] if state_index is None else state_index.shape  # (sequences, entries)
 
@@ -397,7 +396,7 @@ class LogMoEAttention(nn.Module):
 
 
 class LogMoELayer(GradientCheckpointingLayer):
-    """Self-attention, then the mixture of experts, each after its norm and added to the residual stream."""
+    """Self-attention, then the mixture of experts, each behind its own norm and added to the residual stream."""
 
     def __init__(self, config: LogMoEConfig):
         super().__init__()
@@ -414,7 +413,15 @@ class LogMoELayer(GradientCheckpointingLayer):
         entry_mask: torch.Tensor,
         state_index: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the new states and the layer's router logits, both per entry; `state_index` as in the attention."""
+        """
+        Args:
+            hidden_states, attention_mask, state_index: as in [`LogMoEAttention`].
+            entry_mask: bool `(sequences, entries)`.
+
+        Returns:
+            The new states `(sequences, entries, hidden_size)` and the router logits
+            `(sequences, entries, num_experts)`.
+        """
         attn_output, _ = self.self_attn(self.input_layernorm(hidden_states), attention_mask, state_index)
         if state_index is not None:
             hidden_states = hidden_states.index_select(0, state_index.flatten()).view(attn_output.shape)
@@ -424,7 +431,7 @@ class LogMoELayer(GradientCheckpointingLayer):
 
 
 class LogMoESequenceStack(nn.Module):
-    """Everything between encoder and head: projection, positions and layers. The part to `torch.compile`."""
+    """Everything between encoder and head: projection, positions and layers. This is the part to `torch.compile`."""
 
     def __init__(self, config: LogMoEConfig):
         super().__init__()
@@ -440,22 +447,22 @@ class LogMoESequenceStack(nn.Module):
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """
         Args:
-            entry_embeds: `(sequences, entries, encoder_hidden)`, or `(distinct_entries, encoder_hidden)` with
-                `entry_index`.
-            entry_mask: bool `(sequences, entries)`, with at least one entry in each sequence.
-            entry_index: int64 `(sequences, entries)`, which distinct entry stands where; any number at padding. Not
-                for training: dropout makes the occurrences of an entry differ.
+            entry_embeds: `(sequences, entries, encoder_hidden)`; with `entry_index`,
+                `(distinct_entries, encoder_hidden)`.
+            entry_mask: bool `(sequences, entries)`, at least one entry per sequence.
+            entry_index: int64 `(sequences, entries)`, which distinct entry stands where; ignored at padding. Not for
+                training, where dropout makes the occurrences of an entry differ.
 
         Returns:
             States `(sequences, entries, hidden_size)` and the router logits of each layer.
         """
-        # Counted over real entries, so that padding on either side leaves an entry's position alone.
+        # Counts real entries only: padding on either side leaves an entry's position alone.
         position_ids = (entry_mask.long().cumsum(dim=-1) - 1).clamp(min=0)  # (sequences, entries)
         state_index = None
         if entry_index is not None:
             hidden_states, state_index = self._distinct_states(entry_embeds, entry_index, entry_mask, position_ids)
         else:
-            # Attention gives padding weight 0, but 0 times a NaN that stands there would still be NaN.
+            # Attention gives padding weight 0, but 0 times a NaN at padding would still be NaN.
             entry_embeds = entry_embeds.masked_fill(~entry_mask[..., None], 0.0)
             hidden_states = self.projection(entry_embeds) + self.position_embeddings(position_ids)
             hidden_states = self.dropout(hidden_states)
@@ -476,28 +483,30 @@ class LogMoESequenceStack(nn.Module):
         entry_mask: torch.Tensor,
         position_ids: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """States `(rows, hidden_size)` before the first layer, one for each distinct entry and position that occur,
-        and int64 `(sequences, entries)`, which of them stands where. Until attention mixes them, occurrences differ by
-        nothing else.
+        """Computes each state before the first layer once: until attention mixes them, occurrences of an entry differ
+        only in position.
+
+        Returns:
+            `(distinct_states, hidden_size)`, one state per (entry, position) pair that occurs; and int64
+            `(sequences, entries)`, which state stands where.
         """
         positions = self.config.max_sequence_length
         pairs = (entry_index * positions + position_ids).masked_fill(~entry_mask, -1)
         pairs, state_index = pairs.unique(return_inverse=True)
-        pairs = fill_bucket(pairs, entry_embeds)
+        pairs = pad_to_bucket(pairs, entry_embeds)
         is_entry = pairs[:, None] >= 0
         pairs = pairs.clamp(min=0)
         rows, of_pair = (pairs // positions).unique(return_inverse=True)
-        rows = fill_bucket(rows, entry_embeds)
+        rows = pad_to_bucket(rows, entry_embeds)
         hidden_states = self.projection(entry_embeds[rows])[of_pair] + self.position_embeddings(pairs % positions)
         return torch.where(is_entry, hidden_states, 0.0), state_index
 
 
 class LogMoEClassificationHead(nn.Module):
-    """Additive attention pooling: the logits are a weighted sum of what each entry says, so the shares are exact.
+    """Additive attention pooling: the logits are a weighted sum over entries, so each entry's share is exact.
 
-    An attention weight per entry (Ilse et al., "Attention-based Deep Multiple Instance Learning", 2018) scales
-    that entry's state, and the classifier reads each scaled state before the sum rather than after it (Javed et al.,
-    "Additive MIL", NeurIPS 2022).
+    Each entry's state is scaled by an attention weight (Ilse et al., "Attention-based Deep Multiple Instance
+    Learning", 2018) and classified before the sum rather than after it (Javed et al., "Additive MIL", NeurIPS 2022).
     """
 
     def __init__(self, config: LogMoEConfig):
@@ -513,8 +522,8 @@ class LogMoEClassificationHead(nn.Module):
             entry_mask: bool `(sequences, entries)`.
 
         Returns:
-            Logits `(sequences, 2)`, and each entry's share in them, `(sequences, entries, 2)`, 0 at padding. The
-            shares of a sequence sum to its logits minus the classifier's bias. Both float32.
+            Logits `(sequences, 2)`, and each entry's share in them `(sequences, entries, 2)`, 0 at padding; both
+            float32. A sequence's shares add up to its logits minus the classifier's bias.
         """
         scores = self.attention_score(self.attention_hidden(hidden_states).tanh()).squeeze(-1)
         scores = scores.float().masked_fill(~entry_mask, float("-inf"))
@@ -560,7 +569,7 @@ class LogMoEPreTrainedModel(PreTrainedModel):
         self.base_model.encoder.set_input_embeddings(value)
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """As the base class's; also keeps `encoder_config.vocab_size` true, from which the encoder is rebuilt."""
+        """Resizes the encoder's embeddings, and `encoder_config.vocab_size` with them: loading rebuilds from it."""
         embeddings = self.base_model.encoder.resize_token_embeddings(*args, **kwargs)
         self.config.encoder_config.vocab_size = self.base_model.encoder.config.vocab_size
         return embeddings
@@ -569,13 +578,12 @@ class LogMoEPreTrainedModel(PreTrainedModel):
 class LogMoEModel(LogMoEPreTrainedModel):
     """The encoder and the sequence stack, without a head."""
 
-    # So that a classifier's checkpoint loads without warnings.
+    # So that a classifier's checkpoint loads without a warning.
     _keys_to_ignore_on_load_unexpected = [r"^classification_head\."]
 
     def __init__(self, config: LogMoEConfig):
         super().__init__(config)
-        # Tokens that the encoder reads at once where a call of `encode_entries` does not say; None: what suits the
-        # device.
+        # Default of `encode_entries`; None for what suits the device.
         self.tokens_per_batch: int | None = None
         self.encoder = AutoModel.from_config(config.encoder_config)
         _drop_pooler(self.encoder)
@@ -588,16 +596,16 @@ class LogMoEModel(LogMoEPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         tokens_per_batch: int | None = None,
     ) -> torch.Tensor:
-        """Embeds log entries with the encoder, each on its own.
+        """Encodes log entries, each on its own.
 
         Args:
             input_ids: int64 `(entries, tokens)`.
-            attention_mask: `(entries, tokens)`, 1 at real tokens; by default all are.
-            tokens_per_batch: tokens, padding included, that the encoder reads at once; at least one entry. By default
-                `self.tokens_per_batch`, or what suits the device. Moves memory and time, not the embeddings.
+            attention_mask: `(entries, tokens)`, 1 at real tokens; by default all are real.
+            tokens_per_batch: tokens per encoder call, padding included; a call takes at least one entry. By default
+                `self.tokens_per_batch`, or else what suits the device. Changes memory and time, not the embeddings.
 
         Returns:
-            `(entries, encoder_hidden)`.
+            Embeddings `(entries, encoder_hidden)`.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
@@ -610,18 +618,19 @@ class LogMoEModel(LogMoEPreTrainedModel):
             to_front = attention_mask.argsort(dim=1, descending=True, stable=True)
             input_ids, attention_mask = input_ids.gather(1, to_front), attention_mask.gather(1, to_front)
         # Entries of similar length go together: logs have many short entries and a few very long ones, and padding the
-        # short to the long would be most of the work.
+        # short ones to the longest would be most of the work.
         lengths, order = attention_mask.sum(dim=1).sort(descending=True, stable=True)
         sorted_embeds = []
         start, sorted_lengths = 0, lengths.tolist()
         while start < len(order):
             rows = order[start : start + max(1, tokens_per_batch // max(1, sorted_lengths[start]))]
             longest = max(1, sorted_lengths[start])
-            sorted_embeds.append(self._encode_alike(input_ids[rows, :longest], attention_mask[rows, :longest]))
+            sorted_embeds.append(self._encode_batch(input_ids[rows, :longest], attention_mask[rows, :longest]))
             start += len(rows)
         return torch.cat(sorted_embeds)[order.argsort()]
 
-    def _encode_alike(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def _encode_batch(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """One encoder call: embeddings `(entries, encoder_hidden)` of tokens `(entries, tokens)`."""
         token_states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.config.entry_pooling == "cls":
             return token_states[:, 0]
@@ -641,38 +650,38 @@ class LogMoEModel(LogMoEPreTrainedModel):
         output_attentions: bool | None = None,
         **kwargs: Any,
     ) -> LogMoEModelOutput:
-        """Takes a batch of sequences in one of three forms, which give the same numbers.
+        """Runs the model over a batch of sequences, given in any of three forms that yield the same numbers.
 
         Args:
-            input_ids: int64, the tokens of the distinct entries `(distinct_entries, tokens)` in the compact form, of
-                every entry `(sequences, entries, tokens)` in the plain form.
-            attention_mask: shaped as `input_ids`, 1 at real tokens; by default all are. In the plain form an entry
-                without a real token is padding.
-            entry_index: int64 `(sequences, entries)`, which distinct entry stands where, -1 at padding; marks the
+            input_ids: int64 tokens: of each distinct entry, `(distinct_entries, tokens)`, in the compact form; of
+                every entry, `(sequences, entries, tokens)`, in the plain form.
+            attention_mask: shaped as `input_ids`, 1 at real tokens; by default all are real. In the plain form, an
+                entry without real tokens is padding.
+            entry_index: int64 `(sequences, entries)`, which distinct entry stands where, -1 at padding; selects the
                 compact form.
-            entry_embeds: embeddings computed before by `encode_entries`, in place of `input_ids`:
-                `(distinct_entries, encoder_hidden)` with `entry_index`, `(sequences, entries, encoder_hidden)`
-                without.
-            entry_mask: `(sequences, entries)`, 1 at real entries of such `entry_embeds`; by default all are.
-            output_router_logits: also return the router logits, the auxiliary losses and the load of the experts.
-            output_hidden_states, output_attentions: also return the states after each layer, the attention weights
-                (with `attn_implementation="eager"`).
+            entry_embeds: embeddings from `encode_entries`, in place of `input_ids`: with `entry_index`,
+                `(distinct_entries, encoder_hidden)`; without, `(sequences, entries, encoder_hidden)`.
+            entry_mask: `(sequences, entries)`, 1 at real entries, for `entry_embeds` without `entry_index`; by default
+                all are real.
+            output_router_logits: also return the router logits, the auxiliary losses and the experts' load.
+            output_hidden_states: also return the states around each layer.
+            output_attentions: also return the attention weights; needs `attn_implementation="eager"`.
 
         Raises:
-            TypeError: an argument that is not listed here.
-            ValueError: no form or two forms at once, shapes that do not fit, an `entry_index` that names an entry
-                that is not there, more entries than `max_sequence_length`, or a sequence without entries.
+            TypeError: an argument is not listed here.
+            ValueError: none or several of the three forms are given, shapes do not match, `entry_index` is out of
+                range, a sequence has no entries or more than `max_sequence_length`.
         """
         _refuse_unknown_arguments(kwargs)
-        entry_embeds, entry_mask = self._embed_entries(
+        entry_embeds, entry_mask = self._entry_embeddings(
             input_ids, attention_mask, entry_index, entry_embeds, entry_mask
         )
         if output_attentions and self.config._attn_implementation != "eager":
-            logger.warning_once("Attention weights are returned with `attn_implementation='eager'` only.")
+            logger.warning_once("`output_attentions` needs `attn_implementation='eager'`: no attentions are returned.")
         if entry_mask.shape[1] > self.config.max_sequence_length:
             raise ValueError(
-                f"A sequence holds at most {self.config.max_sequence_length} entries (`max_sequence_length`), got "
-                f"{entry_mask.shape[1]}. Cut the log into sequences with LogMoEProcessor."
+                f"A sequence has at most {self.config.max_sequence_length} entries (`max_sequence_length`), got "
+                f"{entry_mask.shape[1]}: cut the log into sequences with LogMoEProcessor."
             )
         _require_entries(entry_mask)
         if entry_index is not None and (self.training or output_hidden_states or self.config.output_hidden_states):
@@ -685,7 +694,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
             output["router_logits"] = router_logits
         return output
 
-    def _embed_entries(
+    def _entry_embeddings(
         self,
         input_ids: torch.Tensor | None,
         attention_mask: torch.Tensor | None,
@@ -693,22 +702,29 @@ class LogMoEModel(LogMoEPreTrainedModel):
         entry_embeds: torch.Tensor | None,
         entry_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings, `(distinct_entries, encoder_hidden)` with `entry_index` and else
-        `(sequences, entries, encoder_hidden)`, and a bool `(sequences, entries)`.
+        """Checks the inputs of `forward` and brings its three forms down to two.
+
+        Returns:
+            Embeddings, `(distinct_entries, encoder_hidden)` with `entry_index` and `(sequences, entries,
+            encoder_hidden)` without, and the bool `(sequences, entries)` of real entries.
         """
         if (input_ids is None) == (entry_embeds is None):
-            raise ValueError("Give exactly one of `input_ids` and `entry_embeds`.")
+            given = "neither" if input_ids is None else "both"
+            raise ValueError(f"Give exactly one of `input_ids` and `entry_embeds`, got {given}.")
         if entry_embeds is not None and attention_mask is not None:
-            raise ValueError("`attention_mask` goes with `input_ids`, not with `entry_embeds`.")
+            raise ValueError("`attention_mask` goes with `input_ids`, not with `entry_embeds`: use `entry_mask`.")
         if entry_mask is not None and (input_ids is not None or entry_index is not None):
-            raise ValueError("`entry_mask` goes with `entry_embeds` alone, not with `input_ids` or `entry_index`.")
+            raise ValueError(
+                "`entry_mask` goes with `entry_embeds` alone: `input_ids` mark padding by their `attention_mask`, "
+                "`entry_index` marks it by -1."
+            )
         if input_ids is not None and attention_mask is not None and attention_mask.shape != input_ids.shape:
             raise ValueError(
-                f"`attention_mask` {tuple(attention_mask.shape)} must be shaped as `input_ids` "
-                f"{tuple(input_ids.shape)}."
+                f"`attention_mask` must have the shape of `input_ids`, {tuple(input_ids.shape)}, got "
+                f"{tuple(attention_mask.shape)}."
             )
         if entry_index is not None:
-            return self._embed_distinct(input_ids, attention_mask, entry_index, entry_embeds)
+            return self._distinct_embeddings(input_ids, attention_mask, entry_index, entry_embeds)
         if entry_embeds is not None:
             if entry_embeds.dim() != 3:
                 raise ValueError(
@@ -738,7 +754,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
         entry_embeds = real_embeds.new_zeros(*entry_mask.shape, real_embeds.shape[-1])
         return entry_embeds.masked_scatter(entry_mask[..., None], real_embeds), entry_mask
 
-    def _embed_distinct(
+    def _distinct_embeddings(
         self,
         input_ids: torch.Tensor | None,
         attention_mask: torch.Tensor | None,
@@ -780,16 +796,16 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
     def from_encoder_pretrained(
         cls, encoder_name_or_path: str, processor: Any | None = None, **config: Any
     ) -> "LogMoEForSequenceClassification":
-        """Starts a new model from a pretrained encoder; everything above the encoder is freshly initialised.
+        """Builds a new model on a pretrained encoder; everything above the encoder is freshly initialised.
 
         Args:
             encoder_name_or_path: folder or Hub name of any BERT-like encoder.
             processor: the [`LogMoEProcessor`] that will feed the model. Its placeholders are added to the encoder's
-                embeddings, each as the mean of its phrase's word pieces, so that a frozen encoder can read them.
+                embeddings, see `add_placeholders`.
             config: fields of [`LogMoEConfig`].
 
         Raises:
-            ValueError: weights of the encoder are missing, or the processor's tokenizer does not belong to it.
+            ValueError: the encoder lacks weights, or the processor's tokenizer does not belong to it.
         """
         encoder = load_encoder(encoder_name_or_path)
         model = cls(LogMoEConfig(encoder_config=encoder.config, **config))
@@ -799,11 +815,11 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         return model
 
     def encode_entries(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """See [`LogMoEModel.encode_entries`]; here too, so that wrappers such as PEFT's reach it."""
+        """See [`LogMoEModel.encode_entries`]; repeated here so that wrappers such as PEFT's can reach it."""
         return self.model.encode_entries(*args, **kwargs)
 
     def replace_encoder(self, encoder: PreTrainedModel) -> None:
-        """Replaces the encoder by another of the same width, and makes the config say so."""
+        """Replaces the encoder with another of the same width, and updates the config."""
         _drop_pooler(encoder)
         self.model.encoder = encoder
         self.config.encoder_config = encoder.config
@@ -812,22 +828,22 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
     @torch.no_grad()
     def add_placeholders(self, processor: Any) -> None:
         """Gives each placeholder that the processor added to the tokenizer an embedding: the mean of its phrase's word
-        pieces. Call it before training.
+        pieces, so that even a frozen encoder can read it. Call this before training.
 
         Args:
             processor: a [`LogMoEProcessor`] around the encoder's own tokenizer.
 
         Raises:
-            ValueError: the tokenizer has other word pieces than the encoder has embeddings.
+            ValueError: the tokenizer has more word pieces than the encoder has embeddings.
         """
         old_size = self.get_input_embeddings().weight.shape[0]
         new = processor.new_placeholder_token_ids()  # {token id: word-piece ids of its phrase}
         if len(processor.tokenizer) > old_size + len(new):
             raise ValueError(
                 f"The tokenizer has {len(processor.tokenizer)} tokens, {len(new)} of them new placeholders, but the "
-                f"encoder has {old_size} embeddings: they do not belong together."
+                f"encoder has {old_size} embeddings: they do not belong together. Use the encoder's own tokenizer."
             )
-        if len(processor.tokenizer) > old_size:  # Some encoders come with room to spare.
+        if len(processor.tokenizer) > old_size:  # Some encoders have embeddings to spare.
             self.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
         weight = self.get_input_embeddings().weight
         for token_id, phrase_ids in new.items():
@@ -841,11 +857,11 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         """Switches between `"dense"` (phase 1 of training) and `"top_p"`; saved with the config.
 
         Raises:
-            ValueError: any other mode.
+            ValueError: `routing_mode` is neither.
         """
         if routing_mode not in ("dense", "top_p"):
             raise ValueError(f"`routing_mode` must be 'dense' or 'top_p', got {routing_mode!r}.")
-        # All modules share this config, and the routers read it at each call.
+        # All modules share this config object, and the routers read it at each call.
         setattr(self.config, "routing_mode", routing_mode)  # noqa: B010 - mypy wants a literal
 
     def forward(
@@ -860,7 +876,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> LogMoESequenceClassifierOutput | tuple:
-        """As [`LogMoEModel.forward`], and:
+        """As [`LogMoEModel.forward`], plus:
 
         Args:
             labels: int64 `(sequences,)`, 0 normal, 1 anomaly.
@@ -900,10 +916,10 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
 
 
 def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Loads a text encoder.
+    """Loads a pretrained text encoder.
 
     Raises:
-        ValueError: weights are missing, the pooler's excepted, which is not used.
+        ValueError: weights are missing, other than those of the pooler, which is not used.
     """
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # no report on the pooler, which is not used
@@ -913,33 +929,36 @@ def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTr
         logging.set_verbosity(verbosity)
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if missing:
-        raise ValueError(f"incomplete encoder {name_or_path!r}: {len(missing)} weights are missing ({missing[:3]}…)")
+        raise ValueError(
+            f"incomplete encoder {name_or_path!r}: {len(missing)} weights are missing ({', '.join(missing[:3])}…)"
+        )
     return encoder
 
 
 def _require_entries(entry_mask: torch.Tensor) -> None:
-    """Raises ValueError for a sequence without entries, `(sequences, entries)`: there is nothing to pool."""
+    """Refuses sequences without entries, which have nothing to pool; `entry_mask` is bool `(sequences, entries)`."""
     if entry_mask.numel() == 0 or not bool(entry_mask.any(dim=1).all()):
         empty = (~entry_mask.any(dim=1)).nonzero().squeeze(-1).tolist()
-        raise ValueError(f"Every sequence needs at least one entry; these have none: {empty or 'an empty batch'}.")
+        problem = f"these have none: {empty}" if empty else "the batch has no sequences"
+        raise ValueError(f"Every sequence needs at least one entry; {problem}.")
 
 
 def _refuse_unknown_arguments(kwargs: dict[str, Any]) -> None:
-    """Wrappers such as PEFT pass arguments of other models as None; anything else is a mistake."""
+    """Refuses misspelt arguments. Those that are None pass: wrappers such as PEFT hand on the ones of other models."""
     unknown = sorted(name for name, value in kwargs.items() if value is not None)
     if unknown:
         raise TypeError(f"LogMoE's forward does not take {', '.join(map(repr, unknown))}.")
 
 
 def _drop_pooler(encoder: PreTrainedModel) -> None:
-    """The pooler is not used, and parameters that take no part in the loss stop DDP."""
+    """Removes the encoder's pooler: it is not used, and DDP fails on parameters that take no part in the loss."""
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
 
 
-# The one import against the order of the files. A saved model takes along the files that this one reaches, so that the
-# checkpoint is whole; and importing the pipeline registers its task, so that `pipeline("log-anomaly", model=…)` works
-# where this file came with a checkpoint. At the foot, for the pipeline is built on everything above.
+# The one import against the order of the files. A saved model takes along every file that this one reaches, so the
+# checkpoint is complete; and importing the pipeline registers its task, so `pipeline("log-anomaly", model=…)` works
+# where this file came with a checkpoint. At the foot because the pipeline builds on everything above.
 from .pipeline_logmoe import LogAnomalyPipeline  # noqa: E402, F401
 
 LogMoEModel.register_for_auto_class("AutoModel")

@@ -20,6 +20,7 @@ from .rules_logmoe import (
     HEADER_PATTERN,
     INDENTED_ENTRY_PATTERN,
     PLACEHOLDER,
+    check_pattern,
 )
 from .sequences_logmoe import SequenceCutter, SequenceRule, pad_sequences
 
@@ -89,6 +90,17 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
         """The constructor's arguments, all but the tokenizer."""
         names = inspect.signature(type(self).__init__).parameters
         return {name: copy.deepcopy(getattr(self, name)) for name in names if name not in ("self", "tokenizer")}
+
+    def with_entry_pattern(self, entry_pattern: str) -> "LogMoEProcessor":
+        """This processor with another rule for what starts an entry; the tokenizer is shared.
+
+        Raises:
+            ValueError: the pattern is not RE2.
+        """
+        check_pattern("entry_pattern", entry_pattern)
+        other = copy.copy(self)
+        other.entry_pattern = entry_pattern
+        return other
 
     @property
     def model_input_names(self) -> list[str]:

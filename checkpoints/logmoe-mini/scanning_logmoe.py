@@ -175,12 +175,13 @@ class ScanCache:
         """The predictor in the scans' precision.
 
         Raises:
-            ValueError: what is kept came from another model, processor, device, dtype or entry length.
+            ValueError: what is kept came from another model, tokenizer, device, dtype or entry length.
         """
-        user = (predictor.model, predictor.processor, predictor.device, dtype, max_log_entry_length)
+        # What masked text becomes; how entries are told apart makes no difference.
+        user = (predictor.model, predictor.processor.tokenizer, predictor.device, dtype, max_log_entry_length)
         if self._user is not None and self._user != user:
             raise ValueError(
-                "This ScanCache holds results of another model, processor, device, dtype or max_log_entry_length: "
+                "This ScanCache holds results of another model, tokenizer, device, dtype or max_log_entry_length: "
                 "make one for each."
             )
         self._user = user
@@ -276,6 +277,7 @@ class LogScan(Iterator[dict[str, Any]]):
         max_log_entry_length: int | None,
         batch_size: int,
         only_anomalies: bool,
+        encoding: str | None,
         follow: bool,
         idle_seconds: float,
         dtype: torch.dtype,
@@ -289,6 +291,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self.processor, self.device = predictor.processor, predictor.device
         self.max_log_entry_length = max_log_entry_length
         self.batch_size, self.only_anomalies = batch_size, only_anomalies
+        self.encoding = encoding
         self.follow, self.idle_seconds, self.chunk_bytes = follow, idle_seconds, chunk_bytes
         self.num_workers, self.max_waiting_entries = num_workers, max_waiting_entries
         self.on_progress = on_progress
@@ -344,7 +347,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self.statistics.source = name
         # The processor reads the beginning of an entry only: four bytes at most for each character of it.
         max_line_bytes = 4 * self.processor.max_entry_characters
-        reader = LogReader(source, self.chunk_bytes, max_line_bytes, self.follow, self.idle_seconds)
+        reader = LogReader(source, self.chunk_bytes, max_line_bytes, self.encoding, self.follow, self.idle_seconds)
         self._reader = reader
         stream = EntryStream(self.processor, self.chunk_bytes)
         cutter = SequenceCutter(self.rule, self.processor, self.max_waiting_entries)
