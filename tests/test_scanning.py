@@ -210,7 +210,7 @@ def test_open_files_encodings_and_lists_of_paths(pipe, tmp_path):
 def test_encodings(pipe, tmp_path, encoding):
     text = "\n".join(f"2024-01-01 10:00:0{n} INFO b {'é' if encoding == 'latin-1' else '日志'} {n}" for n in range(9))
     path = write(tmp_path / "log", text.encode(encoding))
-    # UTF-16 and UTF-8 tell by themselves.
+    # UTF-16 and UTF-8 are recognised without a name.
     given = None if encoding.startswith("utf") else encoding
     scan = pipe.scan(path, chunk_bytes=50, encoding=given)
     assert [entry["text"] for sequence in scan for entry in sequence["entries"]] == text.split("\n")
@@ -219,14 +219,14 @@ def test_encodings(pipe, tmp_path, encoding):
         assert pipe.processor.parse(text.encode(encoding)).text.to_pylist() == text.split("\n")
 
 
-def test_an_encoding_that_does_not_exist_names_itself(pipe, tmp_path):
+def test_unknown_encodings_are_refused_and_named(pipe, tmp_path):
     path = write(tmp_path / "log", "info a\n")
     for encoding in ("nope", "hex"):
         with pytest.raises(ValueError, match=f"`encoding` must name an encoding of text.*'{encoding}'"):
             pipe.scan(path, encoding=encoding)
 
 
-def test_entry_pattern_overrules_what_starts_an_entry(pipe, tmp_path):
+def test_entry_pattern_overrides_what_starts_an_entry(pipe, tmp_path):
     text = "BEGIN a\ninfo b\nBEGIN c\n  d\ne"
     expected = [(1, 2), (3, 5)]
 
@@ -234,11 +234,11 @@ def test_entry_pattern_overrules_what_starts_an_entry(pipe, tmp_path):
         return [(entry["line"], entry["last_line"]) for sequence in sequences for entry in sequence["entries"]]
 
     path, cache = write(tmp_path / "log", text), ScanCache()
-    for chunk_bytes in (9, 1000):  # both scans share what they remember
+    for chunk_bytes in (9, 1000):  # both scans share a cache
         assert lines(pipe.scan(path, entry_pattern="^BEGIN", chunk_bytes=chunk_bytes, cache=cache)) == expected
     assert lines(pipe(text, entry_pattern="^BEGIN")["sequences"]) == expected
     assert lines(pipe([text, "a"], entry_pattern="^BEGIN")[0]["sequences"]) == expected
-    assert lines(pipe(text)["sequences"]) != expected  # for that call alone
+    assert lines(pipe(text)["sequences"]) != expected  # for that call only
     with pytest.raises(ValueError, match=r"`entry_pattern`: '\(' is not a valid RE2 pattern"):
         pipe(text, entry_pattern="(")
 
