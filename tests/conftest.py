@@ -1,9 +1,9 @@
-"""Tiny models, tokenizers and checkpoints, all made here: no test needs the network or a GPU."""
+"""Tiny models, tokenizers and checkpoints, built here: no test needs the network or a GPU."""
 
 import os
 from pathlib import Path
 
-# Before the first import of the libraries, which read them once.
+# Set before the libraries are imported: they read these once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -43,7 +43,7 @@ def tiny_encoder_config(**overrides) -> BertConfig:
 
 
 def tiny_config(**overrides) -> LogMoEConfig:
-    """Weights are drawn wide, so that routers decide and logits differ."""
+    """Initial weights spread widely, so that routers have preferences and logits differ."""
     return LogMoEConfig(
         **{
             "encoder_config": tiny_encoder_config(),
@@ -82,7 +82,7 @@ def pipe(model, processor) -> LogAnomalyPipeline:
 
 @pytest.fixture
 def compact_batch() -> dict[str, torch.Tensor]:
-    """Two sequences, of three and four entries, over five distinct entries of different lengths."""
+    """Two sequences, of three and four entries, from five distinct entries of different lengths."""
     generator = torch.Generator().manual_seed(1)
     input_ids = torch.randint(5, len(WORDS), (5, 7), generator=generator)
     attention_mask = torch.ones_like(input_ids)

@@ -1,7 +1,7 @@
-"""Runs train.py under FSDP on CPU processes, for the tests.
+"""Runs train.py under FSDP in CPU processes, for the tests.
 
-accelerate turns FSDP on for accelerators alone and, on CPUs, falls back to DDP without a word. The collectives of gloo
-do all that FSDP asks for, so the processes are told that they are no CPU processes, and nothing else is changed.
+accelerate enables FSDP only on accelerators and silently falls back to DDP on CPUs, although gloo has every collective
+that FSDP needs. So the processes claim to run on GPUs; nothing else is changed.
 """
 
 import sys

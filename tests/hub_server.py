@@ -38,7 +38,7 @@ USER = "tester"
 
 
 class HubError(Exception):
-    """An answer other than success; `code` becomes the `X-Error-Code` from which clients choose their exception."""
+    """A reply other than success; `code` becomes the `X-Error-Code` by which clients choose an exception."""
 
     def __init__(self, status: HTTPStatus, code: str, message: str, **headers: str) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class HubError(Exception):
 
 
 def git_hash(content: bytes) -> str:
-    """The id that git gives to a file of this content."""
+    """The id that git gives a file with this content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
@@ -80,7 +80,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Commit:
-    """A whole state of a repository: `tree` holds every file of it by path."""
+    """A complete state of a repository: `tree` has all of its files by path."""
 
     sha: str
     parent: "Commit | None"
@@ -132,9 +132,9 @@ class Repo:
 class HubServer:
     """A Hub that lives as long as its `with` block.
 
-    `root` holds what the Hub starts with: models as `root/org/name/`, datasets as `root/datasets/org/name/`. It is
-    only read. With `lfs`, files above `LFS_THRESHOLD` take the way of large files. The next `fail_commits` commits are
-    refused with status 503; the attribute counts down and may be set again at any time. Requests that this server
+    `root` has the initial content, models as `root/org/name/`, datasets as `root/datasets/org/name/`, and is never
+    written to. With `lfs`, files above `LFS_THRESHOLD` are uploaded as large files. The next `fail_commits` commits
+    are refused with status 503; the attribute counts down and may be set again at any time. Requests that this server
     cannot answer are printed to stderr and kept in `unknown_requests`.
     """
 
@@ -166,7 +166,7 @@ class HubServer:
 
     def env(self, home: Path) -> dict[str, str]:
         """The whole environment of a client process that talks to this Hub and keeps its caches under `home`."""
-        # Settings of whoever runs the tests, such as offline mode or another cache, must not reach the client.
+        # The settings of whoever runs the tests, such as offline mode or another cache, must not reach the client.
         foreign = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_")
         env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return env | {
@@ -215,7 +215,7 @@ class _Server(ThreadingHTTPServer):
 
 @dataclass
 class Reply:
-    """What is sent back where JSON with status 200 will not do."""
+    """A reply other than JSON with status 200."""
 
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
@@ -233,7 +233,7 @@ _API = rf"/api/(?P<kind>models|datasets)/{_REPO}"
 
 
 def route(method: str, pattern: str) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
-    """Make a method of `_Handler` the answer to requests of this kind; the groups of `pattern` are its arguments."""
+    """Register a method of `_Handler` for requests of this kind; the groups of `pattern` become its arguments."""
 
     def register(handle: Callable[..., Answer]) -> Callable[..., Answer]:
         ROUTES.append((method, re.compile(pattern), handle))
@@ -243,8 +243,8 @@ def route(method: str, pattern: str) -> Callable[[Callable[..., Answer]], Callab
 
 
 class _Handler(BaseHTTPRequestHandler):
-    # The default protocol, HTTP/1.0, closes the connection after each reply: no client stays connected to a server
-    # whose `with` block has ended.
+    # The default protocol, HTTP/1.0, closes the connection after each reply, so no client stays connected once the
+    # server's `with` block has ended.
     server: _Server
     body: bytes
     query: dict[str, list[str]]
@@ -257,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         url = urlsplit(self.path)
         self.query = parse_qs(url.query)
-        # A HEAD request is a GET request whose reply is sent without its body.
+        # HEAD is GET with a reply that lacks its body.
         method = "GET" if self.command == "HEAD" else self.command
         result: Answer
         try:
@@ -283,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET = do_POST = do_PUT = do_DELETE = answer
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent: what a test needs to know of, `unknown_request` prints."""
+        """Stay silent; `unknown_request` prints what a test needs to know."""
 
     def unknown_request(self) -> HubError:
         request = f"{self.command} {self.path}"
@@ -305,7 +305,7 @@ class _Handler(BaseHTTPRequestHandler):
         prefix = "datasets/" if key[0] == "datasets" else ""
         url = f"{self.hub.url}/{prefix}{key[1]}"
         if key in self.hub.repos:
-            # Clients that accept an existing repository read its address from this refusal.
+            # Clients that accept an existing repository read its URL from this refusal.
             return _json_reply({"error": "This repository exists", "url": url}, HTTPStatus.CONFLICT)
         self.hub.repos[key] = Repo(key[1])
         return {"url": url}
@@ -342,7 +342,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @staticmethod
     def _card_fields(commit: Commit) -> dict[str, str]:
-        """The fields of the model card that decide which pipeline a client builds when no task is named."""
+        """The fields of the model card by which a client chooses a pipeline when no task is named."""
         card = commit.tree.get("README.md", Blob(b"")).content.decode(errors="replace")
         metadata = re.match(r"---\n(.*?)\n---", card, re.DOTALL)
         if metadata is None:
@@ -389,7 +389,7 @@ class _Handler(BaseHTTPRequestHandler):
         blob = commit.tree.get(path)
         if blob is None:
             message = f"{path} does not exist"
-            # With the commit at hand clients remember the absence instead of asking again.
+            # Given the commit, clients remember the absence instead of asking again.
             raise HubError(HTTPStatus.NOT_FOUND, "EntryNotFound", message, **{"X-Repo-Commit": commit.sha})
         headers = {
             "Content-Type": "application/octet-stream",
@@ -424,7 +424,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "path": file["path"],
                     "uploadMode": "lfs" if self.hub.is_large(file["path"], file["size"]) else "regular",
                     "shouldIgnore": False,
-                    # From it clients see that a file has not changed, and leave it out of the commit.
+                    # Tells clients that a file has not changed, so that they leave it out of the commit.
                     "oid": tree[file["path"]].etag if file["path"] in tree else None,
                 }
                 for file in json.loads(self.body)["files"]
@@ -435,7 +435,7 @@ class _Handler(BaseHTTPRequestHandler):
     def announce_large_files(self) -> Answer:
         objects = json.loads(self.body)["objects"]
         for item in objects:
-            # An object without actions is one that the Hub has already.
+            # An object without actions is already on the Hub.
             if item["oid"] not in self.hub.large_files:
                 item["actions"] = {"upload": {"href": f"{self.hub.url}/large-files/{item['oid']}"}}
         return {"transfer": "basic", "objects": objects}
@@ -445,7 +445,7 @@ class _Handler(BaseHTTPRequestHandler):
         blob = Blob(self.body, lfs=True)
         if blob.sha256 != oid:
             raise HubError(
-                HTTPStatus.BAD_REQUEST, "BadDigest", f"The {len(self.body)} bytes sent for {oid} are others"
+                HTTPStatus.BAD_REQUEST, "BadDigest", f"The {len(self.body)} bytes sent do not hash to {oid}"
             )
         self.hub.large_files[oid] = blob
         return Reply()
@@ -457,7 +457,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise self.unknown_request()
         if self.hub.fail_commits > 0:
             self.hub.fail_commits -= 1
-            raise HubError(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "This commit was told to fail")
+            raise HubError(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "This commit is meant to fail")
         if branch not in repo.branches:
             raise HubError(HTTPStatus.NOT_FOUND, "RevisionNotFound", f"No branch {branch}")
         head = repo.at(branch)

@@ -1,4 +1,4 @@
-"""What a user may pass by mistake, and what it must give: an error that helps, or the documented behaviour."""
+"""What users may pass by mistake gives an error that helps, or the documented behaviour."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def detector(checkpoint):
 
 
 @pytest.mark.parametrize("log", [None, 5, 1.5, {"log": "a"}, object()])
-def test_not_a_string(pipe, detector, log):
+def test_log_that_is_not_text(pipe, detector, log):
     with pytest.raises(ValueError, match=type(log).__name__):
         pipe(log)
     with pytest.raises(ValueError, match=f"a log must be a str, got {type(log).__name__}"):
@@ -33,16 +33,16 @@ def test_not_a_string(pipe, detector, log):
         detector.predict_batch(["a", log])
 
 
-def test_entries_that_are_no_strings(pipe):
+def test_entries_that_are_not_strings(pipe):
     with pytest.raises(ValueError, match="Log 0 of the batch: .*list of int and str"):
         pipe([["a", 5]])
 
 
 @pytest.mark.parametrize("log", ["", "\n", " \n\t\r\n  ", "\x00\x00\n"])
-def test_no_entry(pipe, detector, log):
-    for judge in (pipe, detector.predict):
+def test_log_without_entries(pipe, detector, log):
+    for predict in (pipe, detector.predict):
         with pytest.raises(ValueError, match="no log entries"):
-            judge(log)
+            predict(log)
     with pytest.raises(ValueError, match="Log 2 of the batch: .*no log entries"):
         pipe(["a\nb", "c\nd", log])
 
@@ -101,17 +101,17 @@ def test_a_hundred_thousand_lines(pipe):
         ({"session_pattern": "("}, "not a valid RE2 pattern"),
     ],
 )
-def test_lengths_and_other_overrides_out_of_range(pipe, overrides, message):
+def test_overrides_out_of_range(pipe, overrides, message):
     with pytest.raises(ValueError, match=message):
         pipe("a\nb", **overrides)
 
 
-def test_integers_of_any_kind_are_welcome(pipe):
+def test_integers_of_any_type_are_accepted(pipe):
     assert len(pipe("a\nb\nc", max_sequence_length=np.int64(2), batch_size=np.int32(4))["sequences"]) == 2
     assert len(pipe("a\nb\nc", max_sequence_length=2, stride=np.int64(1))["sequences"]) == 2
 
 
-def test_containers_that_are_no_batch(pipe, tmp_path):
+def test_containers_that_are_not_batches(pipe, tmp_path):
     (tmp_path / "log").write_text("a\nb\n")
     with (tmp_path / "log").open() as file, pytest.raises(ValueError, match=r"file\.read"):
         pipe(file)
@@ -122,7 +122,7 @@ def test_containers_that_are_no_batch(pipe, tmp_path):
     assert len(pipe(table.to_pandas()["log"])) == 2
 
 
-def test_processor_that_cuts_longer_than_the_model_reads(model):
+def test_processor_with_longer_limits_than_the_model(model):
     with pytest.raises(ValueError, match="at most 8 for `max_sequence_length`, but the processor's is 32"):
         LogAnomalyPipeline(model, processor=LogMoEProcessor(tiny_tokenizer(), max_log_entry_length=32))
     with pytest.raises(ValueError, match="at most 64 for `max_log_entry_length`, but the processor's is 128"):
@@ -145,13 +145,13 @@ def test_detector_lengths(detector):
             )
 
 
-def test_no_checkpoint(tmp_path):
+def test_missing_checkpoint(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no such folder"):
         LogAnomalyDetector(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"it has no config\.json"):
         LogAnomalyDetector(tmp_path)
     with pytest.raises(FileNotFoundError, match="cannot load 'nobody/nothing'"):
-        LogAnomalyDetector("nobody/nothing")  # a Hub name, and there is no Hub
+        LogAnomalyDetector("nobody/nothing")  # a Hub name, with no Hub to reach
 
 
 def test_checkpoint_of_another_model(tmp_path, processor):
@@ -183,13 +183,13 @@ def test_missing_weights_file(checkpoint):
 
 @pytest.mark.parametrize("name", ["processor_config.json", "tokenizer.json"])
 def test_missing_processor_files(checkpoint, name):
-    """Without them transformers would go on with default rules, or with an empty vocabulary."""
+    """transformers alone would carry on, with default rules or an empty vocabulary."""
     (checkpoint / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):
         LogAnomalyDetector(checkpoint)
 
 
-def test_missing_weights_are_not_drawn_at_random(checkpoint):
+def test_missing_weights_are_not_initialised_at_random(checkpoint):
     weights = load_file(checkpoint / "model.safetensors")
     kept = {name: tensor for name, tensor in weights.items() if "classification_head" not in name}
     save_file(kept, checkpoint / "model.safetensors", metadata={"format": "pt"})
@@ -221,18 +221,18 @@ def test_weights_that_are_not_finite_raise(checkpoint, value):
         detector.predict("a\nb")
 
 
-def test_unknown_language(checkpoint):
+def test_unknown_language_of_labels(checkpoint):
     with pytest.raises(ValueError, match="'fr'"):
         LogAnomalyDetector(checkpoint, labels="fr")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is present")
-def test_device_that_is_not_there(checkpoint):
+def test_missing_device(checkpoint):
     with pytest.raises(ValueError, match="finds no GPU"):
         LogAnomalyDetector(checkpoint, device="cuda:0")
 
 
-def test_batches_that_are_none(detector):
+def test_predict_batch_takes_an_iterable_but_not_a_single_log(detector):
     with pytest.raises(ValueError, match="use `predict`"):
         detector.predict_batch("a\nb")
     assert len(detector.predict_batch(log for log in ["a", "b"])) == 2

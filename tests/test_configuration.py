@@ -1,3 +1,5 @@
+"""The configuration: defaults, checks, and what config.json holds."""
+
 import json
 
 import pytest
@@ -8,7 +10,7 @@ from transformers import AutoConfig
 from logmoe import LogMoEConfig, LogMoEForSequenceClassification
 
 
-def test_defaults_are_the_original_guides():
+def test_defaults_are_those_of_the_original_guide():
     config = LogMoEConfig()
     assert config.encoder_config.model_type == "bert"
     assert (config.encoder_config.hidden_size, config.encoder_config.num_hidden_layers) == (768, 12)
@@ -50,7 +52,7 @@ def test_default_model_is_about_500_megabytes():
         ("id2label", {0: "anomaly", 1: "normal"}, "must be {0: 'normal', 1: 'anomaly'}"),
     ],
 )
-def test_bad_values_are_refused_with_value_and_rule(field, value, rule):
+def test_bad_values_are_refused_and_the_message_names_rule_and_value(field, value, rule):
     with pytest.raises(StrictDataclassError, match=rule):
         tiny_config(**{field: value})
 
@@ -64,7 +66,7 @@ def test_round_trip_through_json(tmp_path):
     assert AutoConfig.from_pretrained(tmp_path).router_top_p == 0.6
 
 
-def test_saved_config_names_the_code_and_no_local_path(tmp_path):
+def test_saved_config_names_the_code_but_no_local_path(tmp_path):
     encoder_config = tiny_encoder_config()
     encoder_config._name_or_path = "/home/somebody/bert"
     tiny_config(encoder_config=encoder_config).save_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""What the guide and the README show works: their Python runs, the options they name exist."""
+"""What the guide and the README show works: their Python runs and the options they name exist."""
 
 import os
 import re
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "usage.zh.md"
 README = ROOT / "README.md"
 
-# The sections of the original guide, in its order.
+# The sections of the original guide, in order.
 SECTIONS = [
     "# LogMoE 使用指南",
     "## 概述",
@@ -60,7 +60,7 @@ FLAG = re.compile(r"--[A-Za-z]\w*")
 
 
 def blocks(path: Path, language: str) -> list[tuple[int, str]]:
-    """The fenced code blocks in a language: the lines above the code, and the code."""
+    """The fenced code blocks in a language: the number of lines above each, and its code."""
     text = path.read_text(encoding="utf-8")
     return [
         (text.count("\n", 0, match.start(3)), textwrap.dedent(match[3]))
@@ -70,7 +70,7 @@ def blocks(path: Path, language: str) -> list[tuple[int, str]]:
 
 
 def program(path: Path) -> str:
-    """All Python of a document as one program, each statement at its line, so that a traceback points there."""
+    """All Python of a document as one program, each statement on its line, so that tracebacks point there."""
     lines: list[str] = []
     for above, code in blocks(path, "python"):
         lines += [""] * (above - len(lines)) + code.splitlines()
@@ -93,12 +93,12 @@ FLAGS_OF = {
     "train.py": TRAIN_FLAGS,
     "logmoe-train": TRAIN_FLAGS,
 }
-# Their options are theirs to name.
+# Their options are their own.
 OTHER_PROGRAMS = {"pip", "hf"}
 
 
 def commands(path: Path) -> list[list[str]]:
-    """The shell commands of a document, each as its words."""
+    """The shell commands of a document, each as a list of words."""
     found = []
     for _, code in blocks(path, "bash"):
         for line in code.replace("\\\n", " ").splitlines():
@@ -112,7 +112,7 @@ def test_python_blocks_run(path, tmp_path):
     if not source.strip():
         assert path != GUIDE
         pytest.skip(f"{path.name} shows no Python")
-    # The guide's blocks need nothing but themselves; the README's may use the files beside it.
+    # The guide's blocks are self-contained; the README's may use the files beside it.
     finished = subprocess.run(
         [sys.executable, "-c", "import sys; exec(compile(sys.stdin.read(), sys.argv[1], 'exec'))", str(path)],
         input=source,
@@ -125,7 +125,7 @@ def test_python_blocks_run(path, tmp_path):
     assert finished.returncode == 0, finished.stderr[-4000:]
 
 
-def test_every_section_of_the_original_guide_has_its_counterpart():
+def test_guide_has_every_section_of_the_original():
     assert [heading for heading in headings(GUIDE) if heading in SECTIONS] == SECTIONS
 
 
@@ -158,7 +158,7 @@ def test_flags_in_the_text_exist():
     assert named <= INFERENCE_FLAGS | TRAIN_FLAGS
 
 
-def test_every_option_of_the_command_line_is_in_the_guide():
+def test_guide_names_every_option_of_the_command_line():
     long_flags = {flag for flag in INFERENCE_FLAGS if flag.startswith("--")} - {"--help"}
     assert {flag for flag in long_flags if f"`{flag}`" not in GUIDE.read_text(encoding="utf-8")} == set()
 

@@ -1,4 +1,4 @@
-"""The stand-in for the Hub: what is pushed comes back unchanged, and a push that fails changes nothing."""
+"""The stand-in for the Hub: what is pushed comes back unchanged, and a failed push changes nothing."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def online(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", True)
-    # With Xet, `upload_folder` repeats a refused commit for half a minute before it gives up.
+    # With Xet, `upload_folder` retries a refused commit for half a minute before giving up.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
 
 
@@ -40,7 +40,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_pushed_model_comes_back_at_each_of_its_commits(online, checkpoint, tmp_path):
+def test_a_pushed_model_can_be_pulled_at_each_commit(online, checkpoint, tmp_path):
     with HubServer() as hub:
         api = HfApi(endpoint=hub.url, token=TOKEN)
         api.create_repo("org/bert")
@@ -60,7 +60,7 @@ def test_a_pushed_model_comes_back_at_each_of_its_commits(online, checkpoint, tm
     torch.testing.assert_close(BertModel.from_pretrained(pulled).state_dict(), expected, rtol=0, atol=0)
 
 
-def test_a_failing_commit_leaves_both_sides_as_they_were(online, checkpoint):
+def test_a_failed_commit_changes_neither_side(online, checkpoint):
     before = contents(checkpoint)
     with HubServer(fail_commits=1) as hub:
         api = HfApi(endpoint=hub.url, token=TOKEN)
@@ -74,8 +74,8 @@ def test_a_failing_commit_leaves_both_sides_as_they_were(online, checkpoint):
         assert hub.files("org/bert") == before
 
 
-def test_large_files_travel_apart_from_the_commit(tmp_path):
-    """In a fresh process, since only there `env()` takes effect."""
+def test_large_files_are_uploaded_apart_from_the_commit(tmp_path):
+    """In a fresh process, the only place where `env()` takes effect."""
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "small.json").write_bytes(b"{}")

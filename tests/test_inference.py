@@ -1,4 +1,4 @@
-"""LogAnomalyDetector, and the command line in real processes."""
+"""`LogAnomalyDetector`, and the command line in real processes."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_preprocess_log_sequence(detector):
 
 
 def test_bert_path_replaces_encoder_and_tokenizer(detector, checkpoint, tmp_path):
-    """The checkpoint's own encoder, given back as `bert_path`, changes nothing; another one does."""
+    """The checkpoint's own encoder, passed as `bert_path`, changes nothing; another one does."""
     encoder = detector.pipeline.model.model.encoder
     for name, prepare in (("same", lambda e: None), ("other", lambda e: torch.nn.init.normal_(next(e.parameters())))):
         copy = AutoModel.from_config(encoder.config)
@@ -97,7 +97,7 @@ def test_bert_path_without_placeholders_gets_them(detector, checkpoint, tmp_path
 # ---------------------------------------------------------------------- command line
 
 
-def test_visible_lets_nothing_reach_the_terminal():
+def test_visible_escapes_everything_that_controls_a_terminal():
     hostile = "a\x1b[31m\x07\r\n\tb\x9b2J\u202e\u200b\udc80\x7f\u2028é日"
     shown = visible(hostile)
     assert shown == "a\\x1b[31m\\x07\\r\\n\\tb\\x9b2J\\u202e\\u200b\\udc80\\x7f\\u2028é日"
@@ -182,7 +182,7 @@ def test_exit_codes(checkpoint, tmp_path, capsys):
     assert main([*model, str(tmp_path / "nowhere"), str(log), "--fail_on_anomaly"]) == 2
     output = capsys.readouterr()
     assert "nowhere" in output.err
-    assert "log: " in output.out  # the other file was judged all the same
+    assert "log: " in output.out  # the other file is judged all the same
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "folder").mkdir()
     for bad in ([str(tmp_path / "empty")], [str(tmp_path / "folder")], [str(log), "--window_seconds", "-1"]):

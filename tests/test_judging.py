@@ -80,10 +80,8 @@ def test_score_is_the_probability_of_the_label():
 def test_result_of_a_sequence():
     parsed = LogParser().parse("a\n\nb\n\tat c\nd")
     judge = Judge(LABELS, temperature=2.0, threshold=0.5)
-    sequences, predictions = (
-        [np.array([0, 1]), np.array([2])],
-        [prediction(2 * math.log(3), (0.5, -0.25)), prediction(-1)],
-    )
+    sequences = [np.array([0, 1]), np.array([2])]
+    predictions = [prediction(2 * math.log(3), (0.5, -0.25)), prediction(-1)]
     is_truncated = np.array([False, True, False])
     first, second = judge.sequence_results(parsed, sequences, predictions, is_truncated, source="x.log")
     assert first == {

@@ -1,4 +1,4 @@
-"""Loading as users do it: in a fresh process, in another folder, offline or from a Hub on loopback."""
+"""Loading the way users do: in a fresh process, in another folder, offline or from a Hub on loopback."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from hub_server import HubServer
 
 LOG = "2024-01-01 10:00:00 INFO a\n2024-01-01 10:00:01 ERROR b\n\tat c\nd"
 
-# What `import logmoe` gives where the package is not installed.
+# Makes `import logmoe` fail, as it does where the package is not installed.
 NOT_INSTALLED = """
 import sys
 sys.modules["logmoe"] = None
@@ -27,7 +27,7 @@ except ImportError:
 
 
 def run(code: str, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """Runs code in a fresh process in a folder of its own; returns what it printed."""
+    """Runs code in a fresh process, in a folder of its own, and returns what it prints."""
     folder.mkdir(exist_ok=True)
     if env is None:
         env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
@@ -93,7 +93,7 @@ print(json.dumps(pipe(log)))
 """
 
 
-def test_without_and_with_the_package_and_after_crossed_round_trips(checkpoint, pipe, tmp_path):
+def test_loading_with_and_without_the_package_and_across_both(checkpoint, pipe, tmp_path):
     here = pipe(LOG)
     without = json.loads(run(WITHOUT_THE_PACKAGE, tmp_path / "without", str(checkpoint), LOG))
     with_it = json.loads(run(WITH_THE_PACKAGE, tmp_path / "with", str(tmp_path / "without" / "again"), LOG))
@@ -145,7 +145,7 @@ pipe.push_to_hub("org/copy")
         assert set(hub.files("org/whole")) - {".gitattributes"} == COMPLETE
         assert hub.files("org/whole")["README.md"].decode() == (checkpoint / "README.md").read_text()
         printed = run(load, tmp_path / "loader", LOG, env=hub.env(tmp_path / "loader-home"))
-        # The card came along from one repository to the next.
+        # The card travels from one repository to the next.
         assert hub.files("org/copy")["README.md"] == hub.files("org/whole")["README.md"]
         assert set(hub.files("org/copy")) - {".gitattributes"} == COMPLETE
         assert hub.unknown_requests == []
@@ -153,7 +153,7 @@ pipe.push_to_hub("org/copy")
     assert [float(score) for score in printed.split()] == pytest.approx([expected, expected], abs=1e-5)
 
 
-def test_failed_push_says_so(pipe, tmp_path, monkeypatch):
+def test_a_failed_push_raises_and_can_be_repeated(pipe, tmp_path, monkeypatch):
     code = """
     import sys
     import logmoe

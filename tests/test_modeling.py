@@ -1,3 +1,5 @@
+"""The model: forms of input, invariances, training, saving, encoders, and entry scores that are faithful."""
+
 import copy
 
 import pytest
@@ -21,7 +23,7 @@ def plain_form(batch):
     return {"input_ids": batch["input_ids"][index.clamp(min=0)], "attention_mask": mask}
 
 
-# ---------------------------------------------------------------------- forms and invariances
+# ---------------------------------------------------------------------- input forms and invariances
 
 
 def test_input_forms_give_the_same_logits(model, compact_batch):
@@ -29,10 +31,10 @@ def test_input_forms_give_the_same_logits(model, compact_batch):
     plain = model(**plain_form(compact_batch))
     index = compact_batch["entry_index"]
     distinct = model.model.encode_entries(compact_batch["input_ids"], compact_batch["attention_mask"])
-    embedded = model(entry_embeds=distinct[index.clamp(min=0)], entry_mask=index >= 0)
+    encoded = model(entry_embeds=distinct[index.clamp(min=0)], entry_mask=index >= 0)
     shared = model(entry_embeds=distinct, entry_index=index)
-    assert (compact.logits[0] - compact.logits[1]).abs().max() > 1e-2  # the model tells the two apart
-    for other in (plain, embedded, shared):
+    assert (compact.logits[0] - compact.logits[1]).abs().max() > 1e-2  # the model tells the two sequences apart
+    for other in (plain, encoded, shared):
         torch.testing.assert_close(other.logits, compact.logits, **CLOSE)
         torch.testing.assert_close(other.entry_scores, compact.entry_scores, **CLOSE)
 
@@ -58,15 +60,15 @@ def test_logits_do_not_depend_on_padding(model, compact_batch, side):
     for name in ("input_ids", "attention_mask"):
         batch[name] = torch.cat([batch[name], more_tokens], dim=1)
     more_entries = torch.full((2, 3), -1)
-    parts = [batch["entry_index"], more_entries]
-    batch["entry_index"] = torch.cat(parts if side == "right" else parts[::-1], dim=1)
+    indices = [batch["entry_index"], more_entries]
+    batch["entry_index"] = torch.cat(indices if side == "right" else indices[::-1], dim=1)
     after = model(**batch)
     torch.testing.assert_close(after.logits, before.logits, **CLOSE)
     scores = after.entry_scores[:, :4] if side == "right" else after.entry_scores[:, 3:]
     torch.testing.assert_close(scores, before.entry_scores, **CLOSE)
 
 
-def test_what_stands_at_padding_does_not_matter(model):
+def test_embeddings_at_padding_do_not_matter(model):
     embeds = torch.randn(2, 4, 32)
     mask = torch.tensor([[True, True, False, False], [True, True, True, True]])
     before = model(entry_embeds=embeds, entry_mask=mask).logits
@@ -136,7 +138,7 @@ def test_entry_scores_sum_to_the_margin(model, compact_batch):
         ),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused(model, arguments, message):
+def test_mismatched_inputs_are_refused(model, arguments, message):
     with pytest.raises(ValueError, match=message):
         model(**arguments)
 
@@ -146,7 +148,7 @@ def test_misspelt_arguments_are_refused(model):
         model(entry_embeds=torch.ones(1, 1, 32), entry_masks=torch.ones(1, 1))
 
 
-# ---------------------------------------------------------------------- a good citizen
+# ---------------------------------------------------------------------- at home in transformers and torch
 
 
 def test_eager_and_sdpa_agree(model, compact_batch):
@@ -198,7 +200,7 @@ def test_every_parameter_gets_a_gradient(model, compact_batch):
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
-def test_gradient_checkpointing_changes_nothing(compact_batch, use_reentrant):
+def test_gradient_checkpointing_leaves_gradients_unchanged(compact_batch, use_reentrant):
     gradients = []
     for checkpointing in (False, True):
         model = make_model(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -221,7 +223,7 @@ def test_half_precision(compact_batch, dtype, attention):
     output = half(**compact_batch, labels=torch.tensor([0, 1]))
     assert output.logits.dtype == torch.float32
     assert output.logits.isfinite().all()
-    # A rounded state may keep another expert, so the bound is loose; it still separates the two sequences' logits.
+    # Rounded states may keep other experts, so the bound is loose; it still separates the two sequences' logits.
     assert (output.logits - full(**compact_batch).logits).abs().max() < 0.5
     output.loss.backward()
 
@@ -256,7 +258,7 @@ def test_sequence_stack_compiles_without_graph_breaks(model):
 # ---------------------------------------------------------------------- saving and loading
 
 
-def test_save_and_load_safetensors_only(model, compact_batch, tmp_path):
+def test_models_are_saved_as_safetensors_and_load_unchanged(model, compact_batch, tmp_path):
     model.save_pretrained(tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors", ".py"}
     loaded, info = LogMoEForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
@@ -272,7 +274,7 @@ def test_save_and_load_safetensors_only(model, compact_batch, tmp_path):
     )
 
 
-def test_meta_device_loading_fills_everything(model, compact_batch, tmp_path):
+def test_loading_onto_the_meta_device_fills_every_parameter(model, compact_batch, tmp_path):
     with torch.device("meta"):
         empty = LogMoEForSequenceClassification(model.config)
     assert all(p.is_meta for p in empty.parameters())
@@ -282,9 +284,9 @@ def test_meta_device_loading_fills_everything(model, compact_batch, tmp_path):
     torch.testing.assert_close(placed(**compact_batch).logits.cpu(), model(**compact_batch).logits, **CLOSE)
 
 
-def test_missing_weights_are_initialised_as_a_new_models(tmp_path):
-    """A checkpoint without the experts' weights, loaded by `from_pretrained`, which reports them: they are drawn as a
-    new model's would be, not left as whatever memory held."""
+def test_missing_weights_are_initialised_like_those_of_a_new_model(tmp_path):
+    """If a checkpoint lacks the experts' weights, `from_pretrained` reports that and draws new ones; it does not leave
+    whatever memory held."""
     from safetensors.torch import load_file, save_file
 
     make_model().save_pretrained(tmp_path)
@@ -298,7 +300,7 @@ def test_missing_weights_are_initialised_as_a_new_models(tmp_path):
             assert 0.1 < parameter.std() < 0.3  # initializer_range is 0.2
 
 
-def test_loading_in_half_precision_keeps_the_choice(model, tmp_path):
+def test_loading_in_half_precision(model, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = LogMoEForSequenceClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert {p.dtype for p in loaded.parameters()} == {torch.bfloat16}
@@ -357,15 +359,15 @@ def test_from_encoder_pretrained(name, compact_batch, tmp_path):
         == len(processor.tokenizer)
         == len(WORDS) + len(processor.placeholders())
     )
-    # The encoder is the pretrained one: its own word pieces are embedded as before.
+    # The encoder is the pretrained one: it encodes its own word pieces as before.
     ids, mask = compact_batch["input_ids"], compact_batch["attention_mask"]
     states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
     pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     torch.testing.assert_close(model.model.encode_entries(ids, mask), pooled, **CLOSE)
-    # Padding tokens do not move an entry's embedding, whatever the encoder.
+    # Padding tokens do not change an entry's embedding, whatever the encoder.
     wide = {k: torch.cat([v, torch.zeros_like(v)], dim=1) for k, v in (("input_ids", ids), ("attention_mask", mask))}
     torch.testing.assert_close(model.model.encode_entries(**wide), pooled, **CLOSE)
-    # A model that was built around it is saved and loaded whole.
+    # The model built on it is saved and loaded complete.
     model.save_pretrained(tmp_path / "model")
     loaded, info = LogMoEForSequenceClassification.from_pretrained(tmp_path / "model", output_loading_info=True)
     assert not info["missing_keys"]
@@ -384,8 +386,8 @@ def test_placeholders_start_as_the_mean_of_their_phrase(model, processor):
     assert len(placeholders.unique(dim=0)) == len(placeholders)  # all different
 
 
-def test_placeholders_in_an_encoder_with_room_to_spare(processor):
-    """Some encoders have more embeddings than their tokenizer has tokens: placeholders take the spare rows."""
+def test_placeholders_take_spare_embeddings_of_the_encoder(processor):
+    """Some encoders have more embeddings than their tokenizer has tokens."""
     model = make_model(encoder_config=tiny_encoder_config(vocab_size=200))
     old = model.get_input_embeddings().weight.clone()
     model.add_placeholders(processor)
@@ -395,7 +397,7 @@ def test_placeholders_in_an_encoder_with_room_to_spare(processor):
     torch.testing.assert_close(weight[token("<URL>")], old[token("url")])
 
 
-def test_placeholders_that_a_checkpoint_knows_are_left_alone(pipe, tmp_path):
+def test_trained_placeholders_of_a_checkpoint_are_left_alone(pipe, tmp_path):
     with torch.no_grad():
         pipe.model.get_input_embeddings().weight.normal_()  # as if trained
     before = pipe.model.get_input_embeddings().weight.clone()
@@ -443,10 +445,10 @@ def test_peft_lora_on_the_encoder(model, compact_batch, tmp_path):
     torch.testing.assert_close(merged(**compact_batch).logits, after, atol=1e-4, rtol=1e-4)
 
 
-# ---------------------------------------------------------------------- faithfulness
+# ---------------------------------------------------------------------- faithful entry scores
 
 
-def test_removing_the_telling_entries_lowers_the_anomaly_logit_more_than_removing_random_ones():
+def test_removing_the_highest_scoring_entries_lowers_the_margin_more_than_removing_random_ones():
     from logmoe.inference import load_pipeline
 
     pipe = load_pipeline(MINI, device="cpu")

@@ -1,3 +1,5 @@
+"""The pipeline: logs in, results out, in every form that a log or a batch may take."""
+
 import json
 import math
 
@@ -14,7 +16,7 @@ LOG = "2024-01-01 10:00:00 INFO a\n\n2024-01-01 10:00:01 ERROR b\n\tat c\n2024-0
 
 
 def close(one, other):
-    """The same result, to float tolerance."""
+    """Whether two results are equal, floats within a tolerance."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
     if isinstance(one, list):
@@ -47,7 +49,7 @@ def test_result_of_one_log(pipe):
     assert softmax == pytest.approx(list(result["probabilities"].values()), abs=1e-6)
 
 
-def test_pipeline_and_model_agree(pipe):
+def test_pipeline_gives_the_logits_and_entry_scores_of_the_model(pipe):
     batch = pipe.processor(LOG)
     output = pipe.model(**batch)
     (sequence,) = pipe(LOG)["sequences"]
@@ -74,7 +76,7 @@ def test_batches_of_logs(pipe):
     assert pipe([]) == []
 
 
-def test_generator_is_read_as_results_are_asked_for(pipe):
+def test_generator_is_read_lazily(pipe):
     read = []
 
     def logs():
@@ -106,7 +108,7 @@ def test_datasets_column_and_torch_dataset(pipe):
     assert close(list(pipe(np.array(logs))), expected)
 
 
-def test_list_of_entries_numbers_positions(pipe):
+def test_lines_of_a_list_of_entries_are_positions(pipe):
     (result,) = pipe([["a\n\tb", " ", "c"]])
     assert [(e["line"], e["last_line"]) for e in result["sequences"][0]["entries"]] == [(1, 1), (3, 3)]
 
@@ -122,7 +124,7 @@ def test_overrides_at_call_time(pipe):
     assert shape(max_sequence_length=6, stride=3) == [6, 6, 6]
     assert shape(window_seconds=4) == [4, 4, 4]
     assert shape(session_pattern=r"(s\d)") == [6, 6]
-    assert shape() == [8, 4]  # nothing sticks
+    assert shape() == [8, 4]  # overrides do not persist
     full, short = pipe(log), pipe(log, max_log_entry_length=4)
     assert not full["sequences"][0]["entries"][0]["truncated"]
     assert short["sequences"][0]["entries"][0]["truncated"]
@@ -185,7 +187,7 @@ def test_out_of_memory_halves_the_batch(pipe, caplog):
         pipe(LOG)
 
 
-def test_a_logit_that_is_not_finite_raises(processor):
+def test_logits_that_are_not_finite_raise(processor):
     model = make_model()
     model.add_placeholders(processor)
     with torch.no_grad():

@@ -1,3 +1,5 @@
+"""The processor: log text in, model inputs out, by rules that are saved with the checkpoint."""
+
 import json
 
 import numpy as np
@@ -12,7 +14,7 @@ def cut(processor, log, **overrides):
     return [positions.tolist() for positions in processor.cut(processor.parse(log), **overrides)]
 
 
-def test_session_pattern_of_a_checkpoint_can_be_turned_off():
+def test_session_pattern_of_the_processor_can_be_turned_off():
     processor = LogMoEProcessor(tiny_tokenizer(), session_pattern=r"s\d")
     assert cut(processor, "a s1\nb s2") == [[0], [1]]
     assert cut(processor, "a s1\nb s2", session_pattern="") == [[0, 1]]
@@ -24,7 +26,7 @@ def test_call_gives_the_compact_form(processor):
     assert batch["entry_index"].tolist() == [[0, 1] * 4, [0, 1] * 2 + [-1] * 4]
 
 
-def test_call_gives_lists_when_no_tensors_are_asked_for(processor):
+def test_call_gives_lists_or_numpy_arrays_on_request(processor):
     assert processor("a", return_tensors=None)["entry_index"] == [[0]]
     assert processor("a", return_tensors="np")["entry_index"].dtype == np.int64
 
@@ -46,7 +48,7 @@ def test_truncated_entries_are_flagged(processor):
         processor.tokenize(["a"], max_log_entry_length=2)
 
 
-def test_save_and_load_keeps_the_rules(processor, tmp_path):
+def test_saving_and_loading_keeps_the_rules(processor, tmp_path):
     masks = [{"pattern": r"\d+", "replacement": "<NUM>", "phrase": "number"}]
     ours = LogMoEProcessor(
         tiny_tokenizer(), masks=masks, session_pattern=r"(s\d)", max_log_entry_length=16, max_sequence_length=4

@@ -1,4 +1,4 @@
-"""The Top-P router and the experts: answers worked out by hand, properties, and a naive loop to compare with."""
+"""The Top-P router and the experts: answers worked out by hand, properties, and a naive loop as reference."""
 
 import pytest
 import torch
@@ -10,16 +10,16 @@ from hypothesis.extra import numpy as npst
 
 from logmoe.modeling_logmoe import LogMoEExperts, LogMoESparseMoeBlock, LogMoETopPRouter, router_statistics, top_p_mask
 
-# Probabilities are sums of powers of two: their float32 sums are exact, so the boundary cases are what they look like.
+# Probabilities are sums of powers of two, so their float32 sums are exact and the boundary cases are what they seem.
 KNOWN = [
     # probabilities, top_p, kept
     ([0.5, 0.25, 0.125, 0.125], 0.8, [1, 1, 1, 0]),  # 0.5, 0.75 < 0.8: the third crosses and is kept
-    ([0.125, 0.5, 0.125, 0.25], 0.8, [1, 1, 0, 1]),  # the same out of order; of the equal two the first index wins
-    ([0.875, 0.0625, 0.0625, 0.0], 0.8, [1, 0, 0, 0]),  # the first alone reaches p
-    ([0.25, 0.25, 0.25, 0.25], 0.75, [1, 1, 1, 0]),  # reaching p exactly is enough: 0.75 < 0.75 is false
+    ([0.125, 0.5, 0.125, 0.25], 0.8, [1, 1, 0, 1]),  # the same out of order; of equals, the lower index wins
+    ([0.875, 0.0625, 0.0625, 0.0], 0.8, [1, 0, 0, 0]),  # the first alone reaches top_p
+    ([0.25, 0.25, 0.25, 0.25], 0.75, [1, 1, 1, 0]),  # reaching top_p exactly is enough: 0.75 < 0.75 is false
     ([0.25, 0.25, 0.25, 0.25], 0.751, [1, 1, 1, 1]),
-    ([0.0, 0.0, 0.0, 1.0], 0.8, [0, 0, 0, 1]),  # the last expert can fire
-    ([0.0, 0.0, 0.0, 1.0], 1.0, [1, 1, 1, 1]),  # top_p 1 is dense, whatever rounding says
+    ([0.0, 0.0, 0.0, 1.0], 0.8, [0, 0, 0, 1]),  # the last expert can be kept
+    ([0.0, 0.0, 0.0, 1.0], 1.0, [1, 1, 1, 1]),  # top_p 1 is dense, whatever the rounding
     ([0.5, 0.5, 0.0, 0.0], 1e-9, [1, 0, 0, 0]),  # tiny top_p is top-1, ties by index
 ]
 
@@ -45,7 +45,7 @@ def test_kept_experts_are_the_smallest_leading_set_that_reaches_top_p(probs, top
     for p, k in zip(probs.double(), kept, strict=True):
         mass = p[k].sum()
         assert mass >= top_p - 1e-6 or k.all()
-        assert mass - p[k].min() < top_p + 1e-6  # without the last kept one, p is not reached
+        assert mass - p[k].min() < top_p + 1e-6  # without the last kept expert, top_p is not reached
         if not k.all():
             assert p[k].min() >= p[~k].max()
 
@@ -68,7 +68,7 @@ def test_permuting_experts_permutes_the_routing(probs, top_p, random):
     order = list(range(probs.shape[-1]))
     random.shuffle(order)
     for row in probs:
-        if len(set(row.tolist())) == len(row):  # equal ones are told apart by their index, by design
+        if len(set(row.tolist())) == len(row):  # ties are broken by index, by design
             assert torch.equal(top_p_mask(row[None, order], top_p), top_p_mask(row[None], top_p)[:, order])
 
 
@@ -82,7 +82,7 @@ def make_block(**overrides) -> LogMoESparseMoeBlock:
 
 
 def naive_mixture(experts: LogMoEExperts, states, weights, kept):
-    """Every row, every expert, one at a time."""
+    """The reference: every row, every expert, one at a time."""
     output = torch.zeros_like(states)
     for row in range(len(states)):
         for expert in range(experts.num_experts):
@@ -112,7 +112,7 @@ def test_experts_equal_a_naive_loop_forward_and_backward(form, top_p):
 
 
 class PoisonedGroupedMm(torch.autograd.Function):
-    """Leaves NaN behind the groups, forward and backward, where the real kernel leaves whatever memory held."""
+    """Leaves NaN beyond the groups, forward and backward, where the real kernel leaves whatever memory held."""
 
     @staticmethod
     def forward(ctx, states, weight, group_ends):
@@ -133,7 +133,7 @@ class PoisonedGroupedMm(torch.autograd.Function):
         return to_states, to_weight, None
 
 
-def test_memory_behind_the_groups_reaches_nothing(monkeypatch):
+def test_memory_beyond_the_groups_affects_nothing(monkeypatch):
     monkeypatch.setattr("logmoe.modeling_logmoe.grouped_mm", PoisonedGroupedMm.apply)
     block = make_block(router_top_p=0.3)
     states = torch.randn(11, 32, requires_grad=True)
@@ -158,7 +158,7 @@ def test_only_kept_pairs_are_computed():
     assert sum(computed) < mask.sum() * 4
 
 
-def test_in_half_precision_rows_are_filled_up_to_few_sizes_and_the_filling_counts_for_nothing(monkeypatch):
+def test_half_precision_pads_rows_to_buckets_without_changing_results(monkeypatch):
     block = make_block(router_top_p=0.5).bfloat16()
     states = torch.randn(150, 32).bfloat16()
     computed: list[int] = []
@@ -169,19 +169,19 @@ def test_in_half_precision_rows_are_filled_up_to_few_sizes_and_the_filling_count
         computed.clear()
         x = states.clone().requires_grad_()
         _, weights, kept = block.router(x)
-        kept = kept & (torch.arange(4) < 3)  # the last expert has no row
+        kept = kept & (torch.arange(4) < 3)  # the last expert has no rows
         block.zero_grad()
         output = block.experts(x, weights, kept)
         output.float().square().sum().backward()
         assert any(kept.sum(dim=0) % 64)
         assert computed == [-(-rows // rows_per_bucket) * rows_per_bucket for rows in kept.sum(dim=0).tolist()]
         results.append([output, x.grad, *(parameter.grad.clone() for parameter in block.parameters())])
-    for exact, filled in zip(*results, strict=True):
-        torch.testing.assert_close(filled, exact, atol=0.02 * exact.abs().max().item(), rtol=0.02)
+    for exact, padded in zip(*results, strict=True):
+        torch.testing.assert_close(padded, exact, atol=0.02 * exact.abs().max().item(), rtol=0.02)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_traced_block_of_experts_takes_another_routing(dtype):
+def test_traced_experts_accept_another_routing(dtype):
     experts = make_block().to(dtype).experts
     states, weights = torch.randn(150, 32, dtype=dtype), torch.rand(150, 4)
     few, many = torch.arange(150)[:, None] < torch.tensor([9, 0, 70, 3]), torch.ones(150, 4, dtype=torch.bool)
@@ -220,13 +220,13 @@ def test_router_learns_when_a_single_expert_is_active():
     assert block.router.weight.grad.abs().max() > 0
 
 
-def test_every_expert_can_fire():
+def test_every_expert_can_be_kept():
     block = make_block(router_top_p=1e-6)
     _, _, kept = block.router(torch.randn(400, 32))
     assert (kept.sum(dim=0) > 0).all()
 
 
-def test_routing_is_decided_in_float32_in_half_precision_too():
+def test_routing_is_in_float32_even_in_half_precision():
     config = tiny_config()
     router = LogMoETopPRouter(config)
     torch.nn.init.normal_(router.weight)
@@ -242,7 +242,7 @@ def test_routing_is_decided_in_float32_in_half_precision_too():
 
 
 def test_router_statistics_by_hand():
-    # One layer, two real entries and one of padding; two experts; top_p 0.7.
+    # One layer, two entries and one of padding, two experts, top_p 0.7.
     probs = torch.tensor([[[0.75, 0.25], [0.5, 0.5], [0.9, 0.1]]])
     mask = torch.tensor([[True, True, False]])
     config = tiny_config(num_experts=2, router_top_p=0.7)
@@ -264,14 +264,14 @@ def test_z_loss_grows_with_the_logits():
 
 
 def test_balanced_routing_has_load_balance_loss_1():
-    logits = 20 * torch.eye(4)[None]  # four entries, each for an expert of its own
+    logits = 20 * torch.eye(4)[None]  # four entries, each routed to its own expert
     statistics = router_statistics((logits,), torch.ones(1, 4, dtype=torch.bool), tiny_config())
     torch.testing.assert_close(statistics["load_balance_loss"], torch.tensor(1.0))
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 5), st.floats(-50, 50))
-def test_padding_moves_no_loss(extra, value):
+def test_padding_changes_no_statistic(extra, value):
     torch.manual_seed(0)
     config = tiny_config()
     logits = torch.randn(2, 3, 4)

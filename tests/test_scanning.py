@@ -1,4 +1,4 @@
-"""Scanning equals judging the whole text at once, whatever the chunks, caches and threads; memory stays bounded."""
+"""A scan equals judging the whole text at once, whatever the chunks, caches and threads, and its memory is bounded."""
 
 import bz2
 import gzip
@@ -29,7 +29,7 @@ from logmoe.scanning_logmoe import EntryCache
 
 
 def same(scanned, expected, tolerance=1e-4):
-    """The sequences of a scan are those of the plain path."""
+    """Checks that a scan gives the results of the plain path."""
     scanned, expected = list(scanned), list(expected)
     assert len(scanned) == len(expected)
     for one, other in zip(scanned, expected, strict=True):
@@ -44,7 +44,7 @@ def same(scanned, expected, tolerance=1e-4):
 
 
 def plain(pipe, log, **overrides):
-    """One sequence at a time, each entry through the encoder for itself: nothing is shared."""
+    """The plain path, for reference: one sequence at a time, each entry encoded on its own, nothing shared."""
     parsed = pipe.processor.parse(log)
     sequences = pipe.processor.cut(parsed, **overrides)
     results = []
@@ -76,7 +76,7 @@ def mini():
 
 @pytest.fixture(scope="module")
 def recordings():
-    """The first 300 lines of a test recording of each service, as text."""
+    """The first 300 lines of each service's test recording, as text."""
     paths = sorted((ROOT / "recordings" / "data").glob("*/test.parquet"))
     return ["\n".join(pq.read_table(path, columns=["line"])["line"].to_pylist()[:300]) for path in paths]
 
@@ -87,7 +87,7 @@ def recordings():
         {},
         {"cache": (3, 2), "chunk_bytes": 3000, "batch_size": 3},
         {"num_workers": 1, "chunk_bytes": 20_000},
-        # Indentation that all lines share is judged by the first chunk; a MariaDB log has a kilobyte of tabs first.
+        # Shared indentation is taken from the first chunk, and a MariaDB log starts with a kilobyte of tabs.
         {"num_workers": 3, "chunk_bytes": 2000, "cache": (50, 1000)},
     ],
 )
@@ -102,17 +102,18 @@ def test_scan_equals_the_plain_path_on_the_recordings(mini, recordings, limits, 
         assert scan.statistics.lines == text.count("\n") + 1
         assert scan.statistics.dtype == "float32"
         if limits.get("cache") == (3, 2):
-            assert scan.statistics.encoded_entries > len(mini.processor.parse(text).distinct)  # evicted and back
+            distinct = len(mini.processor.parse(text).distinct)
+            assert scan.statistics.encoded_entries > distinct  # evicted, then encoded again
 
 
 @pytest.mark.parametrize("overrides", [{"stride": 3, "max_sequence_length": 7}, {"window_seconds": 20}])
-def test_other_cuts_equal_the_plain_path(mini, recordings, overrides, tmp_path):
+def test_windows_by_time_or_with_overlap_equal_the_plain_path(mini, recordings, overrides, tmp_path):
     for text in recordings[:3]:
         path = write(tmp_path / "log", text)
         same(mini.scan(path, chunk_bytes=5000, **overrides), mini(text, **overrides)["sequences"])
 
 
-def test_sessions_equal_the_plain_path_in_another_order(pipe, tmp_path):
+def test_sessions_equal_the_plain_path_up_to_order(pipe, tmp_path):
     rng = np.random.default_rng(0)
     text = "\n".join(f"info s{rng.integers(9)} {'abcde'[rng.integers(5)]}" for _ in range(400)) + "\ninfo none"
     path = write(tmp_path / "log", text)
@@ -122,11 +123,11 @@ def test_sessions_equal_the_plain_path_in_another_order(pipe, tmp_path):
         same(scanned, sorted(pipe(text, **options)["sequences"], key=lambda s: (s["first_line"], s["last_line"])))
     scan = pipe.scan(path, chunk_bytes=300, session_pattern=r"(s\d)", max_waiting_entries=4)
     entries = [entry["line"] for sequence in scan for entry in sequence["entries"]]
-    assert sorted(entries) == list(range(1, 402))  # closed early, but nothing is lost or doubled
+    assert sorted(entries) == list(range(1, 402))  # sessions closed early, but no entry lost or repeated
     assert scan.statistics.split_sessions > 0
 
 
-def test_entry_cache_never_mixes_entries_up():
+def test_entry_cache_never_confuses_entries():
     rng = np.random.default_rng(0)
     cache = EntryCache(7)
     encoded = []
@@ -167,7 +168,7 @@ def test_compressed_logs(pipe, suffix, tmp_path):
     compress = compressors()[suffix]
     expected = pipe(text)["sequences"]
     half = len(text) // 2
-    data = compress(text[:half].encode()) + compress(text[half:].encode())  # as rotation by appending leaves it
+    data = compress(text[:half].encode()) + compress(text[half:].encode())  # two streams in one file
     path = write(tmp_path / f"log.{suffix}", data)
     same(pipe.scan(path, chunk_bytes=500), expected)
     same(pipe.scan(write(tmp_path / "no suffix", data)), expected)
@@ -177,7 +178,7 @@ def test_compressed_logs(pipe, suffix, tmp_path):
         list(pipe.scan(damaged))
 
 
-def test_streams_and_paths(pipe, tmp_path):
+def test_open_files_encodings_and_lists_of_paths(pipe, tmp_path):
     text = "\n".join(f"info a {row} b" for row in range(50))
     expected = pipe(text)["sequences"]
     path = tmp_path / "log"
@@ -270,21 +271,21 @@ def test_find_logs(tmp_path, caplog):
         find_logs(tmp_path / "bare")
 
 
-def test_results_of_a_pipe_come_before_its_end(checkpoint):
+def test_results_arrive_while_standard_input_is_still_open(checkpoint):
     command = [sys.executable, str(ROOT / "inference.py"), "--model", str(checkpoint), "-", "--json", "--all"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         for row in range(20):
             process.stdin.write(b"info a %d\n" % row)
         process.stdin.flush()
-        lines = [json.loads(process.stdout.readline()) for _ in range(2)]  # two windows of eight; the rest waits
+        lines = [json.loads(process.stdout.readline()) for _ in range(2)]  # two windows of eight; four entries wait
         assert [(s["first_line"], s["last_line"]) for s in lines] == [(1, 8), (9, 16)]
         process.stdin.close()
         assert json.loads(process.stdout.readline())["last_line"] == 20
         assert process.wait(60) == 0
 
 
-@pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX's")
-def test_a_steady_named_pipe_gives_results_as_they_come(pipe, tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX named pipes")
+def test_results_arrive_while_a_named_pipe_is_still_being_written(pipe, tmp_path):
     path = tmp_path / "fifo"
     os.mkfifo(path)
     enough = threading.Event()
@@ -307,7 +308,7 @@ def test_a_steady_named_pipe_gives_results_as_they_come(pipe, tmp_path):
     scan.close()
 
 
-def test_results_before_a_damage_are_given_and_the_cache_stays_sound(pipe, tmp_path):
+def test_results_before_damaged_data_are_given_and_the_cache_stays_sound(pipe, tmp_path):
     text = "\n".join(f"info {word} {row}" for row in range(3000) for word in "abc")
     data = gzip.compress(text.encode(), compresslevel=1)
     damaged = write(tmp_path / "damaged.gz", data[: len(data) * 9 // 10])
@@ -326,7 +327,7 @@ def test_results_before_a_damage_are_given_and_the_cache_stays_sound(pipe, tmp_p
         list(pipe.scan(garbled))
 
 
-def test_a_process_that_leaves_a_scan_ends(checkpoint, tmp_path):
+def test_a_process_with_unfinished_scans_exits(checkpoint, tmp_path):
     path = write(tmp_path / "log", "info a\n" * 20_000)
     program = (
         "import sys; from logmoe.inference import load_pipeline\n"
@@ -339,7 +340,7 @@ def test_a_process_that_leaves_a_scan_ends(checkpoint, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_times_and_sessions_may_begin_late(pipe, tmp_path):
+def test_timestamps_and_sessions_may_start_late_in_a_log(pipe, tmp_path):
     text = "\n".join(["info start"] * 30 + [f"2024-01-01 10:00:{row:02d} INFO s{row % 2} a" for row in range(20)])
     path = write(tmp_path / "log", text)
     for options in ({"window_seconds": 5}, {"session_pattern": r"(s\d)"}):
@@ -349,12 +350,12 @@ def test_times_and_sessions_may_begin_late(pipe, tmp_path):
         )
 
 
-def test_one_entry_from_the_future_does_not_shred_the_windows(pipe, tmp_path):
+def test_one_timestamp_from_the_future_splits_at_most_one_window(pipe, tmp_path):
     stamps = [f"2024-01-01 10:00:{row:02d} INFO a" for row in range(60)]
     stamps.insert(20, "2030-01-01 00:00:00 INFO b")
     text = "\n".join(stamps)
     scan = list(pipe.scan(write(tmp_path / "log", text), chunk_bytes=60, window_seconds=8))
-    # The window that it came in is closed with it, and opened once more.
+    # That entry closes the window it arrives in, which then opens once more.
     assert len(scan) <= len(pipe(text, window_seconds=8)["sequences"]) + 1
 
 
@@ -375,7 +376,7 @@ def test_follow_survives_rotation_and_truncation(pipe, tmp_path):
             assert time.monotonic() < deadline, texts()
             time.sleep(0.02)
 
-    expect([["info a 1"]])  # not full, but nothing came for a while
+    expect([["info a 1"]])  # not full, but nothing arrived for a while
     with open(path, "a") as log:
         log.write("info b 2\ninfo c 3\n")
         log.flush()
@@ -400,7 +401,7 @@ def test_follow_survives_rotation_and_truncation(pipe, tmp_path):
     assert not reader.is_alive()
 
 
-def test_what_cannot_be_followed(pipe, tmp_path):
+def test_follow_refuses_anything_but_one_uncompressed_file(pipe, tmp_path):
     path = write(tmp_path / "log.gz", gzip.compress(b"a\n"))
     for bad in ([path, path], "-", io.BytesIO(b"a")):
         with pytest.raises(ValueError, match="one file"):
@@ -412,7 +413,7 @@ def test_what_cannot_be_followed(pipe, tmp_path):
 # ---------------------------------------------------------------------- behaviour
 
 
-def test_arguments(pipe, tmp_path):
+def test_bad_arguments_are_refused(pipe, tmp_path):
     path = write(tmp_path / "log", "a\n" * 20)
     with pytest.raises(ValueError, match="batch_size"):
         pipe.scan(path, batch_size=0)
@@ -468,7 +469,7 @@ def test_scans_share_a_cache(pipe, tmp_path):
         ScanCache(max_entries=0)
 
 
-def test_a_scan_that_is_left_early_ends_its_threads(pipe, tmp_path):
+def test_a_scan_closed_early_ends_its_threads(pipe, tmp_path):
     path = write(tmp_path / "log", "info a\n" * 5000)
     before = threading.active_count()
     scan = pipe.scan(path, chunk_bytes=1000)
@@ -478,7 +479,7 @@ def test_a_scan_that_is_left_early_ends_its_threads(pipe, tmp_path):
     assert list(scan) == []
 
 
-def test_threads_of_the_process_compute_as_before(pipe, tmp_path):
+def test_a_scan_uses_one_torch_thread_and_restores_the_others(pipe, tmp_path):
     before = torch.get_num_threads()
     inside = []
     forward = pipe.model.model.sequence_stack.forward
@@ -493,7 +494,7 @@ def test_threads_of_the_process_compute_as_before(pipe, tmp_path):
     assert fresh == [before]
 
 
-def test_a_logit_that_is_not_finite_raises(processor, tmp_path):
+def test_logits_that_are_not_finite_raise(processor, tmp_path):
     model = make_model()
     model.add_placeholders(processor)
     with torch.no_grad():
@@ -502,7 +503,7 @@ def test_a_logit_that_is_not_finite_raises(processor, tmp_path):
         list(LogAnomalyPipeline(model, processor=processor).scan(write(tmp_path / "log", "a\n")))
 
 
-def test_bfloat16_is_near_and_leaves_the_model_alone(mini, recordings, tmp_path):
+def test_bfloat16_is_close_to_float32_and_leaves_the_model_unchanged(mini, recordings, tmp_path):
     path = write(tmp_path / "log", recordings[0])
     exact = list(mini.scan(path, dtype="float32"))
     scan = mini.scan(path, dtype="bfloat16")
@@ -514,7 +515,7 @@ def test_bfloat16_is_near_and_leaves_the_model_alone(mini, recordings, tmp_path)
     assert len(difference) >= 0.9 * len(exact)
 
 
-def test_precision_is_chosen_by_size(monkeypatch):
+def test_precision_depends_on_processor_and_model_size(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     cpu = torch.device("cpu")
     assert best_dtype(make_model(), cpu) == torch.float32
@@ -527,7 +528,7 @@ def test_precision_is_chosen_by_size(monkeypatch):
 
 
 @pytest.mark.parametrize(("has_amx", "attention"), [(True, "sdpa"), (False, "eager")])
-def test_attention_in_bfloat16_is_the_faster_for_the_processor(monkeypatch, has_amx, attention):
+def test_attention_in_bfloat16_is_the_faster_one_for_the_processor(monkeypatch, has_amx, attention):
     monkeypatch.setattr(
         torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": has_amx}, raising=False
     )
@@ -538,7 +539,7 @@ def test_attention_in_bfloat16_is_the_faster_for_the_processor(monkeypatch, has_
 
 
 def test_memory_does_not_grow_with_the_log(pipe):
-    """Of what Python and Arrow allocate; resident memory is measured by benchmarks/memory.py."""
+    """Memory allocated by Python and Arrow; benchmarks/memory.py measures resident memory."""
 
     class Endless(io.RawIOBase):
         def __init__(self, lines):
@@ -547,7 +548,7 @@ def test_memory_does_not_grow_with_the_log(pipe):
         def read(self, size=-1):
             rows = range(self.row, min(self.row + 400, self.lines))
             self.row = rows.stop if len(rows) else self.row
-            # Words that no mask takes: ever new entries and sequences.
+            # Words that no mask replaces, so that every entry and sequence is new.
             return b"".join(b"info " + b" ".join(b"abcde"[int(d) % 5 :][:1] for d in str(r * r)) + b"\n" for r in rows)
 
     def peak(lines):
@@ -593,7 +594,7 @@ def test_command_line_on_folders_and_compressed_logs(checkpoint, tmp_path, capsy
         ("b.log", 8),
         ("b.log", 9),
     ]
-    assert output.err == ""  # no bar where there is no terminal
+    assert output.err == ""  # no progress bar without a terminal
     assert main([*model, str(tmp_path / "logs" / "*.txt")]) == 2
     with pytest.raises(SystemExit):
         main([*model, str(tmp_path / "logs"), "--follow"])

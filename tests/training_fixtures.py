@@ -32,7 +32,7 @@ def make_encoder(folder: Path) -> Path:
 
 
 def make_logs(number: int, seed: int = 0, entries: int = 5) -> list[tuple[list[str], int]]:
-    """Sequences that are anomalous when `fatal` is in them, every second one."""
+    """Logs, as entries and label; every second one is anomalous and has an entry `fatal e`."""
     generator = np.random.default_rng(seed)
     logs = []
     for row in range(number):
@@ -51,7 +51,7 @@ def write_jsonl(path: Path, logs: list[tuple[list[str], int]], names: tuple = ("
 
 
 def command(*arguments: str, processes: int = 1) -> list[str]:
-    """The command line that trains, on one process or on several."""
+    """The command line of a training, in one process or several."""
     script = [str(ROOT / "train.py"), *arguments]
     if processes == 1:
         return [sys.executable, *script]
@@ -66,7 +66,7 @@ def run(*arguments: str, processes: int = 1, **kwargs) -> subprocess.CompletedPr
 
 
 def signal_when(condition, number: signal.Signals, *arguments: str, processes: int = 1) -> subprocess.Popen:
-    """Starts a training and sends it a signal as soon as the condition holds; returns it when it has ended."""
+    """Starts a training, signals it as soon as the condition holds, and returns the process when it has ended."""
     process = subprocess.Popen(
         command(*arguments, processes=processes),
         stdout=subprocess.PIPE,
