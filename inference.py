@@ -103,7 +103,10 @@ def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None
     except (ValueError, StrictDataclassError) as error:
         raise ValueError(f"{model_path!r} is not a LogMoE checkpoint: {error}") from error
     if config.model_type != "logmoe":
-        raise ValueError(f"{model_path!r} is not a LogMoE checkpoint but a {config.model_type!r} model")
+        raise ValueError(
+            f"{model_path!r} is not a LogMoE checkpoint but a {config.model_type!r} model: give a folder "
+            "written by `train.py` or `save_pretrained`"
+        )
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(model_path, output_loading_info=True)
         processor = AutoProcessor.from_pretrained(model_path)
@@ -114,7 +117,8 @@ def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None
     if info["missing_keys"]:  # they would be random, and so would every result
         missing = sorted(info["missing_keys"])
         raise ValueError(
-            f"the checkpoint {model_path!r} is damaged: {len(missing)} weights are missing ({', '.join(missing[:3])}…)"
+            f"the checkpoint {model_path!r} is damaged: {len(missing)} weights are missing "
+            f"({', '.join(missing[:3])}…). Download or train it again."
         )
     return pipeline("log-anomaly", model=model, processor=processor, device=device, **kwargs)
 
@@ -257,7 +261,7 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
     }
     if different:
         raise ValueError(
-            f"The encoder at `bert_path` {bert_path!r} does not have the shape of the checkpoint's: "
+            f"The encoder at `bert_path` {bert_path!r} does not fit the checkpoint: "
             + ", ".join(f"{name} {theirs_} instead of {ours_}" for name, (ours_, theirs_) in different.items())
             + "."
         )

@@ -255,7 +255,9 @@ class LogReader:
         except _DAMAGES as error:
             if isinstance(stream, _Peeked):
                 raise
-            raise ValueError(f"the compressed log is damaged after {self.bytes_read} bytes: {error}") from error
+            raise ValueError(
+                f"the compressed log is damaged after {self.bytes_read} bytes, what came before was read: {error}"
+            ) from error
 
     def _wait(self, descriptor: int) -> bool:
         """Waits until there is something to read; false if the reader was stopped."""
@@ -291,7 +293,7 @@ class LogReader:
                 continue
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as raw:
                 if raw.read(_LONGEST_MAGIC).startswith(tuple(_COMPRESSIONS)):
-                    raise ValueError(f"cannot follow {path}: it is compressed; only plain text can be followed")
+                    raise ValueError(f"cannot follow {path}: it is compressed; read it without `follow`")
                 self._is_replaced = False
                 while not self._is_replaced and not self.is_stopped:
                     raw.seek(0)  # again after a truncation

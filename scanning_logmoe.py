@@ -182,7 +182,7 @@ class ScanCache:
         if self._user is not None and self._user != user:
             raise ValueError(
                 "This ScanCache holds results of another model, tokenizer, device, dtype or max_log_entry_length: "
-                "make one for each."
+                "make a new ScanCache for each."
             )
         self._user = user
         if self.predictor is None:

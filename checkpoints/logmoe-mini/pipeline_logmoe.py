@@ -112,7 +112,11 @@ class LogAnomalyPipeline(Pipeline):
         if model is None or model.config.model_type != "logmoe":
             raise ValueError(
                 "The log-anomaly pipeline needs a LogMoE checkpoint (model_type 'logmoe'), got "
-                + ("no model." if model is None else f"a {model.config.model_type!r} model.")
+                + (
+                    "no model: pass its folder or Hub name as `model=`."
+                    if model is None
+                    else f"a {model.config.model_type!r} model."
+                )
             )
         if kwargs.get("processor") is None:
             raise ValueError(
@@ -129,7 +133,7 @@ class LogAnomalyPipeline(Pipeline):
             if getattr(self.processor, name) > limit:
                 raise ValueError(
                     f"The model reads at most {limit} for `{name}`, but the processor's is "
-                    f"{getattr(self.processor, name)}."
+                    f"{getattr(self.processor, name)}: make the processor with `{name}={limit}`."
                 )
 
     @property
