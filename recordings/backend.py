@@ -1,4 +1,4 @@
-"""A small web application for proxies to stand before: `python -m recordings.backend PORT FOLDER`.
+"""A small web application to run behind proxies: `python -m recordings.backend PORT FOLDER`.
 
 `/items/N` and `/search?q=…` answer at once, `/report/N` takes up to 0.3 seconds, `/upload` takes a body, `/broken`
 answers 500, `/health` answers ok, all else 404. While a file `slow` lies in FOLDER every answer takes as many seconds

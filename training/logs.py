@@ -1,7 +1,7 @@
 """Labelled logs in memory.
 
 Logs repeat, so everything is stored once: each distinct masked entry as a row of a table, each distinct log as rows of
-that table, four bytes per entry, and of every labelled log only which distinct log it is. `sources` fills these
+that table, four bytes per entry, and for each labelled log only the index of its distinct log. `sources` fills these
 classes; `splits`, `batches` and `baselines` read them.
 """
 

@@ -1,4 +1,4 @@
-"""A log of any size in, results out: one pass that reads, encodes and judges whatever repeats only once.
+"""A log of any size in, results out: one pass that reads, encodes and judges repeated content once.
 
     read ─ parse chunks of whole entries ─ cut ─ encode new entries ─ predict new sequences ─ judge in order
 
