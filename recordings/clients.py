@@ -1,7 +1,7 @@
 """Clients: the addresses that they come from, the threads that they run in, and the requests that they make.
 
-A service's `Lab` runs ordinary clients in its `Crew` of threads; each is a `Client` of the service's own. Faults use the same
-requests from `labels.INJECTOR_ADDRESS`.
+A service's `Lab` runs ordinary clients in its `Crew` of threads; each is a `Client` of the service's own. Faults use
+the same requests from `labels.INJECTOR_ADDRESS`.
 """
 
 import base64
