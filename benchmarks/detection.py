@@ -1,8 +1,8 @@
-"""How well and how fast `train.py` learns to find anomalies: from a file of labelled logs to a saved checkpoint.
+"""How well `train.py` learns to find anomalies, and what it costs, from a file of labelled logs to a saved checkpoint.
 
-Each data set is split in time, or by its own parts, and trained on with several seeds, each in a process of its own
-whose time and peak memory are measured. The simple rules and learners that a model must beat are measured on the same
-split. `benchmarks/README.md` says where the public data come from; without `--data` the shipped recordings are used.
+Each data set is split chronologically, or comes with its splits, and is trained on with several seeds, each in its own
+process, whose time and peak memory are measured. The baselines that a model must beat are measured on the same split.
+`benchmarks/README.md` says where the public data come from; without `--data`, only the PostgreSQL recordings are used.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from logmoe.training.report import METRICS, as_float
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "detection.json"
 
-# A small stack: a few templates, and a frozen encoder that has read them once.
+# A small stack is enough: the data have few templates, and the frozen encoder has already read them.
 SMALL = {
     "hidden_size": 128,
     "num_hidden_layers": 2,
@@ -45,7 +45,7 @@ SMALL = {
 
 @dataclass
 class Task:
-    """A data set and how it is trained on."""
+    """A data set, and the arguments to train on it."""
 
     title: str
     file: str | None
@@ -56,7 +56,7 @@ TASKS = {
     "hdfs": Task(
         "HDFS_v1, 460,048 sessions, the last 20% in time",
         "hdfs_full_templates.parquet",
-        # Sessions of up to 75 entries, written by several nodes at once; a dozen kinds are nearly all of them.
+        # Sessions of up to 75 entries, interleaved from several nodes; a dozen kinds make up nearly all of them.
         {"max_sequence_length": 80, "order_jitter": 32, "repeat_power": 0, "num_train_epochs": 12}
         | {"validation_share": 0.05},
     ),
@@ -81,7 +81,7 @@ TASKS = {
 
 
 def files_of(task: Task, data: Path | None) -> dict[str, str] | None:
-    """The arguments that name a task's files; None where they are absent."""
+    """The arguments that name a task's files; None if its file is missing."""
     if task.file is not None:
         path = None if data is None else data / task.file
         return {"train_file": str(path)} if path is not None and path.exists() else None
@@ -95,10 +95,10 @@ def flags(arguments: dict[str, Any]) -> Iterator[str]:
 
 
 def train(arguments: dict[str, Any]) -> tuple[dict[str, Any], float, float]:
-    """Trains in a process of its own.
+    """Runs `train.py` in its own process.
 
     Returns:
-        What `results.json` holds, seconds from start to end, and the peak memory in MiB.
+        The contents of `results.json`, seconds from start to exit, and peak memory in MiB.
     """
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:
@@ -116,7 +116,7 @@ def train(arguments: dict[str, Any]) -> tuple[dict[str, Any], float, float]:
 
 
 def measure(task: Task, files: dict[str, str], encoder: str, seeds: int, folder: Path) -> dict[str, Any]:
-    """Trains with each seed; baselines once, for they see the same split."""
+    """Trains with each seed; measures the baselines once, since all seeds share the split."""
     runs = []
     for seed in range(seeds):
         results, seconds, memory = train(
@@ -124,7 +124,7 @@ def measure(task: Task, files: dict[str, str], encoder: str, seeds: int, folder:
             | task.arguments
             | files
             | {"encoder": encoder, "seed": seed, "baselines": seed == 0, "output_dir": folder / f"seed-{seed}"}
-            | {"embedding_cache": folder / f"cache-{seed}"}  # Of its own: nothing is found there.
+            | {"embedding_cache": folder / f"cache-{seed}"}  # A new one: no run finds embeddings of another.
         )
         print(f"  seed {seed}: F1 {results['test']['all']['f1']:.4f}, {seconds:.0f} s, {memory:.0f} MiB", flush=True)
         runs.append(results | {"wall_seconds": seconds, "peak_memory_mib": memory})
@@ -142,9 +142,9 @@ def measure(task: Task, files: dict[str, str], encoder: str, seeds: int, folder:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Mean and standard deviation over seeds beside the baselines, on all test logs and on the unseen ones."""
+    """Mean and standard deviation over the seeds, and the baselines, on all test logs and on the unseen ones."""
     lines = []
-    for name, title in (("all", "all test logs"), ("unseen", "test logs that training lacks")):
+    for name, title in (("all", "all test logs"), ("unseen", "test logs that do not occur in training")):
         number = result["split"]["test"]["logs" if name == "all" else "logs_unseen_in_training"]
         if not number:
             continue
@@ -159,9 +159,9 @@ def table(result: dict[str, Any]) -> str:
     seconds = {stage: np.median([run["seconds"][stage] for run in result["seeds"]]) for stage in STAGES}
     wall = np.median([run["wall_seconds"] for run in result["seeds"]])
     memory = max(run["peak_memory_mib"] for run in result["seeds"])
-    # Interpreter, imports and loading of the encoder are what no stage counts.
-    parts = ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items())
-    lines += ["", f"From file to saved checkpoint {wall:.0f} s ({parts}), peak memory {memory:,.0f} MiB."]
+    # No stage counts starting Python, importing and loading the encoder.
+    stages = ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items())
+    lines += ["", f"From file to saved checkpoint {wall:.0f} s ({stages}), peak memory {memory:,.0f} MiB."]
     return "\n".join(lines)
 
 
@@ -172,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the public data, see benchmarks/README.md")
     parser.add_argument("--encoder", default="sentence-transformers/all-MiniLM-L6-v2", help="folder or Hub name")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each task (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="training runs per task (default: %(default)s)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="default: all")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the JSON goes")
     args = parser.parse_args()
@@ -187,7 +187,7 @@ def main() -> None:
                 continue
             print(f"{name}: {task.title}", flush=True)
             measured = measure(task, files, args.encoder, args.seeds, Path(folder))
-        # Each task with the machine it ran on: they may be run on different days.
+        # The machine is recorded with each task: tasks may run on different days.
         results["tasks"][name] = measured | {"machine": describe()}
         print(table(measured), flush=True)
         args.output.parent.mkdir(parents=True, exist_ok=True)

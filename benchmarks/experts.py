@@ -1,9 +1,9 @@
-"""Time of one mixture-of-experts block against the mean number of active experts, at the default sizes.
+"""Time of one layer's experts as a function of the mean number of active experts, at the default sizes.
 
-Compares, side by side in one run: the experts as they run outside a compiled graph (only kept pairs are computed), the
-dense form (every expert for every entry, then weighted) and transformers' own kernel for experts, `grouped_mm`, with
-pairs that are not kept marked as it marks those of other devices. (Its `batched_mm` copies a weight matrix for each
-pair, 8.6 GB here.) The kept pairs are drawn at random, so many per entry as a row asks for.
+Compares three forms side by side in one run: ours as it runs outside a compiled graph (only kept pairs are computed),
+the dense form (every expert for every entry, then weighted), and transformers' own kernel for experts, `grouped_mm`,
+which gets the other pairs marked as belonging to another device. (Its `batched_mm` copies a weight matrix for each
+pair, 8.6 GB here.) The kept pairs are random, as many per entry as the row says.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def routing(rows: int, num_experts: int, mean_active: float) -> tuple[torch.Tens
 
 
 def dense(experts: LogMoEExperts, states: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Every expert on every row as two large matrix products, the fastest dense form known here."""
+    """Every expert on every row in two large matrix products: the fastest dense form we know."""
     num_experts, inner_size, hidden_size = experts.up_proj.shape
     inner = experts.act_fn(F.linear(states, experts.up_proj.reshape(-1, hidden_size)))
     inner = inner.view(-1, num_experts, inner_size) * weights[..., None].to(inner.dtype)
@@ -47,7 +47,7 @@ def dense(experts: LogMoEExperts, states: torch.Tensor, weights: torch.Tensor) -
 def library(
     experts: LogMoEExperts, states: torch.Tensor, weights: torch.Tensor, kept: torch.Tensor
 ) -> Callable[[], torch.Tensor]:
-    """transformers' kernel; what is not kept goes to an expert that is not there."""
+    """transformers' kernel; pairs that are not kept go to an expert that does not exist."""
     module = SimpleNamespace(
         num_experts=experts.num_experts,
         up_proj=experts.up_proj,
@@ -59,7 +59,7 @@ def library(
         has_post_expert_norm=False,
         _is_expert_parallel=True,
     )
-    # As many columns as the fullest row needs.
+    # As many columns as the row with the most kept experts needs.
     width = int(kept.sum(dim=1).max())
     order = weights.argsort(dim=1, descending=True)[:, :width]
     index = torch.where(kept.gather(1, order), order, experts.num_experts)
@@ -68,7 +68,7 @@ def library(
 
 
 def measure(steps: list[Callable[[], object]], repetitions: int) -> list[float]:
-    """Median milliseconds of each; in turns, so that a noisy moment hits all."""
+    """Median milliseconds of each step; the steps take turns, so that a noisy moment hits them all."""
     times = []
     for _ in range(repetitions):
         row = []
@@ -83,7 +83,9 @@ def measure(steps: list[Callable[[], object]], repetitions: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=4096, help="entries (default: %(default)s)")
-    parser.add_argument("--repetitions", type=int, default=7, help="the median of so many is taken")
+    parser.add_argument(
+        "--repetitions", type=int, default=7, help="of each measurement; the median counts (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the JSON goes")
     args = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, for its JSON."""
+"""Describes the machine that a benchmark ran on, for its JSON."""
 
 import platform
 from pathlib import Path
@@ -20,7 +20,7 @@ def describe() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """What the kernel says of the processor, down to the extensions that matter here."""
+    """The processor's name as the kernel gives it, and those of its extensions that matter here."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
         return platform.processor()

@@ -1,9 +1,9 @@
-"""Peak memory of a scan against the length of the log, and what many distinct entries cost.
+"""Peak memory of a scan: does it depend on the length of the log, or on the number of distinct entries?
 
     python benchmarks/memory.py LOG [--gigabytes 0.1 10] [--distinct 1000000]
 
-The log is repeated with fresh numbers, every digit drawn anew, until it is as long as asked for; nothing is written to
-disk. Each length runs in a process of its own.
+The log is repeated until it reaches the size given, each time with new random digits; nothing is written to disk.
+Each size runs in its own process, so that each peak is its own.
 """
 
 import argparse
@@ -23,7 +23,7 @@ BASE_BYTES = 32 << 20
 
 
 class Repeated(io.RawIOBase):
-    """A log over and over, each time with other digits."""
+    """The log repeated until it reaches `size` bytes, each time with other digits."""
 
     def __init__(self, path: str, size: int):
         with open(path, "rb") as log:
@@ -50,7 +50,7 @@ class Repeated(io.RawIOBase):
 
 
 class Distinct(io.RawIOBase):
-    """As many entries that no mask makes equal: words made of letters."""
+    """Entries that stay distinct under every mask: their numbers are spelled in letters."""
 
     def __init__(self, entries: int):
         self.rows = iter(range(0, entries, 10_000))
@@ -99,8 +99,12 @@ def child(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", help="a plain text log")
-    parser.add_argument("--gigabytes", type=float, nargs="+", default=[0.1, 10])
-    parser.add_argument("--distinct", type=int, default=1_000_000)
+    parser.add_argument(
+        "--gigabytes", type=float, nargs="+", default=[0.1, 10], help="sizes to scan (default: 0.1 10)"
+    )
+    parser.add_argument(
+        "--distinct", type=int, default=1_000_000, help="distinct entries, 0 for none (default: 1000000)"
+    )
     parser.add_argument("--child_gigabytes", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--child_distinct", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -110,7 +114,7 @@ def main() -> None:
     results = []
     runs = [[f"{size} GB", "--child_gigabytes", str(size)] for size in args.gigabytes]
     runs += [[f"{args.distinct:,} distinct entries", "--child_distinct", str(args.distinct)]] if args.distinct else []
-    print("| log | lines | seconds | lines/s | encoded entries | judged sequences | peak MiB |", flush=True)
+    print("| log | lines | seconds | lines/s | encoded entries | predicted sequences | peak MiB |", flush=True)
     print("|---|---|---|---|---|---|---|", flush=True)
     for name, *options in runs:
         done = subprocess.run(

@@ -1,10 +1,10 @@
-"""Where the seconds of a scan go, and how far each stage is from its limit.
+"""Where the time of a scan goes, and how far each stage is from its limit.
 
     python benchmarks/stages.py LOG [--size guide|small|mini] [--tokenizer DIR]
 
-Seconds are those that the processor spent in a stage, over all threads. The limits are measured in the same run on the
-same machine: reading the file, one RE2 pattern and a dictionary over the lines, and the rate of matrix products in the
-precision and at the shapes of the model, which gives the seconds that its multiplications alone would take.
+Times are processor seconds, summed over all threads. The limits come from the same run on the same machine: for text,
+one RE2 pattern and a dictionary over all lines; for the model, the seconds that its matrix products alone would take
+at the measured rate, in its precision and at its shapes.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from logmoe.scanning_logmoe import LogScan
 
 
 def product_rate(dtype: torch.dtype, rows: int, inner: int, outer: int) -> float:
-    """Multiplications and additions per second of `(rows, inner) @ (inner, outer)` on one thread."""
+    """Floating-point operations per second of `(rows, inner) @ (inner, outer)` on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     left, right = torch.randn(rows, inner).to(dtype), torch.randn(outer, inner).to(dtype)
@@ -44,7 +44,7 @@ def product_rate(dtype: torch.dtype, rows: int, inner: int, outer: int) -> float
 
 
 def operations(pipe: Any, active: float, mean_tokens: float) -> tuple[float, float]:
-    """Of matrix products: for an entry in the encoder, and for an occurrence in the sequence stack and the head."""
+    """Operations in matrix products: per entry in the encoder, and per occurrence in the sequence stack and head."""
     encoder, config = pipe.model.config.encoder_config, pipe.model.config
     per_token = (
         encoder.num_hidden_layers
@@ -54,7 +54,8 @@ def operations(pipe: Any, active: float, mean_tokens: float) -> tuple[float, flo
     per_token += encoder.num_hidden_layers * 4 * mean_tokens * encoder.hidden_size
     layer = 2 * 4 * config.hidden_size**2 + 4 * 32 * config.hidden_size
     layer += active * 4 * config.hidden_size * config.moe_intermediate_size
-    # The head's hidden layer; the projection, and the first layer's query, key and value, are shared.
+    # Plus the head's hidden layer, minus the first layer's query, key and value, which distinct entries share, as they
+    # do the projection.
     stack = config.num_hidden_layers * layer + 2 * config.hidden_size**2 - 6 * config.hidden_size**2
     return per_token * mean_tokens, stack
 
@@ -63,8 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", help="a plain text log")
     parser.add_argument("--size", choices=["guide", "small", "mini"], default="guide")
-    parser.add_argument("--tokenizer", default=str(MINI), help="folder; by default the shipped checkpoint's")
-    parser.add_argument("--name", help="of the log in the JSON's name; by default the file's")
+    parser.add_argument("--tokenizer", default=str(MINI), help="folder (default: the built-in checkpoint's)")
+    parser.add_argument("--name", help="names the log in the JSON's file name (default: the file's)")
     args = parser.parse_args()
 
     pipe = build(args, args.size)
@@ -99,7 +100,7 @@ def main() -> None:
     spent["all else: read, cut, look up, report"] = total - sum(spent.values())
     seen = scan.statistics
 
-    # Limits.
+    # The limits.
     data = Path(args.log).read_bytes()[: 64 << 20]
     start = time.perf_counter()
     Path(args.log).read_bytes()
@@ -115,13 +116,13 @@ def main() -> None:
         dtype, 1024, config.encoder_config.hidden_size, config.encoder_config.intermediate_size
     )
     stack_rate = product_rate(dtype, 4096, config.hidden_size, config.hidden_size)
-    # An entry of n tokens costs in proportion to n; the mean number gives the sum.
+    # The cost of an entry is taken as linear in its tokens, so the mean length is enough.
     encoder_operations, stack_operations = operations(pipe, active, float(np.mean(tokens)))
-    judged = seen.predicted_sequences * seen.entries / max(seen.sequences, 1)
+    occurrences = seen.predicted_sequences * seen.entries / max(seen.sequences, 1)
     limits = {
         "split and mask": seen.lines / one_pattern,
         "encoder": encoder_operations * seen.encoded_entries / encoder_rate,
-        "sequence stack": stack_operations * judged / stack_rate,
+        "sequence stack": stack_operations * occurrences / stack_rate,
     }
     print(f"{seen.lines:,} lines in {wall:.1f} s ({seen.lines / wall:,.0f} lines/s), {seen.dtype}, ", end="")
     print(f"{active:.2f} of {config.num_experts} experts active, {torch.get_num_threads()} threads\n")

@@ -1,12 +1,13 @@
-"""Lines per second and peak memory of LogMoE, of the original guide's way, of Drain3 and of sentence-transformers.
+"""Lines per second and peak memory of LogMoE, beside the original guide's way, Drain3 and sentence-transformers.
 
     python benchmarks/throughput.py LOG [--tokenizer DIR] [--sentence_encoder DIR] [--rows a,b,…]
 
-All rows read the same file, a plain text log, one line per entry; each runs in a process of its own, one after the
-other, so that peak memory is its own. What would take hours (the guide's way, encoding every line) runs on a sample of
-lines spread over the file until its time is up. Models are drawn at random, for speed does not depend on what they
-learned but for how many experts are active, which is stated: all (`routing_mode: dense`), as drawn, and with routers
-scaled until they keep as many on average as the shipped checkpoint does on its demo log.
+All rows read the same plain text log, one line per entry. They run one after the other, each in its own process, so
+that each peak of memory is its own. What would take hours (the guide's way, encoding every line) runs on lines sampled
+over the whole file until its time is up. Models have random weights: what a model has learned affects speed only
+through the number of active experts, which each row states. Routing is `dense` (all experts), `random` (routers as
+drawn) or `shipped` (routers scaled until they keep as many experts on average as the built-in checkpoint does on its
+demo log).
 """
 
 import argparse
@@ -34,7 +35,7 @@ MINI_LM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12
 GUIDE_HEAD = {"hidden_size": 512, "num_hidden_layers": 6, "num_attention_heads": 8, "moe_intermediate_size": 256}
 SMALL_HEAD = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "moe_intermediate_size": 128}
 
-# name: what it is, and what runs it
+# Name of the row: its title, the runner (see `child`) and the runner's options.
 ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "a": ("the guide's way: entry by entry, padded to 128 tokens, all experts", "guide", {}),
     "b": ("batched, nothing shared", "batched", {}),
@@ -52,11 +53,11 @@ ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-# ---------------------------------------------------------------------- the rows, each in a process of its own
+# ---------------------------------------------------------------------- the rows, each in its own process
 
 
 def build(args: argparse.Namespace, size: str = "guide") -> Any:
-    """A pipeline around a model of one of the sizes, drawn at random; "mini" is the shipped one."""
+    """A pipeline around a model of the given size with random weights; "mini" is the built-in checkpoint."""
     from transformers import AutoTokenizer, BertConfig
 
     from logmoe import LogAnomalyPipeline, LogMoEConfig, LogMoEForSequenceClassification, LogMoEProcessor
@@ -73,8 +74,8 @@ def build(args: argparse.Namespace, size: str = "guide") -> Any:
 
 
 @torch.inference_mode()
-def embedded(pipe: Any, text: str) -> dict[str, torch.Tensor]:
-    """A log with its entries encoded."""
+def encoded_inputs(pipe: Any, text: str) -> dict[str, torch.Tensor]:
+    """The model's inputs for a log, with its entries already encoded."""
     inputs = pipe.processor(text)
     embeds = pipe.model.encode_entries(inputs["input_ids"], inputs["attention_mask"])
     return {"entry_embeds": embeds, "entry_index": inputs["entry_index"]}
@@ -86,14 +87,14 @@ def mean_active_experts(pipe: Any, inputs: dict[str, torch.Tensor]) -> float:
 
 
 def set_routing(pipe: Any, routing: str, sample: str) -> float:
-    """Makes the routers dense or as sparse as asked for; returns the mean number of active experts on the sample."""
+    """Sets how sparse the routers are; returns the mean number of active experts on the sample."""
     if routing == "dense":
         pipe.model.set_routing_mode("dense")
         return float(pipe.model.config.num_experts)
-    inputs = embedded(pipe, sample)
+    inputs = encoded_inputs(pipe, sample)
     if routing == "shipped" and pipe.model.config.hidden_size != 128:
         shipped = build(argparse.Namespace(), "mini")
-        target = mean_active_experts(shipped, embedded(shipped, (ROOT / "examples/postgresql.log").read_text()))
+        target = mean_active_experts(shipped, encoded_inputs(shipped, (ROOT / "examples/postgresql.log").read_text()))
         low, high = 0.1, 100.0
         layers = pipe.model.model.sequence_stack.layers
         drawn = [layer.moe.router.weight.data.clone() for layer in layers]
@@ -106,7 +107,7 @@ def set_routing(pipe: Any, routing: str, sample: str) -> float:
 
 
 def sample_lines(path: str, number: int) -> list[str]:
-    """Runs of 32 lines, spread over the file."""
+    """`number` lines as runs of 32 consecutive ones, spread over the file."""
     size = os.path.getsize(path)
     lines: list[str] = []
     with open(path, "rb") as log:
@@ -125,7 +126,7 @@ def row_scan(args: argparse.Namespace, size: str = "guide", routing: str = "rand
     cache = ScanCache()
     found = {}
     for state in ("cold", "warm"):
-        cache.predictions.clear()  # Warm: the entries are known, the sequences are not.
+        cache.predictions.clear()  # Warm: embeddings are known, predictions are not.
         scan = pipe.scan(args.log, only_anomalies=True, dtype=dtype, cache=cache, threshold=1 - 1e-12)
         start = time.perf_counter()
         for _ in scan:
@@ -149,7 +150,7 @@ def row_scan(args: argparse.Namespace, size: str = "guide", routing: str = "rand
 
 @torch.inference_mode()
 def row_guide(args: argparse.Namespace) -> dict:
-    """Each entry alone, padded to 128 tokens; then sequences of 32, every expert computed."""
+    """Encodes each entry alone, padded to 128 tokens; then reads sequences of 32 with every expert."""
     pipe = build(args)
     pipe.model.set_routing_mode("dense")
     lines = sample_lines(args.log, 100_000)
@@ -176,7 +177,7 @@ def row_guide(args: argparse.Namespace) -> dict:
 
 @torch.inference_mode()
 def row_batched(args: argparse.Namespace) -> dict:
-    """32 sequences of 32 at a time, entries sorted by length, nothing masked away and nothing shared."""
+    """Eight sequences of 32 at a time, entries of similar length together, nothing masked and nothing shared."""
     pipe = build(args)
     lines = sample_lines(args.log, 100_000)
     active = set_routing(pipe, "shipped", "\n".join(lines[:512]))
@@ -195,7 +196,7 @@ def row_batched(args: argparse.Namespace) -> dict:
 
 
 def timed(read: Any, lines: list[str], seconds: float, size: int = 32) -> dict:
-    """Reads batches until the time is up."""
+    """Calls `read` on batches of lines until the time is up."""
     read(lines[:size])
     start, done = time.perf_counter(), 0
     for begin in range(size, len(lines) - size + 1, size):
@@ -231,7 +232,7 @@ def row_drain(args: argparse.Namespace, masks: bool = True, classify: bool = Fal
     miner = TemplateMiner(config=config)
     with open(args.log, encoding="utf-8", errors="replace") as log:
         if classify:
-            # What it learns does not matter here; a word stands for the label.
+            # What it learns does not affect speed: it is fitted to random counts.
             from sklearn.linear_model import LogisticRegression
 
             width = 4096
@@ -275,7 +276,7 @@ def row_sentences(args: argparse.Namespace) -> dict:
 
 
 def latency(args: argparse.Namespace) -> dict:
-    """Milliseconds of one call on a log of 32 entries that share nothing, at the guide's sizes."""
+    """Milliseconds of one call on a log of 32 unrelated entries, at the guide's sizes."""
     pipe = build(args)
     set_routing(pipe, "shipped", "\n".join(sample_lines(args.log, 512)))
     logs = ["\n".join(sample_lines(args.log, 3200)[start::100]) for start in range(24)]
@@ -293,7 +294,7 @@ def latency(args: argparse.Namespace) -> dict:
 
 
 def scaling(args: argparse.Namespace) -> dict:
-    """Lines per second of row d against the length of the log, which is repeated where it is too short."""
+    """Lines per second of row d by the length of the log, which is repeated if it is too short."""
     pipe = build(args, "small")
     set_routing(pipe, "shipped", "\n".join(sample_lines(args.log, 512)))
     found = {}
@@ -357,15 +358,19 @@ def child(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", help="a plain text log")
-    parser.add_argument("--tokenizer", default=str(MINI), help="folder; by default the shipped checkpoint's")
+    parser.add_argument("--tokenizer", default=str(MINI), help="folder (default: the built-in checkpoint's)")
     parser.add_argument(
-        "--sentence_encoder", help="folder of a sentence-transformers model; without it row g is left out"
+        "--sentence_encoder", help="folder of a sentence-transformers model; without it, row g is skipped"
     )
-    parser.add_argument("--rows", help="comma-separated; by default all")
-    parser.add_argument("--no_scaling", action="store_true", help="leave out the table of lengths")
-    parser.add_argument("--seconds", type=float, default=20, help="for each row that runs on a sample")
-    parser.add_argument("--drain_seconds", type=float, default=60, help="most that a row of Drain3 may take")
-    parser.add_argument("--name", help="of the log in the JSON's name; by default the file's")
+    parser.add_argument("--rows", help="comma-separated (default: all)")
+    parser.add_argument("--no_scaling", action="store_true", help="skip the table by length of the log")
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="per row that runs on a sample (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--drain_seconds", type=float, default=60, help="limit of each Drain3 row (default: %(default)s)"
+    )
+    parser.add_argument("--name", help="names the log in the JSON's file name (default: the file's)")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -401,7 +406,7 @@ def main() -> None:
         output["log"]["lines"] = sum(1 for _ in log)
     if "c" in rows:
         output["latency"] = run_child(args, "latency")
-        print("\nOne log of 32 entries that share nothing, the guide's sizes, milliseconds:", output["latency"])
+        print("\nOne log of 32 unrelated entries at the guide's sizes, milliseconds:", output["latency"])
     if not args.no_scaling:
         output["scaling_of_d"] = run_child(args, "scaling")
         print("\n| lines | lines/s (d, cold) | seconds |\n|---|---|---|")
