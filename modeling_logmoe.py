@@ -1,7 +1,8 @@
 """LogMoE: a text encoder reads each distinct log entry, a stack of attention layers with Top-P mixtures of experts
 reads the sequence of entries, and an additive head says normal or anomaly, and which entries made it so.
 
-Comes after the processor, which makes its inputs; called by the predictor and by training.
+Comes after the processor, which makes its inputs; called by the predictor and by training. The import of the
+pipeline at the foot makes a saved model whole, and is explained there.
 
 What is unusual here:
 - the encoder runs once per distinct entry, and its embedding is gathered wherever the entry occurs;

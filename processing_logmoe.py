@@ -134,7 +134,7 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
         window_seconds: float | None = None,
         session_pattern: str | None = None,
     ) -> SequenceRule:
-        """The rule that holds where nothing else is asked for, with what is asked for in its place.
+        """The default rule for sequences, with the arguments given in place of its values.
 
         Args:
             max_sequence_length, stride, window_seconds: see [`SequenceRule`].

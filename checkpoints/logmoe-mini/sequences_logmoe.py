@@ -1,7 +1,8 @@
 """Entries in, sequences out: the one place where a log is cut into what the model reads together.
 
 `SequenceRule` says how: windows by count, windows by time, or sessions gathered by an identifier. `SequenceCutter`
-applies it to a whole log or to one that arrives in pieces. Called by the processor, the scan and training.
+applies it to a whole log or to one that arrives in pieces. Called by the processor, the scan, training and
+the recordings.
 """
 
 import re
