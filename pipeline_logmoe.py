@@ -367,7 +367,7 @@ class LogAnomalyPipeline(Pipeline):
             max_log_entry_length = check_integer(
                 "max_log_entry_length", max_log_entry_length, 1, self._longest_entry()
             )
-        self._judge(threshold)
+        self._judge(threshold)  # checks it
         preprocess_params = {
             "max_sequence_length": max_sequence_length,
             "stride": stride,

@@ -10,6 +10,7 @@ import contextlib
 import glob
 import gzip
 import io
+import itertools
 import lzma
 import os
 import re
@@ -33,6 +34,8 @@ logger = logging.get_logger(__name__)
 CHUNK_BYTES = 2 << 20
 # The longest line that is kept whole; of a longer one the rest is dropped, and counted.
 MAX_LINE_BYTES = 1 << 20
+# What is looked at to tell the encoding.
+HEAD_BYTES = 4096
 # How long a pipe may gather before its lines are given out, and how often a growing file is looked at, in seconds.
 PIPE_SECONDS = 0.5
 POLL_SECONDS = 0.25
@@ -123,7 +126,7 @@ def _natural(path: str) -> list[tuple[int, str]]:
 def _looks_binary(path: str) -> bool:
     try:
         with open(path, "rb") as raw, io.BufferedReader(_decompressed(raw)) as stream:
-            head = stream.read(4096)
+            head = stream.read(HEAD_BYTES)
     except _DAMAGES:
         return False  # reading it will say what is wrong
     return b"\x00" in head and utf16_of(head) is None
@@ -233,6 +236,11 @@ class LogReader:
         if isinstance(raw, io.TextIOWrapper) and _descriptor(raw.buffer) is not None and _is_utf8(raw.encoding):
             raw = raw.buffer  # which can tell what has arrived
         if isinstance(raw, io.TextIOBase):
+            if self.encoding is not None:
+                raise ValueError(
+                    f"`encoding` {self.encoding!r} cannot apply to a file that is open as text: open it in binary mode, "
+                    "or leave out `encoding`"
+                )
             while text := raw.read(self.chunk_bytes):
                 data, replaced = to_utf8(text)
                 self._replaced_bytes += replaced
@@ -363,22 +371,26 @@ class LogReader:
     def _utf8(self, pieces: Iterator[bytes | None]) -> Iterator[bytes | None]:
         """Whatever the encoding, the text becomes UTF-8, and a byte order mark is dropped."""
         decoder: codecs.IncrementalDecoder | None = None
-        is_first = True
-        for piece in pieces:
-            if piece and is_first:
-                is_first = False
-                encoding = self.encoding or utf16_of(piece)
-                if encoding is not None:
-                    decoder = codecs.getincrementaldecoder(encoding)("replace")
-                piece = piece.removeprefix(codecs.BOM_UTF8)
-            if decoder is not None and piece:
-                text = decoder.decode(piece)
+        head: bytes | None = b""  # until the encoding is known
+        for piece in itertools.chain((piece for piece in pieces if piece != b""), [b""]):  # b"" is the end
+            if piece is None:
+                yield None
+                continue
+            is_beginning = head is not None
+            if head is not None:
+                head += piece
+                if piece and len(head) < HEAD_BYTES and not self._is_live:
+                    continue
+                encoding = self.encoding or utf16_of(head)
+                decoder = None if encoding is None else codecs.getincrementaldecoder(encoding)("replace")
+                data, head = head, None
+            else:
+                data = piece
+            if decoder is not None:
+                text = decoder.decode(data, final=not piece)
                 self._replaced_bytes += text.count("\ufffd")
-                piece = text.encode()
-            yield piece
-        if decoder is not None and (rest := decoder.decode(b"", final=True)):
-            self._replaced_bytes += len(rest)
-            yield rest.encode()
+                data = text.encode()
+            yield data.removeprefix(codecs.BOM_UTF8) if is_beginning else data
 
     def _chunk(self, data: bytes, first_line: int, **flags: bool) -> Chunk:
         data, replaced_bytes = valid_utf8(data)
@@ -445,7 +457,7 @@ def utf16_of(data: bytes) -> str | None:
     """The kind of UTF-16 that a text is in, by its mark or, in text that is mostly ASCII, by its zero bytes."""
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
-    head = np.frombuffer(data[: min(len(data), 4096) // 2 * 2], dtype=np.uint8).reshape(-1, 2)
+    head = np.frombuffer(data[: min(len(data), HEAD_BYTES) // 2 * 2], dtype=np.uint8).reshape(-1, 2)
     if not len(head):
         return None
     zeros = (head == 0).mean(axis=0)  # of the first and of the second byte of each character
