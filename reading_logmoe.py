@@ -238,8 +238,8 @@ class LogReader:
         if isinstance(raw, io.TextIOBase):
             if self.encoding is not None:
                 raise ValueError(
-                    f"`encoding` {self.encoding!r} cannot apply to a file that is open as text: open it in binary mode, "
-                    "or leave out `encoding`"
+                    f"`encoding` {self.encoding!r} cannot apply to a file that is open as text: open it in binary "
+                    "mode, or leave out `encoding`"
                 )
             while text := raw.read(self.chunk_bytes):
                 data, replaced = to_utf8(text)
