@@ -70,7 +70,7 @@ class Judge:
 
     def highest_probability(self, predictions: list[Prediction]) -> float:
         """Probability of "anomaly" of the most anomalous prediction."""
-        margins = anomaly_margin(np.stack([prediction.logits for prediction in predictions]))
+        margins = _margins(predictions)
         return float(anomaly_probability(margins.max(), self.temperature))
 
     def sequence_results(
@@ -97,7 +97,7 @@ class Judge:
         """
         if not sequences:
             return
-        margins = anomaly_margin(np.stack([prediction.logits for prediction in predictions]))
+        margins = _margins(predictions)
         of_anomaly = anomaly_probability(margins, self.temperature).tolist()
         of_normal = anomaly_probability(-margins, self.temperature).tolist()
         for positions, prediction, normal, anomaly in zip(sequences, predictions, of_normal, of_anomaly, strict=True):
@@ -129,6 +129,10 @@ class Judge:
         """The result of a log from those of its sequences: the label is that of its most anomalous sequence."""
         worst = max(sequences, key=lambda sequence: sequence["probabilities"][self.id2label[ANOMALY]])
         return {key: worst[key] for key in ("label", "score", "probabilities", "logits")} | {"sequences": sequences}
+
+
+def _margins(predictions: list[Prediction]) -> np.ndarray:
+    return anomaly_margin(np.concatenate([prediction.logits for prediction in predictions]).reshape(-1, 2))
 
 
 __all__ = ["ANOMALY", "NORMAL", "Judge", "Prediction", "anomaly_margin", "anomaly_probability"]

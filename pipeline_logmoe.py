@@ -23,7 +23,7 @@ from .judging_logmoe import Judge, Prediction
 from .parsing_logmoe import ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
 from .processing_logmoe import LogMoEProcessor
-from .reading_logmoe import CHUNK_BYTES, find_logs
+from .reading_logmoe import CHUNK_BYTES, check_encoding, find_logs
 from .scanning_logmoe import LogScan, ScanCache, ScanStatistics
 
 logger = logging.get_logger(__name__)
@@ -94,6 +94,7 @@ class LogAnomalyPipeline(Pipeline):
         stride (`int`): entries from the start of a window to the start of the next.
         window_seconds (`float`): windows by time; a `ValueError` for a log without timestamps.
         session_pattern (`str`): sessions by the identifier that this pattern matches.
+        entry_pattern (`str`): what starts an entry.
         threshold (`float`): smallest probability of "anomaly" that gives that label, in (0, 1).
         batch_size (`int`, defaults to 32): sequences per call of the model; halved when memory runs out.
 
@@ -222,6 +223,8 @@ class LogAnomalyPipeline(Pipeline):
     def _prepare(self, logs: Iterable[Any], params: dict[str, Any]) -> Iterator[PreparedLog]:
         """Parses the logs of a list together, which takes a fraction of the time; others one by one, as they come."""
         group_size = LOGS_PER_PARSE if isinstance(logs, list) else 1
+        processor = self._processor_for(params.get("entry_pattern"))
+        cut_params = {name: value for name, value in params.items() if name != "entry_pattern"}
         iterator = iter(logs)
         position = 0
         while group := list(itertools.islice(iterator, group_size)):
@@ -229,14 +232,14 @@ class LogAnomalyPipeline(Pipeline):
             if len(group) > 1:
                 # If one of them is bad, parsing one by one below says which.
                 with contextlib.suppress(ValueError):
-                    parsed, offsets = self.processor.parse_batch(group)
+                    parsed, offsets = processor.parse_batch(group)
                     bounds = itertools.pairwise(offsets.tolist())
                     together = [parsed.take(np.arange(start, end)) for start, end in bounds]
                     self._warn_of_replaced_bytes(parsed)
             for place, log in enumerate(group):
                 try:
                     if together and len(together[place]):
-                        yield PreparedLog(together[place], self.processor.cut(together[place], **params))
+                        yield PreparedLog(together[place], processor.cut(together[place], **cut_params))
                     else:
                         yield self.preprocess(log, **params)
                 except ValueError as error:
@@ -263,6 +266,7 @@ class LogAnomalyPipeline(Pipeline):
         source: Any,
         *,
         only_anomalies: bool = False,
+        encoding: str | None = None,
         follow: bool = False,
         idle_seconds: float = 2.0,
         dtype: str | torch.dtype = "auto",
@@ -283,6 +287,7 @@ class LogAnomalyPipeline(Pipeline):
             source: a path, a folder, a pattern such as `"logs/*.gz"`, `"-"` for standard input, an open file (binary
                 or text), or a list of those. Files may be compressed with gzip, bzip2, xz or zstd; each is a log.
             only_anomalies: leave out normal sequences, which is faster.
+            encoding: of the text; by default UTF-8, or UTF-16 if the text says so.
             follow: go on as the file grows, is truncated or replaced; for one plain file.
             idle_seconds: with `follow`, a sequence that is not full is judged when nothing new came for so long.
             dtype: what the model computes in: `"float32"`, `"bfloat16"`, or `"auto"`: bfloat16 if the device is fast
@@ -295,7 +300,7 @@ class LogAnomalyPipeline(Pipeline):
                 others that share it; by default a new [`ScanCache`].
             max_waiting_entries: see [`SequenceCutter`].
             overrides: as for a call: `max_log_entry_length`, `max_sequence_length`, `stride`, `window_seconds`,
-                `session_pattern`, `threshold`.
+                `session_pattern`, `entry_pattern`, `threshold`.
 
         Returns:
             An iterator over the results of the sequences, each with the path of its log as `source`, ordered within a
@@ -310,17 +315,21 @@ class LogAnomalyPipeline(Pipeline):
             batch_size = self._batch_size or SCAN_BATCH_SIZE.get(self.device.type, 1024)
         num_workers = torch.get_num_threads() if num_workers is None else num_workers
         preprocess_params, forward_params, postprocess_params = self._sanitize_parameters(**overrides)
+        cut_params = {**self._preprocess_params, **preprocess_params}
+        processor = self._processor_for(cut_params.pop("entry_pattern", None))
+        check_encoding(encoding)
         sources = find_logs(source)
         if follow and (len(sources) > 1 or hasattr(sources[0], "read") or sources[0] == "-"):
             raise ValueError(f"`follow` needs the path of one file, got {source!r}.")
         return LogScan(
             sources,
-            self.predictor,
+            Predictor(self.model, processor, self.device),
             self._judge(**{**self._postprocess_params, **postprocess_params}),
-            self.processor.sequence_rule(**{**self._preprocess_params, **preprocess_params}),
+            processor.sequence_rule(**cut_params),
             max_log_entry_length={**self._forward_params, **forward_params}.get("max_log_entry_length"),
             batch_size=check_integer("batch_size", batch_size, 1),
             only_anomalies=only_anomalies,
+            encoding=encoding,
             follow=follow,
             idle_seconds=idle_seconds,
             dtype=resolve_dtype(dtype, self.model, self.device),
@@ -343,6 +352,7 @@ class LogAnomalyPipeline(Pipeline):
         stride: int | None = None,
         window_seconds: float | None = None,
         session_pattern: str | None = None,
+        entry_pattern: str | None = None,
         threshold: float | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if max_sequence_length is not None:
@@ -359,6 +369,7 @@ class LogAnomalyPipeline(Pipeline):
             "stride": stride,
             "window_seconds": window_seconds,
             "session_pattern": session_pattern,
+            "entry_pattern": entry_pattern,
         }
         forward_params = {"max_log_entry_length": max_log_entry_length}
         postprocess_params = {"threshold": threshold}
@@ -367,9 +378,14 @@ class LogAnomalyPipeline(Pipeline):
             for params in (preprocess_params, forward_params, postprocess_params)
         )
 
-    def preprocess(self, log: str | bytes | Sequence[str], **params: Any) -> PreparedLog:
+    def _processor_for(self, entry_pattern: str | None) -> LogMoEProcessor:
+        return self.processor if entry_pattern is None else self.processor.with_entry_pattern(entry_pattern)
+
+    def preprocess(
+        self, log: str | bytes | Sequence[str], entry_pattern: str | None = None, **params: Any
+    ) -> PreparedLog:
         """Turns one log into entries and sequences; see [`LogMoEProcessor.sequence_rule`] for the parameters."""
-        parsed = self.processor.parse(log)
+        parsed = self._processor_for(entry_pattern).parse(log)
         self._warn_of_replaced_bytes(parsed)
         return PreparedLog(parsed, self.processor.cut(parsed, **params))
 

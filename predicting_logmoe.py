@@ -76,6 +76,7 @@ class Predictor:
             FloatingPointError: a logit is not finite.
         """
         predictions: list[Any] = [None] * len(sequences)
+        bad = 0
         order = sorted(range(len(sequences)), key=lambda row: -len(sequences[row]))
         start = 0
         while start < len(order):
@@ -87,12 +88,12 @@ class Predictor:
                 batch_size = _halved(batch_size, "sequences")
                 continue
             logits = output.logits.double().cpu().numpy()
+            bad += int((~np.isfinite(logits)).any(axis=1).sum())
             entry_scores = output.entry_scores.float().cpu().numpy()
             for row, sequence_logits, scores in zip(rows, logits, entry_scores, strict=True):
                 # Copies: a view would keep the whole batch alive for as long as one prediction is remembered.
                 predictions[row] = Prediction(sequence_logits.copy(), scores[: len(sequences[row])].copy())
             start += len(rows)
-        bad = sum(not np.isfinite(prediction.logits).all() for prediction in predictions)
         if bad:
             raise FloatingPointError(
                 f"The model's logits are not finite for {bad} of {len(sequences)} distinct sequences, which cannot be "

@@ -126,7 +126,7 @@ def _looks_binary(path: str) -> bool:
             head = stream.read(4096)
     except _DAMAGES:
         return False  # reading it will say what is wrong
-    return b"\x00" in head and head[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return b"\x00" in head and utf16_of(head) is None
 
 
 class _Peeked(io.RawIOBase):
@@ -179,6 +179,7 @@ class LogReader:
         source: a path, `"-"` for standard input, or an open file, binary or text.
         chunk_bytes: bytes read at once.
         max_line_bytes: the longest line that is kept whole; at least `chunk_bytes` and `MAX_LINE_BYTES` are.
+        encoding: of the text; by default UTF-8, or UTF-16 if a mark or the zero bytes of its first characters say so.
         follow: at the end of the file wait for more, and start anew when the file is replaced or truncated.
         idle_seconds: with `follow`, how long nothing new may come before an idle chunk says so.
 
@@ -191,6 +192,7 @@ class LogReader:
     source: Any
     chunk_bytes: int = CHUNK_BYTES
     max_line_bytes: int = MAX_LINE_BYTES
+    encoding: str | None = None
     follow: bool = False
     idle_seconds: float = 2.0
     bytes_read: int = field(default=0, init=False)
@@ -357,14 +359,15 @@ class LogReader:
         yield self._chunk(held, number, is_last=True)
 
     def _utf8(self, pieces: Iterator[bytes | None]) -> Iterator[bytes | None]:
-        """UTF-16 (told by its mark) becomes UTF-8, and a byte order mark is dropped."""
+        """Whatever the encoding, the text becomes UTF-8, and a byte order mark is dropped."""
         decoder: codecs.IncrementalDecoder | None = None
         is_first = True
         for piece in pieces:
             if piece and is_first:
                 is_first = False
-                if piece[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+                encoding = self.encoding or utf16_of(piece)
+                if encoding is not None:
+                    decoder = codecs.getincrementaldecoder(encoding)("replace")
                 piece = piece.removeprefix(codecs.BOM_UTF8)
             if decoder is not None and piece:
                 text = decoder.decode(piece)
@@ -430,10 +433,37 @@ def to_utf8(text: str | bytes) -> tuple[bytes, int]:
         # Lone surrogates come from files read with errors="surrogateescape"; each stands for one byte.
         text, replaced = _SURROGATE.subn("\ufffd", text)
         return text.removeprefix("\ufeff").encode(), replaced
-    if text[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        decoded = text.decode("utf-16", "replace")
-        return decoded.encode(), decoded.count("\ufffd")
+    if (encoding := utf16_of(text)) is not None:
+        decoded = text.decode(encoding, "replace")
+        return decoded.removeprefix("\ufeff").encode(), decoded.count("\ufffd")
     return valid_utf8(text.removeprefix(codecs.BOM_UTF8))
+
+
+def utf16_of(data: bytes) -> str | None:
+    """The kind of UTF-16 that a text is in, by its mark or, in text that is mostly ASCII, by its zero bytes."""
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    head = np.frombuffer(data[: min(len(data), 4096) // 2 * 2], dtype=np.uint8).reshape(-1, 2)
+    if not len(head):
+        return None
+    zeros = (head == 0).mean(axis=0)  # of the first and of the second byte of each character
+    if zeros.max() < 0.4 or zeros.min() > 0.02:
+        return None
+    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+
+
+def check_encoding(encoding: str | None) -> None:
+    """
+    Raises:
+        ValueError: Python knows no such encoding of text.
+    """
+    try:
+        if encoding is not None and not codecs.lookup(encoding)._is_text_encoding:
+            raise LookupError
+    except LookupError:
+        raise ValueError(
+            f"`encoding` must name an encoding of text, such as 'gb18030', 'latin-1' or 'shift_jis', got {encoding!r}."
+        ) from None
 
 
 def valid_utf8(data: bytes) -> tuple[bytes, int]:
