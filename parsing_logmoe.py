@@ -32,7 +32,7 @@ from .rules_logmoe import (
     dictionary_indices,
     matches,
 )
-from .unwrapping_logmoe import TRANSPORTS, InnerLines, Unwrapper, may_be_wrapped, strip_colour, visible
+from .unwrapping_logmoe import TRANSPORTS, InnerLines, Unwrapper, strip_colour, visible
 
 # How much of an entry that does not end is held back before it is given out unfinished, at least.
 MAX_ENTRY_BYTES = 1 << 20
@@ -280,13 +280,14 @@ class LogParser:
         """The lines of many whole logs, one after the other, as entries."""
         ends = line_counts.cumsum()
         number = np.arange(len(lines)) - np.repeat(ends - line_counts, line_counts) + 1
-        if self.transports and may_be_wrapped(lines, self.transports):
-            inner = InnerLines.concatenate(
-                Unwrapper(self.transports).unwrap(lines.slice(end - count, count))
-                for end, count in zip(ends, line_counts, strict=True)
-            )
+        if self.transports:
+            unwrapper, unwrapped = Unwrapper(self.transports), []
+            for end, count in zip(ends, line_counts, strict=True):
+                unwrapper.start()
+                unwrapped.append(unwrapper.unwrap(lines.slice(end - count, count)))
+            inner = InnerLines.concatenate(unwrapped)
         else:
-            inner = InnerLines.plain(strip_colour(visible(lines)))
+            inner = InnerLines.of(lines)
         log_of_line = np.repeat(np.arange(len(ends)), line_counts)
         return self.group(inner, np.stack([number, number], axis=1), log_of_line).entries()
 
@@ -335,24 +336,27 @@ class LogParser:
             indentation: characters of white space that the lines of a log share; by default each log is looked at.
         """
         num_logs = int(log_of_line[-1]) + 1 if len(log_of_line) else 0
+        group = log_of_line
         if len(lines.stream) and (lines.stream != lines.stream[0]).any():
-            order = np.lexsort((lines.stream, log_of_line))
-            lines, numbers, log_of_line = lines.take(order), numbers[order], log_of_line[order]
-        if lines.joins.any():
-            group = log_of_line * (int(lines.stream.max()) + 1) + lines.stream
-            lines, first, last = lines.joined(group)
-            numbers, log_of_line = np.stack([numbers[first, 0], numbers[last, 1]], axis=1), log_of_line[first]
-        shapes = Shapes(lines.text)
+            streams, stream = np.unique(lines.stream, return_inverse=True)
+            group = log_of_line * len(streams) + stream
+            order = group.argsort(kind="stable")
+            lines, numbers, log_of_line, group = lines.take(order), numbers[order], log_of_line[order], group[order]
+        if lines.joins.any() or lines.joined.any():
+            lines, first, last = lines.together(group)
+            numbers = np.stack([numbers[first, 0], numbers[last, 1]], axis=1)
+            log_of_line, group = log_of_line[first], group[first]
+        shapes = Shapes(lines.message)
         is_text = shapes.match(TEXT_PATTERN)
         if self.directive_pattern is not None:
             is_text &= ~shapes.match(self.directive_pattern)
         if not is_text.all():  # blank lines neither end nor start an entry
             kept = np.flatnonzero(is_text)
-            shapes, lines, numbers, log_of_line = shapes.take(kept), lines.take(kept), numbers[kept], log_of_line[kept]
+            shapes, lines, numbers = shapes.take(kept), lines.take(kept), numbers[kept]
+            log_of_line, group = log_of_line[kept], group[kept]
         if not len(log_of_line):
             nothing = np.empty(0, dtype=np.int64)
             return Grouping(lines, numbers, log_of_line, nothing, nothing, num_logs)
-        group = log_of_line * (int(lines.stream.max()) + 1) + lines.stream
         group_starts = np.append(True, group[1:] != group[:-1])
         if self.entry_pattern is not None:
             starts = shapes.match(self.entry_pattern)
@@ -565,7 +569,7 @@ class EntryStream:
     def _start_log(self) -> None:
         self.indentation = -1
         self._unwrapper = Unwrapper(self.parser.transports)
-        self._open = InnerLines.plain(pa.array([], pa.large_string())), np.empty((0, 2), dtype=np.int64)
+        self._open = InnerLines.of(pa.array([], pa.large_string())), np.empty((0, 2), dtype=np.int64)
 
     def push(self, chunk: Chunk) -> EntryChunk:
         """Takes the next lines of the log; after `is_last` the next chunk begins another log."""
@@ -576,7 +580,7 @@ class EntryStream:
         inner = InnerLines.concatenate([self._open[0], unwrapped])
         numbers = np.concatenate([self._open[1], np.stack([number, number], axis=1)])
         if self.indentation < 0 and len(inner.text):
-            self.indentation = shared_indentation(inner.text)
+            self.indentation = shared_indentation(inner.message)
         log_of_line = np.zeros(len(numbers), dtype=np.int64)
         grouping = self.parser.group(inner, numbers, log_of_line, max(self.indentation, 0))
         entries = grouping.entries()
@@ -598,7 +602,7 @@ class EntryStream:
             replaced_bytes=chunk.replaced_bytes,
             is_last=chunk.is_last,
             is_idle=chunk.is_idle,
-            formats=unwrapped.format_names(),
+            formats={self._unwrapper.formats[number] for number in np.unique(unwrapped.format)},
         )
 
 
