@@ -6,6 +6,7 @@ entries that differ in their digits alone go through the masks as one. Called by
 
 import functools
 import re
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from .rules_logmoe import dictionary_indices, matches
 # With fewer entries, finding those that are equal up to their digits takes longer than masking them.
 FEW_ENTRIES = 512
 
-Masks = list[dict[str, str]]
+Masks = list[dict[str, Any]]
 
 
 def mask_distinct(text: pa.Array, masks: Masks, max_characters: int) -> tuple[np.ndarray, pa.Array]:
@@ -57,11 +58,12 @@ def _mask(text: pa.Array, masks: Masks) -> tuple[np.ndarray, pa.Array]:
     Returns:
         For each entry the row, int64 `(entries,)`, of its masked text in an array of texts; the array may hold others.
     """
+    literals = _Literals()
     if not masks or len(text) < FEW_ENTRIES:
         written = pc.dictionary_encode(text)
         values = written.dictionary
         for mask in masks:
-            values = pc.replace_substring_regex(values, mask["pattern"], mask["replacement"])
+            values = _apply(mask, values, literals)
         return dictionary_indices(written), values
 
     shapes = Shapes(text)
@@ -77,15 +79,18 @@ def _mask(text: pa.Array, masks: Masks) -> tuple[np.ndarray, pa.Array]:
         texts = written.dictionary
         for mask, changed in zip(masks[:number], changed_by, strict=True):
             if changed[hit].any():
-                texts = pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
+                texts = _apply(mask, texts, literals)
         if number < len(masks):
-            texts = pc.replace_substring_regex(texts, masks[number]["pattern"], masks[number]["replacement"])
+            texts = _apply(masks[number], texts, literals)
             index, texts = _mask(texts, masks[number + 1 :])
         else:
             index = np.arange(len(texts))
         split_up.append((positions, index[dictionary_indices(written)], texts))
 
     for number, mask in enumerate(masks):
+        if not literals.allow(mask, values):
+            changed_by.append(np.zeros(len(row_of_shape), dtype=bool))
+            continue
         digit_pattern, has_others = digit_alternatives(mask["pattern"])
         if digit_pattern is not None:
             hit = matches(values, digit_pattern)[row_of_shape] & is_whole
@@ -100,7 +105,7 @@ def _mask(text: pa.Array, masks: Masks) -> tuple[np.ndarray, pa.Array]:
         if not has_others:
             changed_by.append(np.zeros(len(row_of_shape), dtype=bool))
             continue
-        masked = pc.replace_substring_regex(values, mask["pattern"], mask["replacement"])
+        masked = _apply(mask, values, literals)
         if _may_repeat_digits(mask["replacement"]):
             changed = matches(values, mask["pattern"])
         else:
@@ -120,6 +125,30 @@ def _mask(text: pa.Array, masks: Masks) -> tuple[np.ndarray, pa.Array]:
         rows[positions] = index + sum(map(len, arrays))
         arrays.append(texts)
     return rows, pa.concat_arrays(arrays)
+
+
+class _Literals:
+    """Tells, far faster than a pattern, that a mask cannot match: none of the literals it requires is in the texts."""
+
+    def __init__(self) -> None:
+        self._texts: pa.Array | None = None
+
+    def allow(self, mask: dict[str, Any], texts: pa.Array) -> bool:
+        """Whether one of the texts may hold a literal that the mask requires."""
+        literals = mask.get("requires")
+        if literals is None:
+            return True
+        if texts is not self._texts:  # a mask rarely changes them
+            data = texts.buffers()[2]
+            self._texts, self._data = texts, b"" if data is None else data.to_pybytes()
+        return any(literal.encode() in self._data for literal in literals)
+
+
+def _apply(mask: dict[str, Any], texts: pa.Array, literals: _Literals) -> pa.Array:
+    """Replaces what a mask matches."""
+    if not literals.allow(mask, texts):
+        return texts
+    return pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
 
 
 # ---------------------------------------------------------------------- texts up to their digits
