@@ -7,7 +7,7 @@ A reader remembers shapes, so that a long log costs little more than its digits.
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -42,6 +42,7 @@ _BLOCK_ENTRIES = 1 << 15
 _KNOWN_SHAPES = 1 << 14
 # Times that an entry may hold before it is given up; a text is searched anew so often after values out of range.
 _CANDIDATES = 3
+_MANY_SHAPES = 256
 _ATTEMPTS = 3
 
 # ---------------------------------------------------------------------- time rules
@@ -67,8 +68,9 @@ _MONTH = (
     r"(?P<b>(?i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sep(?:t(?:ember)?)?"
     r"|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?))"
 )
+_HAS_MONTH = "(?i)jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _MONTH_PREFIXES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_FRACTION = r"(?:[.,:](?P<f>\d{1,12}))?"
+_FRACTION = r"(?:[.,:](?P<f>\d+))?"
 _AMPM = r"(?:[ \x{A0}\x{202F}]?(?P<p>[AaPp]\.?[Mm]\b\.?))?"
 _ZONE = (
     r"(?: ?\(?(?P<z>[+-]\d{2}:?\d{2}|(?:UTC|GMT)[+-]\d{1,2}(?::?\d{2})?"
@@ -85,98 +87,157 @@ _COMPACT_CLOCK = rf"(?P<H>\d{{2}})(?P<M>\d{{2}})(?P<S>\d{{2}}){_FRACTION}"
 # year, `y` year of two digits, `m` month, `b` its name, `d` day, `n1` and `n2` day and month in an order that the log
 # must settle, `H`, `M`, `S`, `f` fraction, `p` AM or PM, `z` or `zh` zone, and `s`, `ms`, `us`, `ns` since 1970. The
 # earliest time wins, then the order of rules. `place`: "head" (default) near the beginning, "start" only at the very
-# beginning, where brackets, quotes and a syslog priority may stand before it, and as the value of a key.
+# beginning, where brackets, quotes and a syslog priority may stand before it, and as the value of a key. `needs` is a
+# cheap pattern that matches wherever the rule does; it spares the dear one.
 TIME_RULES: list[dict[str, str]] = [
     # 2026-03-12T06:25:01.104522+09:00, 2026/03/12 - 06:25:01, 2026-03-12 06:25
-    {"name": "iso", "pattern": rf"{_YEAR}[-/.]{_MONTH_NUMBER}[-/.]{_DAY_NUMBER}(?:[Tt_:-]|,?[ \t]+(?:- )?){_CLOCK}"},
+    {
+        "name": "iso",
+        "needs": r"\d{4}[-/.]\d",
+        "pattern": rf"{_YEAR}[-/.]{_MONTH_NUMBER}[-/.]{_DAY_NUMBER}(?:[Tt_:-]|,?[ \t]+(?:- )?){_CLOCK}",
+    },
     # 2026-03-12 06.25.01,104, 2005-06-03-15.42.50.363779
     {
         "name": "dotted clock",
+        "needs": r"\d\.\d\d\.",
         "pattern": rf"{_YEAR}-(?P<m>\d{{2}})-(?P<d>\d{{2}})[-T ](?P<H>\d{{2}})\.(?P<M>\d{{2}})\.(?P<S>\d{{2}})"
         rf"{_FRACTION}{_ZONE}",
     },
     # 20260312T062501Z
-    {"name": "iso basic", "pattern": rf"{_YEAR}{_COMPACT}[Tt]{_COMPACT_CLOCK}{_ZONE}"},
+    {"name": "iso basic", "needs": r"\d{8}[Tt]", "pattern": rf"{_YEAR}{_COMPACT}[Tt]{_COMPACT_CLOCK}{_ZONE}"},
     # 12/Mar/2026:06:25:01 +0000
-    {"name": "access log", "pattern": rf"{_DAY_NUMBER}/{_MONTH}/{_YEAR}[: ]{_CLOCK}"},
+    {"name": "access log", "needs": _HAS_MONTH, "pattern": rf"{_DAY_NUMBER}/{_MONTH}/{_YEAR}[: ]{_CLOCK}"},
     # 12-Mar-2026 06:25:01, 12-Mar-2026::06:25:01
-    {"name": "day-month", "pattern": rf"{_DAY_NUMBER}-{_MONTH}-{_YEAR}(?:::?|[ T]){_CLOCK}"},
-    {"name": "day-month short", "pattern": rf"{_DAY_NUMBER}-{_MONTH}-(?P<y>\d{{2}})[ T]{_CLOCK}"},
+    {"name": "day-month", "needs": _HAS_MONTH, "pattern": rf"{_DAY_NUMBER}-{_MONTH}-{_YEAR}(?:::?|[ T]){_CLOCK}"},
+    {"name": "day-month short", "needs": _HAS_MONTH, "pattern": rf"{_DAY_NUMBER}-{_MONTH}-(?P<y>\d{{2}})[ T]{_CLOCK}"},
     # Thu, 12 Mar 2026 06:25:01 GMT
-    {"name": "day month", "pattern": rf"(?:{_WEEKDAY},? )?{_DAY_NUMBER}\.? {_MONTH},? {_YEAR},?(?: at)? {_CLOCK}"},
+    {
+        "name": "day month",
+        "needs": _HAS_MONTH,
+        "pattern": rf"(?:{_WEEKDAY},? )?{_DAY_NUMBER}\.? {_MONTH},? {_YEAR},?(?: at)? {_CLOCK}",
+    },
     # Sun Dec 04 04:47:44.123456 2005, Thu Mar 12 06:25:01 AM CET 2026
     {
         "name": "ctime",
+        "needs": _HAS_MONTH,
         "pattern": rf"(?:{_WEEKDAY},? )?{_MONTH} +{_DAY_NUMBER} {_SECONDS}{_AMPM}{_ZONE} {_YEAR}(?: (?:GMT|UTC))?",
     },
     # Thursday, March 12, 2026 6:25:01 AM, Mar 12 2026 06:25:01
     {
         "name": "month day",
+        "needs": _HAS_MONTH,
         "pattern": rf"(?:{_WEEKDAY},? )?{_MONTH} +{_DAY_NUMBER},? {_YEAR},?(?: at)? {_CLOCK}",
     },
     # 2026 Mar 12 06:25:01.104
-    {"name": "year month day", "pattern": rf"{_YEAR}[ -]{_MONTH}[ -]+{_DAY_NUMBER} {_CLOCK}"},
+    {"name": "year month day", "needs": _HAS_MONTH, "pattern": rf"{_YEAR}[ -]{_MONTH}[ -]+{_DAY_NUMBER} {_CLOCK}"},
     # Mar 12 06:25:01
-    {"name": "syslog", "pattern": rf"(?:{_WEEKDAY},? )?{_MONTH} +{_DAY_NUMBER} {_SECONDS}{_ZONE}"},
+    {
+        "name": "syslog",
+        "needs": _HAS_MONTH,
+        "pattern": rf"(?:{_WEEKDAY},? )?{_MONTH} +{_DAY_NUMBER} {_SECONDS}{_ZONE}",
+    },
     # 12 Mar 06:25:01.104
-    {"name": "day month without year", "pattern": rf"{_DAY_NUMBER} {_MONTH} {_SECONDS}{_ZONE}"},
+    {"name": "day month without year", "needs": _HAS_MONTH, "pattern": rf"{_DAY_NUMBER} {_MONTH} {_SECONDS}{_ZONE}"},
+    # Thu 12 Mar 06:25:01 2026
+    {
+        "name": "weekday day month",
+        "needs": _HAS_MONTH,
+        "pattern": rf"{_WEEKDAY},? {_DAY_NUMBER} {_MONTH} {_SECONDS}{_ZONE} {_YEAR}",
+    },
     # 2026年3月12日 06:25:01, 2026年03月12日 06时25分01秒
     {
         "name": "cjk",
+        "needs": "[年년]",
         "pattern": rf"{_YEAR}[年년] ?{_MONTH_NUMBER}[月월] ?{_DAY_NUMBER}[日일] ?(?:[(（]\p{{Han}}[)）] ?)?"
         rf"(?P<H>\d{{1,2}})[:：时時](?P<M>\d{{1,2}})(?:[:：分](?P<S>\d{{1,2}})秒?{_FRACTION})?{_ZONE}",
     },
     # date=2026-03-12 time=06:25:01
     {
         "name": "date and time keys",
+        "needs": "time",
         "pattern": rf"{_YEAR}[-/.]{_MONTH_NUMBER}[-/.]{_DAY_NUMBER}[\"']?[,; ]+[\"']?time[\"']?[:=] ?[\"']?{_CLOCK}",
     },
     # 12/31/2026 06:25:01 PM, 31.12.2026 18:25:01
-    {"name": "slashes", "pattern": rf"(?P<n1>\d{{1,2}})/(?P<n2>\d{{1,2}})/{_YEAR}(?:,?[ \t]+|[T:-]|,){_CLOCK}"},
+    {
+        "name": "slashes",
+        "needs": r"\d/\d",
+        "pattern": rf"(?P<n1>\d{{1,2}})/(?P<n2>\d{{1,2}})/{_YEAR}(?:,?[ \t]+|[T:-]|,){_CLOCK}",
+    },
     {
         "name": "dots and dashes",
+        "needs": r"\d[.-]\d{4}",
         "pattern": rf"(?P<n1>\d{{1,2}})[.-](?P<n2>\d{{1,2}})[.-]{_YEAR}(?:,?[ \t]+|[T:]|,){_CLOCK}",
     },
     # 12/31/26 6:25:01 PM, [3/12/26 6:25:01:104 CET], 03/12/26,06:25:01
     {
         "name": "slashes short",
+        "needs": r"\d/\d",
         "pattern": r"(?P<n1>\d{1,2})/(?P<n2>\d{1,2})/(?P<y>\d{2}),?[ \t]+"
         rf"{_SECONDS}[ \x{{A0}}\x{{202F}}]?(?P<p>[AaPp]\.?[Mm]\b\.?){_ZONE}",
     },
     {
         "name": "comma short",
+        "needs": r"\d/\d",
         "pattern": rf"(?P<n1>\d{{1,2}})/(?P<n2>\d{{1,2}})/(?P<y>\d{{2}}),[ \t]*{_CLOCK}",
     },
     # 17/06/09 20:10:40
-    {"name": "year first", "pattern": rf"(?P<y>\d{{2}})/(?P<m>\d{{2}})/(?P<d>\d{{2}}) {_SECONDS}{_ZONE}"},
+    {
+        "name": "year first",
+        "needs": r"\d/\d",
+        "pattern": rf"(?P<y>\d{{2}})/(?P<m>\d{{2}})/(?P<d>\d{{2}}) {_SECONDS}{_ZONE}",
+    },
     {
         "name": "slashes of websphere",
+        "needs": r"\d/\d",
         "pattern": rf"(?P<n1>\d{{1,2}})/(?P<n2>\d{{1,2}})/(?P<y>\d{{2}}) {_SECONDS}{_ZONE}",
     },
     # I0312 06:25:01.104522 and, with a year, I20260312 06:25:01.104522
-    {"name": "klog", "pattern": rf"{_COMPACT} {_SECONDS}", "place": "letter"},
-    {"name": "glog", "pattern": rf"{_YEAR}{_COMPACT} {_SECONDS}", "place": "letter"},
+    {"name": "klog", "needs": r"\d{4}", "pattern": rf"{_COMPACT} {_SECONDS}", "place": "letter"},
+    {"name": "glog", "needs": r"\d{8}", "pattern": rf"{_YEAR}{_COMPACT} {_SECONDS}", "place": "letter"},
     # 20171223-22:15:29:606, 20260312 06:25:01
-    {"name": "compact date", "pattern": rf"{_YEAR}{_COMPACT}[-_T ]{_CLOCK}", "place": "start"},
+    {"name": "compact date", "needs": r"\d{6}", "pattern": rf"{_YEAR}{_COMPACT}[-_T ]{_CLOCK}", "place": "start"},
     # 20081109 203615, 20260312062501
-    {"name": "compact", "pattern": rf"{_YEAR}{_COMPACT}[-_ ]?{_COMPACT_CLOCK}{_ZONE}", "place": "start"},
+    {
+        "name": "compact",
+        "needs": r"\d{6}",
+        "pattern": rf"{_YEAR}{_COMPACT}[-_ ]?{_COMPACT_CLOCK}{_ZONE}",
+        "place": "start",
+    },
     # 081109 203615
-    {"name": "hadoop", "pattern": rf"(?P<y>\d{{2}}){_COMPACT} {_COMPACT_CLOCK}", "place": "start"},
+    {"name": "hadoop", "needs": r"\d{6}", "pattern": rf"(?P<y>\d{{2}}){_COMPACT} {_COMPACT_CLOCK}", "place": "start"},
     # 130812 15:22:33
-    {"name": "mysql", "pattern": rf"(?P<y>\d{{2}}){_COMPACT} +{_SECONDS}", "place": "start"},
+    {"name": "mysql", "needs": r"\d{6}", "pattern": rf"(?P<y>\d{{2}}){_COMPACT} +{_SECONDS}", "place": "start"},
     # 03-12 06:25:01.104
-    {"name": "android", "pattern": rf"(?P<m>\d{{2}})-(?P<d>\d{{2}}) {_SECONDS}", "place": "start"},
+    {
+        "name": "android",
+        "needs": r"\d-\d\d \d",
+        "pattern": rf"(?P<m>\d{{2}})-(?P<d>\d{{2}}) {_SECONDS}",
+        "place": "start",
+    },
+    # 12.03.26 06:25:01
+    {
+        "name": "dots short",
+        "needs": r"\d\.\d\d\.\d\d ",
+        "pattern": rf"(?P<d>\d{{2}})\.(?P<m>\d{{2}})\.(?P<y>\d{{2}}) {_SECONDS}",
+        "place": "start",
+    },
     # [10.30 16:49:06], [0312/062501.104:
-    {"name": "proxifier", "pattern": rf"(?P<m>\d{{2}})\.(?P<d>\d{{2}}) {_SECONDS}", "place": "start"},
-    {"name": "chromium", "pattern": rf"{_COMPACT}/{_COMPACT_CLOCK}", "place": "start"},
+    {
+        "name": "proxifier",
+        "needs": r"\d\.\d\d \d",
+        "pattern": rf"(?P<m>\d{{2}})\.(?P<d>\d{{2}}) {_SECONDS}",
+        "place": "start",
+    },
+    {"name": "chromium", "needs": r"\d{4}", "pattern": rf"{_COMPACT}/{_COMPACT_CLOCK}", "place": "start"},
     # 1773296701, 1773296701.104522, 1773296701104 and longer
-    {"name": "epoch", "pattern": r"(?P<s>\d{10})(?:\.(?P<f>\d{1,12}))?", "place": "start"},
-    {"name": "epoch ms", "pattern": r"(?P<ms>\d{13})(?:\.\d+)?", "place": "start"},
-    {"name": "epoch us", "pattern": r"(?P<us>\d{16})(?:\.\d+)?", "place": "start"},
-    {"name": "epoch ns", "pattern": r"(?P<ns>\d{19})", "place": "start"},
+    {"name": "epoch", "needs": r"\d{6}", "pattern": r"(?P<s>\d{10})(?:\.(?P<f>\d+))?", "place": "start"},
+    {"name": "epoch ms", "needs": r"\d{6}", "pattern": r"(?P<ms>\d{13})(?:\.\d+)?", "place": "start"},
+    {"name": "epoch us", "needs": r"\d{6}", "pattern": r"(?P<us>\d{16})(?:\.\d+)?", "place": "start"},
+    {"name": "epoch ns", "needs": r"\d{6}", "pattern": r"(?P<ns>\d{19})", "place": "start"},
     # Started GET "/carts" for 10.0.0.8 at 2026-03-12 06:25:01 +0900
     {
         "name": "rails",
+        "needs": "Started",
         "pattern": rf'^Started [A-Z]+ "[^"\n]*" for \S+ at {_YEAR}-{_MONTH_NUMBER}-{_DAY_NUMBER} {_CLOCK}',
         "place": "line",
     },
@@ -185,7 +246,7 @@ TIME_RULES: list[dict[str, str]] = [
 # What may stand before and after a time, by the rule's place.
 _PLACES = {
     "head": r"(?:^|[^\w./+%&?\\-])",
-    "start": r"^\x{FEFF}?(?:<\d{1,3}>\d? ?)?[\s\[(<{\"'#*]*",
+    "start": r"^\x{FEFF}?(?:<\d{1,3}>\d? ?)?[\s\[(<{\"'#*]*(?:[DIWEFC] )?",
     "letter": r"^\s*[DIWEFC]",
     "line": "",
 }
@@ -203,7 +264,7 @@ _NOT_HEADER = (
 TIME_KEYS = (
     r"@?timestamp|@t|ts|t|time|date|date_?time|event_?time(?:stamp)?|log_?time|(?:log)?timestamp_?(?:ms|ns)?|asctime"
     r"|time_?(?:local|iso8601|millis|generated|created|stamp|unix_?nano)|observed_?time(?:_?unix_?nano)?|instant"
-    r"|receive_?timestamp|start_?time|logged_?at|when|epoch(?:_?(?:second|ms|millis))?|__REALTIME_TIMESTAMP"
+    r"|receive_?timestamp|created(?:_?at)?|start_?time|logged_?at|when|epoch(?:_?(?:second|ms|millis))?|__REALTIME_TIMESTAMP"
     r"|_SOURCE_REALTIME_TIMESTAMP"
 )
 # The part of a key that says its numbers are UTC.
@@ -215,8 +276,7 @@ _VALUE = (
 _KEYED_TIME = (
     rf"(?:\\?\"(?:(?P<utc>{_UTC_KEYS})|(?i:{TIME_KEYS}))\\?\"\s*:\s*(?:\{{\s*\"[$\w]+\"\s*:\s*){{0,2}}\\?\"?"
     rf"|(?:^|[\s,;|\[({{])(?:(?P<utc2>{_UTC_KEYS})|(?i:{TIME_KEYS}))=\\?[\"'\[]?"
-    r"|(?m:^)[# \t]*(?i:Date|Time|Timestamp|TimeCreated|TimeGenerated|Logged)[ \t]*:[ \t]+|SystemTime=[\"'])"
-    + _VALUE
+    r"|(?m:^)[# \t]*(?i:Date|Time|Timestamp|TimeCreated|TimeGenerated|Logged)[ \t]*:[ \t]+|SystemTime=[\"'])" + _VALUE
 )
 _KEYED_MESSAGE = r"\"(?i:log|message|msg|text)\"\s*:\s*\"(?P<value>[^\"])"
 
@@ -266,12 +326,13 @@ _UPPER = (
 _LEVEL_KEYS = (
     r"(?:log|syslog|event|slog)?[._]?(?:level|lvl|severity|prio(?:rity)?)(?:_?(?:text|name))?|loglevel|levelname|@l"
 )
+_TAG = r"[ \t]+[^\s:\[(|<]*[a-z0-9][^\s:\[]*(?:\[[^\]\s]*\])?"
 _CLOCK_ONLY = r"^[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?: ?[AaPp][Mm])?|^\[ *\d+\.\d+\]"
 
-# Where a severity is written, tried in order on texts with every digit zeroed and `\x1a` in place of the time. Groups:
-# `word`, `word2`, ... are looked up in `words` (`VOCABULARY` by default, in any case), `number` in `numbers`, modulo
-# `modulo`; a word that is not listed is none, and the next rule is tried. `level` decides without a group, None against
-# a severity. `keyed` rules are those that are tried on JSON and event blocks too.
+# Where a severity is written, tried in order on texts with every digit zeroed and `\x1a` in place of the time. The
+# groups `word`, `word2`, ... are looked up in `words` (`VOCABULARY` by default, in any case), `number` in `numbers`,
+# modulo `modulo`; a word that is not listed is none, and the next rule is tried. `level` decides without a group, None
+# against a severity. Only `keyed` rules are tried on JSON and event blocks.
 SEVERITY_RULES: list[dict[str, Any]] = [
     {
         "name": "key",
@@ -330,12 +391,23 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         "keyed": True,
     },
     # I0312 06:25:01.104522, I, [2026-03-12T06:25:01
-    {"name": "letter before the time", "pattern": r"^\s*(?P<word>[DIWEFC])\x1a", "words": _LETTERS},
+    {
+        "name": "letter before the time",
+        "pattern": r"^\s*(?P<word>[DIWEFC])\x1a|^[^\n]*?\]: (?P<word2>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ ",
+        "words": _LETTERS,
+    },
+    # [I 2026-03-12 06:25:01.104 ServerApp], E [06:25:01, 2026-03-12 06:25:01.104522: W core/tensor.cc:55]
+    {
+        "name": "letter at the time",
+        "pattern": r"^\[?(?P<word>[DIWEFC]) \[?(?:\x1a|\d\d:\d\d:\d\d)|^\x1a: (?P<word2>[IWEF]) \S",
+        "words": _LETTERS,
+    },
     {"name": "ruby", "pattern": r"^(?P<word>[DIWEFAU]), \[", "words": _LETTERS},
     # 03-12 06:25:01.104  1702  2395 E Tag:, E/Tag( 1702):
     {
         "name": "android",
-        "pattern": r"^\x1a +(?:\d+ +){1,2}(?P<word>[VDIWEFA])[ /]|^(?:\x1a )?(?P<word2>[VDIWEFA])/[^\s(:]+ *[(:]",
+        "pattern": r"^\x1a +(?:\d+ +){1,2}(?P<word>[VDIWEFA])[ /]|^(?:\x1a )?(?P<word2>[VDIWEFA])/[^\s(:]+ *[(:]"
+        r"|^\x1a +\d+-\d+/\S+ (?P<word3>[VDIWEFA])[ /]",
         "words": _LETTERS,
     },
     # 2026-03-12T06:25:01.104+0100 I NETWORK  [conn7]
@@ -356,7 +428,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     # %ASA-6-302013:
     {
         "name": "cisco",
-        "pattern": r"%[A-Z][A-Z0-9_]*(?:-[A-Z0-9_]+)*-(?P<number>\d)-[A-Z0-9_]+:",
+        "pattern": r"^[^\n]*?%[A-Z][A-Z0-9_]*(?:-[A-Z0-9_]+)*-(?P<number>\d)-[A-Z0-9_]+:",
         "numbers": _SYSLOG,
     },
     # The message is on the line below the time.
@@ -366,7 +438,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     },
     {
         "name": "php",
-        "pattern": r"\bPHP (?P<word>Fatal|Parse|Recoverable|Warning|Notice|Deprecated|Strict|Unhandled)\b",
+        "pattern": r"^[^\n]*?\bPHP (?P<word>Fatal|Parse|Recoverable|Warning|Notice|Deprecated|Strict|Unhandled)\b",
         "words": {
             **{"Fatal": "FATAL", "Parse": "ERROR", "Recoverable": "ERROR", "Unhandled": "FATAL"},
             **{"Warning": "WARNING", "Notice": "INFO", "Deprecated": "WARNING", "Strict": "WARNING"},
@@ -374,31 +446,39 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     },
     {
         "name": "postgresql",
-        "pattern": r"\b(?P<word>LOG|NOTICE|INFO|WARNING|ERROR|FATAL|PANIC|DEBUG|STATEMENT|DETAIL|HINT|CONTEXT|QUERY"
-        r"|LOCATION)\d?:  ",
+        "pattern": r"^[^\n]*?\b(?P<word>LOG|NOTICE|INFO|WARNING|ERROR|FATAL|PANIC|DEBUG|STATEMENT|DETAIL|HINT|CONTEXT"
+        r"|QUERY|LOCATION)\d?:  ",
     },
+    # Mar 12 06:25:01 2026 daemon.err uhttpd[9]:
+    {
+        "name": "syslog facility",
+        "pattern": r"\x1a (?:kern|user|mail|daemon|auth|authpriv|syslog|lpr|news|uucp|cron|ftp|local\d)"
+        r"\.(?P<word>[a-z]+) ",
+    },
+    {"name": "sql server", "pattern": r"^\x1a (?:spid\w+|Logon|Server|Backup) +(?P<word>Error|Warning)\b"},
     {"name": "mysql", "pattern": r"\x1a\s+\d+ \[(?P<word>Note|System|Warning|ERROR)\]"},
     # 10.0.0.8 - - [12/Mar/2026:06:25:01 +0000] "GET /ERROR HTTP/1.1": what follows is the client's.
     {"name": "access log", "pattern": r"\x1a[^\"\n]{0,8}\] \"(?:[A-Z]{3,16} |-\"|\\x)", "level": None},
     # sshd[340]: error: the message starts with it.
     {
         "name": "start of the message",
-        "pattern": rf"\x1a[\])]?(?:\s+[^\s:\[(|<]*[a-z0-9][^\s:]*){{1,3}}:\s+(?i:(?P<word>{_ENCLOSED})):(?:\s|$)",
+        "pattern": rf"\x1a[\])]?(?:(?:{_TAG}){{1,3}}:|(?:{_TAG}){{0,2}}[ \t]+[\w./-]+\[[^\]\s]*\]:?)[ \t]+"
+        rf"(?i:(?P<word>{_ENCLOSED})):(?:\s|$)",
     },
     {
         "name": "word",
         "pattern": (
-            # [error], [core:error], [INFO ], |warn|
-            rf"[\[|](?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?[\]|]"
+            # in the first line: [error], [core:error], [INFO ], |warn|, <info>
+            rf"^[^\n]*?(?:<(?P<word5>trace|debug|info|warn|error)>|[\[|](?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?[\]|]"
             # right after the time
-            rf"|(?:\x1a|{_CLOCK_ONLY})[\])}}\"']*[\s|:,;/-]*[\[(<|\"']*(?i:(?P<word2>{_PLAIN}))\d?"
+            rf"|(?:\x1a|{_CLOCK_ONLY})[\])}}\"']*[ \t|:,;/-]*[\[(<|\"']*(?i:(?P<word2>{_PLAIN}))\d?"
             r"(?:[\s\])>|:,;\"'/!]|$)"
             # capitals near it
-            rf"|(?:^|[\s\[(|:<=,\"'*])(?P<word3>{_UPPER})\d?(?:[\s\])>|:,;\"'/!]|$)"
+            rf"|(?:^|[ \t\[(|:<=,\"'*])(?P<word3>{_UPPER})\d?(?:[\s\])>|:,;\"'/!]|$)"
             # production.ERROR:
             rf"|\w\.(?P<word4>{_UPPER}): "
             # error: at the beginning
-            rf"|^[\s\[(]*(?i:(?P<word5>{_ENCLOSED})):(?:\s|$)"
+            rf"|^[\s\[(]*(?i:(?P<word6>{_ENCLOSED})):(?:\s|$))"
         ),
     },
     # <134>Mar 12 06:25:01: facility and severity
@@ -440,7 +520,9 @@ class Headers:
         The fraction has the digits that the log has.
         """
         # Years of 366 days become 2000.
-        seconds = np.where(self.has_year, self.seconds, _START_OF_2000 + (self.seconds - _START_OF_2000) % (366 * _DAY))
+        seconds = np.where(
+            self.has_year, self.seconds, _START_OF_2000 + (self.seconds - _START_OF_2000) % (366 * _DAY)
+        )
         written = np.datetime_as_string(seconds.astype("datetime64[s]"))
         return [
             None
@@ -486,13 +568,12 @@ class HeaderReader:
         ValueError: a rule is not complete, its pattern is not RE2, or a time's pattern names a digit.
     """
 
-    def __init__(
-        self, time_rules: Sequence[Rule] | None = None, severity_rules: Sequence[Rule] | None = None
-    ) -> None:
+    def __init__(self, time_rules: Sequence[Rule] | None = None, severity_rules: Sequence[Rule] | None = None) -> None:
         self._times = _TimeRules(TIME_RULES if time_rules is None else time_rules)
         self._severities = _SeverityRules(SEVERITY_RULES if severity_rules is None else severity_rules)
-        self._known_times = _KnownShapes(self._times.find)
-        self._known_severities = _KnownShapes(self._severities.find)
+        self._known_times = _KnownShapes(self._times.find, _KNOWN_SHAPES)
+        self._known_severities = _KnownShapes(self._severities.find, _KNOWN_SHAPES)
+        self._known_heads = _KnownShapes(self._severities.find, _KNOWN_SHAPES // 4)
         self.start()
 
     def start(self) -> None:
@@ -535,7 +616,7 @@ class HeaderReader:
         # Most entries: a time at the beginning, of a shape that is known.
         plain = np.flatnonzero(~is_keyed)
         end = np.where(whole, PREFIX_BYTES, PREFIX_BYTES - _PREFIX_MARGIN)
-        used, rows = np.unique(prefix.index[plain], return_inverse=True)
+        used, rows = _used(prefix.index[plain], len(prefix.distinct))
         found = self._known_times.look_up(prefix.distinct.take(pa.array(used)))
         self._pick(written, entries, plain, np.zeros(len(plain), dtype=np.int64), rows, found, end[plain])
 
@@ -584,7 +665,7 @@ class HeaderReader:
 
     def _read_heads(self, written: "_Written", entries: "_Texts", positions: np.ndarray, heads: Shapes) -> None:
         """Reads times from longer heads. After values out of range the text is searched anew behind them."""
-        used, rows = np.unique(heads.index, return_inverse=True)
+        used, rows = _used(heads.index, len(heads.distinct))
         texts = heads.distinct.take(pa.array(used))
         for _ in range(_ATTEMPTS):
             found = self._times.find(texts)
@@ -594,7 +675,7 @@ class HeaderReader:
             if not again.any():
                 return
             positions = positions[again]
-            used, rows = np.unique(rows[again], return_inverse=True)
+            used, rows = _used(rows[again], len(texts))
             time = found["spans"][used, 0, _TIME]
             texts = _blanked(texts.take(pa.array(used)), time[:, 0])
 
@@ -641,6 +722,8 @@ class HeaderReader:
     ) -> np.ndarray:
         """Severities, int8 `(entries,)`; -1 if unknown."""
         severity = np.full(len(is_block), -1, dtype=np.int8)
+        if not self._severities.rules:
+            return severity
         has_mark = written.is_found & ~is_block
         start = np.where(has_mark, written.start, -1)
         end = np.where(has_mark, written.end, -1)
@@ -676,9 +759,9 @@ class HeaderReader:
             heads = Shapes(_marked(entries.take(second), start[second], end[second], limits))
             kinds = is_block[second]
             kind_rows = heads.index * 2 + kinds
-            used, rows = np.unique(kind_rows, return_inverse=True)
+            used, rows = _used(kind_rows, 2 * len(heads.distinct))
             texts = _with_kind(heads.distinct.take(pa.array(used // 2)), used % 2 == 1)
-            found = self._severities.find(texts)
+            found = self._known_heads.look_up(texts)
             severity[second] = self._severities.resolve(
                 entries, second, {name: values[rows] for name, values in found.items()}, start, end
             )
@@ -727,13 +810,12 @@ class HeaderReader:
         Args:
             seconds: of 2000, in the order of the log.
 
-        A jump back of more than half a year passes one; the opposite jump takes that back, as where the entries of
-        several hosts are merged.
+        A jump back of more than half a year passes one. A jump ahead of more than eleven months takes it back: around
+        New Year the entries of several hosts may come out of order.
         """
         before = np.append(seconds[0] if self._last_yearless is None else self._last_yearless, seconds[:-1])
         jumps = seconds - before
-        half = 183 * _DAY
-        years = self._years + np.cumsum((jumps < -half).astype(np.int64) - (jumps > half))
+        years = self._years + np.cumsum((jumps < -183 * _DAY).astype(np.int64) - (jumps > 335 * _DAY))
         years -= np.minimum(np.minimum.accumulate(years), 0)
         self._years, self._last_yearless = int(years[-1]), int(seconds[-1])
         return years
@@ -805,6 +887,13 @@ class _Texts:
         return self.data[place].astype(np.int64) | 0x20
 
 
+def _used(index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `size` rows an index uses, and the index into those."""
+    is_used = np.zeros(size, dtype=bool)
+    is_used[index] = True
+    return np.flatnonzero(is_used), (is_used.cumsum() - 1)[index]
+
+
 def _blanked(text: pa.Array, start: np.ndarray) -> pa.Array:
     """Texts with a letter in place of the byte at `start`, which is one of ASCII."""
     texts = _Texts(text)
@@ -872,32 +961,29 @@ class _KnownShapes:
 
     Args:
         find: takes shapes, gives arrays with a row for each.
+        size: how many shapes are remembered at most.
     """
 
-    def __init__(self, find: Any):
-        self.find = find
+    def __init__(self, find: Callable[[pa.Array], dict[str, np.ndarray]], size: int):
+        self.find, self.size = find, size
         self.texts: pa.Array = pa.array([], pa.large_string())
-        self.rows: dict[str, np.ndarray] = {}
+        self.rows = find(self.texts)
 
     def look_up(self, shapes: pa.Array) -> dict[str, np.ndarray]:
-        """What `find` gives for shapes, each once in the array or more often."""
+        """What `find` gives for shapes."""
         index = pc.index_in(shapes, value_set=self.texts).fill_null(-1).to_numpy(zero_copy_only=False)
-        is_new = index < 0
+        rows, is_new = self.rows, index < 0
         if is_new.any():
-            new = pc.unique(shapes.filter(pa.array(is_new)))
-            found = self.find(new)
-            if not self.rows or len(self.texts) + len(new) > _KNOWN_SHAPES:
-                if len(new) < len(shapes) and self.rows:
-                    # Those that were known are needed once more.
-                    new, found = pc.unique(shapes), self.find(pc.unique(shapes))
+            encoded = pc.dictionary_encode(shapes.filter(pa.array(is_new)))
+            new, found = encoded.dictionary, self.find(encoded.dictionary)
+            index = index.copy()
+            index[is_new] = dictionary_indices(encoded) + len(self.texts)
+            rows = {name: np.concatenate([rows[name], found[name]]) for name in rows}
+            if len(new) + len(self.texts) <= self.size:
+                self.texts, self.rows = pa.concat_arrays([self.texts, new]), rows
+            elif len(new) <= self.size // 4:  # the log has moved on
                 self.texts, self.rows = new, found
-            else:
-                self.texts = pa.concat_arrays([self.texts, new])
-                self.rows = {name: np.concatenate([self.rows[name], found[name]]) for name in found}
-            index = pc.index_in(shapes, value_set=self.texts).to_numpy(zero_copy_only=False)
-        elif not self.rows:
-            self.rows = self.find(shapes)
-        return {name: values[index] for name, values in self.rows.items()}
+        return {name: values[index] for name, values in rows.items()}
 
 
 # ---------------------------------------------------------------------- times
@@ -915,23 +1001,26 @@ class _TimeRules:
     """Finds times in shapes."""
 
     def __init__(self, rules: Sequence[Rule]):
-        self.patterns = []
+        self.rules: list[tuple[str, str]] = []  # pattern, and what a text needs to match
         for rule in rules:
-            _check_rule("time", rule, {"name", "pattern", "place"})
+            _check_rule("time", rule, {"name", "pattern", "place", "needs"})
             name, pattern, place = rule["name"], rule["pattern"], rule.get("place", "head")
             groups = set(re.findall(r"\(\?P<(\w+)>", pattern))
             if place not in _PLACES:
                 raise ValueError(f"the time rule {name!r} needs a `place` of {', '.join(_PLACES)}, got {place!r}")
             if not groups or not groups <= set(_GROUPS[1:]):
                 raise ValueError(
-                    f"the time rule {name!r} needs groups named {', '.join(_GROUPS[1:])}, got {sorted(groups) or 'none'}"
+                    f"the time rule {name!r} needs groups named {', '.join(_GROUPS[1:])}, "
+                    f"got {sorted(groups) or 'none'}"
                 )
             if digit_alternatives(pattern)[0] is not None:
                 raise ValueError(f"the time rule {name!r} names a digit in {pattern!r}: write \\d, ranges are checked")
             complete = f"{_PLACES[place]}(?P<time>{pattern}){_TIME_END}"
+            needs = rule.get("needs", r"\d")
             check_pattern(f"time rule {name}", complete)
-            self.patterns.append(complete)
-        self.any_pattern = "|".join(f"(?:{_without_names(pattern)})" for pattern in self.patterns)
+            check_pattern(f"time rule {name}", needs)
+            self.rules.append((complete, needs))
+        self.any_pattern = "|".join(f"(?:{_without_names(pattern)})" for pattern, _ in self.rules)
         self.zones = _Zones()
 
     def find(self, shapes: pa.Array) -> dict[str, np.ndarray]:
@@ -943,29 +1032,37 @@ class _TimeRules:
         """
         rule = np.full((len(shapes), _CANDIDATES), -1, dtype=np.int16)
         spans = np.zeros((len(shapes), _CANDIDATES, len(_GROUPS), 2), dtype=np.int16)
-        hits = np.flatnonzero(matches(shapes, self.any_pattern)) if self.patterns else np.zeros(0, dtype=np.int64)
-        if not len(hits):
+        hits = np.arange(len(shapes))
+        if len(hits) > _MANY_SHAPES:  # one pass over all pays
+            hits = np.flatnonzero(matches(shapes, self.any_pattern))
+        if not len(hits) or not self.rules:
             return {"rule": rule, "spans": spans}
         texts = shapes.take(pa.array(hits))
         nowhere = np.int32(1 << 30)
-        start = np.full((len(hits), len(self.patterns)), nowhere, dtype=np.int32)
-        spans_of_rules: list[np.ndarray] = []
+        start = np.full((len(hits), len(self.rules)), nowhere, dtype=np.int32)
         rows_of_rules: list[np.ndarray] = []
-        for number, pattern in enumerate(self.patterns):
-            which = np.flatnonzero(matches(texts, pattern))
-            some = texts.take(pa.array(which))
+        spans_of_rules: list[np.ndarray] = []
+        needed: dict[str, np.ndarray] = {}
+        for number, (pattern, needs) in enumerate(self.rules):
+            if needs not in needed:
+                needed[needs] = np.flatnonzero(matches(texts, needs))
+            rows = needed[needs]
+            some = texts.take(pa.array(rows))
+            if len(rows) > _MANY_SHAPES:
+                hit = np.flatnonzero(matches(some, pattern))
+                rows, some = rows[hit], some.take(pa.array(hit))
             of_rule, is_match = _spans(some, pattern, _GROUPS)
             begin = of_rule[:, _TIME, 0]
             is_match &= begin <= MAX_TIME_START
-            if not pattern.startswith("^") and is_match.any():
+            if is_match.any() and not pattern.startswith("^"):
                 is_match &= ~matches(_Texts(some).cut(0, begin), _NOT_HEADER)
-            start[which[is_match], number] = begin[is_match]
-            rows = np.full(len(hits), -1)
-            rows[which] = np.arange(len(which))
-            rows_of_rules.append(rows)
+            start[rows[is_match], number] = begin[is_match]
+            row_of_hit = np.full(len(hits), -1)
+            row_of_hit[rows] = np.arange(len(rows))
+            rows_of_rules.append(row_of_hit)
             spans_of_rules.append(of_rule)
         order = start.argsort(axis=1, kind="stable")[:, :_CANDIDATES]
-        for candidate in range(min(_CANDIDATES, len(self.patterns))):
+        for candidate in range(min(_CANDIDATES, len(self.rules))):
             chosen = order[:, candidate]
             exists = start[np.arange(len(hits)), chosen] < nowhere
             rule[hits[exists], candidate] = chosen[exists]
@@ -1040,7 +1137,9 @@ class _Written:
             return entries.letter(positions, base + spans[:, _GROUP[group], 0], index)
 
         short_year = number("y")
-        year = np.where(has("Y"), number("Y"), np.where(has("y"), short_year + np.where(short_year < 70, 2000, 1900), -1))
+        year = np.where(
+            has("Y"), number("Y"), np.where(has("y"), short_year + np.where(short_year < 70, 2000, 1900), -1)
+        )
         month, day = number("m"), number("d")
         if has("b").any():
             name = (letter("b") << 16) | (letter("b", 1) << 8) | letter("b", 2)
@@ -1050,8 +1149,10 @@ class _Written:
             month = np.where(has("b"), by_name, month)
         first, second = number("n1"), number("n2")
         is_open = has("n1")
-        separator = letter("n1", 0) if not is_open.any() else entries.letter(
-            positions, base + spans[:, _GROUP["n1"]].sum(axis=1)
+        separator = (
+            letter("n1", 0)
+            if not is_open.any()
+            else entries.letter(positions, base + spans[:, _GROUP["n1"]].sum(axis=1))
         )
         hour, minute, second_of_minute = number("H"), number("M"), number("S")
         is_valid = (hour < 24) & (minute < 60) & (second_of_minute <= 60)
@@ -1166,7 +1267,7 @@ def _days_since_1970(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np
 
 # ---------------------------------------------------------------------- severities
 
-_WORD_GROUPS = ("word", "word2", "word3", "word4", "word5")
+_WORD_GROUPS = ("word", "word2", "word3", "word4", "word5", "word6")
 # Levels of a shape that are no severity.
 _NONE, _UNKNOWN = -1, -2
 
@@ -1184,8 +1285,8 @@ class _SeverityRules:
             groups = set(re.findall(r"\(\?P<(\w+)>", pattern))
             if not groups <= {*_WORD_GROUPS, "number"} or not (groups or "level" in rule):
                 raise ValueError(
-                    f"the severity rule {name!r} needs groups named {', '.join(_WORD_GROUPS)} or number, or a `level`, "
-                    f"got {sorted(groups) or 'none'}"
+                    f"the severity rule {name!r} needs groups named {', '.join(_WORD_GROUPS)} or number, "
+                    f"or a `level`, got {sorted(groups) or 'none'}"
                 )
             words, fold = rule.get("words"), "words" not in rule
             words = VOCABULARY if words is None else words
@@ -1221,12 +1322,20 @@ class _SeverityRules:
         level = np.full(len(texts), _UNKNOWN, dtype=np.int8)
         rule_of_row = np.full(len(texts), -1, dtype=np.int16)
         start, size, text_end = (np.zeros(len(texts), dtype=np.int64) for _ in range(3))
-        found = {"level": level, "rule": rule_of_row, "start": start, "size": size, "text_end": text_end}
+        found: dict[str, np.ndarray] = {
+            "level": level,
+            "rule": rule_of_row,
+            "start": start,
+            "size": size,
+            "text_end": text_end,
+        }
         if not len(texts) or not self.rules:
             return found
         is_block = pc.starts_with(texts, "\x1d").to_numpy(zero_copy_only=False)
         texts = _Texts(texts).cut(1, 1 << 30)
-        open_rows = np.flatnonzero(matches(texts, self.any_pattern))
+        open_rows = np.arange(len(texts))
+        if len(texts) > _MANY_SHAPES:  # one pass over all pays
+            open_rows = np.flatnonzero(matches(texts, self.any_pattern))
         for number, rule in enumerate(self.rules):
             rows = open_rows if rule["keyed"] else open_rows[~is_block[open_rows]]
             if not len(rows):
