@@ -22,8 +22,8 @@ Rule = Mapping[str, Any]
 
 LEVELS = list(SEVERITY_WORDS)
 
-# How much of an entry is read, in bytes: first so much that a header mostly fits and few shapes come about, then more,
-# and most of what holds its header in keys that stand in any order (JSON, event blocks).
+# How much of an entry is read, in bytes. The prefix holds most headers and keeps shapes few; where it is not enough,
+# the head is read, and more of blocks (JSON, events), whose keys stand in any order.
 PREFIX_BYTES = 72
 HEAD_BYTES = 320
 BLOCK_BYTES = 4096
@@ -32,18 +32,18 @@ VALUE_BYTES = 48
 # A time this close to where a text was cut may go on behind the cut.
 _PREFIX_MARGIN = 16
 _VALUE_MARGIN = 8
-# A header's time starts within so many bytes, and its severity stands within so many after it, or, without a time,
-# of the beginning.
+# A header's time starts within so many bytes; its severity stands within so many after the time, or, without a time,
+# after the beginning.
 MAX_TIME_START = 160
 MAX_SEVERITY_DISTANCE = 100
-MAX_SEVERITY_START = 64
 # Entries that are read at once, and shapes that are remembered.
 _BLOCK_ENTRIES = 1 << 15
 _KNOWN_SHAPES = 1 << 14
-# Times that an entry may hold before it is given up; a text is searched anew so often after values out of range.
+# How many rules may match an entry with values out of range, and how often it is searched anew after that.
 _CANDIDATES = 3
-_MANY_SHAPES = 256
 _ATTEMPTS = 3
+# With more shapes, a pass with all patterns joined pays: compiling it takes a few milliseconds.
+_MANY_SHAPES = 256
 
 # ---------------------------------------------------------------------- time rules
 
@@ -516,8 +516,10 @@ class Headers:
         return len(self.seconds)
 
     def iso(self) -> list[str | None]:
-        """Times by ISO 8601: `Z` where the log names the zone, `--03-12T06:25:01` without a year, None without a time.
-        The fraction has the digits that the log has.
+        """Times in ISO 8601, with as many digits of the fraction as the log has; None for entries without a time.
+
+        Where the log names the zone, the time is UTC and ends in `Z`; seconds since 1970 name none. Where the year is
+        missing, it reads `--03-12T06:25:01`.
         """
         # Years of 366 days become 2000.
         seconds = np.where(
@@ -748,11 +750,7 @@ class HeaderReader:
         late = np.flatnonzero(~in_prefix)
         second = np.union1d(first[~settled], late)
         if len(second):
-            limits = np.where(
-                is_block[second],
-                BLOCK_BYTES,
-                np.where(start[second] >= 0, end[second] + MAX_SEVERITY_DISTANCE, MAX_SEVERITY_START),
-            )
+            limits = np.where(is_block[second], BLOCK_BYTES, np.maximum(end[second], 0) + MAX_SEVERITY_DISTANCE)
             # Keys may stand further away.
             keyed = matches(prefix.distinct, _KEYED)[prefix.index[second]]
             limits = np.where(keyed, np.maximum(limits, HEAD_BYTES), limits)
@@ -1149,11 +1147,7 @@ class _Written:
             month = np.where(has("b"), by_name, month)
         first, second = number("n1"), number("n2")
         is_open = has("n1")
-        separator = (
-            letter("n1", 0)
-            if not is_open.any()
-            else entries.letter(positions, base + spans[:, _GROUP["n1"]].sum(axis=1))
-        )
+        separator = entries.letter(positions, base + spans[:, _GROUP["n1"]].sum(axis=1))
         hour, minute, second_of_minute = number("H"), number("M"), number("S")
         is_valid = (hour < 24) & (minute < 60) & (second_of_minute <= 60)
         if has("p").any():
