@@ -332,7 +332,8 @@ _CLOCK_ONLY = r"^[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?: ?[AaPp][Mm])?|^\[
 # Where a severity is written, tried in order on texts with every digit zeroed and `\x1a` in place of the time. The
 # groups `word`, `word2`, ... are looked up in `words` (`VOCABULARY` by default, in any case), `number` in `numbers`,
 # modulo `modulo`; a word that is not listed is none, and the next rule is tried. `level` decides without a group, None
-# against a severity. Only `keyed` rules are tried on JSON and event blocks.
+# against a severity. Only `keyed` rules are tried on JSON and event blocks, and others on the first line alone unless
+# they say `lines`.
 SEVERITY_RULES: list[dict[str, Any]] = [
     {
         "name": "key",
@@ -393,7 +394,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     # I0312 06:25:01.104522, I, [2026-03-12T06:25:01
     {
         "name": "letter before the time",
-        "pattern": r"^\s*(?P<word>[DIWEFC])\x1a|^[^\n]*?\]: (?P<word2>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ ",
+        "pattern": r"^\s*(?P<word>[DIWEFC])\x1a|\]: (?P<word2>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ ",
         "words": _LETTERS,
     },
     # [I 2026-03-12 06:25:01.104 ServerApp], E [06:25:01, 2026-03-12 06:25:01.104522: W core/tensor.cc:55]
@@ -428,17 +429,18 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     # %ASA-6-302013:
     {
         "name": "cisco",
-        "pattern": r"^[^\n]*?%[A-Z][A-Z0-9_]*(?:-[A-Z0-9_]+)*-(?P<number>\d)-[A-Z0-9_]+:",
+        "pattern": r"%[A-Z][A-Z0-9_]*(?:-[A-Z0-9_]+)*-(?P<number>\d)-[A-Z0-9_]+:",
         "numbers": _SYSLOG,
     },
     # The message is on the line below the time.
     {
         "name": "java.util.logging",
+        "lines": True,
         "pattern": r"^\x1a [^\n]+\n(?P<word>SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ",
     },
     {
         "name": "php",
-        "pattern": r"^[^\n]*?\bPHP (?P<word>Fatal|Parse|Recoverable|Warning|Notice|Deprecated|Strict|Unhandled)\b",
+        "pattern": r"\bPHP (?P<word>Fatal|Parse|Recoverable|Warning|Notice|Deprecated|Strict|Unhandled)\b",
         "words": {
             **{"Fatal": "FATAL", "Parse": "ERROR", "Recoverable": "ERROR", "Unhandled": "FATAL"},
             **{"Warning": "WARNING", "Notice": "INFO", "Deprecated": "WARNING", "Strict": "WARNING"},
@@ -446,7 +448,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     },
     {
         "name": "postgresql",
-        "pattern": r"^[^\n]*?\b(?P<word>LOG|NOTICE|INFO|WARNING|ERROR|FATAL|PANIC|DEBUG|STATEMENT|DETAIL|HINT|CONTEXT"
+        "pattern": r"\b(?P<word>LOG|NOTICE|INFO|WARNING|ERROR|FATAL|PANIC|DEBUG|STATEMENT|DETAIL|HINT|CONTEXT"
         r"|QUERY|LOCATION)\d?:  ",
     },
     # Mar 12 06:25:01 2026 daemon.err uhttpd[9]:
@@ -468,8 +470,8 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     {
         "name": "word",
         "pattern": (
-            # in the first line: [error], [core:error], [INFO ], |warn|, <info>
-            rf"^[^\n]*?(?:<(?P<word5>trace|debug|info|warn|error)>|[\[|](?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?[\]|]"
+            # [error], [core:error], [INFO ], |warn|, <info>
+            rf"<(?P<word5>trace|debug|info|warn|error)>|[\[|](?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?[\]|]"
             # right after the time
             rf"|(?:\x1a|{_CLOCK_ONLY})[\])}}\"']*[ \t|:,;/-]*[\[(<|\"']*(?i:(?P<word2>{_PLAIN}))\d?"
             r"(?:[\s\])>|:,;\"'/!]|$)"
@@ -478,7 +480,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
             # production.ERROR:
             rf"|\w\.(?P<word4>{_UPPER}): "
             # error: at the beginning
-            rf"|^[\s\[(]*(?i:(?P<word6>{_ENCLOSED})):(?:\s|$))"
+            rf"|^[\s\[(]*(?i:(?P<word6>{_ENCLOSED})):(?:\s|$)"
         ),
     },
     # <134>Mar 12 06:25:01: facility and severity
@@ -1271,7 +1273,7 @@ class _SeverityRules:
 
     def __init__(self, rules: Sequence[Rule]):
         self.rules: list[dict[str, Any]] = []
-        allowed = {"name", "pattern", "words", "numbers", "modulo", "level", "keyed"}
+        allowed = {"name", "pattern", "words", "numbers", "modulo", "level", "keyed", "lines"}
         for rule in rules:
             _check_rule("severity", rule, allowed)
             name, pattern = rule["name"], rule["pattern"]
@@ -1297,6 +1299,7 @@ class _SeverityRules:
                     "modulo": int(rule.get("modulo", 256)),
                     "level": _level(name, rule.get("level")),
                     "keyed": bool(rule.get("keyed", False)),
+                    "lines": bool(rule.get("keyed", False) or rule.get("lines", False)),
                     "has_number": "number" in groups,
                     "has_word": bool(groups - {"number"}),
                 }
@@ -1327,6 +1330,8 @@ class _SeverityRules:
             return found
         is_block = pc.starts_with(texts, "\x1d").to_numpy(zero_copy_only=False)
         texts = _Texts(texts).cut(1, 1 << 30)
+        line_end = pc.find_substring(texts, "\n").to_numpy(zero_copy_only=False)
+        lines = _Texts(texts).cut(0, np.where(line_end < 0, 1 << 30, line_end))
         open_rows = np.arange(len(texts))
         if len(texts) > _MANY_SHAPES:  # one pass over all pays
             open_rows = np.flatnonzero(matches(texts, self.any_pattern))
@@ -1334,7 +1339,7 @@ class _SeverityRules:
             rows = open_rows if rule["keyed"] else open_rows[~is_block[open_rows]]
             if not len(rows):
                 continue
-            some = texts.take(pa.array(rows))
+            some = (texts if rule["lines"] else lines).take(pa.array(rows))
             hit = np.flatnonzero(matches(some, rule["pattern"]))
             if not len(hit):
                 continue
