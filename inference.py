@@ -478,7 +478,10 @@ def _explain_log(processor: LogMoEProcessor, source: str, args: argparse.Namespa
     if not shown:
         raise ValueError(f"no log entries in {name}: it is empty or all blank lines")
     if not args.json:
-        print(f"\n{name}: {', '.join(sorted(formats))}; {shown} entries shown" + ("" if args.all else " (--all: every one)"))
+        print(
+            f"\n{name}: {', '.join(sorted(formats))}; {shown} entries shown"
+            + ("" if args.all else " (--all: every one)")
+        )
     reader.stop()
 
 
@@ -495,7 +498,9 @@ def _print_explained(
 
 
 def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--encoding", help="of the text, such as gb18030 or latin-1 (default: UTF-8, or UTF-16 if it is)")
+    parser.add_argument(
+        "--encoding", help="of the text, such as gb18030 or latin-1 (default: UTF-8, or UTF-16 if it is)"
+    )
     parser.add_argument("--entry_pattern", help="RE2 pattern of the lines that start an entry")
 
 

@@ -4,7 +4,6 @@ The masks are data (`MASKS` in `rules_logmoe.py`). Logs repeat, so this module n
 entries that differ in their digits alone go through the masks as one. Called by the parser.
 """
 
-import functools
 import re
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .rules_logmoe import dictionary_indices, matches
+from .columns_logmoe import Shapes, dictionary_indices, digit_alternatives, matches
 
 # With fewer entries, finding those that are equal up to their digits takes longer than masking them.
 FEW_ENTRIES = 512
@@ -151,103 +150,7 @@ def _apply(mask: dict[str, Any], texts: pa.Array, literals: _Literals) -> pa.Arr
     return pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
 
 
-# ---------------------------------------------------------------------- texts up to their digits
-
-
-class Shapes:
-    """Texts up to their digits, so that a pattern looks once at texts it cannot tell apart.
-
-    Attributes:
-        text: large strings `(texts,)`.
-        index: int64 `(texts,)`, the row of each text's shape in `distinct`.
-        distinct: the distinct shapes, texts with a 0 in place of every digit, in order of first appearance.
-    """
-
-    def __init__(self, text: pa.Array):
-        shapes = pc.dictionary_encode(_zero_digits(text))
-        self.text, self.index, self.distinct = text, dictionary_indices(shapes), shapes.dictionary
-
-    def take(self, positions: np.ndarray) -> "Shapes":
-        """The shapes of some of the texts."""
-        taken = object.__new__(Shapes)
-        taken.text, taken.index = self.text.take(pa.array(positions)), self.index[positions]
-        taken.distinct = self.distinct
-        return taken
-
-    def match(self, pattern: str) -> np.ndarray:
-        """Which texts match, bool `(texts,)`."""
-        if digit_alternatives(pattern)[0] is None:
-            return matches(self.distinct, pattern)[self.index]
-        return matches(self.text, pattern)
-
-
-def _zero_digits(text: pa.Array) -> pa.Array:
-    """Large strings with a 0 in place of every ASCII digit."""
-    _, offsets, data = text.buffers()
-    if data is None:
-        return text
-    characters = np.frombuffer(data, dtype=np.uint8)
-    is_digit = characters - np.uint8(ord("0")) < 10
-    merged = pa.py_buffer(np.where(is_digit, np.uint8(ord("0")), characters))
-    return pa.LargeStringArray.from_buffers(len(text), offsets, merged, offset=text.offset)
-
-
-# The parts of a pattern that matter here: those that may hold a digit without naming one, those that name one, and
-# the structure.
-_PATTERN_PART = re.compile(
-    r"""(?P<code>\\x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2}))"""
-    r"""|(?P<unknown>\\[0-7Q]|\(\?[a-zA-Z-]+\))"""
-    r"""|(?P<class>\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"""
-    r"""|(?P<open>\((?:\?(?:P?<\w+>|[a-zA-Z-]*:))?)|(?P<close>\))|(?P<or>\|)"""
-    r"""|(?P<other>\\.|\{\d+(?:,\d*)?\})"""
-    r"""|(?P<digit>[0-9])""",
-    re.DOTALL,
-)
-
-
 def _may_repeat_digits(replacement: str) -> bool:
     """Whether a replacement could swap digits: then a shape that stays as it is proves nothing about its texts."""
     groups = re.findall(r"\\[0-9]", replacement)
     return len(groups) > 1 or bool(re.search("[0-9]", re.sub(r"\\[0-9]", "", replacement)))
-
-
-@functools.lru_cache(maxsize=1024)
-def digit_alternatives(pattern: str) -> tuple[str | None, bool]:
-    """Finds what in a pattern tells digits apart.
-
-    Returns:
-        The alternatives of the pattern that name a digit, with any digit in its place, or None if none does: where
-        that does not match, `pattern` treats all digits alike. And whether `pattern` has other alternatives. For what
-        is too intricate to analyse the first is "", which matches everywhere.
-    """
-    alternatives: list[str] = [""]
-    naming: set[int] = set()
-    depth = end = 0
-    for part in [*_PATTERN_PART.finditer(pattern), None]:
-        alternatives[-1] += pattern[end : part.start() if part else None]
-        if part is None:
-            break
-        end = part.end()
-        widened = part[0]
-        if part["unknown"] or (part["code"] and chr(int(part[0][2:].strip("{}"), 16)).isdigit()):
-            return "", True
-        if part["or"] and depth == 0:
-            alternatives.append("")
-            continue
-        depth += bool(part["open"]) - bool(part["close"])
-        if part["digit"]:
-            widened = "[0-9]"
-            naming.add(len(alternatives))
-        elif part["class"]:
-            rest = re.sub(r"\\[dDsSwWpP]|(?<!-)0-9", "", part[0])
-            if re.search(r"\\x(?:\{0*3[0-9]\}|3[0-9])|\\[0-7]", rest):
-                return "", True
-            if re.search("[0-9]", re.sub(r"\\x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2})", "", rest)):
-                # A negated class would match less without its digits, not more; a range may begin or end at one.
-                if part[0].startswith("[^") or "-" in rest:
-                    return "", True
-                widened = part[0][:-1] + "0-9]"
-                naming.add(len(alternatives))
-        alternatives[-1] += widened
-    digit_pattern = "|".join(alternatives[number - 1] for number in sorted(naming))
-    return digit_pattern if naming else None, len(naming) < len(alternatives)

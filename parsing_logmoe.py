@@ -6,7 +6,7 @@ tokenizer, and by the scan.
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .headers_logmoe import SEVERITY_RULES, TIME_RULES, HeaderReader, Headers
-from .masking_logmoe import Shapes, mask_distinct
+from .columns_logmoe import check_pattern, dictionary_indices, matches
+from .grouping_logmoe import Entries, LineGrouper, shared_indentation
+from .headers_logmoe import HeaderReader, Headers
+from .masking_logmoe import mask_distinct
 from .reading_logmoe import Chunk, split_lines, to_utf8
 from .rules_logmoe import (
     BLOCKS,
@@ -26,48 +28,15 @@ from .rules_logmoe import (
     MASKS,
     PLACEHOLDER,
     TEXT_PATTERN,
-    TIMED_ENTRY_PATTERN,
-    TRACEBACK_PATTERN,
-    check_pattern,
-    dictionary_indices,
-    matches,
 )
-from .unwrapping_logmoe import TRANSPORTS, InnerLines, Unwrapper, strip_colour, visible
+from .severities_logmoe import SEVERITY_RULES
+from .terminal_logmoe import strip_colour
+from .times_logmoe import TIME_RULES
+from .transports_logmoe import TRANSPORTS
+from .unwrapping_logmoe import InnerLines, Unwrapper
 
 # How much of an entry that does not end is held back before it is given out unfinished, at least.
 MAX_ENTRY_BYTES = 1 << 20
-
-
-@dataclass
-class Entries:
-    """Entries of one log or of many, one log after the other.
-
-    Attributes:
-        text: the entries without what a transport put around them, large strings `(entries,)`; the lines of an entry
-            are joined by newlines.
-        first_line, last_line: int64 `(entries,)`, one-based physical lines; positions if a log is a list of entries.
-        counts: int64 `(logs,)`, the number of entries of each log.
-        time: the transport's time for each entry as written, large strings `(entries,)`; None if no log has any.
-        severity: the transport's severity, int8 `(entries,)`, a row of `SEVERITY_WORDS` or -1; None likewise.
-    """
-
-    text: pa.Array
-    first_line: np.ndarray
-    last_line: np.ndarray
-    counts: np.ndarray
-    time: pa.Array | None = None
-    severity: np.ndarray | None = None
-
-    def take(self, positions: np.ndarray) -> "Entries":
-        """Some of the entries, as those of one log."""
-        return Entries(
-            self.text.take(pa.array(positions)),
-            self.first_line[positions],
-            self.last_line[positions],
-            np.array([len(positions)]),
-            None if self.time is None else self.time.take(pa.array(positions)),
-            None if self.severity is None else self.severity[positions],
-        )
 
 
 @dataclass
@@ -280,16 +249,9 @@ class LogParser:
         """The lines of many whole logs, one after the other, as entries."""
         ends = line_counts.cumsum()
         number = np.arange(len(lines)) - np.repeat(ends - line_counts, line_counts) + 1
-        if self.transports:
-            unwrapper, unwrapped = Unwrapper(self.transports), []
-            for end, count in zip(ends, line_counts, strict=True):
-                unwrapper.start()
-                unwrapped.append(unwrapper.unwrap(lines.slice(end - count, count)))
-            inner = InnerLines.concatenate(unwrapped)
-        else:
-            inner = InnerLines.of(lines)
+        inner = Unwrapper(self.transports).unwrap_logs(lines, ends)
         log_of_line = np.repeat(np.arange(len(ends)), line_counts)
-        return self.group(inner, np.stack([number, number], axis=1), log_of_line).entries()
+        return self._grouper.group(inner, np.stack([number, number], axis=1), log_of_line).entries()
 
     def masked(self, entries: Entries, replaced_bytes: int = 0) -> ParsedLog:
         """Masks entries and finds the distinct ones."""
@@ -305,6 +267,17 @@ class LogParser:
             entries.severity,
         )
 
+    @property
+    def _grouper(self) -> LineGrouper:
+        return LineGrouper(
+            self.entry_pattern,
+            self.continuation_pattern,
+            self.exception_pattern,
+            self.indented_entry_pattern,
+            self.directive_pattern,
+            self.blocks,
+        )
+
     def mask(self, text: pa.Array | Sequence[str]) -> pa.Array:
         """Masks entries.
 
@@ -317,112 +290,6 @@ class LogParser:
         entries = text.cast(pa.large_string()) if isinstance(text, pa.Array) else pa.array(text, pa.large_string())
         entry_index, distinct = mask_distinct(entries, self.masks, self.max_entry_characters)
         return distinct.take(pa.array(entry_index))
-
-    # ------------------------------------------------------------------ lines to entries
-
-    def group(
-        self,
-        lines: InnerLines,
-        numbers: np.ndarray,
-        log_of_line: np.ndarray,
-        indentation: int | None = None,
-    ) -> "Grouping":
-        """Groups lines into entries, log by log and, within a log, stream by stream.
-
-        Args:
-            lines: of all logs.
-            numbers: int64 `(lines, 2)`, the first and last physical line, one-based in its log, that each stands for.
-            log_of_line: `(lines,)`, ascending.
-            indentation: characters of white space that the lines of a log share; by default each log is looked at.
-        """
-        num_logs = int(log_of_line[-1]) + 1 if len(log_of_line) else 0
-        group = log_of_line
-        if len(lines.stream) and (lines.stream != lines.stream[0]).any():
-            streams, stream = np.unique(lines.stream, return_inverse=True)
-            group = log_of_line * len(streams) + stream
-            order = group.argsort(kind="stable")
-            lines, numbers, log_of_line, group = lines.take(order), numbers[order], log_of_line[order], group[order]
-        if lines.joins.any() or lines.joined.any():
-            lines, first, last = lines.together(group)
-            numbers = np.stack([numbers[first, 0], numbers[last, 1]], axis=1)
-            log_of_line, group = log_of_line[first], group[first]
-        shapes = Shapes(lines.message)
-        is_text = shapes.match(TEXT_PATTERN)
-        if self.directive_pattern is not None:
-            is_text &= ~shapes.match(self.directive_pattern)
-        if not is_text.all():  # blank lines neither end nor start an entry
-            kept = np.flatnonzero(is_text)
-            shapes, lines, numbers = shapes.take(kept), lines.take(kept), numbers[kept]
-            log_of_line, group = log_of_line[kept], group[kept]
-        if not len(log_of_line):
-            nothing = np.empty(0, dtype=np.int64)
-            return Grouping(lines, numbers, log_of_line, nothing, nothing, num_logs)
-        group_starts = np.append(True, group[1:] != group[:-1])
-        if self.entry_pattern is not None:
-            starts = shapes.match(self.entry_pattern)
-        else:
-            starts = self._entry_starts(shapes, group_starts, indentation)
-        return Grouping(lines, numbers, log_of_line, group, np.flatnonzero(starts | group_starts | lines.starts), num_logs)
-
-    def _entry_starts(self, lines: Shapes, log_starts: np.ndarray, indentation: int | None) -> np.ndarray:
-        """Which lines start an entry by the default rules, bool `(lines,)`; `log_starts`: the first of each log."""
-        first_of_log = np.flatnonzero(log_starts)
-        log_of_line = log_starts.cumsum() - 1
-        common = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], first_of_log)[log_of_line]
-        if indentation is not None:
-            common = np.minimum(common, indentation)
-        for width in np.unique(common[common > 0]):  # a log pasted from an indented place
-            dedented = pc.utf8_slice_codeunits(lines.text, int(width))
-            lines = Shapes(pc.if_else(pa.array(common == width), dedented, lines.text))
-        exception = lines.match(self.exception_pattern)
-        indented = lines.match(r"^[ \t]")
-        starts = ~(lines.match(self.continuation_pattern) | exception) | lines.match(self.indented_entry_pattern)
-
-        position = np.arange(len(lines.index))
-        log_start = first_of_log[log_of_line]
-
-        def latest(which: np.ndarray) -> np.ndarray:
-            return np.maximum.accumulate(np.where(which, position, -1))
-
-        def before(places: np.ndarray) -> np.ndarray:
-            return np.append(-1, places[:-1])
-
-        # A Python traceback is open from its first line to the first that is not indented, which ends it.
-        traceback = before(latest(lines.match(TRACEBACK_PATTERN)))
-        ended = before(latest(~indented & ~lines.match(TRACEBACK_PATTERN)))
-        ends_traceback = (traceback > ended) & (traceback >= log_start) & ~indented
-        starts &= ~ends_traceback
-        follows_trace = np.append(False, (exception | indented)[:-1]) & ~log_starts
-        starts |= exception & follows_trace & ~ends_traceback
-        return self._with_blocks(lines, starts, log_start, latest, before)
-
-    def _with_blocks(
-        self,
-        lines: Shapes,
-        starts: np.ndarray,
-        log_start: np.ndarray,
-        latest: Callable[[np.ndarray], np.ndarray],
-        before: Callable[[np.ndarray], np.ndarray],
-    ) -> np.ndarray:
-        """Keeps the lines of a block together, see `BLOCKS` in `rules_logmoe.py`."""
-        block_starts = [lines.match(block["start"]) for block in self.blocks]
-        if not any(which.any() for which in block_starts):
-            return starts
-        timed = lines.match(TIMED_ENTRY_PATTERN)
-        any_start = np.any(block_starts, axis=0)
-        position = np.arange(len(starts))
-        for block, which in zip(self.blocks, block_starts, strict=True):
-            if not which.any():
-                continue
-            opened = which & ~np.append(False, which[:-1])
-            opening = latest(opened)
-            inside = (opening >= log_start) & (position > opening) & (opening > latest((any_start & ~which) | timed))
-            if "end" in block:
-                inside &= opening > before(latest(lines.match(block["end"])))
-            if "lines" in block:
-                inside &= position - opening <= block["lines"]
-            starts = (starts | opened) & ~inside
-        return starts
 
     # ------------------------------------------------------------------ headers
 
@@ -445,83 +312,18 @@ class LogParser:
         if self.header_pattern is not None:
             headers.severity = self.header_reader().read(parsed.text).severity
         if parsed.time is not None and not headers.has_time.all():
-            headers.fill_times(self.header_reader().read(parsed.time.fill_null("")))
+            # The transport's times are those of another clock, written in another way.
+            times = self.header_reader().read(parsed.time)
+            times.names_zone = times.has_zone  # what a transport counts since 1970 is UTC
+            headers.fill(times)
         if parsed.severity is not None:
             headers.severity = np.where(headers.severity < 0, parsed.severity, headers.severity)
         return headers
 
     def timestamps(self, parsed: ParsedLog, reader: HeaderReader | None = None) -> np.ndarray:
-        """The time of each entry in seconds since 1970 (UTC if its zone is known), float64 `(entries,)`; NaN if none."""
+        """The time of each entry in seconds since 1970 (UTC if its zone is known), float64 `(entries,)`, or NaN."""
         headers = self.headers(parsed, reader)
         return np.where(headers.has_time, headers.seconds + headers.nanoseconds * 1e-9, np.nan)
-
-
-@dataclass
-class Grouping:
-    """Lines, and which of them start an entry.
-
-    Attributes:
-        lines: without blank ones, those of a stream together.
-        numbers: int64 `(lines, 2)`, first and last physical line.
-        log: `(lines,)`, the log of each line.
-        group: `(lines,)`, equal for the lines of one stream of one log.
-        first: `(entries,)`, the position of each entry's first line.
-        num_logs: how many logs there are.
-    """
-
-    lines: InnerLines
-    numbers: np.ndarray
-    log: np.ndarray
-    group: np.ndarray
-    first: np.ndarray
-    num_logs: int
-
-    def entries(self) -> Entries:
-        """The entries, ordered by log and first line."""
-        first, text = self.first, self.lines.text
-        last = np.append(first[1:], len(text)) - 1 if len(first) else first
-        if len(first) < len(text):
-            offsets = pa.array(np.append(first, len(text)), pa.int64())
-            text = pc.binary_join(pa.LargeListArray.from_arrays(offsets, text), pa.scalar("\n", text.type))
-        counts = np.bincount(self.log[first], minlength=self.num_logs).astype(np.int64)
-        entries = Entries(text, self.numbers[first, 0], self.numbers[last, 1], counts)
-        if self.lines.is_wrapped.any():
-            entries.time, entries.severity = self.lines.time.take(pa.array(first)), self.lines.severity[first]
-        order = np.lexsort((entries.first_line, self.log[first]))
-        if (np.diff(order) < 0).any():
-            entries = entries.take(order)
-            entries.counts = counts
-        return entries
-
-    def held_from(self, max_bytes: int) -> tuple[int | None, int]:
-        """From which physical line on the lines of a log that goes on must be held back, and what is given up.
-
-        The last entry of each stream may go on, and entries are given out in the order of their first lines.
-
-        Args:
-            max_bytes: how much text may be held back; if it is more, the oldest open entries are given out as they are.
-
-        Returns:
-            The number of the line, None to hold nothing back; and how many open entries are given out unfinished.
-        """
-        if not len(self.first):
-            return None, 0
-        is_last = np.append(self.group[self.first][1:] != self.group[self.first][:-1], True)
-        starts = np.sort(self.numbers[self.first[is_last], 0])
-        entry_of_line = np.searchsorted(self.first, np.arange(len(self.group)), side="right") - 1
-        entry_start = self.numbers[self.first[entry_of_line], 0]
-        sizes = pc.binary_length(self.lines.text).to_numpy(zero_copy_only=False)
-        for given_up, start in enumerate(starts):
-            if sizes[entry_start >= start].sum() <= max_bytes:
-                return int(start), given_up
-        return None, len(starts)
-
-    def lines_from(self, number: int) -> tuple[InnerLines, np.ndarray]:
-        """The lines, with their numbers, of the entries that start at a physical line or after it."""
-        entry_of_line = np.searchsorted(self.first, np.arange(len(self.group)), side="right") - 1
-        held = np.flatnonzero(self.numbers[self.first[entry_of_line], 0] >= number)
-        held = held[self.numbers[held, 0].argsort(kind="stable")]
-        return self.lines.take(held), self.numbers[held]
 
 
 @dataclass
@@ -569,23 +371,30 @@ class EntryStream:
     def _start_log(self) -> None:
         self.indentation = -1
         self._unwrapper = Unwrapper(self.parser.transports)
-        self._open = InnerLines.of(pa.array([], pa.large_string())), np.empty((0, 2), dtype=np.int64)
+        self._record = pa.array([], pa.large_string())  # lines of a transport's record that goes on
+        self._open = InnerLines.of(self._record), np.empty((0, 2), dtype=np.int64)
 
     def push(self, chunk: Chunk) -> EntryChunk:
         """Takes the next lines of the log; after `is_last` the next chunk begins another log."""
         data = chunk.data.removesuffix(b"\n")
-        lines = split_lines(data) if chunk.data else pa.array([], pa.large_string())
-        number = np.arange(len(lines)) + chunk.first_line
+        new = split_lines(data) if chunk.data else pa.array([], pa.large_string())
+        lines = pa.concat_arrays([self._record, new])
+        number = np.arange(len(lines)) + chunk.first_line - len(self._record)
+        is_open = not (chunk.is_last or chunk.is_idle)
+        end = self._unwrapper.open_from(lines) if is_open else len(lines)
+        if lines.nbytes > self.max_open_bytes:
+            end = len(lines)
+        self._record, lines, number = lines.slice(end), lines.slice(0, end), number[:end]
         unwrapped = self._unwrapper.unwrap(lines)
         inner = InnerLines.concatenate([self._open[0], unwrapped])
         numbers = np.concatenate([self._open[1], np.stack([number, number], axis=1)])
         if self.indentation < 0 and len(inner.text):
             self.indentation = shared_indentation(inner.message)
         log_of_line = np.zeros(len(numbers), dtype=np.int64)
-        grouping = self.parser.group(inner, numbers, log_of_line, max(self.indentation, 0))
+        grouping = self.parser._grouper.group(inner, numbers, log_of_line, max(self.indentation, 0))
         entries = grouping.entries()
         held_from: int | None = None
-        if not (chunk.is_last or chunk.is_idle):
+        if is_open:
             held_from, given_up = grouping.held_from(self.max_open_bytes)
             self.oversized_entries += given_up
         if held_from is None:
@@ -597,7 +406,7 @@ class EntryStream:
             self._start_log()
         return EntryChunk(
             entries=entries,
-            num_lines=len(lines),
+            num_lines=len(new),
             num_bytes=len(chunk.data),
             replaced_bytes=chunk.replaced_bytes,
             is_last=chunk.is_last,
@@ -637,19 +446,6 @@ def _type_names(items: Sequence[Any]) -> str:
     return " and ".join(sorted({type(item).__name__ for item in items})) or "nothing"
 
 
-def shared_indentation(lines: pa.Array) -> int:
-    """Characters of white space that all lines share; 0 if none has text."""
-    lines = Shapes(lines).distinct
-    lines = lines.filter(pa.array(matches(lines, TEXT_PATTERN)))
-    return int(_indentation(lines).min()) if len(lines) else 0
-
-
-def _indentation(lines: pa.Array) -> np.ndarray:
-    """Characters of white space before each line, `(lines,)`."""
-    trimmed = pc.utf8_length(pc.utf8_ltrim_whitespace(lines))
-    return pc.subtract(pc.utf8_length(lines), trimmed).to_numpy(zero_copy_only=False)
-
-
 def _given_entries(entries: pa.Array, entry_counts: np.ndarray) -> Entries:
     """Takes lists of entries as they are, without blank ones; their lines are positions in the list."""
     log_of_entry = np.repeat(np.arange(len(entry_counts)), entry_counts)
@@ -675,10 +471,12 @@ def _interleave(groups: list[Entries], is_second: list[bool]) -> Entries:
         np.concatenate([entries.last_line for entries in groups]),
         counts,
         _concatenated([entries.time for entries in groups], sizes),
-        np.concatenate([
-            np.full(size, -1, np.int8) if entries.severity is None else entries.severity
-            for entries, size in zip(groups, sizes, strict=True)
-        ]),
+        np.concatenate(
+            [
+                np.full(size, -1, np.int8) if entries.severity is None else entries.severity
+                for entries, size in zip(groups, sizes, strict=True)
+            ]
+        ),
     ).take(order)
     joined.counts = counts
     return joined

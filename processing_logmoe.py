@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import AddedToken, AutoTokenizer, BatchFeature, ProcessorMixin
 
+from .columns_logmoe import check_pattern
 from .parsing_logmoe import LogParser, ParsedLog, check_integer
 from .rules_logmoe import (
     CONTINUATION_PATTERN,
@@ -20,7 +21,6 @@ from .rules_logmoe import (
     EXCEPTION_PATTERN,
     INDENTED_ENTRY_PATTERN,
     PLACEHOLDER,
-    check_pattern,
 )
 from .sequences_logmoe import SequenceCutter, SequenceRule, pad_sequences
 
@@ -30,8 +30,8 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
 
     Args:
         tokenizer (`PreTrainedTokenizerFast`): the encoder's tokenizer; the placeholders become tokens of it.
-        masks, entry_pattern, continuation_pattern, exception_pattern, indented_entry_pattern, directive_pattern, blocks,
-        transports, time_rules, severity_rules, header_pattern, max_entry_characters: see [`LogParser`].
+        masks, entry_pattern, continuation_pattern, exception_pattern, indented_entry_pattern, directive_pattern,
+        blocks, transports, time_rules, severity_rules, header_pattern, max_entry_characters: see [`LogParser`].
         session_pattern (`str`, *optional*): see [`SequenceRule`]; if given, sequences are sessions by default.
         max_log_entry_length (`int`): tokens per entry; a longer entry is truncated and flagged.
         max_sequence_length (`int`): entries per sequence.

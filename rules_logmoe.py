@@ -8,10 +8,6 @@ To mask something new, add an item to `MASKS`.
 import re
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 # ---------------------------------------------------------------------- severities
 
 # By rising severity; the only list of such words in the project.
@@ -126,6 +122,7 @@ TRACEBACK_PATTERN = r"^Traceback \(most recent call last\):"
 # many `lines`, or else to the next line that begins with a time or starts a block. Of several starts in a row only the
 # first counts.
 BLOCKS: list[dict[str, Any]] = [
+    {"name": "head of a query log", "start": r"^\S*(?:mysqld|mariadbd)\S*, Version: ", "lines": 2},
     {"name": "slow query", "start": r"^# (?:Time|User@Host): "},
     {"name": "Windows event", "start": r"^Log Name:\s"},
     {"name": "XML event", "start": r"^<Event[ >]", "end": r"</Event>"},
@@ -137,8 +134,9 @@ TIMED_ENTRY_PATTERN = rf"^[\[(<]{{0,2}}(?:{_TIMESTAMP}|[IWEF]\d{{4}} \d\d:\d\d:\
 # An indented line that starts an entry all the same: it begins with a time or a severity. Capitals only: a column
 # named "error" in an indented SQL statement is no severity.
 INDENTED_ENTRY_PATTERN = (
+    # MySQL's and MariaDB's general log
     r"^\t+ *\d+ (?:Query|Connect|Quit|Prepare|Execute|Close stmt|Reset stmt|Fetch|Statistics|Ping|Init DB|Change user"
-    r"|Field List|Refresh|Shutdown|Kill|Long Data|Set option|Binlog Dump|Register Slave|Delayed insert)(?:\t|$)"  # MySQL
+    r"|Field List|Refresh|Shutdown|Kill|Long Data|Set option|Binlog Dump|Register Slave|Delayed insert)(?:\t|$)"
     rf"|^[ \t]+[\[(]?(?:{_TIMESTAMP}"
     rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$))"
 )
@@ -161,7 +159,11 @@ _METHODS = ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "CONNECT ", "OPTIONS ",
 _METHODS += ["REPORT ", "PURGE "]
 # Where an HTTP status stands: what is before it, what is after it, and what the mask requires.
 _STATUS_PLACES: list[tuple[str, str, list[str]]] = [
-    (r"""(HTTP/[\d.]+"?,? (?:status: )?)""", r"""([\s,;"'}\])]|$)""", ["HTTP/"]),  # access logs: combined, Envoy, uvicorn
+    (
+        r"""(HTTP/[\d.]+"?,? (?:status: )?)""",
+        r"""([\s,;"'}\])]|$)""",
+        ["HTTP/"],
+    ),  # access logs: combined, Envoy, uvicorn
     (
         r"""("?\b[\w.]*(?:[sS]tatus(?:_?[cC]ode)?|[rR]esponse_?[cC]ode|http_code)"?\s*[=:]\s*"?)""",
         r"""([\s,;"'}\])]|$)""",
@@ -171,7 +173,11 @@ _STATUS_PLACES: list[tuple[str, str, list[str]]] = [
     (r"(\| *)", r"( *\|)", ["|"]),  # Gin
     (r"( -?\d+(?:/[-+]?\d+){3,4} )", r"( )", ["/"]),  # HAProxy
     (r"\b((?:TCP|UDP|NONE|TAG)[A-Z_]*/)", r"( )", ["TCP_", "UDP_", "NONE", "TAG_"]),  # Squid
-    (rf"^(.*\b{_METHOD} \S+ .* )", r"((?: \d+){2,3})$", _METHODS),  # W3C (IIS): status, substatus, Windows status, time taken
+    (
+        rf"^(.*\b{_METHOD} \S+ .* )",
+        r"((?: \d+){2,3})$",
+        _METHODS,
+    ),  # W3C (IIS): status, substatus, Windows status, time taken
     (
         r"((?i:\b(?:http|status|completed|response)(?: status)?(?: code)?) )",
         r"([\s,;.:)\]]|$)",
@@ -190,8 +196,8 @@ _UNIT_OF_TIME = r"(?:[nuµμm]s|[smhd]|m?secs?|mins?|hrs?)"
 PLACEHOLDER = re.compile(r"<[A-Z_]+>")
 
 # Applied in this order. `phrase` says in plain words what the placeholder stands for: its embedding starts as the mean
-# of the phrase's word pieces. A mask with `requires` is applied where a text holds one of these literals, which is found
-# far faster than a pattern.
+# of the phrase's word pieces. A mask with `requires` is applied where a text holds one of these literals, which is
+# found far faster than a pattern.
 MASKS: list[dict[str, Any]] = [
     {"pattern": _COLOUR, "replacement": "", "requires": ["\x1b["]},
     # A sequence of letters and digits that says who asks: a JSON web token.
@@ -353,28 +359,3 @@ MASKS: list[dict[str, Any]] = [
     {"pattern": "[⟦⟧⟪⟫]", "replacement": "", "requires": ["⟧", "⟫"]},
     {"pattern": r"[\s\p{Z}]+", "replacement": " "},
 ]
-
-
-# ---------------------------------------------------------------------- applying patterns
-
-
-def check_pattern(name: str, pattern: str, replacement: str = "") -> None:
-    """Checks that RE2 takes a pattern and a replacement.
-
-    Raises:
-        ValueError: it does not; the message names the rule.
-    """
-    try:
-        pc.replace_substring_regex(pa.array([""]), pattern, replacement)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"`{name}`: {pattern!r} is not a valid RE2 pattern: {error}") from error
-
-
-def matches(text: pa.Array, pattern: str) -> np.ndarray:
-    """Which texts match a pattern, bool `(texts,)`."""
-    return pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False).astype(bool)
-
-
-def dictionary_indices(encoded: pa.DictionaryArray) -> np.ndarray:
-    """For each text its row in the dictionary, int64 `(texts,)`."""
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .columns_logmoe import check_pattern, dictionary_indices
 from .parsing_logmoe import LogParser, ParsedLog, check_integer
-from .rules_logmoe import check_pattern, dictionary_indices
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from logmoe.headers_logmoe import SEVERITY_RULES, TIME_RULES, HeaderReader, Headers
+from logmoe.headers_logmoe import HeaderReader, Headers
+from logmoe.severities_logmoe import SEVERITY_RULES
+from logmoe.times_logmoe import TIME_RULES
 
 
 def read(*entries: str, **settings_of_reader) -> Headers:
