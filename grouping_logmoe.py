@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .columns_logmoe import Shapes, matches
+from .lines_logmoe import InnerLines
 from .rules_logmoe import (
     BLOCKS,
     CONTINUATION_PATTERN,
@@ -23,7 +24,6 @@ from .rules_logmoe import (
     TIMED_ENTRY_PATTERN,
     TRACEBACK_PATTERN,
 )
-from .unwrapping_logmoe import InnerLines
 
 
 @dataclass

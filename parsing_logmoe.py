@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from .columns_logmoe import check_pattern, dictionary_indices, matches
 from .grouping_logmoe import Entries, LineGrouper, shared_indentation
 from .headers_logmoe import HeaderReader, Headers
+from .lines_logmoe import InnerLines
 from .masking_logmoe import mask_distinct
 from .reading_logmoe import Chunk, split_lines, to_utf8
 from .rules_logmoe import (
@@ -33,7 +34,7 @@ from .severities_logmoe import SEVERITY_RULES
 from .terminal_logmoe import strip_colour
 from .times_logmoe import TIME_RULES
 from .transports_logmoe import TRANSPORTS
-from .unwrapping_logmoe import InnerLines, Unwrapper
+from .unwrapping_logmoe import Unwrapper
 
 # How much of an entry that does not end is held back before it is given out unfinished, at least.
 MAX_ENTRY_BYTES = 1 << 20

@@ -53,6 +53,7 @@ _STRUCTURED_DATA = r'(?:\[[^\s\]="]+(?: [^\s\]="]+="(?:[^"\\\]]|\\.)*")*\])+'
 #   typical   what half of a few such lines must match before the others are looked at; by default `pattern`
 #   unless    lines that do not count; `never_with`: lines that no wrapped log has (a table's rule)
 #   is_known  counts only where `recurs` has a value that an item of the same name found
+#   lists     `pattern` finds a directive whose `fields` name the values of the lines below it
 #   begins    for records of several lines: what begins one; `pattern` then matches a `field` and its `value`
 TRANSPORTS: list[dict[str, Any]] = [
     {
@@ -60,6 +61,12 @@ TRANSPORTS: list[dict[str, Any]] = [
         "heads": ["__"],
         "begins": r"^__(?:CURSOR=|REALTIME_TIMESTAMP=\d+$)",
         "pattern": r"^(?P<field>[A-Z_][A-Z\d_]{0,63})(?:=(?P<value>(?s:.*)))?$",
+    },
+    {
+        "name": "w3c",
+        "heads": ["#F", "#f"],
+        "lists": True,
+        "pattern": r"^#[Ff]ields:?[ \t]+(?P<fields>\S.*)$",
     },
     {
         "name": "cri",

@@ -10,8 +10,7 @@ lines.
 import functools
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,10 @@ from .columns_logmoe import (
     put_rows,
     take_rows,
 )
+from .lines_logmoe import InnerLines
 from .records_logmoe import RecordReader
 from .rules_logmoe import CONTINUATION_PATTERN, EXCEPTION_PATTERN, SEVERITY_WORDS
+from .tables_logmoe import TableReader
 from .terminal_logmoe import control_rows, visible, without_escapes
 from .transports_logmoe import TRANSPORTS, prefix_of, wrapper_groups
 
@@ -55,99 +56,6 @@ _LEVEL_OF_PRIORITY = np.array(
 )
 _LEVEL_OF_WORD = {word: level for level, words in enumerate(SEVERITY_WORDS.values()) for word in words}
 _MAY_CONTINUE = f"{CONTINUATION_PATTERN}|{EXCEPTION_PATTERN}"
-
-
-# ---------------------------------------------------------------------- lines without their wrapping
-
-
-@dataclass
-class InnerLines:
-    """Lines without their wrapping; as many as there were with it.
-
-    Attributes:
-        text: large strings `(lines,)`, the inner text without colour. A record of a journal may hold newlines.
-        message: as `text`, but without the process that a syslog record names: what tells whether the line continues
-            an entry.
-        stream: int64 `(lines,)`, a name for where the line came from (container stream, service, pod, process): a
-            continuation belongs to the entry of its own stream. A line without a name of its own takes that of the
-            line above; 0 before the first name.
-        time: large strings `(lines,)`, the transport's time as written (ISO, syslog, seconds or microseconds since
-            1970); null where there is none.
-        severity: int8 `(lines,)`, index into `list(SEVERITY_WORDS)`; -1 where the transport gives none.
-        joins: bool `(lines,)`, the text goes on in the next line of the stream, without a newline between.
-        joined: bool `(lines,)`, the text goes on from the line above of its stream. Other than `joins`, this is known
-            even where the line above was in an earlier chunk.
-        starts: bool `(lines,)`, certainly starts an entry.
-        belongs: bool `(lines,)`, part of the record above: it counts to the entry even if nothing of it is left.
-        is_wrapped: bool `(lines,)`.
-        format: int8 `(lines,)`, index into `Unwrapper.formats`; the outermost wrapping.
-    """
-
-    text: pa.Array
-    message: pa.Array
-    stream: np.ndarray
-    time: pa.Array
-    severity: np.ndarray
-    joins: np.ndarray
-    joined: np.ndarray
-    starts: np.ndarray
-    belongs: np.ndarray
-    is_wrapped: np.ndarray
-    format: np.ndarray
-
-    @classmethod
-    def of(cls, lines: pa.Array) -> "InnerLines":
-        """Lines without any wrapping."""
-        count = len(lines)
-        return cls(
-            text=lines,
-            message=lines,
-            stream=np.zeros(count, dtype=np.int64),
-            time=pa.nulls(count, pa.large_string()),
-            severity=np.full(count, -1, dtype=np.int8),
-            joins=np.zeros(count, dtype=bool),
-            joined=np.zeros(count, dtype=bool),
-            starts=np.zeros(count, dtype=bool),
-            belongs=np.zeros(count, dtype=bool),
-            is_wrapped=np.zeros(count, dtype=bool),
-            format=np.zeros(count, dtype=np.int8),
-        )
-
-    def take(self, rows: np.ndarray) -> "InnerLines":
-        """Some of the lines."""
-        picked = pa.array(rows)
-        columns = (getattr(self, column.name) for column in fields(self))
-        return InnerLines(*(c[rows] if isinstance(c, np.ndarray) else c.take(picked) for c in columns))
-
-    @classmethod
-    def concatenate(cls, parts: Iterable["InnerLines"]) -> "InnerLines":
-        """Lines one after the other."""
-        parts = list(parts)
-        if len(parts) == 1:
-            return parts[0]
-        columns = ([getattr(part, column.name) for part in parts] for column in fields(cls))
-        return cls(*(np.concatenate(c) if isinstance(c[0], np.ndarray) else pa.concat_arrays(c) for c in columns))
-
-    def together(self, group: np.ndarray) -> tuple["InnerLines", np.ndarray, np.ndarray]:
-        """Joins the lines that a transport took apart.
-
-        Args:
-            group: `(lines,)`, ascending; equal for the lines of one stream of one log.
-
-        Returns:
-            The lines, and the first and the last of the given lines that each is made of.
-        """
-        same = np.append(False, group[1:] == group[:-1])
-        continues = same & (self.joined | np.append(False, self.joins[:-1]))
-        first = np.flatnonzero(~continues)
-        last = np.append(first[1:], len(group)) - 1
-        lines = self.take(first)
-        offsets = pa.array(np.append(first, len(group)), pa.int64())
-        for column in ("text", "message"):
-            parts = pa.LargeListArray.from_arrays(offsets, getattr(self, column))
-            setattr(lines, column, pc.binary_join(parts, pa.scalar("", pa.large_string())))
-        lines.joins = self.joins[last]
-        return lines, first, last
 
 
 class Unwrapper:
@@ -175,8 +83,10 @@ class Unwrapper:
                 _check(f"{rule['name']}.fields", pattern)
         self.formats = ["plain", *dict.fromkeys(rule["name"] for rule in self.rules)]
         self._records = [RecordReader(rule) for rule in self.rules if "begins" in rule]
-        self._certain = _by_heads(rule for rule in self.rules if "begins" not in rule and not _is_weak(rule))
-        self._weak = _by_heads(rule for rule in self.rules if "begins" not in rule and _is_weak(rule))
+        self._tables = [TableReader(rule) for rule in self.rules if "lists" in rule]
+        wrappers = [rule for rule in self.rules if not {"begins", "lists"} & set(rule)]
+        self._certain = _by_heads(rule for rule in wrappers if not _is_weak(rule))
+        self._weak = _by_heads(rule for rule in wrappers if _is_weak(rule))
         self._first_bytes = np.zeros(256, dtype=bool)
         for head in {head for rule in self.rules for head in rule.get("heads", ())}:
             self._first_bytes[byte_test(head[0])(np.arange(256, dtype=np.uint8))] = True
@@ -188,8 +98,8 @@ class Unwrapper:
         self._recent: dict[int, pa.Array] = {}  # per level the last lines of a log that comes in small chunks
         self._stream = 0  # of the last line that names one
         self._unfinished: set[int] = set()  # streams whose last line goes on in the next
-        for records in self._records:
-            records.start()
+        for reader in (*self._records, *self._tables):
+            reader.start()
         self._has_newlines = False  # Docker's lines end in one, so that one without it goes on
 
     def unwrap(self, lines: pa.Array) -> InnerLines:
@@ -209,6 +119,7 @@ class Unwrapper:
         in_record = self._unwrap_records(inner, own_stream, heads)
         is_plain = in_record is None
 
+        lines = self._name_values(inner, lines, heads)
         text = lines
         positions = None if in_record is None else np.flatnonzero(~in_record)  # of `text` in the lines; None for all
         if positions is not None:
@@ -493,6 +404,18 @@ class Unwrapper:
         self._unfinished -= set(stream[is_last & ~inner.joins[rows]].tolist())
         self._unfinished |= set(stream[is_last & inner.joins[rows]].tolist())
 
+    def _name_values(self, inner: InnerLines, lines: pa.Array, heads: Heads) -> pa.Array:
+        """Names the values of tables; gives the lines with these in place."""
+        for table in self._tables:
+            candidates = heads.rows(table.rule["heads"])
+            if len(candidates) or table.fields:
+                rows, named = table.read(lines, candidates)
+                if len(rows):
+                    lines = put_rows(lines, rows, named)
+                    inner.text = inner.message = put_rows(inner.text, rows, named)
+                    inner.format[rows] = self._index(table.rule["name"])
+        return lines
+
     def _unwrap_records(self, inner: InnerLines, stream: np.ndarray, heads: "Heads") -> np.ndarray | None:
         """Unwraps records of several lines. The first line of a record gets the message, the others a blank text.
 
@@ -624,4 +547,4 @@ def _put_valid(inner: InnerLines, column: str, rows: np.ndarray, new: pa.Array) 
     setattr(inner, column, put_rows(getattr(inner, column), rows[valid], new.filter(pa.array(valid))))
 
 
-__all__ = ["InnerLines", "Unwrapper"]
+__all__ = ["Unwrapper"]
