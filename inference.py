@@ -5,17 +5,14 @@ pipeline. Nothing here travels with a checkpoint.
 """
 
 import argparse
-import json
 import os
 import re
 import shutil
 import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -25,9 +22,8 @@ from transformers.utils import cached_file, logging
 
 import logmoe
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
+from logmoe.explaining import add_reading_arguments, explain, for_each_log, print_json, visible
 from logmoe.modeling_logmoe import load_encoder
-from logmoe.parsing_logmoe import EntryStream
-from logmoe.reading_logmoe import LogReader, find_logs
 from logmoe.scanning_logmoe import ScanCache, ScanStatistics
 
 DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")
@@ -36,10 +32,6 @@ LABELS = {
     "zh": {"normal": "正常", "anomaly": "异常"},
     "en": {"normal": "normal", "anomaly": "anomaly"},
 }
-
-# Entries that `logmoe explain` shows by default, and what it says of each with --json.
-EXPLAINED = 20
-EXPLAINED_KEYS = ("first_line", "last_line", "time", "severity", "text", "masked")
 
 # Shown by `python inference.py` without arguments.
 EXAMPLES = [
@@ -283,21 +275,6 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
 # ---------------------------------------------------------------------- command line
 
 
-def visible(text: str) -> str:
-    """Escapes what could control a terminal or deceive its reader: control, format and surrogate characters."""
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else character
-        for character in text
-    )
-
-
-def _print_json(sequence: dict[str, Any]) -> None:
-    # json.dumps leaves DEL as it is.
-    print(json.dumps(sequence).replace("\x7f", "\\u007f"), flush=True)
-
-
 def _print_text(sequence: dict[str, Any], lines: int) -> None:
     """Prints a sequence with its most telling entries."""
     width = shutil.get_terminal_size((160, 24)).columns
@@ -354,7 +331,7 @@ def _judge_log(
         for sequence in scan:
             progress.bar.clear()
             if args.json:
-                _print_json(sequence)
+                print_json(sequence)
                 continue
             if not has_heading:
                 print(f"{name}:")
@@ -373,7 +350,10 @@ def _judge_log(
             f"{seen.anomalies} of {seen.sequences} sequences anomalous"
         )
     notes = [
-        (seen.replaced_bytes, "bytes are not valid UTF-8; each became U+FFFD"),
+        (
+            seen.replaced_bytes,
+            f"bytes are not valid {args.encoding or 'UTF-8'}; each became U+FFFD; --encoding says what the text is in",
+        ),
         (seen.truncated_entries, "entries are longer than the model reads; it read only their beginning"),
         (
             seen.oversized_entries,
@@ -399,116 +379,19 @@ def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, 
     for (name, log), result in zip(EXAMPLES, results, strict=True):
         if as_json:
             for sequence in result["sequences"]:
-                _print_json(sequence | {"source": name})
+                print_json(sequence | {"source": name})
             continue
         print(f"\n测试: {name}\n日志: {log}")
         print(f"结果: {LABELS['zh'][result['label']]} (置信度: {result['score']:.4f})")
     return any(result["label"] == "anomaly" for result in results)
 
 
-def explain(argv: Sequence[str]) -> int:
-    """`logmoe explain LOG…`: shows how the entries of a log are read, before any model sees them."""
-    parser = argparse.ArgumentParser(
-        prog="logmoe explain",
-        description="Shows how a log is read: its entries, with time, severity and masked text.",
-    )
-    parser.add_argument("files", nargs="+", metavar="LOG", help="as for logmoe")
-    parser.add_argument("--all", action="store_true", help=f"show every entry (default: the first {EXPLAINED})")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per entry")
-    parser.add_argument("--model", default=DEFAULT_CHECKPOINT, help="checkpoint whose rules are used")
-    _add_reading_arguments(parser)
-    args = parser.parse_args(argv)
-    failed = False
-    try:
-        processor = LogMoEProcessor.from_pretrained(args.model)
-        if args.entry_pattern is not None:
-            processor = processor.with_entry_pattern(args.entry_pattern)
-        for given in args.files:
-            for source, problem in _expanded(given):
-                try:
-                    if problem is not None:
-                        raise problem
-                    _explain_log(processor, source, args)
-                except BrokenPipeError:
-                    raise
-                except Exception as error:  # the other logs are still shown
-                    print(f"error: {visible(source)}: {visible(str(error))}", file=sys.stderr)
-                    failed = True
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        print(f"error: {visible(str(error))}", file=sys.stderr)
-        failed = True
-    return 2 if failed else 0
-
-
-def _explain_log(processor: LogMoEProcessor, source: str, args: argparse.Namespace) -> None:
-    name = "standard input" if source == "-" else visible(source)
-    reader = LogReader(source, encoding=args.encoding, max_line_bytes=4 * processor.max_entry_characters)
-    stream, headers_of_log = EntryStream(processor, reader.chunk_bytes), processor.header_reader()
-    shown, formats = 0, set()
-    for lines in reader:
-        chunk = stream.push(lines)
-        formats |= chunk.formats
-        parsed = processor.masked(chunk.entries)
-        if not len(parsed):
-            continue
-        headers = processor.headers(parsed, headers_of_log)
-        limit = len(parsed) if args.all else min(len(parsed), EXPLAINED - shown)
-        columns = zip(
-            parsed.first_line[:limit].tolist(),
-            parsed.last_line[:limit].tolist(),
-            headers.iso(),
-            headers.severities(),
-            parsed.text[:limit].to_pylist(),
-            parsed.distinct.take(pa.array(parsed.entry_index[:limit])).to_pylist(),
-            strict=False,
-        )
-        for entry in columns:
-            if args.json:
-                _print_json(dict(zip(EXPLAINED_KEYS, entry, strict=True)))
-            else:
-                _print_explained(name if not shown else None, *entry)
-            shown += 1
-        if not args.all and shown >= EXPLAINED:
-            break
-    if not shown:
-        raise ValueError(f"no log entries in {name}: it is empty or all blank lines")
-    if not args.json:
-        print(
-            f"\n{name}: {', '.join(sorted(formats))}; {shown} entries shown"
-            + ("" if args.all else " (--all: every one)")
-        )
-    reader.stop()
-
-
-def _print_explained(
-    name: str | None, first: int, last: int, time: str | None, severity: str | None, text: str, masked: str
-) -> None:
-    if name is not None:
-        print(f"{name}:")
-    lines = f"{first}" if first == last else f"{first}-{last}"
-    print(f"\n  {lines:<9} {time or 'no time'}  {severity or 'no severity'}")
-    for line in text.split("\n"):
-        print(f"    | {visible(line.expandtabs())}")
-    print(f"    = {visible(masked)}")
-
-
-def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--encoding", help="of the text, such as gb18030 or latin-1 (default: UTF-8, or UTF-16 if it is)"
-    )
-    parser.add_argument("--entry_pattern", help="RE2 pattern of the lines that start an entry")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="logmoe",
         description="Finds the anomalous sequences in logs of any size, and the lines that made them so.",
-        epilog="`logmoe explain LOG` shows how a log is read. Exit code: 0, or 2 on an error; with --fail_on_anomaly 1 if anything is anomalous.",
+        epilog="`logmoe explain LOG` shows how a log is read. Exit code: 0, or 2 on an error; with --fail_on_anomaly "
+        "1 if anything is anomalous.",
     )
     parser.add_argument(
         "files",
@@ -532,7 +415,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stride", type=int, help="entries from the start of a window to the start of the next")
     parser.add_argument("--window_seconds", type=float, help="cut windows by time instead of by count")
     parser.add_argument("--session_pattern", help="gather sessions by the identifier that this RE2 pattern matches")
-    _add_reading_arguments(parser)
+    add_reading_arguments(parser)
     parser.add_argument("--batch_size", type=int, help="sequences per call of the model")
     parser.add_argument(
         "--dtype",
@@ -544,19 +427,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _expanded(given: str) -> list[tuple[str, Exception | None]]:
-    """The logs that an argument stands for, or the argument and what is wrong with it."""
-    try:
-        return [(log, None) for log in find_logs(given)]
-    except Exception as error:  # one bad argument must not keep the others from being read
-        return [(given, error)]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python inference.py` and of the console script `logmoe`; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["explain"]:
-        return explain(argv[1:])
+        return explain(argv[1:], DEFAULT_CHECKPOINT)
     parser = _parser()
     args = parser.parse_args(argv)
     if args.lines < 1:
@@ -581,7 +456,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             "session_pattern",
             "entry_pattern",
             "batch_size",
-            "encoding",
         )
         if getattr(args, name) is not None
     }
@@ -591,17 +465,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.files:
             anomalous = _run_examples(pipe, args.json, overrides)
         cache = ScanCache()
-        for given in args.files:
-            for source, problem in _expanded(given):
-                try:
-                    if problem is not None:
-                        raise problem
-                    anomalous |= _judge_log(pipe, source, args, overrides, cache)
-                except BrokenPipeError:
-                    raise
-                except Exception as error:  # the other logs are still judged
-                    print(f"error: {visible(source)}: {visible(str(error))}", file=sys.stderr)
-                    failed = True
+        answers, failed = for_each_log(args.files, lambda log: _judge_log(pipe, log, args, overrides, cache))
+        anomalous |= any(answers)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, perhaps `head`, has seen enough; without this Python complains again when it flushes at exit.

@@ -19,7 +19,7 @@ from .grouping_logmoe import Entries, LineGrouper, shared_indentation
 from .headers_logmoe import HeaderReader, Headers
 from .lines_logmoe import InnerLines
 from .masking_logmoe import mask_distinct
-from .reading_logmoe import Chunk, split_lines, to_utf8
+from .reading_logmoe import Chunk, EmptyLogError, split_lines, to_utf8
 from .rules_logmoe import (
     BLOCKS,
     CONTINUATION_PATTERN,
@@ -194,11 +194,11 @@ class LogParser:
             log: text of any number of lines, its bytes, or a list of entries.
 
         Raises:
-            ValueError: the log is not text, or has no entries.
+            ValueError: the log is not text, or, as an `EmptyLogError`, has no entries.
         """
         parsed, _ = self.parse_batch([log])
         if len(parsed) == 0:
-            raise ValueError("no log entries: the log is empty or all blank lines")
+            raise EmptyLogError("no log entries: the log is empty or all blank lines")
         return parsed
 
     def parse_batch(self, logs: Sequence[str | bytes | Sequence[str]]) -> tuple[ParsedLog, np.ndarray]:

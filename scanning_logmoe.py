@@ -25,7 +25,7 @@ import torch
 from .judging_logmoe import ANOMALY, Judge, Prediction
 from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, in_precision
-from .reading_logmoe import LogReader
+from .reading_logmoe import EmptyLogError, LogReader
 from .sequences_logmoe import SequenceCutter, SequenceRule
 
 # Chunks that are parsed ahead of the model, and that wait for it to finish.
@@ -385,7 +385,7 @@ class LogScan(Iterator[dict[str, Any]]):
         if ahead.error is not None:  # raised after the results of what could be read
             raise ahead.error
         if self.statistics.entries == before.entries and not (self.follow or self._is_closed):
-            raise ValueError(f"no log entries in {name or 'the stream'}: it is empty or all blank lines")
+            raise EmptyLogError(f"no log entries in {name or 'the stream'}: it is empty or all blank lines")
 
     # ------------------------------------------------------------------ the steps
 

@@ -1,5 +1,6 @@
 """What the guide and the README show works: their Python runs and the options they name exist."""
 
+import importlib.util
 import os
 import re
 import shlex
@@ -127,6 +128,22 @@ def test_python_blocks_run(path, tmp_path):
 
 def test_guide_has_every_section_of_the_original():
     assert [heading for heading in headings(GUIDE) if heading in SECTIONS] == SECTIONS
+
+
+def test_page_of_formats_is_what_the_rules_say():
+    """After a change of the rules: `python docs/formats.py`."""
+    spec = importlib.util.spec_from_file_location("formats", ROOT / "docs" / "formats.py")
+    formats = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(formats)
+    page = formats.page()
+    assert page == formats.PAGE.read_text(encoding="utf-8")
+    for examples, rules in (
+        (formats.TRANSPORT_EXAMPLES, formats.TRANSPORTS),
+        (formats.TIME_EXAMPLES, formats.TIME_RULES),
+        (formats.SEVERITY_EXAMPLES, formats.SEVERITY_RULES),
+        (formats.BLOCK_EXAMPLES, formats.BLOCKS),
+    ):
+        assert set(examples) == {rule["name"] for rule in rules}
 
 
 def test_links_lead_somewhere():

@@ -1,0 +1,171 @@
+"""A log in, how it is read out: `logmoe explain` shows the entries of a log before any model sees them.
+
+With each entry's lines, time, severity and masked text: where a log is misread, this shows it. Holds also what the
+command's parts share: going through the logs that were named, and printing what a log holds without letting it
+control the terminal.
+"""
+
+import argparse
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from logmoe import LogMoEProcessor
+from logmoe.parsing_logmoe import EntryStream
+from logmoe.reading_logmoe import EmptyLogError, LogReader, check_encoding, find_logs
+
+Answer = TypeVar("Answer")
+
+# Entries that are shown by default, and what is said of each with --json.
+EXPLAINED = 20
+EXPLAINED_KEYS = ("first_line", "last_line", "time", "severity", "text", "masked")
+
+
+def explain(argv: Sequence[str], default_model: str) -> int:
+    """`logmoe explain LOG…`: shows how the entries of a log are read, before any model sees them."""
+    parser = argparse.ArgumentParser(
+        prog="logmoe explain",
+        description="Shows how a log is read: its entries, with time, severity and masked text.",
+    )
+    parser.add_argument("files", nargs="+", metavar="LOG", help="as for logmoe")
+    parser.add_argument("--all", action="store_true", help=f"show every entry (default: the first {EXPLAINED})")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per entry")
+    parser.add_argument("--model", default=default_model, help="checkpoint whose rules are used")
+    add_reading_arguments(parser)
+    args = parser.parse_args(argv)
+    failed = False
+    try:
+        processor = LogMoEProcessor.from_pretrained(args.model)
+        if args.entry_pattern is not None:
+            processor = processor.with_entry_pattern(args.entry_pattern)
+        check_encoding(args.encoding)
+        _, failed = for_each_log(args.files, lambda log: _explain_log(processor, log, args))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        print(f"error: {visible(str(error))}", file=sys.stderr)
+        failed = True
+    return 2 if failed else 0
+
+
+def _explain_log(processor: LogMoEProcessor, source: str, args: argparse.Namespace) -> None:
+    name = "standard input" if source == "-" else visible(source)
+    reader = LogReader(source, encoding=args.encoding, max_line_bytes=4 * processor.max_entry_characters)
+    stream, headers_of_log = EntryStream(processor, reader.chunk_bytes), processor.header_reader()
+    shown, formats = 0, set()
+    for lines in reader:
+        chunk = stream.push(lines)
+        formats |= chunk.formats
+        parsed = processor.masked(chunk.entries)
+        if not len(parsed):
+            continue
+        headers = processor.headers(parsed, headers_of_log)
+        limit = len(parsed) if args.all else min(len(parsed), EXPLAINED - shown)
+        columns = zip(
+            parsed.first_line[:limit].tolist(),
+            parsed.last_line[:limit].tolist(),
+            headers.iso(),
+            headers.severities(),
+            parsed.text[:limit].to_pylist(),
+            parsed.distinct.take(pa.array(parsed.entry_index[:limit])).to_pylist(),
+            strict=False,
+        )
+        for entry in columns:
+            if args.json:
+                print_json(dict(zip(EXPLAINED_KEYS, entry, strict=True)))
+            else:
+                _print_explained(name if not shown else None, *entry)
+            shown += 1
+        if not args.all and shown >= EXPLAINED:
+            break
+    if not shown:
+        raise EmptyLogError(f"no log entries in {name}: it is empty or all blank lines")
+    if not args.json:
+        print(
+            f"\n{name}: {', '.join(sorted(formats))}; {shown} entries shown"
+            + ("" if args.all else " (--all: every one)")
+        )
+    reader.stop()
+
+
+def _print_explained(
+    name: str | None, first: int, last: int, time: str | None, severity: str | None, text: str, masked: str
+) -> None:
+    if name is not None:
+        print(f"{name}:")
+    lines = f"{first}" if first == last else f"{first}-{last}"
+    print(f"\n  {lines:<9} {time or 'no time'}  {severity or 'no severity'}")
+    for line in text.split("\n"):
+        print(f"    | {visible(line.expandtabs())}")
+    print(f"    = {visible(masked)}")
+
+
+# ---------------------------------------------------------------------- what the parts of the command share
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--encoding", help="of the text, such as gb18030 or latin-1 (default: UTF-8, or UTF-16 if it is)"
+    )
+    parser.add_argument("--entry_pattern", help="RE2 pattern of the lines that start an entry")
+
+
+def for_each_log(given: Sequence[str], handle: Callable[[str], Answer]) -> tuple[list[Answer], bool]:
+    """Handles the logs that arguments name. What is wrong with one is printed, and the others are still handled.
+
+    An empty log among others is passed over with a note; if all are empty, that is an error.
+
+    Returns:
+        What `handle` gave for each log, and whether something was wrong.
+    """
+    answers: list[Answer] = []
+    empty: list[str] = []
+    failed = False
+    for argument in given:
+        for log, problem in _expanded(argument):
+            try:
+                if problem is not None:
+                    raise problem
+                answers.append(handle(log))
+            except BrokenPipeError:
+                raise
+            except EmptyLogError as error:
+                empty.append(visible(str(error)))
+            except Exception as error:
+                print(f"error: {visible(log)}: {visible(str(error))}", file=sys.stderr)
+                failed = True
+    is_error = bool(empty) and not answers and not failed
+    for note in empty:
+        print(f"{'error' if is_error else 'skipped'}: {note}", file=sys.stderr)
+    return answers, failed or is_error
+
+
+def _expanded(given: str) -> list[tuple[str, Exception | None]]:
+    """The logs that an argument stands for, or the argument and what is wrong with it."""
+    try:
+        return [(log, None) for log in find_logs(given)]
+    except Exception as error:  # one bad argument must not keep the others from being read
+        return [(given, error)]
+
+
+def visible(text: str) -> str:
+    """Escapes what could control a terminal or deceive its reader: control, format and surrogate characters."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character
+        for character in text
+    )
+
+
+def print_json(sequence: dict[str, Any]) -> None:
+    # json.dumps leaves DEL as it is.
+    print(json.dumps(sequence).replace("\x7f", "\\u007f"), flush=True)
