@@ -64,31 +64,6 @@ _TIMESTAMP = (
 _BARE_TIMESTAMP = r"(?:1\d{9}(?:\.\d+|\d{3})?|\d{6} \d{6})\b"
 _BARE_PLACE = r"""(?:^[\s\[<("]*|"(?:ts|time|timestamp)": ?"?|\b(?:ts|time|timestamp)=)"""
 
-# strptime formats, tried in order on a timestamp without fraction and zone. A missing year counts as 2000, which has a
-# 29th of February.
-TIMESTAMP_FORMATS = [
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%d-%H.%M.%S",
-    "%d/%b/%Y:%H:%M:%S",
-    "%a %b %d %H:%M:%S %Y",
-    "%b %d %H:%M:%S",
-    "%d-%b-%Y %H:%M:%S",
-    "%d %b %Y %H:%M:%S",
-    "%m-%d %H:%M:%S",
-    "%y/%m/%d %H:%M:%S",
-    "%y%m%d %H%M%S",
-    "%s",
-]
-
-# Brings a timestamp to the shape of TIMESTAMP_FORMATS: no fraction, no zone, one separator.
-TIMESTAMP_CLEANUP = [
-    (r"(:\d{2}|^\d{10}|-\d{2}\.\d{2}\.\d{2})[.,]\d+", r"\1"),
-    (r"^(\d{10})\d{3}$", r"\1"),
-    (r"(:\d{2}) ?(?:Z|[A-Z]{2,4}|[+-]\d{2}:?\d{2})\b", r"\1"),
-    (r"^(\d{4})[-/.](\d{2})[-/.](\d{2})[T -](\d{1,2}:)", r"\1-\2-\3 \4"),
-    (r"\s+", " "),
-]
-
 # ---------------------------------------------------------------------- entries
 
 _COLOUR = r"\x1b\[[0-9;?]*[A-Za-z]"
@@ -141,14 +116,6 @@ INDENTED_ENTRY_PATTERN = (
     rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$))"
 )
 
-# The time and severity at the head of an entry, for windows by time.
-HEADER_PATTERN = (
-    rf"^(?:.{{0,200}}?(?P<timestamp>{_TIMESTAMP}))?"
-    rf"(?:.{{0,120}}?\b(?P<severity>(?i:{severity_alternatives()})\d?\b|(?:LOG|log)\b))?"
-)
-# Tried before HEADER_PATTERN.
-BARE_HEADER_PATTERN = rf"{_BARE_PLACE}(?P<timestamp>{_BARE_TIMESTAMP})"
-
 # ---------------------------------------------------------------------- masks
 
 # Numbers that are kept, for 200 and 502 are not the same news: they stand in brackets until the end, which no mask of
@@ -174,11 +141,6 @@ _STATUS_PLACES: list[tuple[str, str, list[str]]] = [
     (r"( -?\d+(?:/[-+]?\d+){3,4} )", r"( )", ["/"]),  # HAProxy
     (r"\b((?:TCP|UDP|NONE|TAG)[A-Z_]*/)", r"( )", ["TCP_", "UDP_", "NONE", "TAG_"]),  # Squid
     (
-        rf"^(.*\b{_METHOD} \S+ .* )",
-        r"((?: \d+){2,3})$",
-        _METHODS,
-    ),  # W3C (IIS): status, substatus, Windows status, time taken
-    (
         r"((?i:\b(?:http|status|completed|response)(?: status)?(?: code)?) )",
         r"([\s,;.:)\]]|$)",
         ["TTP ", "ttp ", "tatus ", "TATUS ", "ompleted ", "esponse "],
@@ -191,6 +153,18 @@ _CODE = (
     r"""|\bsignal)"?[ =:]{1,2}"?\(?-?)(\d{1,3})\b"""
 )
 _IPV6_GROUPS = r"(?::[0-9a-fA-F]{1,4})"
+# Digits and letters of one case, eight or more, with a digit behind a letter: hexadecimal and neither a word nor a
+# number with a unit.
+_LONG_HEX = "|".join(
+    alternative
+    for letters in ("a-f", "A-F")
+    for alternative in (
+        *(rf"[0-9{letters}]{{{n}}}[{letters}][0-9][0-9{letters}]{{{6 - n},}}" for n in range(6)),
+        rf"[0-9{letters}]{{6,}}[{letters}][0-9][0-9{letters}]*",
+    )
+)
+# What a file's name is made of, the hexadecimal numbers masked before included.
+_NAME = r"(?:[\w.@%+~-]|<HEX>)"
 _UNIT_OF_TIME = r"(?:[nuµμm]s|[smhd]|m?secs?|mins?|hrs?)"
 
 PLACEHOLDER = re.compile(r"<[A-Z_]+>")
@@ -218,6 +192,15 @@ MASKS: list[dict[str, Any]] = [
         "replacement": "<UUID>",
         "phrase": "unique identifier",
     },
+    # The random end of a pod's name: Kubernetes uses no vowels there, so that it never is a word.
+    {
+        "pattern": r"-[bcdfghjklmnpqrstvwxz0-9]{8,10}-[bcdfghjklmnpqrstvwxz0-9]{5}\b",
+        "replacement": "-<ID>",
+        "phrase": "identifier",
+    },
+    # Early, for these are what tells most entries apart: the masks below then see each text once.
+    {"pattern": r"\b0[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    {"pattern": rf"\b(?:{_LONG_HEX})\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
     {
         "pattern": rf"\b(?:{_TIMESTAMP}|\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}\b|{_CLOCK}\b)",
         "replacement": "<TIME>",
@@ -255,12 +238,12 @@ MASKS: list[dict[str, Any]] = [
         "replacement": "<IP>",
         "phrase": "ip address",
     },
+    {"pattern": _CODE, "replacement": r"\1⟪\2⟫", "requires": ["xit", "XIT", "eturn", "rrno", "rc", "ignal", "IGNAL"]},
+    {"pattern": r"\b(status=)(\d{1,3})(/[A-Z])", "replacement": r"\1⟪\2⟫\3", "requires": ["status="]},  # systemd
     *(
         {"pattern": rf"{before}(\d{{3}}){after}", "replacement": r"\1⟦\2⟧\3", "requires": literals}
         for before, after, literals in _STATUS_PLACES
     ),
-    {"pattern": _CODE, "replacement": r"\1⟪\2⟫", "requires": ["xit", "XIT", "eturn", "rrno", "rc", "ignal", "IGNAL"]},
-    {"pattern": r"\b(status=)(\d{1,3})(/[A-Z])", "replacement": r"\1⟪\2⟫\3", "requires": ["status="]},  # systemd
     {
         "pattern": r"((?i:sqlstate)[ =:\[\"'(]+)([0-9A-Z])([0-9A-Z])([0-9A-Z])([0-9A-Z])([0-9A-Z])\b",
         "replacement": r"\1⟪\2⟫⟪\3⟫⟪\4⟫⟪\5⟫⟪\6⟫",
@@ -269,8 +252,8 @@ MASKS: list[dict[str, Any]] = [
     {
         "pattern": (
             r"""(^|[\s"'=(\[:,>\p{Han}“‘：，（])"""
-            r"""(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~-]+){2,}/?(?:[?#][^\s"']*)?"""
-            r"""|(?:[\w.@%+~-]+/)+[\w@%+~-][\w.@%+~-]*\.[A-Za-z][A-Za-z0-9]{0,7}\b)"""  # relative, with an extension
+            rf"""(?:[A-Za-z]:\\(?:[^\s"'<>|,;)\]]|<HEX>)*|~?(?:/{_NAME}+){{2,}}/?(?:[?#][^\s"']*)?"""
+            rf"""|(?:{_NAME}+/)+{_NAME}+\.[A-Za-z][A-Za-z0-9]{{0,7}}\b)"""  # relative, with an extension
         ),
         "replacement": r"\1<PATH>",
         "phrase": "file path",
@@ -284,13 +267,6 @@ MASKS: list[dict[str, Any]] = [
         "replacement": r"\1<TOKEN>\2",
         "phrase": "token",
         "requires": ["=", "/", "+"],
-    },
-    {"pattern": r"\b0[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
-    # The random end of a pod's name: Kubernetes uses no vowels there, so that it never is a word.
-    {
-        "pattern": r"-[bcdfghjklmnpqrstvwxz0-9]{8,10}-[bcdfghjklmnpqrstvwxz0-9]{5}\b",
-        "replacement": "-<ID>",
-        "phrase": "identifier",
     },
     # An identifier such as blk_-160 keeps its name whatever the sign.
     {"pattern": r"\b([A-Za-z]+_)-?\d+\b", "replacement": r"\1<NUM>", "phrase": "number"},
