@@ -246,8 +246,8 @@ _RANDOM_WORD = "|".join(
     ]
 )
 _BASE64_PART = "(?:[0-9][A-Za-z]|[a-z][A-Z]{2}|[A-Z]{2}[a-z]|[+])"
-# What a file's name is made of, the hexadecimal numbers masked before included.
-_NAME = r"(?:[\w.@%+~-]|<HEX>)"
+# What a file's name is made of, what was masked before included.
+_NAME = r"(?:[\w.@%+~-]|<HEX>|<UUID>)"
 # Chinese, Japanese and Korean put no space behind a path.
 _WIDE = r"\x{2E80}-\x{9FFF}\x{AC00}-\x{D7AF}\x{FF00}-\x{FFEF}"
 _CONSONANT = "bcdfghjklmnpqrstvwxz"
