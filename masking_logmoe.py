@@ -140,7 +140,8 @@ class _Literals:
         if texts is not self._texts:  # a mask rarely changes them
             data = texts.buffers()[2]
             self._texts, self._data = texts, b"" if data is None else data.to_pybytes()
-        return any(literal.encode() in self._data for literal in literals)
+        # A shape has a 0 in place of the digits that a literal may name.
+        return any(text.encode() in self._data for text in {*literals, *(re.sub("[1-9]", "0", x) for x in literals)})
 
 
 def _apply(mask: dict[str, Any], texts: pa.Array, literals: _Literals) -> pa.Array:

@@ -64,31 +64,6 @@ _TIMESTAMP = (
 _BARE_TIMESTAMP = r"(?:1\d{9}(?:\.\d+|\d{3})?|\d{6} \d{6})\b"
 _BARE_PLACE = r"""(?:^[\s\[<("]*|"(?:ts|time|timestamp)": ?"?|\b(?:ts|time|timestamp)=)"""
 
-# strptime formats, tried in order on a timestamp without fraction and zone. A missing year counts as 2000, which has a
-# 29th of February.
-TIMESTAMP_FORMATS = [
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%d-%H.%M.%S",
-    "%d/%b/%Y:%H:%M:%S",
-    "%a %b %d %H:%M:%S %Y",
-    "%b %d %H:%M:%S",
-    "%d-%b-%Y %H:%M:%S",
-    "%d %b %Y %H:%M:%S",
-    "%m-%d %H:%M:%S",
-    "%y/%m/%d %H:%M:%S",
-    "%y%m%d %H%M%S",
-    "%s",
-]
-
-# Brings a timestamp to the shape of TIMESTAMP_FORMATS: no fraction, no zone, one separator.
-TIMESTAMP_CLEANUP = [
-    (r"(:\d{2}|^\d{10}|-\d{2}\.\d{2}\.\d{2})[.,]\d+", r"\1"),
-    (r"^(\d{10})\d{3}$", r"\1"),
-    (r"(:\d{2}) ?(?:Z|[A-Z]{2,4}|[+-]\d{2}:?\d{2})\b", r"\1"),
-    (r"^(\d{4})[-/.](\d{2})[-/.](\d{2})[T -](\d{1,2}:)", r"\1-\2-\3 \4"),
-    (r"\s+", " "),
-]
-
 # ---------------------------------------------------------------------- entries
 
 _COLOUR = r"\x1b\[[0-9;?]*[A-Za-z]"
@@ -141,57 +116,142 @@ INDENTED_ENTRY_PATTERN = (
     rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$))"
 )
 
-# The time and severity at the head of an entry, for windows by time.
-HEADER_PATTERN = (
-    rf"^(?:.{{0,200}}?(?P<timestamp>{_TIMESTAMP}))?"
-    rf"(?:.{{0,120}}?\b(?P<severity>(?i:{severity_alternatives()})\d?\b|(?:LOG|log)\b))?"
-)
-# Tried before HEADER_PATTERN.
-BARE_HEADER_PATTERN = rf"{_BARE_PLACE}(?P<timestamp>{_BARE_TIMESTAMP})"
-
 # ---------------------------------------------------------------------- masks
 
-# Numbers that are kept, for 200 and 502 are not the same news: they stand in brackets until the end, which no mask of
-# numbers looks into.
+# What is kept, for 200 and 502 are not the same news, stands in brackets until the end: ⟦status⟧, ⟪code⟫. No mask of
+# numbers looks into them.
 _KEPT = "[^⟦⟪"
 _METHOD = r"(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PROPFIND|REPORT|PURGE)"
 _METHODS = ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "CONNECT ", "OPTIONS ", "TRACE ", "PATCH ", "PROPFIND "]
 _METHODS += ["REPORT ", "PURGE "]
-# Where an HTTP status stands: what is before it, what is after it, and what the mask requires.
+_ENDS = r"""([\s,;"'}\])<\\，。；）]|$)"""
+# In prose no unit and no noun may follow: `status 500 MB`, `completed 200 requests`.
+_PROSE_ENDS = (
+    r"""([;)\]}"'\\]|[.,:](?:[\s"']|$)|$|\n| (?:[A-Z][a-z]|[A-Z]{3}|OK\b|[(\[<"-])"""
+    r"| (?:for|from|in|on|at|to|after|with|by|and|while|when|but|url)\b| (?:text|application)/)"
+)
+_REASON = (
+    r"(?:OK|No Content|Partial Content|Moved|See Other|Not Modified|Temporary Redirect|Permanent Redirect|Bad Request"
+    r"|Unauthorized|Payment Required|Forbidden|Not Found|Method Not Allowed|Not Acceptable|Request Time-?[oO]ut"
+    r"|Length Required|Precondition Failed|Payload Too Large|Request Entity|Unsupported Media|Too Many Requests"
+    r"|Unprocessable|Internal Server Error|Not Implemented|Bad Gateway|Service (?:Temporarily )?Unavailable"
+    r"|Gateway Time-?[oO]ut|Client (?:Error|Closed)|Server Error)"
+)
+# Where an HTTP status stands: what is before it, what is after it, and what the mask requires. Times, addresses and
+# URLs are masked by then.
 _STATUS_PLACES: list[tuple[str, str, list[str]]] = [
+    # Access logs: combined, Envoy, uvicorn, uWSGI; with any request, even none.
+    (r"""(HTTP/[\d.]+\\?"?,? (?:status: )?)""", _ENDS, ["HTTP/"]),
+    (r"""(>\] "(?:[^"\\]|\\.)*" )""", r"( (?:-|\d))", ['>] "']),
+    # Fields with a name: JSON, logfmt, W3C, XML.
     (
-        r"""(HTTP/[\d.]+"?,? (?:status: )?)""",
-        r"""([\s,;"'}\])]|$)""",
-        ["HTTP/"],
-    ),  # access logs: combined, Envoy, uvicorn
+        r"""((?:\b[\w.]*(?:[sS]tatus[ _]?(?:[cC]ode)?|STATUS(?:_?CODE)?|[rR]esponse_?[cC]ode|http_?[cC]ode)"""
+        r"""|状态码?|返回码|响应码|ステータス(?:コード)?)\\?["']?\s*"""
+        r"""(?:=>?|[:：>])\s*\\?["']?)""",
+        _ENDS,
+        ["tatus", "TATUS", "esponse", "http", "状态", "码", "ステータス"],
+    ),
+    # morgan, Go, ASP.NET, npm
     (
-        r"""("?\b[\w.]*(?:[sS]tatus(?:_?[cC]ode)?|[rR]esponse_?[cC]ode|http_code)"?\s*[=:]\s*"?)""",
-        r"""([\s,;"'}\])]|$)""",
-        ["tatus", "esponse", "http_code"],
-    ),  # JSON and logfmt
-    (rf"\b({_METHOD} \S+ )", r"( |$)", _METHODS),  # morgan, Go
-    (r"(\| *)", r"( *\|)", ["|"]),  # Gin
+        rf"""\b({_METHOD} (?:<URL>(?: -)*|(?:/|\*)[^\s"]*)"?:? (?:HTTP/[\d.]+"? )?(?:from \S+ - )?"""
+        r"""(?:responded )?\(?)""",
+        r"""(\)|,| - [-\da-z]| \d|$| (?:[A-Z]{3}|[A-Z][a-z]|[(\[<"]|in |[a-z]+/[a-z]))""",
+        _METHODS,
+    ),
+    (rf"\b({_METHOD} )", "( <URL>)", _METHODS),
+    (r"(<TIME>\]? ?\| *)", r"( *\|)", [">|", "> |", ">]"]),  # Gin, Fiber
+    (r"(\[<TIME>\] )", rf"( - +\S+ {_METHOD} )", _METHODS),
     (r"( -?\d+(?:/[-+]?\d+){3,4} )", r"( )", ["/"]),  # HAProxy
     (r"\b((?:TCP|UDP|NONE|TAG)[A-Z_]*/)", r"( )", ["TCP_", "UDP_", "NONE", "TAG_"]),  # Squid
+    # AWS load balancers: their own status, then the target's.
+    (r"((?:<IP>|-) (?:-?[\d.]+ ){3})", r'( (?:\d{3}|-) \d+ \d+ ")', [' "']),
+    (r"(<IP> (?:-?[\d.]+ ){3}⟦\d{3}⟧ )", r'( \d+ \d+ ")', ["⟧ "]),
+    # Prose
     (
-        rf"^(.*\b{_METHOD} \S+ .* )",
-        r"((?: \d+){2,3})$",
-        _METHODS,
-    ),  # W3C (IIS): status, substatus, Windows status, time taken
-    (
-        r"((?i:\b(?:http|status|completed|response)(?: status)?(?: code)?) )",
-        r"([\s,;.:)\]]|$)",
-        ["TTP ", "ttp ", "tatus ", "TATUS ", "ompleted ", "esponse "],
-    ),  # prose
+        r"(\bHTTP "
+        r"|(?i:\bhttps?[ _-]?(?:error|status|response|return|code)(?: (?:status|error|response))?(?: code)?:? )"
+        r"|(?i:\bstatus(?: code)?(?: is| was| of)?:? |\bresponse(?: status)?(?: code)?:? |\bcompleted "
+        r"|\brespon(?:se|ded)(?: with)?(?: status)?(?: code)?:? |\breturned (?:error: |status |code )"
+        r"|\brequest finished in \S+ ))",
+        _PROSE_ENDS,
+        ["TTP", "ttp", "tatus", "TATUS", "ompleted", "COMPLETED", "espon", "ESPON", "eturned", "RETURNED", "inished"],
+    ),
+    (r"""(^|[\s"'=(:])""", rf"(:? {{1,2}}\(?{_REASON})", [" OK"] + [f" {c}" for c in "BCFGILMNPRSTU"] + [" ("]),
     (r"(<HTTP_[A-Z_]+> )", r"(\D|$)", ["<HTTP_"]),  # masked before
 ]
-# What a process said when it ended, and what the system told it.
-_CODE = (
-    r"((?i:\bexit(?:ed|ing)?(?: with)?(?: (?:code|status|value))?|\bexit_?(?:code|status)|\breturn code|\berrno|\brc"
-    r"""|\bsignal)"?[ =:]{1,2}"?\(?-?)(\d{1,3})\b"""
-)
+# What a process said when it ended and what the system told it: what is before the code, the code, what is after it.
+_CODE_ENDS = r"""([\s,;)\]}"'\\]|[.:](?:[\s"']|$)|$)"""
+_EXIT_PLACES: list[tuple[str, str, str, list[str]]] = [
+    (
+        r"((?i:\bexit(?:ed|ing|s)?(?: with| on| from)?(?: a)?(?: non-zero)?(?: return)? (?:code|status|value|signal)"
+        r"|\b(?:last)?exit[_-]?(?:code|status|value)|\breturn(?:ed)?[ _-]?(?:(?:a )?non-zero )?(?:exit )?"
+        r"(?:code|status|value)|\berrno|\brc|\bsig(?:nal)?(?: number)?|\bgrpc[-_.](?:status|code)(?:[_-]?code)?"
+        r"""|\bsqlcode)\\?["']?[ =:]{1,3}(?:exit status: )?\\?["']?\(?-?)""",
+        r"(\d{1,5})",
+        r"(\b)",
+        ["xit", "XIT", "eturn", "ETURN", "rrno", "RRNO", "rc", "RC", "ig", "IG", "grpc", "qlcode", "QLCODE"],
+    ),
+    (r"((?i:\bexit(?:ed|ing|s)?(?: with| on)?)[ =:]{1,2}\(?-?)", r"(\d{1,3})", _PROSE_ENDS, ["xit", "XIT"]),
+    (r"(\breturned )", r"(\d{1,3})", r"([.,;)]?$)", ["returned "]),
+    (r"(\(|curl: \()", r"(\d{1,3})", r"(: [A-Z][a-z]|\)[A-Z][a-z]|\) The )", ["("]),  # nginx, Apache, curl
+    (r"(\bstatus=)", r"(\d{1,3})", r"(/[A-Z])", ["status="]),  # systemd
+    (r"(\b(?:(?:ORA|TNS|PLS|RMAN|MY)-|AH))", r"(\d{5,6})", r"(\b)", ["ORA-", "TNS-", "PLS-", "RMAN-", "MY-", "AH"]),
+]
+# The same, unless it is an HTTP status.
+_CODE_PLACES: list[tuple[str, str, str, list[str]]] = [
+    (r"((?i:\bcode)\\?[\"']?\s*[ =:]\s*\\?[\"']?-?)", r"(\d{1,5})", _PROSE_ENDS, ["ode", "ODE"]),
+    # Errors that the system, a database or a library numbers.
+    (r"((?i:\berror:?) )", r"(\d{1,5})", r"([,;)\]}\"']|[.:](?:\s|$)|$| \()", ["rror", "RROR"]),
+    (r"((?i:\b(?:ret|err|error|returned|failed))[=: ]{1,2}\(?-)", r"(\d{1,3})", _CODE_ENDS, ["-"]),
+]
+_STATE = "".join([r"([0-9A-Z])"] * 5)
+_KEPT_STATE = "".join(rf"⟪\{n}⟫" for n in range(2, 7))
 _IPV6_GROUPS = r"(?::[0-9a-fA-F]{1,4})"
-_UNIT_OF_TIME = r"(?:[nuµμm]s|[smhd]|m?secs?|mins?|hrs?)"
+
+
+def _words_with(part: str, characters: str, length: int) -> str:
+    """A pattern of words of at least so many characters that hold two characters `part`."""
+    here = [f"{characters}{{{n}}}{part}{characters}{{{length - 2 - n},}}" for n in range(length - 2)]
+    return "|".join([*here, f"{characters}{{{length - 2},}}{part}{characters}*"])
+
+
+# Digits and letters of one case, eight or more, with a digit behind a letter: hexadecimal, and neither a word nor a
+# number with a unit.
+_LONG_HEX = "|".join(_words_with(f"[{letters}][0-9]", f"[0-9{letters}]", 8) for letters in ("a-f", "A-F"))
+# Where case and digits change as in no name: with a digit, without one, and the last in capitals alone.
+_RANDOM_DIGIT = "(?:[0-9][A-Z]|[0-9][a-z]{1,2}[A-Z]|[a-z][A-Z][0-9])"
+_RANDOM_CASE = f"(?:[a-z][A-Z]{{2}}|[A-Z][a-z][A-Z]|{_RANDOM_DIGIT})"
+_RANDOM_ANY = f"(?:[0-9][a-z]|{_RANDOM_CASE})"
+
+
+def _random_word(letters: int, *parts: str) -> str:
+    """A pattern of words with these parts in this order, and between them no more than so many small letters in a row.
+
+    Names are made of words, and hardly a name of 16 characters is made of short ones only.
+    """
+    between = rf"(?:[a-z]{{0,{letters}}}[A-Z0-9_+/-])*[a-z]{{0,{letters}}}"
+    return between + "".join(part + between for part in parts)
+
+
+# Letters of both cases, but not as in Utf8ToUtf16Converter.
+_SHORT_WORDS = "(?:[a-z]{0,4}[A-Z])+[a-z]{0,4}|[a-z]{1,4}"
+_RANDOM_WORD = "|".join(
+    [
+        rf"[\w+-]*(?:{_RANDOM_CASE}[\w+-]*){{4}}",
+        _random_word(4, *[_RANDOM_CASE] * 3),
+        *(_random_word(5, *[_RANDOM_ANY] * n, _RANDOM_DIGIT, *[_RANDOM_ANY] * (2 - n)) for n in range(3)),
+        _random_word(4, _RANDOM_DIGIT, _RANDOM_ANY),
+        _random_word(4, _RANDOM_ANY, _RANDOM_DIGIT),
+        _random_word(3, _RANDOM_DIGIT),
+    ]
+)
+_BASE64_PART = "(?:[0-9][A-Za-z]|[a-z][A-Z]{2}|[A-Z]{2}[a-z]|[+])"
+# What a file's name is made of, what was masked before included.
+_NAME = r"(?:[\w.@%+~-]|<HEX>|<UUID>)"
+# Chinese, Japanese and Korean put no space behind a path.
+_WIDE = r"\x{2E80}-\x{9FFF}\x{AC00}-\x{D7AF}\x{FF00}-\x{FFEF}"
+_CONSONANT = "bcdfghjklmnpqrstvwxz"
+_UNIT_OF_TIME = r"(?:[nuµμm]s|s|m|m?secs?|mins?|hrs?)"
 
 PLACEHOLDER = re.compile(r"<[A-Z_]+>")
 
@@ -208,7 +268,7 @@ MASKS: list[dict[str, Any]] = [
         "requires": ["eyJ"],
     },
     {
-        "pattern": r"\b(?:[a-zA-Z][a-zA-Z0-9+-]{1,15}://|jdbc:[a-z]+:)[^\s\"'<>)\]},;]+",
+        "pattern": r"\b(?:[a-zA-Z][a-zA-Z0-9+-]{1,15}://|jdbc:[a-z]+:)[!#-&(*+\-./0-9:=?@A-Z\[\\^_`a-z{|~]+",
         "replacement": "<URL>",
         "phrase": "url",
         "requires": ["://", "jdbc:"],
@@ -218,6 +278,49 @@ MASKS: list[dict[str, Any]] = [
         "replacement": "<UUID>",
         "phrase": "unique identifier",
     },
+    # The random end of a pod's name: Kubernetes uses no vowels there, so that it never is a word.
+    {
+        "pattern": rf"-[{_CONSONANT}0-9]{{8,10}}-[{_CONSONANT}0-9]{{5}}\b",
+        "replacement": "-<ID>",
+        "phrase": "identifier",
+    },
+    # Of a pod without a hash, where it is called a pod.
+    {
+        "pattern": rf"(\bpods?[ =:/\"']{{1,3}}(?:[\w.-]+/)?(?:[a-z0-9.]+-)+)[{_CONSONANT}0-9]{{5}}(_|\b)",
+        "replacement": r"\1<ID>\2",
+        "phrase": "identifier",
+        "requires": ["pod"],
+    },
+    {
+        "pattern": (
+            rf"-[{_CONSONANT}][{_CONSONANT}0-9]"
+            rf"(?:[0-9][{_CONSONANT}][{_CONSONANT}0-9]|[{_CONSONANT}0-9][0-9][{_CONSONANT}])\b"
+        ),
+        "replacement": "-<ID>",
+        "phrase": "identifier",
+    },
+    # Windows' status and error codes, letter by letter: as hexadecimal numbers they would go.
+    {
+        "pattern": (
+            r"((?i:\b(?:code|error|status|exception|hresult|exit(?:ed)?(?: with)?)[\"']?\s?[ =:(]{1,2}[\"']?\(?))"
+            r"0(x)([8cC])0([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F]{3})\b"
+        ),
+        "replacement": r"\1⟪0⟫\2⟪\3⟫⟪0⟫⟪\4⟫⟪\5⟫⟪\6⟫⟪⟫\7",
+        "requires": ["0x8", "0xc", "0xC"],
+    },
+    {
+        "pattern": r"⟪⟫([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])\b",
+        "replacement": r"⟪\1⟫⟪\2⟫⟪\3⟫",
+        "requires": ["⟪⟫"],
+    },
+    # Early, for these are what tells most entries apart: the masks below then see each text once.
+    {"pattern": r"\b0[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    {"pattern": rf"\b(?:{_LONG_HEX})\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    {
+        "pattern": r"\b[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}\b",
+        "replacement": "<MAC>",
+        "phrase": "hardware address",
+    },
     {
         "pattern": rf"\b(?:{_TIMESTAMP}|\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}\b|{_CLOCK}\b)",
         "replacement": "<TIME>",
@@ -225,7 +328,7 @@ MASKS: list[dict[str, Any]] = [
     },
     {"pattern": rf"({_BARE_PLACE}){_BARE_TIMESTAMP}", "replacement": r"\1<TIME>", "phrase": "time"},
     {
-        "pattern": r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b",
+        "pattern": r"(?:<HEX>|\b[\w+-])(?:[\w.+-]|<HEX>)*@[\w-]+(?:\.[\w-]+)+\b",
         "replacement": "<EMAIL>",
         "phrase": "email address",
         "requires": ["@"],
@@ -238,7 +341,7 @@ MASKS: list[dict[str, Any]] = [
         "requires": ["@"],
     },
     {
-        "pattern": r"\b[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}\b",
+        "pattern": r"\b(?:[0-9a-fA-F]{2}(?:-[0-9a-fA-F]{2}){5}|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})\b",
         "replacement": "<MAC>",
         "phrase": "hardware address",
     },
@@ -256,66 +359,41 @@ MASKS: list[dict[str, Any]] = [
         "phrase": "ip address",
     },
     *(
+        {"pattern": f"{before}{code}{after}", "replacement": r"\1⟪\2⟫\3", "requires": literals}
+        for before, code, after, literals in _EXIT_PLACES
+    ),
+    *(
         {"pattern": rf"{before}(\d{{3}}){after}", "replacement": r"\1⟦\2⟧\3", "requires": literals}
         for before, after, literals in _STATUS_PLACES
     ),
-    {"pattern": _CODE, "replacement": r"\1⟪\2⟫", "requires": ["xit", "XIT", "eturn", "rrno", "rc", "ignal", "IGNAL"]},
-    {"pattern": r"\b(status=)(\d{1,3})(/[A-Z])", "replacement": r"\1⟪\2⟫\3", "requires": ["status="]},  # systemd
+    *(
+        {"pattern": f"{before}{code}{after}", "replacement": r"\1⟪\2⟫\3", "requires": literals}
+        for before, code, after, literals in _CODE_PLACES
+    ),
     {
-        "pattern": r"((?i:sqlstate)[ =:\[\"'(]+)([0-9A-Z])([0-9A-Z])([0-9A-Z])([0-9A-Z])([0-9A-Z])\b",
-        "replacement": r"\1⟪\2⟫⟪\3⟫⟪\4⟫⟪\5⟫⟪\6⟫",
-        "requires": ["qlstate", "QLSTATE", "qlState", "QLState"],
+        "pattern": rf"((?i:sqlstate)\\?[\"']?[ =:\[(]+[\"']?|\b(?:ERROR|FATAL|PANIC): +){_STATE}\b",
+        "replacement": r"\1" + _KEPT_STATE,
+        "requires": ["qlstate", "QLSTATE", "qlState", "QLState", "ERROR: ", "FATAL: ", "PANIC: "],
     },
+    {"pattern": rf"(⟫ \(){_STATE}\)", "replacement": rf"\1{_KEPT_STATE})", "requires": ["⟫ ("]},
+    # Padded base64.
     {
         "pattern": (
-            r"""(^|[\s"'=(\[:,>\p{Han}“‘：，（])"""
-            r"""(?:[A-Za-z]:\\[^\s"'<>|,;)\]]*|~?(?:/[\w.@%+~-]+){2,}/?(?:[?#][^\s"']*)?"""
-            r"""|(?:[\w.@%+~-]+/)+[\w@%+~-][\w.@%+~-]*\.[A-Za-z][A-Za-z0-9]{0,7}\b)"""  # relative, with an extension
-        ),
-        "replacement": r"\1<PATH>",
-        "phrase": "file path",
-    },
-    # Base64 that is padded, or long.
-    {
-        "pattern": (
-            r"""(^|[\s"'=:(\[,])(?:[A-Za-z0-9+/_-]{14,}={1,2}"""
-            r"""|[A-Za-z+/]*(?:[0-9]+[A-Za-z]+[+/]?[A-Za-z]*){2,}[0-9]*[+/][A-Za-z0-9+/]{8,})($|[\s"',;)\]])"""
+            rf"""(^|[\s"'=:(\[,])(?:[\w+/-]{{6,}}{_BASE64_PART}[\w+/-]*|[\w+/-]*{_BASE64_PART}[\w+/-]{{6,}})={{1,2}}"""
+            r"""($|[\s"',;)\]}])"""
         ),
         "replacement": r"\1<TOKEN>\2",
         "phrase": "token",
-        "requires": ["=", "/", "+"],
+        "requires": ["="],
     },
-    {"pattern": r"\b0[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
-    # The random end of a pod's name: Kubernetes uses no vowels there, so that it never is a word.
-    {
-        "pattern": r"-[bcdfghjklmnpqrstvwxz0-9]{8,10}-[bcdfghjklmnpqrstvwxz0-9]{5}\b",
-        "replacement": "-<ID>",
-        "phrase": "identifier",
-    },
-    # An identifier such as blk_-160 keeps its name whatever the sign.
-    {"pattern": r"\b([A-Za-z]+_)-?\d+\b", "replacement": r"\1<NUM>", "phrase": "number"},
     {
         "pattern": (
-            rf"(^|{_KEPT}\w.])(?:(?:\d+(?:[.,]\d+)?{_UNIT_OF_TIME})+"
-            r"|\d+(?:[.,]\d+)? (?:[nuµμm]s|m?secs?|seconds?|minutes?|hours?|days?))\b"
+            rf"""(^|[a-z\s=-]>|[\s"'=(\[:,]|[^\x00-\x7F])"""
+            rf"""(?:[A-Za-z]:\\(?:[^\s"'<>|,;)\]{_WIDE}]|<HEX>)*|~?(?:/{_NAME}+){{2,}}/?(?:[?#][!#-&(-~]*)?"""
+            rf"""|(?:{_NAME}+/)+{_NAME}+\.(?:[a-z][A-Za-z0-9]{{0,5}}|[A-Z]{{2,4}})\b)"""  # relative, with an extension
         ),
-        "replacement": r"\1<DURATION>",
-        "phrase": "duration",
-    },
-    {
-        "pattern": rf"(^|{_KEPT}\w.])\d+(?:[.,]\d+)? ?(?:[KMGTPEkmgtp]i?[Bb](?:ytes)?|[Bb]ytes?|B|[KMGTPE]i?)\b",
-        "replacement": r"\1<SIZE>",
-        "phrase": "size",
-    },
-    {"pattern": rf"(^|{_KEPT}\w])\d+(?:[.,]\d+)*(?:[eE][+-]?\d+)?\b", "replacement": r"\1<NUM>", "phrase": "number"},
-    # Eight digits or more, or the seven of a short hash such as git's, with a decimal digit among them.
-    {
-        "pattern": (
-            r"\b(?:[0-9a-fA-F]{8,}|\d[0-9a-f]{6}|[a-f]\d[0-9a-f]{5}|[a-f]{2}\d[0-9a-f]{4}|[a-f]{3}\d[0-9a-f]{3}"
-            r"|[a-f]{4}\d[0-9a-f]{2}|[a-f]{5}\d[0-9a-f]|[a-f]{6}\d)\b"
-        ),
-        "replacement": "<HEX>",
-        "phrase": "hexadecimal number",
+        "replacement": r"\1<PATH>",
+        "phrase": "file path",
     },
     {
         "pattern": r"@[0-9a-f]{5,8}\b",
@@ -323,19 +401,68 @@ MASKS: list[dict[str, Any]] = [
         "phrase": "hexadecimal number",
         "requires": ["@"],
     },
-    # Identifiers, unlike words that hold a number: letters follow digits twice (7f1c2d3, x2k9q), or something long has
-    # a capital after a digit and another digit after that (base64 such as RzZuJ9P-SyqVdVCnTCb3hQ).
-    {
-        "pattern": r"\b(?:[A-Za-z]*(?:[0-9]+[A-Za-z]+){2,}[\w-]*|[a-z]\d{2,})\b",
-        "replacement": "<ID>",
-        "phrase": "identifier",
-    },
+    # Long words of capitals and digits at random, such as base64 that is not padded; then file names of a letter and a
+    # number.
+    {"pattern": r"""(^|[\s"'=(\[,:;{|.$])([\w+/-]{16,})""", "replacement": r"\1⟨\2⟩"},
     {
         "pattern": (
-            r"""(^|[\s"'=(\[,:])(?:[\w-]{8,}[0-9][A-Z][\w-]*[0-9][\w-]*"""
-            r"""|[\w-]*[0-9][A-Z](?:[\w-]*[0-9][\w-]{4,}|[\w-]{6,}[0-9][\w-]*))\b"""
+            r"((?i:id|token|session|nonce|secret|cookie|ticket|etag|signature|bearer)[\"']?[=:] ?[\"']?)"
+            r"⟨[\w+/-]*(?:[0-9][\w+/-]*[A-Z]|[A-Z][\w+/-]*[0-9])[\w+/-]*⟩"
         ),
         "replacement": r"\1<ID>",
+        "phrase": "identifier",
+        "requires": ["⟨"],
+    },
+    {
+        "pattern": rf"⟨[\w+/-]*(?:{_RANDOM_CASE}[\w+/-]*){{6}}⟩",
+        "replacement": "<ID>",
+        "phrase": "identifier",
+        "requires": ["⟨"],
+    },
+    {
+        "pattern": r"⟨([\w+/-]*[A-Z][a-z]{6,}[\w+/-]*)⟩",  # hardly at random
+        "replacement": r"\1",
+        "requires": ["⟨"],
+    },
+    {"pattern": f"⟨(?:{_RANDOM_WORD})⟩", "replacement": "<ID>", "phrase": "identifier", "requires": ["⟨"]},
+    {"pattern": "[⟨⟩]", "replacement": "", "requires": ["⟨", "⟩"]},
+    {"pattern": r"\b[a-z]\d{2,}(\.[a-z]\w{1,7})\b", "replacement": r"<ID>\1", "phrase": "identifier"},
+    # An identifier such as blk_-160 keeps its name whatever the sign.
+    {"pattern": r"\b([A-Za-z]+_)-?\d+\b", "replacement": r"\1<NUM>", "phrase": "number"},
+    {
+        "pattern": (
+            rf"(^|{_KEPT}\w.])(?:(?:\d+(?:[.,]\d+)?{_UNIT_OF_TIME}|\d{{1,4}}[hd])+"
+            r"|\d+(?:[.,]\d+)? (?:[nuµμm]?s|m?secs?|(?:(?:nano|micro|milli)?sec|min)(?:ond|ute)?s?|hours?|hrs?|days?)"
+            r"|P(?:\d+D)?T(?:\d+(?:\.\d+)?[HMS])+)\b"
+        ),
+        "replacement": r"\1<DURATION>",
+        "phrase": "duration",
+    },
+    {
+        "pattern": rf"(^|{_KEPT}\w.])\d+(?:[.,]\d+)? ?(?:[KMGTPEkmgtp]i?[Bb](?:ytes)?|[Bb]ytes?|B|[KMGT]i?|[PE]i|k)\b",
+        "replacement": r"\1<SIZE>",
+        "phrase": "size",
+    },
+    {"pattern": rf"(^|{_KEPT}\w])\d+(?:[.,]\d+)*(?:[eE][+-]?\d+)?\b", "replacement": r"\1<NUM>", "phrase": "number"},
+    # Eight digits or more, or the seven of a short hash such as git's, with a decimal digit among them.
+    {
+        "pattern": (
+            r"\b(?:[0-9a-fA-F]*(?:[0-9][0-9a-fA-F]{7}|[0-9a-fA-F][0-9][0-9a-fA-F]{6}|[0-9a-fA-F]{2}[0-9][0-9a-fA-F]{5}"
+            r"|[0-9a-fA-F]{3}[0-9][0-9a-fA-F]{4}|[0-9a-fA-F]{4}[0-9][0-9a-fA-F]{3}|[0-9a-fA-F]{5}[0-9][0-9a-fA-F]{2}"
+            r"|[0-9a-fA-F]{6}[0-9][0-9a-fA-F]|[0-9a-fA-F]{7}[0-9])[0-9a-fA-F]*"
+            r"|\d[0-9a-f]{6}|[a-f]\d[0-9a-f]{5}|[a-f]{2}\d[0-9a-f]{4}|[a-f]{3}\d[0-9a-f]{3}"
+            r"|[a-f]{4}\d[0-9a-f]{2}|[a-f]{5}\d[0-9a-f])\b"
+        ),
+        "replacement": "<HEX>",
+        "phrase": "hexadecimal number",
+    },
+    # Identifiers, unlike words that hold a number: letters follow digits twice (7f1c2d3, x2k9q).
+    {
+        "pattern": (
+            r"\b(?:[a-z]*(?:[0-9]+[a-z]+){2,}|[A-Z]*(?:[0-9]+[A-Z]+){2,}"
+            rf"|(?:{_SHORT_WORDS})?(?:[0-9]+(?:{_SHORT_WORDS})){{2,}})(?:[A-Z0-9_-][\w-]*)?\b"
+        ),
+        "replacement": "<ID>",
         "phrase": "identifier",
     },
     {"pattern": rf"(^|{_KEPT}\d])\d+(?:[.,]\d+)*", "replacement": r"\1<NUM>", "phrase": "number"},
