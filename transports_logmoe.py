@@ -210,10 +210,10 @@ TRANSPORTS: list[dict[str, Any]] = [
     {  # gh run view --log
         "name": "github",
         "pattern": (
-            r"^(?P<job>[^\t]+)\t[^\t]+\t\x{FEFF}?(?P<time>\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{7}Z)"
+            r"^(?P<job>[^\t]+)\t(?P<step>[^\t]+)\t\x{FEFF}?(?P<time>\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{7}Z)"
             rf"(?: (?:##\[(?:(?P<severity>error|warning|notice|debug)|[a-z]+)\])?{REST[:-1]})?$"
         ),
-        "stream": ["job"],
+        "stream": ["job", "step"],
         "recurs": "job",
     },
     {  # kubectl logs --timestamps, docker logs --timestamps
