@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns_logmoe import Shapes, matches
+from .columns_logmoe import Shapes, digit_alternatives, matches
 from .rules_logmoe import (
     BLOCKS,
     CARET_PATTERN,
@@ -218,9 +218,10 @@ class LineGrouper:
             dedented = pc.utf8_slice_codeunits(lines.text, int(width))
             lines = Shapes(pc.if_else(pa.array(common == width), dedented, lines.text))
         exception = lines.match(self.exception_pattern)
-        indented = lines.match(r"^[ \t]")
-        caret = np.append(False, lines.match(CARET_PATTERN)[:-1]) & ~log_starts
-        above_frame = np.append(lines.match(FRAME_PATTERN)[1:] & ~log_starts[1:], False) & ~indented
+        indented = lines.match(_INDENTED)
+        caret, frame, place = _match_each(lines, [CARET_PATTERN, FRAME_PATTERN, PLACE_PATTERN], _INDENTED)
+        caret = np.append(False, caret[:-1]) & ~log_starts
+        above_frame = np.append(frame[1:] & ~log_starts[1:], False) & ~indented
         if above_frame.any() or caret.any():
             below_time = np.append(False, lines.match(TIMED_ENTRY_PATTERN)[:-1]) & ~log_starts
             exception |= above_frame & lines.match(CLASS_PATTERN)
@@ -244,7 +245,6 @@ class LineGrouper:
         if exception.any():
             follows_trace = np.append(False, (exception | indented)[:-1]) & ~log_starts
             starts |= exception & follows_trace & ~ends_traceback & ~caret
-        place = lines.match(PLACE_PATTERN)
         if place.any():
             starts &= ~(np.append(place[1:] & ~log_starts[1:], False) & lines.match(FUNCTION_PATTERN))
         raised = exception | ends_traceback
@@ -265,7 +265,7 @@ class LineGrouper:
         before: Callable[[np.ndarray], np.ndarray],
     ) -> np.ndarray:
         """Keeps the lines of a block together, see `BLOCKS` in `rules_logmoe.py`."""
-        block_starts = [lines.match(block["start"]) for block in self.blocks]
+        block_starts = _match_each(lines, [block["start"] for block in self.blocks])
         if not any(which.any() for which in block_starts):
             return starts
         position = np.arange(len(starts))
@@ -291,6 +291,28 @@ class LineGrouper:
             if block.get("below") == "time":
                 starts &= ~(opened & np.append(False, timed[:-1]) & (position > log_start))
         return starts
+
+
+_INDENTED = r"^[ \t]"
+
+
+def _match_each(lines: Shapes, patterns: list[str], needs: str | None = None) -> list[np.ndarray]:
+    """Which lines match each pattern, bool `(lines,)`.
+
+    Anchored patterns are tried together first (or `needs`, which matches wherever they do), and each on what is left.
+    """
+    cheap = [pattern for pattern in patterns if pattern.startswith("^") and digit_alternatives(pattern)[0] is None]
+    some = np.flatnonzero(matches(lines.distinct, needs or "|".join(cheap)) if cheap else [])
+    few = lines.distinct.take(pa.array(some, pa.int64()))
+    found = []
+    for pattern in patterns:
+        if pattern in cheap:
+            is_match = np.zeros(len(lines.distinct), dtype=bool)
+            is_match[some] = matches(few, pattern)
+            found.append(is_match[lines.index])
+        else:
+            found.append(lines.match(pattern))
+    return found
 
 
 def shared_indentation(lines: pa.Array) -> int:

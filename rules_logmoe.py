@@ -133,12 +133,13 @@ CARET_PATTERN = r"^[ \t]+[~^]+\s*$"
 # Opens a Python traceback, which the first line that is not indented ends, whatever the exception is called.
 TRACEBACK_PATTERN = r"^Traceback \(most recent call last\):\s*$"
 # A frame of Go is two lines, a function and the place below it. Without arguments the function is told by the place.
-PLACE_PATTERN = r"^\t\S+\.\w+:\d+(?: \+0x[0-9a-f]+)?\s*$"
+PLACE_PATTERN = r"^\t\S+\.\w+:\d+(?: \+\w+)?\s*$"
 FUNCTION_PATTERN = r"^[\w./@~-]+\.[^\s:=]+$"
 # Where entries begin with a time, what stands below an exception is the rest of its message, unless it begins so.
 HEAD_PATTERN = (
-    rf"^(?:[\[(<{{]|(?i:{severity_alternatives()})\d?(?:[\s:\])>|\[]|$)"
-    r"|(?:panic|fatal error): |Unhandled |Uncaught |Exception in |[\w.@-]+=\S|[\w./-]+\[\d+\]: )"
+    rf"^(?:[\[(<]{{0,2}}(?:(?i:{severity_alternatives()})\d?[:\])>|\[]|(?:{severity_alternatives().upper()})\d?(?:\s|$))"
+    r"|.{0,48}\d\d:\d\d:\d\d|\{\"|(?:panic|fatal error): |Unhandled |Uncaught |Exception in "
+    r"|[\w.@-]+=\S|[\w./-]+\[\d+\]: )"
 )
 _QUERIES = (
     r"(?:Query|Connect|Quit|Prepare|Execute|Close stmt|Reset stmt|Fetch|Statistics|Ping|Init DB|Change user|Field List"
@@ -153,7 +154,7 @@ BLOCKS: list[dict[str, Any]] = [
     {"name": "query", "start": rf"^(?:\S+(?:[ \t]+[\d:.]+)?)?\t+ *\d+ {_QUERIES}", "each": True},
     {"name": "slow query", "start": r"^# (?:Time|User@Host): "},
     {"name": "Windows event", "start": r"^(?:Log Name:\s|Event\[\d+\]:?\s*$|(?:Index|TimeCreated) +: )"},
-    {"name": "XML event", "start": r"^<Event[ >]", "end": r"</Event>"},
+    {"name": "XML event", "start": r"^<(?:\w+:)?[Ee]vent[ >]", "end": r"</(?:\w+:)?[Ee]vent>"},
     {"name": "object over several lines", "start": r"^[\[{]\s*$", "end": r"^[}\]],?\s*$", "below": "time"},
     {"name": "Rust panic", "start": r"^thread '[^']*' (?:\(\d+\) )?panicked at .*:$", "lines": 1},
     # "Mar 12, 2026 6:25:01 AM demo.Shop pay" above "SEVERE: no money", in the words of any language

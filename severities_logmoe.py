@@ -139,7 +139,8 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     # [I 2026-03-12 06:25:01.104 ServerApp], E [06:25:01, 2026-03-12 06:25:01.104522: W core/tensor.cc:55]
     {
         "name": "letter at the time",
-        "pattern": r"^\[?(?P<word>[DIWEFC]) \[?(?:\x1a|\d\d:\d\d:\d\d)|^\x1a: (?P<word2>[IWEF]) \S",
+        "pattern": r"^\[?(?P<word>[DIWEFC]) \[?(?:\x1a|\d\d:\d\d:\d\d)|^\x1a: (?P<word2>[IWEF]) \S"
+        r"|^\x1a (?P<word3>[VDIWEFC]) (?:[\w./-]+: |\[|\| )",
         "words": _LETTERS,
     },
     {"name": "ruby", "pattern": r"^(?P<word>[DIWEFAU]), \[", "words": _LETTERS},
@@ -210,6 +211,8 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     {"name": "postgresql csv", "pattern": r"^\x1a,.*,(?P<word>[A-Z]{3,7})\d?,[\dA-Z]{5},"},
     # [Nest] 9  - 03/12/2026, 6:25:01 AM     LOG [Factory] text
     {"name": "log", "pattern": r"\x1a[ \t]+(?P<word>LOG)(?:[ :\[]|$)"},
+    # 2026-03-12 06:25:01 fail: Shop.Pay[0]
+    {"name": ".net", "pattern": r"\x1a ?(?P<word>trce|dbug|info|warn|fail|crit): [\w.`]+\["},
     # mar/12/2026 06:25:01 system,error,critical text
     {
         "name": "topics",
@@ -221,6 +224,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         "name": "start of the message",
         "pattern": rf"\x1a[\])]?(?:(?:{_TAG}){{1,3}}:|(?:{_TAG}){{0,2}}[ \t]+[\w./-]+\[[^\]\s]*\]:?)[ \t]+"
         rf"(?i:(?P<word>{_ENCLOSED})):(?:\s|$)"
+        rf"|\x1a(?:[ \t]+\[[^\]\n]{{0,40}}\])+[ \t]+(?i:(?P<word3>{_ENCLOSED})):(?:\s|$)"
         # without the time, as what syslog carried
         rf"|^(?:[\w./@()<>-]+(?:\[[^\]\s]*\])?: ){{1,3}}(?i:(?P<word2>{_ENCLOSED})):(?:\s|$)",
     },
@@ -228,7 +232,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         "name": "word",
         "pattern": (
             # [error], [core:error], [INFO ], <info>, and |warn| behind a time: a table has such columns
-            rf"<(?P<word5>trace|debug|info|warn|error)>|\[(?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?\]"
+            rf"<(?i:(?P<word5>trace|debug|info|information|notice|warn|warning|error|critical|fatal))>|\[(?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?\]"
             rf"|\x1a[^\n]{{0,60}}\|\s*(?i:(?P<word7>{_ENCLOSED}))\s*\|"
             # right after the time
             rf"|(?:\x1a|{_CLOCK_ONLY})[\])}}\"']*[ \t|:,;/-]*[\[(<|\"']*(?i:(?P<word2>{_PLAIN}))\d?"
@@ -238,7 +242,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
             # production.ERROR:
             rf"|\w\.(?P<word4>{_UPPER}): "
             # error: at the beginning
-            rf"|^[\s\[(]*(?i:(?P<word6>{_ENCLOSED}))(?: error)?:(?:\s|$)"
+            rf"|^[\s\[(]*(?i:(?P<word6>{_ENCLOSED}))(?: error|\[\w+\])?:(?:\s|$)"
         ),
     },
     # <134>Mar 12 06:25:01: facility and severity

@@ -182,6 +182,15 @@ TRANSPORTS: list[dict[str, Any]] = [
         "recurs": "host",
         "unless": rf"^{_SYSLOG_TIME} (?i:{_SEVERITY}) ",
     },
+    {  # without a host: journalctl --no-hostname, Heroku
+        "name": "syslog",
+        "heads": _SYSLOG_HEADS,
+        "pattern": rf"^(?P<time>{_SYSLOG_TIME}) (?P<process>[^\s:\[\]]+)\[(?P<pid>[^\s\]]+)\]: ?{REST}",
+        "stream": ["process", "pid"],
+        "is_record": True,
+        "recurs": "process",
+        "unless": rf"^{_SYSLOG_TIME} (?i:{_SEVERITY})\[",
+    },
     {  # "last message repeated 2 times"
         "name": "syslog",
         "heads": _SYSLOG_HEADS,
@@ -229,7 +238,7 @@ TRANSPORTS: list[dict[str, Any]] = [
     },
     {
         "name": "compose",
-        "pattern": rf"^(?P<stream>[\w.-]*[A-Za-z][\w.-]*) +\|{OPTIONAL_REST}",
+        "pattern": rf"^(?P<stream>(?:\d+\|)?[\w.@-]*[A-Za-z][\w.@-]*) +\|{OPTIONAL_REST}",
         "stream": ["stream"],
         "recurs": "stream",
         "unless": rf"^(?i:{_SEVERITY}) ",
