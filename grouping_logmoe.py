@@ -12,14 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns_logmoe import Shapes, matches
+from .columns_logmoe import Shapes, digit_alternatives, matches
 from .lines_logmoe import InnerLines
 from .rules_logmoe import (
     BLOCKS,
+    CARET_PATTERN,
+    CLASS_PATTERN,
     CONTINUATION_PATTERN,
     DIRECTIVE_PATTERN,
+    ERROR_PATTERN,
     EXCEPTION_PATTERN,
+    FRAME_PATTERN,
+    FUNCTION_PATTERN,
+    HEAD_PATTERN,
     INDENTED_ENTRY_PATTERN,
+    PLACE_PATTERN,
     TEXT_PATTERN,
     TIMED_ENTRY_PATTERN,
     TRACEBACK_PATTERN,
@@ -109,7 +116,13 @@ class Grouping:
         if not len(self.first):
             return None, 0
         is_last = np.append(self.group[self.first][1:] != self.group[self.first][:-1], True)
-        starts = np.sort(self.numbers[self.first[is_last], 0])
+        opened = np.flatnonzero(is_last)
+        # A line whose frame is still to come may belong to the entry above.
+        maybe = opened[(opened > 0) & (self.first[opened] == np.append(self.first[1:], len(self.group))[opened] - 1)]
+        lines = self.lines.message.take(pa.array(self.first[maybe]))
+        maybe = maybe[matches(lines, f"{FUNCTION_PATTERN}|{CLASS_PATTERN}|{ERROR_PATTERN}")]
+        maybe = maybe[self.group[self.first[maybe - 1]] == self.group[self.first[maybe]]]
+        starts = np.sort(self.numbers[self.first[np.union1d(opened, maybe - 1)], 0])
         entry_of_line = np.searchsorted(self.first, np.arange(len(self.group)), side="right") - 1
         entry_start = self.numbers[self.first[entry_of_line], 0]
         sizes = pc.binary_length(self.lines.text).to_numpy(zero_copy_only=False)
@@ -182,15 +195,20 @@ class LineGrouper:
             return Grouping(lines, numbers, log_of_line, nothing, nothing, num_logs)
         group_starts = np.append(True, group[1:] != group[:-1])
         if self.entry_pattern is not None:
-            starts = shapes.match(self.entry_pattern)
+            starts = shapes.match(self.entry_pattern) | lines.starts
         else:
-            starts = self._entry_starts(shapes, group_starts, indentation)
-        return Grouping(
-            lines, numbers, log_of_line, group, np.flatnonzero(starts | group_starts | lines.starts), num_logs
-        )
+            starts = self._entry_starts(shapes, group_starts, lines.starts, indentation)
+        return Grouping(lines, numbers, log_of_line, group, np.flatnonzero(starts | group_starts), num_logs)
 
-    def _entry_starts(self, lines: Shapes, log_starts: np.ndarray, indentation: int | None) -> np.ndarray:
-        """Which lines start an entry by the default rules, bool `(lines,)`; `log_starts`: the first of each log."""
+    def _entry_starts(
+        self, lines: Shapes, log_starts: np.ndarray, records: np.ndarray, indentation: int | None
+    ) -> np.ndarray:
+        """Which lines start an entry by the default rules, bool `(lines,)`.
+
+        Args:
+            log_starts: the first line of each log, bool `(lines,)`.
+            records: lines that the transport says start one, bool `(lines,)`.
+        """
         first_of_log = np.flatnonzero(log_starts)
         log_of_line = log_starts.cumsum() - 1
         common = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], first_of_log)[log_of_line]
@@ -200,7 +218,14 @@ class LineGrouper:
             dedented = pc.utf8_slice_codeunits(lines.text, int(width))
             lines = Shapes(pc.if_else(pa.array(common == width), dedented, lines.text))
         exception = lines.match(self.exception_pattern)
-        indented = lines.match(r"^[ \t]")
+        indented = lines.match(_INDENTED)
+        caret, frame, place = _match_each(lines, [CARET_PATTERN, FRAME_PATTERN, PLACE_PATTERN], _INDENTED)
+        caret = np.append(False, caret[:-1]) & ~log_starts
+        above_frame = np.append(frame[1:] & ~log_starts[1:], False) & ~indented
+        if above_frame.any() or caret.any():
+            below_time = np.append(False, lines.match(TIMED_ENTRY_PATTERN)[:-1]) & ~log_starts
+            exception |= above_frame & lines.match(CLASS_PATTERN)
+            exception |= ((above_frame & below_time) | caret) & lines.match(ERROR_PATTERN)
         starts = ~(lines.match(self.continuation_pattern) | exception) | lines.match(self.indented_entry_pattern)
 
         position = np.arange(len(lines.index))
@@ -217,9 +242,19 @@ class LineGrouper:
         ended = before(latest(~indented & ~lines.match(TRACEBACK_PATTERN)))
         ends_traceback = (traceback > ended) & (traceback >= log_start) & ~indented
         starts &= ~ends_traceback
-        follows_trace = np.append(False, (exception | indented)[:-1]) & ~log_starts
-        starts |= exception & follows_trace & ~ends_traceback
-        return self._with_blocks(lines, starts, log_start, latest, before)
+        if exception.any():
+            follows_trace = np.append(False, (exception | indented)[:-1]) & ~log_starts
+            starts |= exception & follows_trace & ~ends_traceback & ~caret
+        if place.any():
+            starts &= ~(np.append(place[1:] & ~log_starts[1:], False) & lines.match(FUNCTION_PATTERN))
+        raised = exception | ends_traceback
+        if raised.any():  # the rest of a message
+            timed = lines.match(TIMED_ENTRY_PATTERN)
+            entry = latest(timed)
+            loose = starts & ~timed & ~exception & ~lines.match(HEAD_PATTERN)
+            loose &= (entry >= log_start) & (latest(raised) > entry)
+            starts &= ~(loose & (latest(starts & ~timed & ~loose) < entry))
+        return self._with_blocks(lines, starts | (records & ~ends_traceback), log_start, latest, before)
 
     def _with_blocks(
         self,
@@ -230,24 +265,54 @@ class LineGrouper:
         before: Callable[[np.ndarray], np.ndarray],
     ) -> np.ndarray:
         """Keeps the lines of a block together, see `BLOCKS` in `rules_logmoe.py`."""
-        block_starts = [lines.match(block["start"]) for block in self.blocks]
+        block_starts = _match_each(lines, [block["start"] for block in self.blocks])
         if not any(which.any() for which in block_starts):
             return starts
-        timed = lines.match(TIMED_ENTRY_PATTERN)
-        any_start = np.any(block_starts, axis=0)
         position = np.arange(len(starts))
+        timed = lines.match(TIMED_ENTRY_PATTERN)
+        for block, which in zip(self.blocks, block_starts, strict=True):
+            if "then" in block and which.any():
+                which[:-1] &= lines.match(block["then"])[1:]
+                which[-1:] = False
+            if block.get("timed"):
+                which &= timed
+        ends = np.any(block_starts, axis=0) | timed
         for block, which in zip(self.blocks, block_starts, strict=True):
             if not which.any():
                 continue
-            opened = which & ~np.append(False, which[:-1])
+            opened = which if block.get("each") else which & ~np.append(False, which[:-1])
             opening = latest(opened)
-            inside = (opening >= log_start) & (position > opening) & (opening > latest((any_start & ~which) | timed))
+            inside = (opening >= log_start) & (position > opening) & (opening > latest(ends & ~which))
             if "end" in block:
                 inside &= opening > before(latest(lines.match(block["end"])))
             if "lines" in block:
                 inside &= position - opening <= block["lines"]
             starts = (starts | opened) & ~inside
+            if block.get("below") == "time":
+                starts &= ~(opened & np.append(False, timed[:-1]) & (position > log_start))
         return starts
+
+
+_INDENTED = r"^[ \t]"
+
+
+def _match_each(lines: Shapes, patterns: list[str], needs: str | None = None) -> list[np.ndarray]:
+    """Which lines match each pattern, bool `(lines,)`.
+
+    Anchored patterns are tried together first (or `needs`, which matches wherever they do), and each on what is left.
+    """
+    cheap = [pattern for pattern in patterns if pattern.startswith("^") and digit_alternatives(pattern)[0] is None]
+    some = np.flatnonzero(matches(lines.distinct, needs or "|".join(cheap)) if cheap else [])
+    few = lines.distinct.take(pa.array(some, pa.int64()))
+    found = []
+    for pattern in patterns:
+        if pattern in cheap:
+            is_match = np.zeros(len(lines.distinct), dtype=bool)
+            is_match[some] = matches(few, pattern)
+            found.append(is_match[lines.index])
+        else:
+            found.append(lines.match(pattern))
+    return found
 
 
 def shared_indentation(lines: pa.Array) -> int:

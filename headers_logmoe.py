@@ -64,7 +64,9 @@ _KEYED_MESSAGE = r"\"(?i:log|message|msg|text)\"\s*:\s*\"(?P<value>[^\"])"
 
 # The header of these stands in keys, in any order: JSON, XML events, event blocks, records of a journal. And of these
 # in keys first of all: logfmt.
-_BLOCK = r"^\s*(?:\[?\{|<Event\b|Log ?Name\s*[:=]|EventCode=|TimeCreated\s*:|__CURSOR=|_[A-Z_]+=)"
+_BLOCK = (
+    r"^\s*(?:\[?\{|<Event\b|Log ?Name\s*[:=]|EventCode=|TimeCreated\s*:|Index +: \d|Event\[\d+\]|__CURSOR=|_[A-Z_]+=)"
+)
 _KEYED = r"^\s*[\w.@-]+="
 
 # ---------------------------------------------------------------------- headers

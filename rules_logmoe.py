@@ -79,39 +79,81 @@ DIRECTIVE_PATTERN = (
 # Continues the entry above, by structure: an indented line, the unindented lines of the stack traces of Java, Python,
 # .NET, Go, Rust and PHP, and the closing brackets of an object printed over several lines.
 CONTINUATION_PATTERN = (
-    r"^(?:[ \t]|Caused by: |Suppressed: |\.\.\. \d+ (?:more|common frames)"
+    r"^(?:[ \t]|Caused by:(?: |\s*$)|Suppressed: |\.\.\. \d+ (?:more|common frames)"
+    # frames that lost their indentation
+    r"|at \S+\.\S+ ?\(.*\)(?: in .*)?\s*$|at \S.*:\d+:\d+\)?\s*$|\S+:\d+:in [`'][^`']*'\s*$"
     r"|Traceback \(most recent call last\):|During handling of the above exception|The above exception was the direct"
-    r"|--- End of |---> "
+    r"|--- End of |---> |Node\.js v\d+\.\d|Require stack:\s*$|- (?:/|[A-Za-z]:\\)\S*\s*$"
     r"|goroutine \d+ (?:gp=\S+ m=\S+ )?\[|created by \S+|\[signal SIG|exit status \d+\s*$"
     r"|[\w./\[\]-]+(?:\.\(\*?[\w.\[\]]+\))?\.[\w.\[\]·-]+\((?:\)|\.\.\.|0x[0-9a-f]|\{0x|\{\.\.\.).*$"
+    r"|panic\((?:0x|\{0x|\.\.\.)"
     r"|stack backtrace:|note: (?:run with|Some details are omitted)"
-    r"|Stack trace:\s*$|#\d+ (?:/|\{main\}|\[internal function\])|thrown in "
-    r"|[}\])]+[,;]?\s*$)"
+    r"|Stack trace:\s*$|\[stacktrace\]\s*$|#\d+ (?:/|[A-Za-z]:\\|phar://|\{main\}|\[internal function\])|thrown in "
+    r"|Next [\w\\]+(?:: .*)? in \S.*:\d+\s*$"
+    r"|\*\* \(|Last message(?: \(from [^)]*\))?: |State: [%#{\[]|Client #PID<"  # Elixir
+    r"|\"?[}\])]+[,;]?\s*$)"
 )
 # A line that names an exception continues the message above it. After another exception or its frames it is an entry
 # of its own.
-EXCEPTION_PATTERN = r"^(?:[A-Za-z_][\w$]*\.)*[A-Z][\w$]*(?:Exception|Error|Throwable|Interrupt)(?::|\s*$)"
+EXCEPTION_PATTERN = (
+    r"^(?:(?:[A-Za-z_][\w$]*(?:\.|::))*[A-Z][\w$]*|(?:[A-Za-z_][\w$]*(?:\.|::))+)"
+    r"(?:Exception|Error|Throwable|Interrupt)(?::|\s*$| \(.*\):\s*$)"
+)
+# Whatever it is called, a class right above a frame is an exception. `Error` is one below a line with a time.
+FRAME_PATTERN = r"^[ \t]+at \S"
+CLASS_PATTERN = r"^(?:[A-Za-z_$][\w$]*(?:\.|::))+[A-Z][\w$]*(?::\s|\s*$)"
+ERROR_PATTERN = r"^(?:Uncaught )?(?:[A-Z][\w$]*)?Error(?: \[\w+\])?:?(?:\s|$)"
+# Points at code: an exception below it is what the code failed with.
+CARET_PATTERN = r"^[ \t]+[~^]+\s*$"
 # Opens a Python traceback, which the first line that is not indented ends, whatever the exception is called.
-TRACEBACK_PATTERN = r"^Traceback \(most recent call last\):"
+TRACEBACK_PATTERN = r"^Traceback \(most recent call last\):\s*$"
+# A frame of Go is two lines, a function and the place below it. Without arguments the function is told by the place.
+PLACE_PATTERN = r"^\t\S+\.\w+:\d+(?: \+\w+)?\s*$"
+FUNCTION_PATTERN = r"^[\w./@~-]+\.[^\s:=]+$"
+# Where entries begin with a time, what stands below an exception is the rest of its message, unless it begins so.
+HEAD_PATTERN = (
+    rf"^(?:[\[(<]{{0,2}}(?:(?i:{severity_alternatives()})\d?[:\])>|\[]|(?:{severity_alternatives().upper()})\d?(?:\s|$))"
+    r"|.{0,48}\d\d:\d\d:\d\d|\{\"|(?:panic|fatal error): |Unhandled |Uncaught |Exception in "
+    r"|[\w.@-]+=\S|[\w./-]+\[\d+\]: )"
+)
+_QUERIES = (
+    r"(?:Query|Connect|Quit|Prepare|Execute|Close stmt|Reset stmt|Fetch|Statistics|Ping|Init DB|Change user|Field List"
+    r"|Refresh|Shutdown|Kill|Long Data|Set option|Binlog Dump(?: GTID)?|Register Slave|Delayed insert)(?:\t|$)"
+)
 # Entries of several lines, whatever is in them: from a line that matches `start` to one that matches `end`, or for so
 # many `lines`, or else to the next line that begins with a time or starts a block. Of several starts in a row only the
-# first counts.
+# first counts, unless `each` does. `then` is what the line below must match. `timed`: the line itself begins with a
+# time. `below`: "time" continues a line right above that begins with one.
 BLOCKS: list[dict[str, Any]] = [
     {"name": "head of a query log", "start": r"^\S*(?:mysqld|mariadbd)\S*, Version: ", "lines": 2},
+    {"name": "query", "start": rf"^(?:\S+(?:[ \t]+[\d:.]+)?)?\t+ *\d+ {_QUERIES}", "each": True},
     {"name": "slow query", "start": r"^# (?:Time|User@Host): "},
-    {"name": "Windows event", "start": r"^Log Name:\s"},
-    {"name": "XML event", "start": r"^<Event[ >]", "end": r"</Event>"},
-    {"name": "object over several lines", "start": r"^[\[{]\s*$", "end": r"^[}\]],?\s*$"},
+    {"name": "Windows event", "start": r"^(?:Log Name:\s|Event\[\d+\]:?\s*$|(?:Index|TimeCreated) +: )"},
+    {"name": "XML event", "start": r"^<(?:\w+:)?[Ee]vent[ >]", "end": r"</(?:\w+:)?[Ee]vent>"},
+    {"name": "object over several lines", "start": r"^[\[{]\s*$", "end": r"^[}\]],?\s*$", "below": "time"},
     {"name": "Rust panic", "start": r"^thread '[^']*' (?:\(\d+\) )?panicked at .*:$", "lines": 1},
+    # "Mar 12, 2026 6:25:01 AM demo.Shop pay" above "SEVERE: no money", in the words of any language
+    {
+        "name": "java.util.logging",
+        "start": r"^\p{L}+\.? \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d[\s\p{Z}]?\S* \S+ \S+\s*$",
+        "then": r"^[\p{L} ]+: ",
+        "lines": 1,
+    },
+    {"name": "report of Erlang", "start": r"^=(?:[A-Z]+ )+REPORT==== "},
+    # A line that ends in a colon announces the lines below, be it a table, YAML or prose.
+    {"name": "announced", "start": r"[:：]\s*$", "timed": True, "each": True},
 ]
 # A line that begins with a time starts an entry, even inside a block.
-TIMED_ENTRY_PATTERN = rf"^[\[(<]{{0,2}}(?:{_TIMESTAMP}|[IWEF]\d{{4}} \d\d:\d\d:\d\d\.|\d{{4}}-\d\d-\d\dT\d\d:\d\d)"
+TIMED_ENTRY_PATTERN = (
+    rf"^[\[(<]{{0,2}}(?:{_TIMESTAMP}|[IWEF]\d{{4}} \d\d:\d\d:\d\d\.|\d{{4}}-\d\d-\d\d(?:T| +)\d{{1,2}}:\d\d"
+    r"|\d\d:\d\d:\d\d[.,\s\]]|\d{6} +\d{1,2}:\d\d:\d\d|\d{8}[T ]\d{2}:?\d{2}:?\d{2}"
+    r"|\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4},?[ T]\d{1,2}:\d\d|\p{L}{3,9} \d{1,2},? \d{4},? \d{1,2}:\d\d"
+    r"|\d{4}[年년] ?\d|\w{3}, \d{2} \w{3} \d{4} \d\d:)"
+)
 # An indented line that starts an entry all the same: it begins with a time or a severity. Capitals only: a column
 # named "error" in an indented SQL statement is no severity.
 INDENTED_ENTRY_PATTERN = (
-    # MySQL's and MariaDB's general log
-    r"^\t+ *\d+ (?:Query|Connect|Quit|Prepare|Execute|Close stmt|Reset stmt|Fetch|Statistics|Ping|Init DB|Change user"
-    r"|Field List|Refresh|Shutdown|Kill|Long Data|Set option|Binlog Dump|Register Slave|Delayed insert)(?:\t|$)"
+    rf"^\t+ *\d+ {_QUERIES}"  # MySQL's and MariaDB's general log
     rf"|^[ \t]+[\[(]?(?:{_TIMESTAMP}"
     rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$))"
 )

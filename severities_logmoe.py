@@ -112,6 +112,13 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         },
         "keyed": True,
     },
+    # 10.0.0.8 - - [12/Mar/2026:06:25:01 +0000] "GET /ERROR HTTP/1.1": what follows is the client's. W3C likewise.
+    {
+        "name": "access log",
+        "pattern": r"\x1a[^\"\n]{0,8}\] \"(?:[A-Z]{3,16} |-\"|\\x)"
+        r"|^\x1a(?: [^\s=]+){1,5} (?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PROPFIND) (?:/|https?://)",
+        "level": None,
+    },
     {
         "name": "logfmt",
         "pattern": rf"(?i)(?:^|[\s,;|\[({{])(?:{_LEVEL_KEYS}|at|pri)=\\?[\"']?(?P<word>[a-z]+)",
@@ -132,7 +139,8 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     # [I 2026-03-12 06:25:01.104 ServerApp], E [06:25:01, 2026-03-12 06:25:01.104522: W core/tensor.cc:55]
     {
         "name": "letter at the time",
-        "pattern": r"^\[?(?P<word>[DIWEFC]) \[?(?:\x1a|\d\d:\d\d:\d\d)|^\x1a: (?P<word2>[IWEF]) \S",
+        "pattern": r"^\[?(?P<word>[DIWEFC]) \[?(?:\x1a|\d\d:\d\d:\d\d)|^\x1a: (?P<word2>[IWEF]) \S"
+        r"|^\x1a (?P<word3>[VDIWEFC]) (?:[\w./-]+: |\[|\| )",
         "words": _LETTERS,
     },
     {"name": "ruby", "pattern": r"^(?P<word>[DIWEFAU]), \[", "words": _LETTERS},
@@ -190,20 +198,42 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         r"\.(?P<word>[a-z]+) ",
     },
     {"name": "sql server", "pattern": r"^\x1a (?:spid\w+|Logon|Server|Backup) +(?P<word>Error|Warning)\b"},
+    # INFO[0003] text, WARN[2026-03-12T06:25:01Z] text: logrus in a terminal
+    {
+        "name": "logrus",
+        "pattern": r"^(?P<word>TRAC|DEBU|INFO|WARN|ERRO|FATA|PANI)\[(?:\d{4,}|\x1a)\]",
+        "words": {
+            **{"TRAC": "TRACE", "DEBU": "DEBUG", "INFO": "INFO", "WARN": "WARNING", "ERRO": "ERROR", "FATA": "FATAL"},
+            **{"PANI": "FATAL"},
+        },
+    },
+    # 2026-03-12 06:25:01.104 UTC,"shop","shop",49,...,LOG,00000,"text"
+    {"name": "postgresql csv", "pattern": r"^\x1a,.*,(?P<word>[A-Z]{3,7})\d?,[\dA-Z]{5},"},
+    # [Nest] 9  - 03/12/2026, 6:25:01 AM     LOG [Factory] text
+    {"name": "log", "pattern": r"\x1a[ \t]+(?P<word>LOG)(?:[ :\[]|$)"},
+    # 2026-03-12 06:25:01 fail: Shop.Pay[0]
+    {"name": ".net", "pattern": r"\x1a ?(?P<word>trce|dbug|info|warn|fail|crit): [\w.`]+\["},
+    # mar/12/2026 06:25:01 system,error,critical text
+    {
+        "name": "topics",
+        "pattern": r"^\x1a (?:[a-z\d!-]+,)+(?P<word>debug|info|warning|error|critical)(?:,[a-z\d!-]+)* ",
+    },
     {"name": "mysql", "pattern": r"\x1a\s+\d+ \[(?P<word>Note|System|Warning|ERROR)\]"},
-    # 10.0.0.8 - - [12/Mar/2026:06:25:01 +0000] "GET /ERROR HTTP/1.1": what follows is the client's.
-    {"name": "access log", "pattern": r"\x1a[^\"\n]{0,8}\] \"(?:[A-Z]{3,16} |-\"|\\x)", "level": None},
     # sshd[340]: error: the message starts with it.
     {
         "name": "start of the message",
         "pattern": rf"\x1a[\])]?(?:(?:{_TAG}){{1,3}}:|(?:{_TAG}){{0,2}}[ \t]+[\w./-]+\[[^\]\s]*\]:?)[ \t]+"
-        rf"(?i:(?P<word>{_ENCLOSED})):(?:\s|$)",
+        rf"(?i:(?P<word>{_ENCLOSED})):(?:\s|$)"
+        rf"|\x1a(?:[ \t]+\[[^\]\n]{{0,40}}\])+[ \t]+(?i:(?P<word3>{_ENCLOSED})):(?:\s|$)"
+        # without the time, as what syslog carried
+        rf"|^(?:[\w./@()<>-]+(?:\[[^\]\s]*\])?: ){{1,3}}(?i:(?P<word2>{_ENCLOSED})):(?:\s|$)",
     },
     {
         "name": "word",
         "pattern": (
-            # [error], [core:error], [INFO ], |warn|, <info>
-            rf"<(?P<word5>trace|debug|info|warn|error)>|[\[|](?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?[\]|]"
+            # [error], [core:error], [INFO ], <info>, and |warn| behind a time: a table has such columns
+            rf"<(?i:(?P<word5>trace|debug|info|information|notice|warn|warning|error|critical|fatal))>|\[(?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?\]"
+            rf"|\x1a[^\n]{{0,60}}\|\s*(?i:(?P<word7>{_ENCLOSED}))\s*\|"
             # right after the time
             rf"|(?:\x1a|{_CLOCK_ONLY})[\])}}\"']*[ \t|:,;/-]*[\[(<|\"']*(?i:(?P<word2>{_PLAIN}))\d?"
             r"(?:[\s\])>|:,;\"'/!]|$)"
@@ -212,7 +242,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
             # production.ERROR:
             rf"|\w\.(?P<word4>{_UPPER}): "
             # error: at the beginning
-            rf"|^[\s\[(]*(?i:(?P<word6>{_ENCLOSED})):(?:\s|$)"
+            rf"|^[\s\[(]*(?i:(?P<word6>{_ENCLOSED}))(?: error|\[\w+\])?:(?:\s|$)"
         ),
     },
     # <134>Mar 12 06:25:01: facility and severity
@@ -221,7 +251,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
 
 # ---------------------------------------------------------------------- severities
 
-_WORD_GROUPS = ("word", "word2", "word3", "word4", "word5", "word6")
+_WORD_GROUPS = ("word", "word2", "word3", "word4", "word5", "word6", "word7")
 # Levels of a shape that are no severity.
 _NONE, UNKNOWN = -1, -2
 

@@ -68,14 +68,16 @@ _SECONDS = rf"(?P<H>\d{{1,2}}):(?P<M>\d{{2}}):(?P<S>\d{{2}}){_FRACTION}"
 _CLOCK = rf"(?P<H>\d{{1,2}}):(?P<M>\d{{2}})(?::(?P<S>\d{{2}}){_FRACTION})?{_AMPM}{_ZONE}"
 _YEAR, _MONTH_NUMBER, _DAY_NUMBER = r"(?P<Y>\d{4})", r"(?P<m>\d{1,2})", r"(?P<d>\d{1,2})"
 _COMPACT = r"(?P<m>\d{2})(?P<d>\d{2})"
+# AM and PM of China, Japan and Korea
+_NOON = r"(?:(?:(?P<am>上午|午前|오전)|(?P<pm>下午|午後|오후)) ?)?"
 _COMPACT_CLOCK = rf"(?P<H>\d{{2}})(?P<M>\d{{2}})(?P<S>\d{{2}}){_FRACTION}"
 
 # How a time is written, tried on texts with every digit zeroed: a pattern may say `\d`, but name no digit. Groups: `Y`
 # year, `y` year of two digits, `m` month, `b` its name, `d` day, `n1` and `n2` day and month in an order that the log
-# must settle, `H`, `M`, `S`, `f` fraction, `p` AM or PM, `z` or `zh` zone, and `s`, `ms`, `us`, `ns` since 1970. The
-# earliest time wins, then the order of rules. `place`: "head" (default) near the beginning, "start" only at the very
-# beginning, where brackets, quotes and a syslog priority may stand before it, and as the value of a key. `needs` is a
-# cheap pattern that matches wherever the rule does; it spares the dear one.
+# must settle, `H`, `M`, `S`, `f` fraction, `p` AM or PM, `am` or `pm` before the clock, `z` or `zh` zone, and `s`,
+# `ms`, `us`, `ns` since 1970. The earliest time wins, then the order of rules. `place`: "head" (default) near the
+# beginning, "start" only at the very beginning, where brackets, quotes and a syslog priority may stand before it, and
+# as the value of a key. `needs` is a cheap pattern that matches wherever the rule does; it spares the dear one.
 TIME_RULES: list[dict[str, str]] = [
     # 2026-03-12T06:25:01.104522+09:00, 2026/03/12 - 06:25:01, 2026-03-12 06:25
     {
@@ -94,6 +96,14 @@ TIME_RULES: list[dict[str, str]] = [
     {"name": "iso basic", "needs": r"\d{8}[Tt]", "pattern": rf"{_YEAR}{_COMPACT}[Tt]{_COMPACT_CLOCK}{_ZONE}"},
     # 12/Mar/2026:06:25:01 +0000
     {"name": "access log", "needs": _HAS_MONTH, "pattern": rf"{_DAY_NUMBER}/{_MONTH}/{_YEAR}[: ]{_CLOCK}"},
+    # mar/12/2026 06:25:01
+    {"name": "mikrotik", "needs": _HAS_MONTH, "pattern": rf"{_MONTH}/{_DAY_NUMBER}/{_YEAR} {_CLOCK}"},
+    # 2026/3/12 下午 06:25:01
+    {
+        "name": "cjk slashes",
+        "needs": "[午오]",
+        "pattern": rf"{_YEAR}[-/.]{_MONTH_NUMBER}[-/.]{_DAY_NUMBER}[. ] ?{_NOON}{_SECONDS}{_ZONE}",
+    },
     # 12-Mar-2026 06:25:01, 12-Mar-2026::06:25:01
     {"name": "day-month", "needs": _HAS_MONTH, "pattern": rf"{_DAY_NUMBER}-{_MONTH}-{_YEAR}(?:::?|[ T]){_CLOCK}"},
     {"name": "day-month short", "needs": _HAS_MONTH, "pattern": rf"{_DAY_NUMBER}-{_MONTH}-(?P<y>\d{{2}})[ T]{_CLOCK}"},
@@ -135,8 +145,9 @@ TIME_RULES: list[dict[str, str]] = [
     {
         "name": "cjk",
         "needs": "[年년]",
-        "pattern": rf"{_YEAR}[年년] ?{_MONTH_NUMBER}[月월] ?{_DAY_NUMBER}[日일] ?(?:[(（]\p{{Han}}[)）] ?)?"
-        rf"(?P<H>\d{{1,2}})[:：时時](?P<M>\d{{1,2}})(?:[:：分](?P<S>\d{{1,2}})秒?{_FRACTION})?{_ZONE}",
+        "pattern": rf"{_YEAR}[年년] ?{_MONTH_NUMBER}[月월] ?{_DAY_NUMBER}[日일] ?"
+        rf"(?:[(（][\p{{Han}}\p{{Hangul}}][)）] ?)?{_NOON}(?P<H>\d{{1,2}})(?:[:：时時]|시 ?)(?P<M>\d{{1,2}})"
+        rf"(?:(?:[:：分]|분 ?)(?P<S>\d{{1,2}})[秒초]?{_FRACTION})?{_ZONE}",
     },
     # date=2026-03-12 time=06:25:01
     {
@@ -215,7 +226,12 @@ TIME_RULES: list[dict[str, str]] = [
         "pattern": rf"(?P<m>\d{{2}})\.(?P<d>\d{{2}}) {_SECONDS}",
         "place": "start",
     },
-    {"name": "chromium", "needs": r"\d{4}", "pattern": rf"{_COMPACT}/{_COMPACT_CLOCK}", "place": "start"},
+    {
+        "name": "chromium",
+        "needs": r"\d{4}",
+        "pattern": rf"(?:\d+:){{0,2}}{_COMPACT}/{_COMPACT_CLOCK}",
+        "place": "start",
+    },
     # 1773296701, 1773296701.104522, 1773296701104 and longer
     {"name": "epoch", "needs": r"\d{6}", "pattern": r"(?P<s>\d{10})(?:\.(?P<f>\d+))?", "place": "start"},
     {"name": "epoch ms", "needs": r"\d{6}", "pattern": r"(?P<ms>\d{13})(?:\.\d+)?", "place": "start"},
@@ -250,7 +266,7 @@ _NOT_HEADER = (
 
 # ---------------------------------------------------------------------- times
 
-_GROUPS = ("time", *"YymbdHMSfpz", "zh", "n1", "n2", "s", "ms", "us", "ns")
+_GROUPS = ("time", *"YymbdHMSfpz", "zh", "n1", "n2", "s", "ms", "us", "ns", "am", "pm")
 WHOLE_TIME = 0
 _GROUP = {name: number for number, name in enumerate(_GROUPS)}
 
@@ -414,6 +430,8 @@ class WrittenTimes:
             is_pm = letter("p") == ord("p")
             is_valid &= ~has("p") | ((hour >= 1) & (hour <= 12)) | ((hour > 12) & is_pm) | ((hour == 0) & ~is_pm)
             hour = np.where(has("p") & (hour <= 12), hour % 12 + 12 * is_pm, hour)
+        if has("am").any() or has("pm").any():
+            hour = np.where((has("am") | has("pm")) & (hour <= 12), hour % 12 + 12 * has("pm"), hour)
 
         digits = np.minimum(spans[:, _GROUP["f"], 1], 9)
         nanoseconds = number("f", 9) * 10 ** (9 - digits)

@@ -189,6 +189,15 @@ TRANSPORTS: list[dict[str, Any]] = [
         "recurs": "host",
         "unless": rf"^{_SYSLOG_TIME} (?i:{_SEVERITY}) ",
     },
+    {  # without a host: journalctl --no-hostname, Heroku
+        "name": "syslog",
+        "heads": _SYSLOG_HEADS,
+        "pattern": rf"^(?P<time>{_SYSLOG_TIME}) (?P<process>[^\s:\[\]]+)\[(?P<pid>[^\s\]]+)\]: ?{REST}",
+        "stream": ["process", "pid"],
+        "is_record": True,
+        "recurs": "process",
+        "unless": rf"^{_SYSLOG_TIME} (?i:{_SEVERITY})\[",
+    },
     {  # "last message repeated 2 times"
         "name": "syslog",
         "heads": _SYSLOG_HEADS,
@@ -217,10 +226,10 @@ TRANSPORTS: list[dict[str, Any]] = [
     {  # gh run view --log
         "name": "github",
         "pattern": (
-            r"^(?P<job>[^\t]+)\t[^\t]+\t\x{FEFF}?(?P<time>\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{7}Z)"
+            r"^(?P<job>[^\t]+)\t(?P<step>[^\t]+)\t\x{FEFF}?(?P<time>\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{7}Z)"
             rf"(?: (?:##\[(?:(?P<severity>error|warning|notice|debug)|[a-z]+)\])?{REST[:-1]})?$"
         ),
-        "stream": ["job"],
+        "stream": ["job", "step"],
         "recurs": "job",
     },
     {  # kubectl logs --timestamps, docker logs --timestamps
@@ -236,7 +245,7 @@ TRANSPORTS: list[dict[str, Any]] = [
     },
     {
         "name": "compose",
-        "pattern": rf"^(?P<stream>[\w.-]*[A-Za-z][\w.-]*) +\|{OPTIONAL_REST}",
+        "pattern": rf"^(?P<stream>(?:\d+\|)?[\w.@-]*[A-Za-z][\w.@-]*) +\|{OPTIONAL_REST}",
         "stream": ["stream"],
         "recurs": "stream",
         "unless": rf"^(?i:{_SEVERITY}) ",
