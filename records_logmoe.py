@@ -127,7 +127,7 @@ class RecordReader:
         is_value = np.zeros(len(lines), dtype=bool)
         is_bare = is_field & ~pc.match_substring(lines, "=").to_numpy(zero_copy_only=False).astype(bool)
         sizes = np.append(0, (pc.binary_length(lines).to_numpy(zero_copy_only=False) + 1).cumsum())
-        breaks, starts = np.flatnonzero(~is_field), np.flatnonzero(begins)
+        breaks, starts, ends = (np.flatnonzero(rows) for rows in (~is_field, begins, is_field | is_blank))
         value_end, last_break = 0, -1
         if open_field:
             is_end = is_field | is_blank
@@ -143,7 +143,7 @@ class RecordReader:
                 last_break = int(breaks[before])
             begun = int(np.searchsorted(starts, row)) - 1
             if (begun >= 0 and starts[begun] > last_break) or (self.is_open and last_break < 0):
-                value_end = _value_end(lines, row + 1, sizes, is_field | is_blank)
+                value_end = _value_end(lines, row + 1, sizes, ends)
                 is_value[row + 1 : value_end] = True
                 is_field[row] = value_end > row + 1 or value_end == len(lines)
                 if value_end == len(lines):
@@ -168,7 +168,7 @@ def _runs(rows: np.ndarray) -> list[np.ndarray]:
     return np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []
 
 
-def _value_end(lines: pa.Array, first: int, sizes: np.ndarray, is_end: np.ndarray) -> int:
+def _value_end(lines: pa.Array, first: int, sizes: np.ndarray, ends: np.ndarray) -> int:
     """The row after a journal's value of several lines that begins in row `first`; `first` if there is no value."""
     head = "\n".join(lines.slice(first, 4).to_pylist())
     if first < len(lines) and not _LENGTH.match(head):
@@ -179,8 +179,8 @@ def _value_end(lines: pa.Array, first: int, sizes: np.ndarray, is_end: np.ndarra
         end = int(np.searchsorted(sizes, end_size))
         if end >= len(lines) or sizes[end] == end_size:
             return min(end, len(lines))
-    ends = np.flatnonzero(is_end[first + 1 :])
-    return first + 1 + int(ends[0]) if len(ends) else len(lines)
+    place = int(np.searchsorted(ends, first + 1))
+    return int(ends[place]) if place < len(ends) else len(lines)
 
 
 __all__ = ["RecordReader", "Records"]
