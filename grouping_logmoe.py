@@ -104,7 +104,8 @@ class Grouping:
             max_bytes: how much text may be held back; of more, the oldest open entries are given out as they are.
 
         Returns:
-            The number of the line, None to hold nothing back; and how many open entries are given out unfinished.
+            The number of the line, None to hold nothing back; and how many entries are given out unfinished because
+            they are too long. One that is given out because its stream is quiet has most likely ended.
         """
         if not len(self.first):
             return None, 0
@@ -113,10 +114,12 @@ class Grouping:
         entry_of_line = np.searchsorted(self.first, np.arange(len(self.group)), side="right") - 1
         entry_start = self.numbers[self.first[entry_of_line], 0]
         sizes = pc.binary_length(self.lines.text).to_numpy(zero_copy_only=False)
-        for given_up, start in enumerate(starts):
-            if sizes[entry_start >= start].sum() <= max_bytes:
-                return int(start), given_up
-        return None, len(starts)
+        ascending, entry = np.unique(entry_start, return_inverse=True)
+        size = np.bincount(entry, sizes)  # of each entry
+        place = np.searchsorted(ascending, starts)
+        to_hold = np.flatnonzero(np.flip(np.flip(size).cumsum())[place] <= max_bytes)
+        given_up = place[: to_hold[0] if len(to_hold) else None]
+        return int(starts[to_hold[0]]) if len(to_hold) else None, int((size[given_up] > max_bytes).sum())
 
     def lines_from(self, number: int) -> tuple[InnerLines, np.ndarray]:
         """The lines, with their numbers, of the entries that start at a physical line or after it."""
@@ -184,16 +187,25 @@ class LineGrouper:
         if self.entry_pattern is not None:
             starts = shapes.match(self.entry_pattern)
         else:
-            starts = self._entry_starts(shapes, group_starts, indentation)
+            log_starts = np.append(True, log_of_line[1:] != log_of_line[:-1])
+            starts = self._entry_starts(shapes, group_starts, log_starts, indentation)
         return Grouping(
             lines, numbers, log_of_line, group, np.flatnonzero(starts | group_starts | lines.starts), num_logs
         )
 
-    def _entry_starts(self, lines: Shapes, log_starts: np.ndarray, indentation: int | None) -> np.ndarray:
-        """Which lines start an entry by the default rules, bool `(lines,)`; `log_starts`: the first of each log."""
-        first_of_log = np.flatnonzero(log_starts)
-        log_of_line = log_starts.cumsum() - 1
-        common = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], first_of_log)[log_of_line]
+    def _entry_starts(
+        self, lines: Shapes, group_starts: np.ndarray, log_starts: np.ndarray, indentation: int | None
+    ) -> np.ndarray:
+        """Which lines start an entry by the default rules, bool `(lines,)`.
+
+        Args:
+            group_starts, log_starts: bool `(lines,)`, the first line of each stream and of each log.
+        """
+        first_of_log = np.flatnonzero(group_starts)
+        log_of_line = group_starts.cumsum() - 1
+        # Of the whole log: all lines of a stream may be parts of a stack trace.
+        whole = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], np.flatnonzero(log_starts))
+        common = whole[log_starts.cumsum() - 1]
         if indentation is not None:
             common = np.minimum(common, indentation)
         for width in np.unique(common[common > 0]):  # a log pasted from an indented place
@@ -217,7 +229,7 @@ class LineGrouper:
         ended = before(latest(~indented & ~lines.match(TRACEBACK_PATTERN)))
         ends_traceback = (traceback > ended) & (traceback >= log_start) & ~indented
         starts &= ~ends_traceback
-        follows_trace = np.append(False, (exception | indented)[:-1]) & ~log_starts
+        follows_trace = np.append(False, (exception | indented)[:-1]) & ~group_starts
         starts |= exception & follows_trace & ~ends_traceback
         return self._with_blocks(lines, starts, log_start, latest, before)
 
