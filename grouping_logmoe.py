@@ -111,7 +111,8 @@ class Grouping:
             max_bytes: how much text may be held back; of more, the oldest open entries are given out as they are.
 
         Returns:
-            The number of the line, None to hold nothing back; and how many open entries are given out unfinished.
+            The number of the line, None to hold nothing back; and how many entries are given out unfinished because
+            they are too long. One that is given out because its stream is quiet has most likely ended.
         """
         if not len(self.first):
             return None, 0
@@ -126,10 +127,12 @@ class Grouping:
         entry_of_line = np.searchsorted(self.first, np.arange(len(self.group)), side="right") - 1
         entry_start = self.numbers[self.first[entry_of_line], 0]
         sizes = pc.binary_length(self.lines.text).to_numpy(zero_copy_only=False)
-        for given_up, start in enumerate(starts):
-            if sizes[entry_start >= start].sum() <= max_bytes:
-                return int(start), given_up
-        return None, len(starts)
+        ascending, entry = np.unique(entry_start, return_inverse=True)
+        size = np.bincount(entry, sizes)  # of each entry
+        place = np.searchsorted(ascending, starts)
+        to_hold = np.flatnonzero(np.flip(np.flip(size).cumsum())[place] <= max_bytes)
+        given_up = place[: to_hold[0] if len(to_hold) else None]
+        return int(starts[to_hold[0]]) if len(to_hold) else None, int((size[given_up] > max_bytes).sum())
 
     def lines_from(self, number: int) -> tuple[InnerLines, np.ndarray]:
         """The lines, with their numbers, of the entries that start at a physical line or after it."""
@@ -197,21 +200,29 @@ class LineGrouper:
         if self.entry_pattern is not None:
             starts = shapes.match(self.entry_pattern) | lines.starts
         else:
-            starts = self._entry_starts(shapes, group_starts, lines.starts, indentation)
+            log_starts = np.append(True, log_of_line[1:] != log_of_line[:-1])
+            starts = self._entry_starts(shapes, group_starts, log_starts, lines.starts, indentation)
         return Grouping(lines, numbers, log_of_line, group, np.flatnonzero(starts | group_starts), num_logs)
 
     def _entry_starts(
-        self, lines: Shapes, log_starts: np.ndarray, records: np.ndarray, indentation: int | None
+        self,
+        lines: Shapes,
+        group_starts: np.ndarray,
+        log_starts: np.ndarray,
+        records: np.ndarray,
+        indentation: int | None,
     ) -> np.ndarray:
         """Which lines start an entry by the default rules, bool `(lines,)`.
 
         Args:
-            log_starts: the first line of each log, bool `(lines,)`.
+            group_starts, log_starts: the first line of each stream and of each log, bool `(lines,)`.
             records: lines that the transport says start one, bool `(lines,)`.
         """
-        first_of_log = np.flatnonzero(log_starts)
-        log_of_line = log_starts.cumsum() - 1
-        common = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], first_of_log)[log_of_line]
+        first_of_log = np.flatnonzero(group_starts)
+        log_of_line = group_starts.cumsum() - 1
+        # Of the whole log: all lines of a stream may be parts of a stack trace.
+        whole = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], np.flatnonzero(log_starts))
+        common = whole[log_starts.cumsum() - 1]
         if indentation is not None:
             common = np.minimum(common, indentation)
         for width in np.unique(common[common > 0]):  # a log pasted from an indented place
@@ -220,10 +231,10 @@ class LineGrouper:
         exception = lines.match(self.exception_pattern)
         indented = lines.match(_INDENTED)
         caret, frame, place = _match_each(lines, [CARET_PATTERN, FRAME_PATTERN, PLACE_PATTERN], _INDENTED)
-        caret = np.append(False, caret[:-1]) & ~log_starts
-        above_frame = np.append(frame[1:] & ~log_starts[1:], False) & ~indented
+        caret = np.append(False, caret[:-1]) & ~group_starts
+        above_frame = np.append(frame[1:] & ~group_starts[1:], False) & ~indented
         if above_frame.any() or caret.any():
-            below_time = np.append(False, lines.match(TIMED_ENTRY_PATTERN)[:-1]) & ~log_starts
+            below_time = np.append(False, lines.match(TIMED_ENTRY_PATTERN)[:-1]) & ~group_starts
             exception |= above_frame & lines.match(CLASS_PATTERN)
             exception |= ((above_frame & below_time) | caret) & lines.match(ERROR_PATTERN)
         starts = ~(lines.match(self.continuation_pattern) | exception) | lines.match(self.indented_entry_pattern)
@@ -243,10 +254,10 @@ class LineGrouper:
         ends_traceback = (traceback > ended) & (traceback >= log_start) & ~indented
         starts &= ~ends_traceback
         if exception.any():
-            follows_trace = np.append(False, (exception | indented)[:-1]) & ~log_starts
+            follows_trace = np.append(False, (exception | indented)[:-1]) & ~group_starts
             starts |= exception & follows_trace & ~ends_traceback & ~caret
         if place.any():
-            starts &= ~(np.append(place[1:] & ~log_starts[1:], False) & lines.match(FUNCTION_PATTERN))
+            starts &= ~(np.append(place[1:] & ~group_starts[1:], False) & lines.match(FUNCTION_PATTERN))
         raised = exception | ends_traceback
         if raised.any():  # the rest of a message
             timed = lines.match(TIMED_ENTRY_PATTERN)

@@ -31,7 +31,7 @@ from .rules_logmoe import (
     TEXT_PATTERN,
 )
 from .severities_logmoe import SEVERITY_RULES
-from .terminal_logmoe import strip_colour
+from .terminal_logmoe import visible, without_escapes
 from .times_logmoe import TIME_RULES
 from .transports_logmoe import TRANSPORTS
 from .unwrapping_logmoe import Unwrapper
@@ -450,7 +450,7 @@ def _type_names(items: Sequence[Any]) -> str:
 def _given_entries(entries: pa.Array, entry_counts: np.ndarray) -> Entries:
     """Takes lists of entries as they are, without blank ones; their lines are positions in the list."""
     log_of_entry = np.repeat(np.arange(len(entry_counts)), entry_counts)
-    entries = strip_colour(entries)
+    entries = visible(without_escapes(entries))
     kept = np.flatnonzero(matches(entries, TEXT_PATTERN))
     number = (np.arange(len(entries)) - (entry_counts.cumsum() - entry_counts)[log_of_entry] + 1)[kept]
     counts = np.bincount(log_of_entry[kept], minlength=len(entry_counts))

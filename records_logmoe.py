@@ -4,6 +4,7 @@ The record's message becomes the text of its first line; the other lines belong 
 for a log with such records alone.
 """
 
+import copy
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from .transports_logmoe import wrapper_groups
 # A journal writes a value of several lines after its length: eight bytes, the lowest first, of which those that are no
 # characters may have got lost.
 _LENGTH = re.compile(r"\A[^\0]{0,4}\0{4,7}")
+_LENGTH_BEGUN = re.compile(r"\A[^\0]{0,4}\0{0,3}\Z")
 
 
 @dataclass
@@ -62,10 +64,14 @@ class RecordReader:
             lines: large strings `(lines,)`.
             candidates: rows that may begin a record.
         """
-        begins = candidates[matches(take_rows(lines, candidates), self.rule["begins"])]
-        blank = np.flatnonzero(is_empty(lines))
-        begins = begins[begins > (blank[-1] if len(blank) else -1)]
-        return int(begins[0]) if len(begins) else len(lines)
+        begins = self._begins(lines, candidates)
+        if not begins.any():
+            return len(lines)
+        # On a copy, as these lines will be read again. A blank line may be part of a value, which only reading tells.
+        ahead = copy.copy(self)
+        _, _, begins, _ = ahead._members(lines, begins, matches(lines, self.rule["pattern"]), is_ahead=True)
+        rows = np.flatnonzero(begins)
+        return int(rows[-1]) if ahead.is_open and len(rows) else len(lines)
 
     def read(self, lines: pa.Array, candidates: np.ndarray) -> Records | None:
         """Finds the records among the next lines; None if there are none.
@@ -74,9 +80,7 @@ class RecordReader:
             lines: large strings `(lines,)`.
             candidates: rows that may begin a record.
         """
-        begins = np.zeros(len(lines), dtype=bool)
-        if len(candidates):
-            begins[candidates] = matches(take_rows(lines, candidates), self.rule["begins"])
+        begins = self._begins(lines, candidates)
         if not (begins.any() or self.is_open):
             return None
         is_member, is_value, begins, open_field = self._members(lines, begins, matches(lines, self.rule["pattern"]))
@@ -114,10 +118,22 @@ class RecordReader:
             priority=pc.if_else(pc.match_substring_regex(priority, r"^[0-7]$"), priority, None),
         )
 
+    def _begins(self, lines: pa.Array, candidates: np.ndarray) -> np.ndarray:
+        """Which lines look like the first of a record, bool `(lines,)`."""
+        begins = np.zeros(len(lines), dtype=bool)
+        if len(candidates):
+            begins[candidates] = matches(take_rows(lines, candidates), self.rule["begins"])
+        return begins
+
     def _members(
-        self, lines: pa.Array, begins: np.ndarray, is_field: np.ndarray
+        self, lines: pa.Array, begins: np.ndarray, is_field: np.ndarray, is_ahead: bool = False
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
         """Which lines belong to a record, which of them to a value of several lines, and which begin a record.
+
+        Args:
+            lines: large strings `(lines,)`.
+            begins, is_field: bool `(lines,)`, which look like the first line of a record, and like a field.
+            is_ahead: more lines will be read together with these.
 
         Returns:
             Three times bool `(lines,)`, and the field whose value an earlier chunk began, or "".
@@ -127,7 +143,7 @@ class RecordReader:
         is_value = np.zeros(len(lines), dtype=bool)
         is_bare = is_field & ~pc.match_substring(lines, "=").to_numpy(zero_copy_only=False).astype(bool)
         sizes = np.append(0, (pc.binary_length(lines).to_numpy(zero_copy_only=False) + 1).cumsum())
-        breaks, starts = np.flatnonzero(~is_field), np.flatnonzero(begins)
+        breaks, starts, ends = (np.flatnonzero(rows) for rows in (~is_field, begins, is_field | is_blank))
         value_end, last_break = 0, -1
         if open_field:
             is_end = is_field | is_blank
@@ -143,7 +159,7 @@ class RecordReader:
                 last_break = int(breaks[before])
             begun = int(np.searchsorted(starts, row)) - 1
             if (begun >= 0 and starts[begun] > last_break) or (self.is_open and last_break < 0):
-                value_end = _value_end(lines, row + 1, sizes, is_field | is_blank)
+                value_end = _value_end(lines, row + 1, sizes, ends, is_ahead)
                 is_value[row + 1 : value_end] = True
                 is_field[row] = value_end > row + 1 or value_end == len(lines)
                 if value_end == len(lines):
@@ -168,19 +184,22 @@ def _runs(rows: np.ndarray) -> list[np.ndarray]:
     return np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []
 
 
-def _value_end(lines: pa.Array, first: int, sizes: np.ndarray, is_end: np.ndarray) -> int:
-    """The row after a journal's value of several lines that begins in row `first`; `first` if there is no value."""
+def _value_end(lines: pa.Array, first: int, sizes: np.ndarray, ends: np.ndarray, is_ahead: bool) -> int:
+    """The row after a journal's value of several lines that begins in row `first`; `first` if there is no value.
+
+    What may be the beginning of a length counts as one if `is_ahead`: more lines will come.
+    """
     head = "\n".join(lines.slice(first, 4).to_pylist())
     if first < len(lines) and not _LENGTH.match(head):
-        return first
+        return len(lines) if is_ahead and first + 4 > len(lines) and _LENGTH_BEGUN.match(head) else first
     length = head.encode()[:8]
     if len(length) == 8 and max(length) < 0x80 and not any(length[4:]):
         end_size = sizes[first] + 9 + int.from_bytes(length, "little")
         end = int(np.searchsorted(sizes, end_size))
         if end >= len(lines) or sizes[end] == end_size:
             return min(end, len(lines))
-    ends = np.flatnonzero(is_end[first + 1 :])
-    return first + 1 + int(ends[0]) if len(ends) else len(lines)
+    place = int(np.searchsorted(ends, first + 1))
+    return int(ends[place]) if place < len(ends) else len(lines)
 
 
 __all__ = ["RecordReader", "Records"]

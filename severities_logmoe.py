@@ -39,11 +39,13 @@ _LETTERS = {
     **{"V": "TRACE", "T": "TRACE", "D": "DEBUG", "I": "INFO", "W": "WARNING", "E": "ERROR", "C": "FATAL"},
     **{"F": "FATAL", "A": "FATAL", "U": None},
 }
-_SYSLOG = dict(enumerate(("FATAL", "FATAL", "FATAL", "ERROR", "WARNING", "INFO", "INFO", "DEBUG")))
+# Numbers are written as strings, as a checkpoint saves them: the keys of JSON are.
+_SYSLOG_LEVELS = ("FATAL", "FATAL", "FATAL", "ERROR", "WARNING", "INFO", "INFO", "DEBUG")
+_SYSLOG = {str(number): level for number, level in enumerate(_SYSLOG_LEVELS)}
 # Bunyan and pino count in tens from 10; what is below comes from syslog.
 _PINO = {
     **_SYSLOG,
-    **{number: LEVELS[number // 10 - 1] for number in range(10, 70)},
+    **{str(number): LEVELS[number // 10 - 1] for number in range(10, 70)},
 }
 
 _PLAIN = (
@@ -81,13 +83,13 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     {
         "name": "python number",
         "pattern": r"\"(?:levelno|level_no)\"\s*:\s*(?P<number>\d\d)\b",
-        "numbers": {10: "DEBUG", 20: "INFO", 25: "INFO", 30: "WARNING", 40: "ERROR", 50: "FATAL"},
+        "numbers": {"10": "DEBUG", "20": "INFO", "25": "INFO", "30": "WARNING", "40": "ERROR", "50": "FATAL"},
         "keyed": True,
     },
     {
         "name": "opentelemetry number",
         "pattern": r"(?i)\"severity_?number\"\s*:\s*\"?(?P<number>\d{1,2})\b",
-        "numbers": {number: LEVELS[(number - 1) // 4] for number in range(1, 25)},
+        "numbers": {str(number): LEVELS[(number - 1) // 4] for number in range(1, 25)},
         "keyed": True,
     },
     {
@@ -99,7 +101,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     {
         "name": "windows xml",
         "pattern": r"<Level>(?P<number>\d)</Level>",
-        "numbers": {0: "INFO", 1: "FATAL", 2: "ERROR", 3: "WARNING", 4: "INFO", 5: "TRACE"},
+        "numbers": {"0": "INFO", "1": "FATAL", "2": "ERROR", "3": "WARNING", "4": "INFO", "5": "TRACE"},
         "keyed": True,
     },
     {

@@ -39,7 +39,7 @@ def visible(lines: pa.Array) -> pa.Array:
         lines,
         [
             (_REWRITES, "\r"),
-            (rf"(?:\r(?:[ \t\r]|{_ESCAPES})*)+(\n|\z)", r"\1"),
+            (rf"(?:\r(?:[ \t\r\x00]|{_ESCAPES})*)+(\n|\z)", r"\1"),
             (r"[^\n]*\r", ""),
         ],
         is_return=True,

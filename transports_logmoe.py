@@ -34,7 +34,8 @@ _PRIORITY = r"<(?P<priority>\d{1,3})>"
 _HOST = r"(?P<host>[^\s\[\]]*[^\s\[\]:])"
 _SEVERITY = severity_alternatives()
 _JSON_TEXT = r'(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*'
-_STRUCTURED_DATA = r'(?:\[[^\s\]="]+(?: [^\s\]="]+="(?:[^"\\\]]|\\.)*")*\])+'
+# A bracket in a value should be escaped, and often is not.
+_STRUCTURED_DATA = r'(?:\[[^\s\]="]+(?: [^\s\]="]+="(?:[^"\\]|\\.)*")*\])+'
 
 # Tried in this order. The keys:
 #   name      the format; several items may share one
@@ -49,7 +50,9 @@ _STRUCTURED_DATA = r'(?:\[[^\s\]="]+(?: [^\s\]="]+="(?:[^"\\\]]|\\.)*")*\])+'
 #   is_json   the text is the inside of a JSON string
 #   is_record a line is a whole record, so it starts an entry unless its text could continue one
 #   recurs    the group whose values must recur; with it or `evidence`, only lines that most others look like count
-#   evidence  what at least one such line must match before any counts
+#   is_certain  with `recurs`: counts line by line all the same, and its values are known from then on
+#   evidence  what at least one such line must match before any counts; with `recurs`, what half of them match where
+#             the values do not recur yet
 #   typical   what half of a few such lines must match before the others are looked at; by default `pattern`
 #   unless    lines that do not count; `never_with`: lines that no wrapped log has (a table's rule)
 #   is_known  counts only where `recurs` has a value that an item of the same name found
@@ -248,6 +251,8 @@ TRANSPORTS: list[dict[str, Any]] = [
         "pattern": rf"^(?P<stream>(?:\d+\|)?[\w.@-]*[A-Za-z][\w.@-]*) +\|{OPTIONAL_REST}",
         "stream": ["stream"],
         "recurs": "stream",
+        # A few lines are enough if what is after the bar begins with a time and goes on, without another bar.
+        "evidence": r"^[^|]+\| \[?\d{4}[-/]\d{2}[-/]\d{2}[T ]\d{2}:[^|]*\s[^|]*[A-Za-z][^|]*$",
         "unless": rf"^(?i:{_SEVERITY}) ",
         "never_with": r"^[ |+]*[-=]{2,}[-=+| ]*$",
     },

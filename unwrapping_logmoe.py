@@ -181,8 +181,8 @@ class Unwrapper:
             elif not maybe.all():
                 maybe |= matches(lines, prefix_of(rule["pattern"]))
         maybe[control_rows(lines, is_return=True)] = True
-        starts = np.append(0, ends[:-1])
-        wrapped = np.flatnonzero(np.add.reduceat(maybe, starts)[ends > starts]) if len(lines) else starts[:0]
+        starts, before = np.append(0, ends[:-1]), np.append(0, maybe.cumsum())
+        wrapped = np.flatnonzero(before[ends] > before[starts])
         if not len(wrapped):
             return inner
         unwrapped, done = [], 0
@@ -313,9 +313,12 @@ class Unwrapper:
         if not rule.get("is_known"):
             # Names recur: a service writes more than one line.
             pairs = np.unique(stretch * len(names.dictionary) + code) // len(names.dictionary)
-            looks_alike &= 2 * np.bincount(pairs, minlength=stretches.count) <= np.bincount(
-                stretch, minlength=stretches.count
-            )
+            counts = np.bincount(stretch, minlength=stretches.count)
+            recurring = 2 * np.bincount(pairs, minlength=stretches.count) <= counts
+            if "evidence" in rule and not recurring.all():
+                evident = stretch[matches(lines, rule["evidence"])]
+                recurring |= 2 * np.bincount(evident, minlength=stretches.count) >= counts
+            looks_alike &= recurring
             found = np.unique(code[looks_alike[stretch]])
             self._remember(rule, names.dictionary.take(pa.array(found)))
             known = self._known.get(rule["name"], set())

@@ -1,17 +1,20 @@
 """Lines become entries, entries are masked and equal ones found, in memory and in chunks."""
 
 import io
+import itertools
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmoe import LogParser, parsing_logmoe, reading_logmoe
 from logmoe.parsing_logmoe import EntryStream
-from logmoe.reading_logmoe import LogReader
+from logmoe.reading_logmoe import Chunk, LogReader
+from logmoe.terminal_logmoe import visible
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def test_parser_needs_no_tokenizer():
     assert texts(parsed) == ["2024-01-01 10:00:00 ERROR took 12 ms\n\tat 10.0.0.1", "b 7", "b 8"]
     assert parsed.first_line.tolist() == [1, 4, 5]
     assert parsed.last_line.tolist() == [2, 4, 5]
-    assert parsed.distinct.to_pylist() == ["<TIME> ERROR took <NUM> ms at <IP>", "b <NUM>"]
+    assert parsed.distinct.to_pylist() == ["<TIME> ERROR took <DURATION> at <IP>", "b <NUM>"]
     assert parsed.entry_index.tolist() == [0, 1, 1]
     assert parsed.replaced_bytes == 0
 
@@ -117,9 +120,30 @@ def test_blank_lines_in_any_script_are_skipped(parser, blank):
     assert texts(parser.parse(f"{blank}\na")) == ["a"]
 
 
-@pytest.mark.parametrize("line", ["\x1b]0;title\x07error", "\x1b[31merror", " \x1b[3 error", "\x1bc", "é"])
-def test_text_after_escape_sequences_is_not_lost(parser, line):
-    assert texts(parser.parse(f"a\n{line}\nb")) in (["a", line, "b"], [f"a\n{line}", "b"])
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("\x1b]0;title\x07error", "error"),
+        ("\x1b]0;title error", "0;title error"),
+        ("\x1b]8;;http://x.example\x1b\\error\x1b]8;;\x1b\\", "error"),
+        ("\x1b[31merror", "error"),
+        ("er\x1b[1mror\x1b[", "error"),
+        ("\x1bcerror", "error"),
+        ("\x1b7error", "error"),
+        ("10%\rerror", "error"),
+        ("error\r", "error"),
+        ("error\r \x00", "error"),
+        ("é", "é"),
+    ],
+)
+def test_control_sequences_go_and_the_text_around_them_stays(parser, line, shown):
+    assert texts(parser.parse(f"a\n{line}\nb")) == ["a", shown, "b"]
+    assert texts(parser.parse([line])) == [shown]
+
+
+def test_colour_does_not_hide_what_continues_an_entry(parser):
+    log = "ERROR boom\n\x1b[31m\tat a.b(C.java:1)\x1b[0m\n\x1b]0;title\x07Caused by: c\n\x1b[2m2026-01-01 10:00:00 b"
+    assert texts(parser.parse(log)) == ["ERROR boom\n\tat a.b(C.java:1)\nCaused by: c", "2026-01-01 10:00:00 b"]
 
 
 def test_first_line_always_starts_an_entry(parser):
@@ -160,12 +184,13 @@ def test_bytes_and_text_parse_alike(parser):
     assert text.first_line.tolist() == data.first_line.tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab \t\r\x00é日", max_size=5), max_size=12))
 def test_no_line_is_lost(lines):
-    """Every line with text is in exactly one entry, under its own line number."""
+    """Every line with text is in exactly one entry, under its own line number, as a terminal shows it."""
     parser = LogParser()
-    lines = [line.rstrip("\r") for line in lines]
     full = [number for number, line in enumerate(lines, 1) if line.strip(" \t\r\x00")]
+    shown = visible(pa.array([line.lstrip("\r") for line in lines], pa.large_string())).to_pylist()
     if not full:
         with pytest.raises(ValueError, match="no log entries"):
             parser.parse("\n".join(lines))
@@ -174,7 +199,7 @@ def test_no_line_is_lost(lines):
     seen = []
     for text, first, last in zip(texts(parsed), parsed.first_line, parsed.last_line, strict=True):
         numbers = [number for number in full if first <= number <= last]
-        assert text.split("\n") == [lines[number - 1] for number in numbers]
+        assert text.split("\n") == [shown[number - 1] for number in numbers]
         seen += numbers
     assert seen == full
 
@@ -189,8 +214,8 @@ def test_no_line_is_lost(lines):
         ("2024-02-29T10:00:02.250Z x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
         ("2024/02/29 10:00:02 [error] x", datetime(2024, 2, 29, 10, 0, 2)),
         ("[2024-02-29 10:00:02,250] x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
-        ("2024-02-29 10:00:02.250 CET [7] x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
-        ('1.2.3.4 - - [29/Feb/2024:10:00:02 +0100] "GET /"', datetime(2024, 2, 29, 10, 0, 2)),
+        ("2024-02-29 10:00:02.250 CET [7] x", datetime(2024, 2, 29, 9, 0, 2, 250000)),
+        ('1.2.3.4 - - [29/Feb/2024:10:00:02 +0100] "GET /"', datetime(2024, 2, 29, 9, 0, 2)),
         ("[Thu Feb 29 10:00:02.250000 2024] [x]", datetime(2024, 2, 29, 10, 0, 2, 250000)),
         ("Feb 29 10:00:02 host x", datetime(2000, 2, 29, 10, 0, 2)),
         ("29-Feb-2024 10:00:02.250 SEVERE x", datetime(2024, 2, 29, 10, 0, 2, 250000)),
@@ -214,7 +239,7 @@ def test_no_line_is_lost(lines):
     ],
 )
 def test_timestamps(parser, stamp, expected):
-    seconds = parser.timestamps(pa.array([stamp], pa.large_string()))[0]
+    seconds = parser.timestamps(parser.parse(stamp))[0]
     if expected is None:
         assert np.isnan(seconds)
     else:
@@ -239,6 +264,26 @@ LINES = [
 ]
 
 
+def rows(entries):
+    """What a chunk or a whole log says of each entry: text, lines, the transport's time and severity."""
+    nothing = [None] * len(entries.text)
+    return list(
+        zip(
+            entries.text.to_pylist(),
+            entries.first_line.tolist(),
+            entries.last_line.tolist(),
+            nothing if entries.time is None else entries.time.to_pylist(),
+            nothing if entries.severity is None else [level if level >= 0 else None for level in entries.severity],
+            strict=True,
+        )
+    )
+
+
+def open_bytes(stream):
+    """How much text a stream holds back."""
+    return sum(pc.sum(pc.binary_length(text)).as_py() or 0 for text in (stream._record, stream._open[0].text))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(LINES), min_size=1, max_size=60), st.integers(20, 200), st.booleans())
 def test_chunked_log_has_the_same_entries_as_the_whole(lines, chunk_bytes, has_newline):
@@ -250,10 +295,123 @@ def test_chunked_log_has_the_same_entries_as_the_whole(lines, chunk_bytes, has_n
     found = []
     stream = EntryStream(parser, chunk_bytes)
     for lines in LogReader(io.BytesIO(data), chunk_bytes):
-        if (chunk := stream.push(lines)) is not None:
-            parsed = parser.parse_chunk(*chunk)
-            found += zip(parsed.text.to_pylist(), parsed.first_line.tolist(), strict=True)
-    assert found == list(zip(whole.text.to_pylist(), whole.first_line.tolist(), strict=True))
+        found += rows(stream.push(lines).entries)
+    assert found == rows(whole)
+
+
+STREAMS = [
+    "2026-03-12T06:25:01Z stdout F INFO a",
+    "2026-03-12T06:25:01Z stderr F ERROR b",
+    "2026-03-12T06:25:01Z stdout F \tat c",
+    "2026-03-12T06:25:01Z stderr F \tat d é",
+    "2026-03-12T06:25:01Z stdout P begun ",
+    "2026-03-12T06:25:01Z stderr P begun as well ",
+    "2026-03-12T06:25:01Z stdout F ended",
+    "2026-03-12T06:25:01Z stderr F",
+    "2026-03-12T06:25:01Z stderr F Traceback (most recent call last):",
+    '2026-03-12T06:25:01Z stdout F   File "x", line 1',
+    "2026-03-12T06:25:01Z stderr F ValueError: b",
+    "<11>Mar 12 06:25:01 edge1 app[9]: boom",
+    "<11>Mar 12 06:25:01 edge1 app[8]: boom",
+    "<11>Mar 12 06:25:01 edge1 app[9]: \tat x",
+    "not wrapped",
+    "  10%\r  100%",
+    "",
+    *("__CURSOR=s=1", "__REALTIME_TIMESTAMP=1773296701104522", "PRIORITY=3", "MESSAGE=c", "MESSAGE"),
+    "\x05" + "\0" * 7 + "a",
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(STREAMS), min_size=1, max_size=40), st.lists(st.integers(1, 40), max_size=6))
+def test_chunked_streams_have_the_same_entries_as_the_whole(lines, cuts):
+    """Interleaved streams, pieces of lines and records: the entries of each do not depend on where chunks end."""
+    parser = LogParser()
+    lines = ["INFO a", *lines]
+    whole, _ = parser.parse_batch(["\n".join(lines)])
+    stream = EntryStream(parser, 1 << 20)
+    cuts = sorted({0, *(cut for cut in cuts if cut < len(lines)), len(lines)})
+    chunks = []
+    for begin, end in itertools.pairwise(cuts):
+        data = "".join(f"{line}\n" for line in lines[begin:end]).encode()
+        chunks.append(stream.push(Chunk(data, begin + 1, is_last=end == len(lines))))
+    numbers = [number for chunk in chunks for number in chunk.entries.first_line.tolist()]
+    assert numbers == sorted(numbers)
+    found = [row for chunk in chunks for row in rows(chunk.entries)]
+    assert found == rows(whole)
+    assert sum(chunk.num_lines for chunk in chunks) == len(lines)
+
+
+def journal_export(message: str) -> str:
+    length = len(message.encode()).to_bytes(8, "little").decode()
+    return (
+        f"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1773296701104522\nMESSAGE\n{length}{message}\nPRIORITY=3\n_PID=7\n\n"
+        "__CURSOR=s=2\n__REALTIME_TIMESTAMP=1773296701104523\nMESSAGE=z\nPRIORITY=6\n\n"
+    )
+
+
+@pytest.mark.parametrize("message", ["a\n\tat b\n\nc", "a\n\n__CURSOR=s=9\nMESSAGE=b", "KEY=a\n\n\nb é", "\na\nb\n"])
+def test_a_record_may_be_cut_anywhere(parser, monkeypatch, message):
+    monkeypatch.setattr(reading_logmoe, "HEAD_BYTES", 2)
+    data = journal_export(message).encode()
+    whole = rows(parser.parse_batch([data])[0])
+    assert [text for text, *_ in whole] == [message, "z"]
+    assert [severity for *_, severity in whole] == [4, 2]
+    chunkings = [list(LogReader(io.BytesIO(data), chunk_bytes)) for chunk_bytes in (1, 40)]
+    for cut in (cut for cut in range(1, len(data)) if data[cut - 1] == ord("\n")):
+        second = Chunk(data[cut:], data.count(b"\n", 0, cut) + 1, is_last=True)
+        chunkings.append([Chunk(data[:cut]), second])
+    for chunking in chunkings:
+        stream = EntryStream(parser, 1000)
+        found = [row for chunk in chunking for row in rows(stream.push(chunk).entries)]
+        assert found == whole, [chunk.data for chunk in chunking]
+
+
+@pytest.mark.parametrize(
+    "field", ["A=b", "MESSAGE\n\x05" + "\0" * 7 + "a", "MESSAGE\n" + "\x7f" * 4 + "\0" * 4 + "a\nb"]
+)
+def test_an_endless_record_is_not_held_back(parser, monkeypatch, field):
+    monkeypatch.setattr(parsing_logmoe, "MAX_ENTRY_BYTES", 0)
+    record = ["__CURSOR=s=1", *[field] * 60]
+    stream = EntryStream(parser, 100)
+    found = []
+    for number, line in enumerate([*record, "", "end"], 1):
+        lines = line.count("\n") + 1
+        chunk = stream.push(Chunk(f"{line}\n".encode(), number, is_last=line == "end"))
+        found += chunk.entries.text.to_pylist()
+        assert open_bytes(stream) <= 2 * 100 + 16 * lines
+    assert found[-1] == "end"
+    assert stream.push(Chunk(b"x\n", is_last=True)).entries.text.to_pylist() == ["x"]
+
+
+def test_many_quiet_streams_hold_back_no_more_than_their_share(parser, monkeypatch):
+    monkeypatch.setattr(parsing_logmoe, "MAX_ENTRY_BYTES", 0)
+    stream = EntryStream(parser, 1000)
+    found = []
+    for number in range(1, 201):
+        line = f"<11>Mar 12 06:25:01 edge1 app[{number}]: boom\n".encode()
+        found += stream.push(Chunk(line, number, is_last=number == 200)).entries.first_line.tolist()
+        assert open_bytes(stream) <= 2 * 1000
+    assert found == list(range(1, 201))
+    assert stream.oversized_entries == 0
+
+
+def test_a_live_log_gives_out_what_is_open_when_it_is_idle(parser):
+    stream = EntryStream(parser, 1000)
+    first = stream.push(Chunk(b"__CURSOR=s=1\nMESSAGE=a\n"))
+    assert len(first.entries.text) == 0
+    idle = stream.push(Chunk(b"", 3, is_idle=True))
+    assert idle.entries.text.to_pylist() == ["a"]
+    assert idle.is_idle
+    assert stream.push(Chunk(b"", 3, is_last=True)).entries.text.to_pylist() == []
+
+
+def test_what_a_chunk_says_of_the_lines_it_read(parser):
+    chunk = EntryStream(parser, 1000).push(
+        Chunk(b"2026-03-12T06:25:01Z stdout F a\nb\n", is_last=True, replaced_bytes=3)
+    )
+    assert (chunk.num_lines, chunk.num_bytes, chunk.replaced_bytes) == (2, 34, 3)
+    assert chunk.formats == {"cri", "plain"}
 
 
 def test_endless_lines_and_entries_do_not_stall_the_stream(parser, monkeypatch):
@@ -262,12 +420,15 @@ def test_endless_lines_and_entries_do_not_stall_the_stream(parser, monkeypatch):
     data = b"first\n" + "é".encode() * 50_000 + b"\nlast\n" + b"at\n" + b"\tgo on\n" * 300 + b"end"
     reader = LogReader(io.BytesIO(data), 100, 4 * parser.max_entry_characters)
     stream = EntryStream(parser, 100)
-    chunks = [chunk for chunk in map(stream.push, reader) if chunk is not None]
-    assert chunks[-1][0].is_last
+    chunks = []
+    for read in reader:
+        chunks.append(stream.push(read))
+        assert open_bytes(stream) <= 4 * parser.max_entry_characters + 2 * 100
+    assert chunks[-1].is_last
+    assert sum(chunk.num_bytes for chunk in chunks) < len(data)
     lines = {}
     for chunk in chunks:
-        assert len(chunk[0].data) <= 4 * parser.max_entry_characters + 2 * 100
-        parsed = parser.parse_chunk(*chunk)
+        parsed = parser.masked(chunk.entries)
         lines |= dict(zip(parsed.first_line.tolist(), parsed.text.to_pylist(), strict=True))
     assert lines[1] == "first"
     assert set(lines[2]) == {"é"}

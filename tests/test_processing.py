@@ -61,6 +61,51 @@ def test_saving_and_loading_keeps_the_rules(processor, tmp_path):
     assert loaded.tokenizer.get_vocab() == ours.tokenizer.get_vocab()
 
 
+# What checkpoints of before say of the text, without the names that came with transports.
+OLD_CONFIG = {
+    "continuation_pattern": r"^\s",
+    "exception_pattern": r"^[\w.]+Error: ",
+    "indented_entry_pattern": r"^\s+\d{4}-",
+    "entry_pattern": None,
+    "header_pattern": r"^(?P<timestamp>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})",
+    "timestamp_formats": ["%Y-%m-%d %H:%M:%S"],
+    "masks": [{"pattern": r"\d+", "replacement": "<NUM>", "phrase": "number"}],
+    "max_entry_characters": 100,
+    "max_log_entry_length": 16,
+    "max_sequence_length": 4,
+    "session_pattern": None,
+    "processor_class": "LogMoEProcessor",
+}
+
+
+def test_a_checkpoint_of_before_goes_on_with_its_rules(tmp_path):
+    LogMoEProcessor(tiny_tokenizer(), masks=OLD_CONFIG["masks"]).save_pretrained(tmp_path)
+    (tmp_path / "processor_config.json").write_text(json.dumps(OLD_CONFIG))
+    old = LogMoEProcessor.from_pretrained(tmp_path)
+    kept = {name: value for name, value in OLD_CONFIG.items() if name in old.rules() and name != "header_pattern"}
+    assert {name: old.rules()[name] for name in kept} == kept
+    assert old.transports == old.blocks == []
+    cri = "2026-03-12T06:25:01.5Z stdout F ERROR 7"
+    parsed = old.parse(f"{cri}\n#Fields: a\n2026-03-12 06:25:03 b\n\tat c\nno time")
+    assert parsed.text.to_pylist() == [cri, "#Fields: a", "2026-03-12 06:25:03 b\n\tat c", "no time"]
+    assert parsed.time is None
+    assert parsed.distinct[2].as_py() == "<NUM>-<NUM>-<NUM> <NUM>:<NUM>:<NUM> b\n\tat c"
+    seconds = old.timestamps(parsed)
+    assert seconds[[0, 2]].tolist() == [1773296701.5, 1773296703.0]
+    assert np.isnan(seconds[[1, 3]]).all()
+    assert cut(old, f"{cri}\n2026-03-12 06:25:09 b", window_seconds=5) == [[0], [1]]
+
+
+def test_numbers_of_severities_are_read_alike_after_saving(tmp_path):
+    ours = LogMoEProcessor(tiny_tokenizer())
+    ours.save_pretrained(tmp_path)
+    log = '{"level":50,"time":1773296701000,"msg":"a"}\n{"level":30,"time":1773296701000,"msg":"a"}\n<11>b'
+    severities = [
+        each.headers(each.parse(log)).severities() for each in (ours, AutoProcessor.from_pretrained(tmp_path))
+    ]
+    assert severities[0] == severities[1] == ["ERROR", "INFO", "ERROR"]
+
+
 @pytest.mark.parametrize(
     ("rules", "message"),
     [

@@ -749,6 +749,45 @@ def test_stripping_twice_changes_nothing_more_of_plain_text(lines):
     assert visible(once).equals(once)
 
 
+def same_lines(inner: InnerLines, other: InnerLines) -> None:
+    for name, column in vars(inner).items():
+        expected = getattr(other, name)
+        assert column.tolist() == expected.tolist() if isinstance(column, np.ndarray) else column.equals(expected), (
+            name
+        )
+
+
+LOG = st.one_of(
+    st.lists(PIECES, max_size=8),
+    st.sampled_from([lines for _, lines, _ in LOGS.values()]),
+    st.sampled_from(list(PLAIN.values())),
+    st.lists(TEXT, max_size=4),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(LOG, max_size=6))
+def test_many_logs_at_once_are_unwrapped_as_each_alone(logs):
+    """What was learned of one log, wrapped or plain, says nothing of the next; an empty log shifts nothing."""
+    together = Unwrapper().unwrap_logs(
+        array(line for log in logs for line in log), np.cumsum([len(log) for log in logs], dtype=np.int64)
+    )
+    alone = [unwrap(*log) for log in logs]
+    same_lines(together, InnerLines.concatenate(alone or [unwrap()]))
+
+
+def test_wrapped_logs_among_plain_ones():
+    compose, plain = LOGS["Compose"][1], ["app-1  | x", "2026-03-12 06:25:01 INFO x", "\x1b[31mred"]
+    docker = [r'{"log":"cut","stream":"stdout","time":"2026-03-12T06:25:01Z"}']
+    logs = [plain, compose, [], plain, docker, docker, ["x"], LOGS["syslog without process numbers"][1]]
+    ends = np.cumsum([len(log) for log in logs])
+    inner = Unwrapper().unwrap_logs(array(line for log in logs for line in log), ends)
+    texts = [inner.text[begin:end].to_pylist() for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+    shown = ["app-1  | x", "2026-03-12 06:25:01 INFO x", "red"]
+    assert texts[:7] == [shown, LOGS["Compose"][2], [], shown, ["cut"], ["cut"], ["x"]]
+    assert texts[7] == LOGS["syslog without process numbers"][2]
+
+
 def test_a_new_log_begins_with_start():
     unwrapper = Unwrapper()
     unwrapper.unwrap(array(LOGS["Compose"][1]))
