@@ -25,6 +25,7 @@ def test_windows_by_count():
     assert cut("a", max_sequence_length=4, stride=1) == [[0]]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 10), st.integers(1, 10))
 def test_windows_cover_every_entry_and_overlap_by_the_stride(entries, length, stride):
     stride = min(stride, length)
