@@ -197,21 +197,30 @@ class LineGrouper:
         if self.entry_pattern is not None:
             starts = shapes.match(self.entry_pattern) | lines.starts
         else:
-            starts = self._entry_starts(shapes, group_starts, lines.starts, indentation)
+            starts = self._entry_starts(shapes, log_of_line, group_starts, lines.starts, indentation)
         return Grouping(lines, numbers, log_of_line, group, np.flatnonzero(starts | group_starts), num_logs)
 
     def _entry_starts(
-        self, lines: Shapes, log_starts: np.ndarray, records: np.ndarray, indentation: int | None
+        self,
+        lines: Shapes,
+        log: np.ndarray,
+        log_starts: np.ndarray,
+        records: np.ndarray,
+        indentation: int | None,
     ) -> np.ndarray:
         """Which lines start an entry by the default rules, bool `(lines,)`.
 
         Args:
-            log_starts: the first line of each log, bool `(lines,)`.
+            log: the log of each line, `(lines,)`.
+            log_starts: the first line of each stream of a log, bool `(lines,)`.
             records: lines that the transport says start one, bool `(lines,)`.
         """
         first_of_log = np.flatnonzero(log_starts)
         log_of_line = log_starts.cumsum() - 1
-        common = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], first_of_log)[log_of_line]
+        # Of all streams: the frames of a trace may have one of their own.
+        is_new = np.append(True, log[1:] != log[:-1])
+        common = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], np.flatnonzero(is_new))
+        common = common[is_new.cumsum() - 1]
         if indentation is not None:
             common = np.minimum(common, indentation)
         for width in np.unique(common[common > 0]):  # a log pasted from an indented place
