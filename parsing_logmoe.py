@@ -175,7 +175,7 @@ class LogParser:
             raise ValueError(f"`header_pattern` needs a group named `timestamp`, got {self.header_pattern!r}.")
         for name in ("blocks", "transports", "time_rules", "severity_rules"):
             for rule in getattr(self, name):
-                for key in ("pattern", "start", "end"):
+                for key in ("pattern", "start", "then", "end"):
                     if key in rule:
                         check_pattern(name, rule[key])
         for mask in self.masks:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from logmoe.parsing_logmoe import EntryStream, LogParser
 from logmoe.reading_logmoe import LogReader
+from logmoe.transports_logmoe import TRANSPORTS
 
 # A log follows each `== name`. In it, each entry follows `» time severity`, `-` for none; a bare `»` precedes lines
 # that belong to no entry. So that it can be seen: ⇥ tab, ␛ escape, ⏎ carriage return, ▮ byte order mark, ␠ space at the
@@ -1860,7 +1861,8 @@ def test_line_numbers_are_true_whatever_wraps_the_lines(lines):
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(MIXTURES, st.integers(1, 400), st.booleans())
 def test_entries_do_not_depend_on_where_chunks_end(lines, chunk_bytes, ends_in_newline):
-    parser = LogParser()
+    # A transport that counts only where most lines look alike is judged by what has been read.
+    parser = LogParser(transports=[rule for rule in TRANSPORTS if not {"recurs", "evidence"} & set(rule)])
     lines = ["first", *lines]  # what all lines share is judged by the first chunk
     data = ("\n".join(lines) + "\n" * ends_in_newline).encode()
     whole, _ = parser.parse_batch([data])
