@@ -49,7 +49,8 @@ _ZONE = (
 )
 _TIMESTAMP = (
     r"(?:"
-    rf"\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}[T -]{_CLOCK}{_ZONE}"  # ISO 8601 and its cousins
+    rf"\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}(?:[T -]| {{2}}){_CLOCK}{_ZONE}"  # ISO 8601 and its cousins
+    rf"|\d{{6}} {{1,2}}{_CLOCK}"  # MySQL
     r"|\d{4}-\d{2}-\d{2}-\d{2}\.\d{2}\.\d{2}\.\d+"  # Blue Gene
     rf"|\d{{1,2}}/{_MONTH}/\d{{4}}:{_CLOCK}{_ZONE}"  # Apache and nginx access logs
     rf"|{_WEEKDAY},? {_MONTH} +\d{{1,2}} {_CLOCK}{_ZONE}(?: \d{{4}})?"  # Apache error logs, date(1)
@@ -208,6 +209,8 @@ _STATUS_PLACES: list[tuple[str, str, list[str]]] = [
     # AWS load balancers: their own status, then the target's.
     (r"((?:<IP>|-) (?:-?[\d.]+ ){3})", r'( (?:\d{3}|-) \d+ \d+ ")', [' "']),
     (r"(<IP> (?:-?[\d.]+ ){3}⟦\d{3}⟧ )", r'( \d+ \d+ ")', ["⟧ "]),
+    # W3C without its fields line: status, substatus, the system's status, time taken.
+    (rf"^(<TIME> .*\b{_METHOD} \S+ .* )", r"((?: \d+){2,3})$", _METHODS),
     # Prose
     (
         r"(\bHTTP "
@@ -224,6 +227,14 @@ _STATUS_PLACES: list[tuple[str, str, list[str]]] = [
 # What a process said when it ended and what the system told it: what is before the code, the code, what is after it.
 _CODE_ENDS = r"""([\s,;)\]}"'\\]|[.:](?:[\s"']|$)|$)"""
 _EXIT_PLACES: list[tuple[str, str, str, list[str]]] = [
+    # Severities that are numbers: pino, bunyan, GELF, OpenTelemetry.
+    (
+        r"""(\\?"(?i:level(?:no)?|severity(?:_?number)?|lvl|priority)\\?"\s*:\s*\\?"?"""
+        r"""|\b(?i:level(?:no)?|severity|lvl|priority)=\\?"?)""",
+        r"(\d{1,2})",
+        r"""([\s,;)\]}"'\\]|$)""",
+        ["evel", "EVEL", "everity", "EVERITY", "lvl", "riority"],
+    ),
     (
         r"((?i:\bexit(?:ed|ing|s)?(?: with| on| from)?(?: a)?(?: non-zero)?(?: return)? (?:code|status|value|signal)"
         r"|\b(?:last)?exit[_-]?(?:code|status|value)|\breturn(?:ed)?[ _-]?(?:(?:a )?non-zero )?(?:exit )?"
@@ -260,6 +271,8 @@ def _words_with(part: str, characters: str, length: int) -> str:
 # Digits and letters of one case, eight or more, with a digit behind a letter: hexadecimal, and neither a word nor a
 # number with a unit.
 _LONG_HEX = "|".join(_words_with(f"[{letters}][0-9]", f"[0-9{letters}]", 8) for letters in ("a-f", "A-F"))
+# In capitals six are enough if a letter is behind a digit.
+_CAPITAL_HEX = _words_with("[0-9][A-F]", "[0-9A-F]", 6)
 # Where case and digits change as in no name: with a digit, without one, and the last in capitals alone.
 _RANDOM_DIGIT = "(?:[0-9][A-Z]|[0-9][a-z]{1,2}[A-Z]|[a-z][A-Z][0-9])"
 _RANDOM_CASE = f"(?:[a-z][A-Z]{{2}}|[A-Z][a-z][A-Z]|{_RANDOM_DIGIT})"
@@ -315,6 +328,34 @@ MASKS: list[dict[str, Any]] = [
         "phrase": "url",
         "requires": ["://", "jdbc:"],
     },
+    # Characters as JSON writes them: colours go, letters stay.
+    {
+        "pattern": r"\\(?:u001[bB]|x1[bB]|033|e)\[[0-9;]*m",
+        "replacement": "",
+        "requires": ["\\u001", "\\x1", "\\033", "\\e["],
+    },
+    # What a browser says it is, spaces written as such or as plus signs.
+    {
+        "pattern": (
+            r"\bMozilla/\d[\w.]*(?:[ +]\([^()\"|}]*\))?"
+            r"(?:[ +](?:[A-Za-z][\w.-]*/[\w.-]+|Mobile)(?:[ +]\([^()\"|}]*\))?)*"
+        ),
+        "replacement": "<AGENT>",
+        "phrase": "browser",
+        "requires": ["Mozilla/"],
+    },
+    # Bytes that are no text, as nginx and others write them.
+    {
+        "pattern": (r"\\(?:x|u00)(?:0[0-9a-fA-F]|1[0-9acdefACDEF])(?:[^\s\"]*\\(?:x|u00)[0-9a-fA-F]{2})*"),
+        "replacement": "<HEX>",
+        "phrase": "hexadecimal number",
+        "requires": ["\\x0", "\\x1", "\\u00"],
+    },
+    {
+        "pattern": r"\\u([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])",
+        "replacement": r"\\u⟪\1⟫⟪\2⟫⟪\3⟫⟪\4⟫",
+        "requires": ["\\u"],
+    },
     {
         "pattern": r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4,12}\b",
         "replacement": "<UUID>",
@@ -357,7 +398,14 @@ MASKS: list[dict[str, Any]] = [
     },
     # Early, for these are what tells most entries apart: the masks below then see each text once.
     {"pattern": r"\b0[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
-    {"pattern": rf"\b(?:{_LONG_HEX})\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    {"pattern": rf"\b(?:{_LONG_HEX}|{_CAPITAL_HEX})\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    # A mail's number in a queue, whatever its characters.
+    {
+        "pattern": r"(\]: |queued as )[0-9A-F]{6,12}(: |\))",
+        "replacement": r"\1<HEX>\2",
+        "phrase": "hexadecimal number",
+        "requires": ["]: ", "queued as "],
+    },
     {
         "pattern": r"\b[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}\b",
         "replacement": "<MAC>",
@@ -474,7 +522,7 @@ MASKS: list[dict[str, Any]] = [
     {
         "pattern": (
             rf"(^|{_KEPT}\w.])(?:(?:\d+(?:[.,]\d+)?{_UNIT_OF_TIME}|\d{{1,4}}[hd])+"
-            r"|\d+(?:[.,]\d+)? (?:[nuµμm]?s|m?secs?|(?:(?:nano|micro|milli)?sec|min)(?:ond|ute)?s?|hours?|hrs?|days?)"
+            r"|\d+(?:[.,]\d+)? (?:[nuµμm]s|m?secs?|(?:(?:nano|micro|milli)?sec|min)(?:ond|ute)?s?|hours?|hrs?|days?)"
             r"|P(?:\d+D)?T(?:\d+(?:\.\d+)?[HMS])+)\b"
         ),
         "replacement": r"\1<DURATION>",
@@ -508,8 +556,9 @@ MASKS: list[dict[str, Any]] = [
         "phrase": "identifier",
     },
     {"pattern": rf"(^|{_KEPT}\d])\d+(?:[.,]\d+)*", "replacement": r"\1<NUM>", "phrase": "number"},
+    {"pattern": r"[\s\p{Z}]+", "replacement": " "},
     # A list means the same however long it is.
-    {"pattern": r"<NUM>(?:[,;:|/ ]{1,2}<NUM>){2,}", "replacement": "<NUM>", "phrase": "number"},
+    {"pattern": r"(^|[^\w>])<NUM>(?:[,;:|/ ]{1,2}[+-]?<NUM>){2,}", "replacement": r"\1<NUM>", "phrase": "number"},
     *(
         {"pattern": rf"⟦({codes})⟧", "replacement": rf"<{name}> \1", "phrase": phrase, "requires": ["⟦"]}
         for codes, name, phrase in (
@@ -526,5 +575,4 @@ MASKS: list[dict[str, Any]] = [
     # Of a text that was masked before.
     {"pattern": "(?:<HTTP_[A-Z_]+> )+(<HTTP_[A-Z_]+> )", "replacement": r"\1", "requires": ["> <HTTP_"]},
     {"pattern": "[⟦⟧⟪⟫]", "replacement": "", "requires": ["⟧", "⟫"]},
-    {"pattern": r"[\s\p{Z}]+", "replacement": " "},
 ]

@@ -117,7 +117,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     # 10.0.0.8 - - [12/Mar/2026:06:25:01 +0000] "GET /ERROR HTTP/1.1": what follows is the client's. W3C likewise.
     {
         "name": "access log",
-        "pattern": r"\x1a[^\"\n]{0,8}\] \"(?:[A-Z]{3,16} |-\"|\\x)"
+        "pattern": r"\bcs-(?:method|uri-stem)=|\x1a[^\"\n]{0,8}\] \"(?:[A-Z]{3,16} |-\"|\\x)"
         r"|^\x1a(?: [^\s=]+){1,5} (?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PROPFIND) (?:/|https?://)",
         "level": None,
     },

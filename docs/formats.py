@@ -163,6 +163,7 @@ ENTRY_EXAMPLES = {
 MASK_EXAMPLES = {
     "<TOKEN>": "bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.dBjftJeZ4CVP",
     "<URL>": "fetch https://shop.example/cart?id=7",
+    "<AGENT>": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
     "<UUID>": "order 3f2b8c1e-9a4d-4c1b-8e7f-0a1b2c3d4e5f",
     "<TIME>": "2026-03-12T06:25:01Z ready",
     "<EMAIL>": "mail to ann@example.org",
