@@ -91,6 +91,14 @@ class Shapes:
         taken.distinct = self.distinct
         return taken
 
+    def compact(self) -> "Shapes":
+        """The same texts, with those shapes alone that they have."""
+        used = np.unique(self.index)
+        compact = object.__new__(Shapes)
+        compact.text, compact.index = self.text, np.searchsorted(used, self.index)
+        compact.distinct = self.distinct.take(pa.array(used))
+        return compact
+
     def match(self, pattern: str) -> np.ndarray:
         """Which texts match, bool `(texts,)`."""
         if digit_alternatives(pattern)[0] is None:

@@ -18,7 +18,7 @@ from .columns_logmoe import check_pattern, dictionary_indices, matches
 from .grouping_logmoe import Entries, LineGrouper, shared_indentation
 from .headers_logmoe import HeaderReader, Headers
 from .lines_logmoe import InnerLines
-from .masking_logmoe import mask_distinct
+from .masking_logmoe import Masker
 from .reading_logmoe import Chunk, EmptyLogError, split_lines, to_utf8
 from .rules_logmoe import (
     BLOCKS,
@@ -159,6 +159,7 @@ class LogParser:
         self.header_pattern = header_pattern
         self.max_entry_characters = check_integer("max_entry_characters", max_entry_characters, 1)
         self._check_rules()
+        self._masker = Masker(self.masks, self.max_entry_characters)
 
     def _check_rules(self) -> None:
         for name in (
@@ -256,7 +257,7 @@ class LogParser:
 
     def masked(self, entries: Entries, replaced_bytes: int = 0) -> ParsedLog:
         """Masks entries and finds the distinct ones."""
-        entry_index, distinct = mask_distinct(entries.text, self.masks, self.max_entry_characters)
+        entry_index, distinct = self._masker.mask(entries.text)
         return ParsedLog(
             entries.text,
             entries.first_line,
@@ -289,7 +290,7 @@ class LogParser:
             The masked entries, large strings of the same length.
         """
         entries = text.cast(pa.large_string()) if isinstance(text, pa.Array) else pa.array(text, pa.large_string())
-        entry_index, distinct = mask_distinct(entries, self.masks, self.max_entry_characters)
+        entry_index, distinct = self._masker.mask(entries)
         return distinct.take(pa.array(entry_index))
 
     # ------------------------------------------------------------------ headers
