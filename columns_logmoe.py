@@ -15,6 +15,9 @@ import pyarrow.compute as pc
 
 # With more texts, one pass with all patterns joined pays before each is tried: compiling it takes a few milliseconds.
 MANY_TEXTS = 256
+# How many shapes are remembered, and how many bytes of them.
+KNOWN_SHAPES = 1 << 14
+KNOWN_BYTES = 8 << 20
 
 # ---------------------------------------------------------------------- patterns
 
@@ -71,6 +74,34 @@ def group_spans(text: pa.Array, pattern: str, groups: Sequence[str]) -> tuple[np
 # ---------------------------------------------------------------------- texts up to their digits
 
 
+class KnownMatches:
+    """Remembers which shapes match which patterns, for a text that comes in chunks and repeats itself."""
+
+    def __init__(self) -> None:
+        self._keys, self._found = pa.array([], pa.large_string()), dict[str, np.ndarray]()
+
+    def rows(self, distinct: pa.Array) -> np.ndarray:
+        """The row of each shape among those that are held, int64; where there is no room, the others are forgotten."""
+        row = pc.index_in(distinct, value_set=self._keys).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        new = np.flatnonzero(row < 0)
+        if len(new) and (len(self._keys) + len(new) > KNOWN_SHAPES or self._keys.nbytes > KNOWN_BYTES):
+            self._keys, self._found = distinct, {}
+            return np.arange(len(distinct))
+        row[new] = len(self._keys) + np.arange(len(new))
+        self._keys = pa.concat_arrays([self._keys, distinct.take(pa.array(new))])
+        return row
+
+    def match(self, row: np.ndarray, distinct: pa.Array, pattern: str) -> np.ndarray:
+        """Which shapes match, bool `(shapes,)`; `row` of `rows`."""
+        found = self._found.get(pattern, np.empty(0, dtype=np.int8))
+        found = np.append(found, np.full(len(self._keys) - len(found), -1, dtype=np.int8))
+        new = np.flatnonzero(found[row] < 0)
+        if len(new):
+            found[row[new]] = matches(distinct.take(pa.array(new)), pattern)
+        self._found[pattern] = found
+        return found[row] > 0
+
+
 class Shapes:
     """Texts up to their digits, so that a pattern looks once at texts it cannot tell apart.
 
@@ -80,30 +111,30 @@ class Shapes:
         distinct: the distinct shapes, texts with a 0 in place of every digit, in order of first appearance.
     """
 
-    def __init__(self, text: pa.Array):
+    def __init__(self, text: pa.Array, known: KnownMatches | None = None):
         shapes = pc.dictionary_encode(_zero_digits(text))
         self.text, self.index, self.distinct = text, dictionary_indices(shapes), shapes.dictionary
+        self._known = known
+        self._row = None if known is None else known.rows(self.distinct)
 
     def take(self, positions: np.ndarray) -> "Shapes":
         """The shapes of some of the texts."""
         taken = object.__new__(Shapes)
         taken.text, taken.index = self.text.take(pa.array(positions)), self.index[positions]
-        taken.distinct = self.distinct
+        taken.distinct, taken._known, taken._row = self.distinct, self._known, self._row
         return taken
-
-    def compact(self) -> "Shapes":
-        """The same texts, with those shapes alone that they have."""
-        used = np.unique(self.index)
-        compact = object.__new__(Shapes)
-        compact.text, compact.index = self.text, np.searchsorted(used, self.index)
-        compact.distinct = self.distinct.take(pa.array(used))
-        return compact
 
     def match(self, pattern: str) -> np.ndarray:
         """Which texts match, bool `(texts,)`."""
         if digit_alternatives(pattern)[0] is None:
-            return matches(self.distinct, pattern)[self.index]
+            return self.match_shapes(pattern)[self.index]
         return matches(self.text, pattern)
+
+    def match_shapes(self, pattern: str) -> np.ndarray:
+        """Which shapes match a pattern that treats all digits alike, bool `(shapes,)`."""
+        if self._known is not None and self._row is not None:
+            return self._known.match(self._row, self.distinct, pattern)
+        return matches(self.distinct, pattern)
 
 
 _BLOCK = 1 << 17

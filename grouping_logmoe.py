@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns_logmoe import Shapes, digit_alternatives, matches
+from .columns_logmoe import KnownMatches, Shapes, digit_alternatives, matches
 from .lines_logmoe import InnerLines
 from .rules_logmoe import (
     BLOCKS,
@@ -44,6 +44,7 @@ class Entries:
         counts: int64 `(logs,)`, the number of entries of each log.
         time: the transport's time for each entry as written, large strings `(entries,)`; None if no log has any.
         severity: the transport's severity, int8 `(entries,)`, a row of `SEVERITY_WORDS` or -1; None likewise.
+        shapes: of the texts, if they are known.
     """
 
     text: pa.Array
@@ -52,6 +53,7 @@ class Entries:
     counts: np.ndarray
     time: pa.Array | None = None
     severity: np.ndarray | None = None
+    shapes: Shapes | None = None
 
     def take(self, positions: np.ndarray) -> "Entries":
         """Some of the entries, as those of one log."""
@@ -62,6 +64,7 @@ class Entries:
             np.array([len(positions)]),
             None if self.time is None else self.time.take(pa.array(positions)),
             None if self.severity is None else self.severity[positions],
+            None if self.shapes is None else self.shapes.take(positions),
         )
 
 
@@ -76,6 +79,7 @@ class Grouping:
         group: `(lines,)`, equal for the lines of one stream of one log.
         first: `(entries,)`, the position of each entry's first line.
         num_logs: how many logs there are.
+        shapes: of the lines' messages.
     """
 
     lines: InnerLines
@@ -84,6 +88,7 @@ class Grouping:
     group: np.ndarray
     first: np.ndarray
     num_logs: int
+    shapes: Shapes
 
     def entries(self) -> Entries:
         """The entries, ordered by log and first line."""
@@ -94,6 +99,8 @@ class Grouping:
             text = pc.binary_join(pa.LargeListArray.from_arrays(offsets, text), pa.scalar("\n", text.type))
         counts = np.bincount(self.log[first], minlength=self.num_logs).astype(np.int64)
         entries = Entries(text, self.numbers[first, 0], self.numbers[last, 1], counts)
+        if len(first) == len(self.lines.text) and self.lines.text is self.lines.message:
+            entries.shapes = self.shapes
         if self.lines.is_wrapped.any():
             entries.time, entries.severity = self.lines.time.take(pa.array(first)), self.lines.severity[first]
         order = np.lexsort((entries.first_line, self.log[first]))
@@ -124,6 +131,16 @@ class Grouping:
         maybe = maybe[matches(lines, f"{FUNCTION_PATTERN}|{CLASS_PATTERN}|{ERROR_PATTERN}")]
         maybe = maybe[self.group[self.first[maybe - 1]] == self.group[self.first[maybe]]]
         starts = np.sort(self.numbers[self.first[np.union1d(opened, maybe - 1)], 0])
+        if len(starts) < 3 and self.group[0] == self.group[-1]:  # one stream, and its last entry is what may go on
+            begins = [int(np.searchsorted(self.numbers[:, 0], start)) for start in starts]
+            size_from = [pc.sum(pc.binary_length(self.lines.text.slice(begin))).as_py() for begin in begins]
+            for place, size in enumerate(size_from):
+                if size <= max_bytes:
+                    return int(starts[place]), sum(
+                        size_from[before] - size_from[before + 1] > max_bytes for before in range(place)
+                    )
+            own = [size - after for size, after in zip(size_from, [*size_from[1:], 0], strict=True)]
+            return None, sum(size > max_bytes for size in own)
         entry_of_line = np.searchsorted(self.first, np.arange(len(self.group)), side="right") - 1
         entry_start = self.numbers[self.first[entry_of_line], 0]
         sizes = pc.binary_length(self.lines.text).to_numpy(zero_copy_only=False)
@@ -136,6 +153,9 @@ class Grouping:
 
     def lines_from(self, number: int) -> tuple[InnerLines, np.ndarray]:
         """The lines, with their numbers, of the entries that start at a physical line or after it."""
+        if self.group[0] == self.group[-1]:
+            held = np.arange(self.first[np.searchsorted(self.numbers[self.first, 0], number)], len(self.group))
+            return self.lines.take(held), self.numbers[held]
         entry_of_line = np.searchsorted(self.first, np.arange(len(self.group)), side="right") - 1
         held = np.flatnonzero(self.numbers[self.first[entry_of_line], 0] >= number)
         held = held[self.numbers[held, 0].argsort(kind="stable")]
@@ -159,6 +179,7 @@ class LineGrouper:
         numbers: np.ndarray,
         log_of_line: np.ndarray,
         indentation: int | None = None,
+        known: KnownMatches | None = None,
     ) -> "Grouping":
         """Groups lines into entries, log by log and, within a log, stream by stream.
 
@@ -167,6 +188,7 @@ class LineGrouper:
             numbers: int64 `(lines, 2)`, the first and last physical line, one-based in its log, that each stands for.
             log_of_line: `(lines,)`, ascending.
             indentation: characters of white space that the lines of a log share; by default each log is looked at.
+            known: remembers matches, for a log in chunks.
         """
         num_logs = int(log_of_line[-1]) + 1 if len(log_of_line) else 0
         group = log_of_line
@@ -179,7 +201,7 @@ class LineGrouper:
             lines, first, last = lines.together(group)
             numbers = np.stack([numbers[first, 0], numbers[last, 1]], axis=1)
             log_of_line, group = log_of_line[first], group[first]
-        shapes = Shapes(lines.message)
+        shapes = Shapes(lines.message, known)
         is_text = shapes.match(TEXT_PATTERN)
         if self.directive_pattern is not None:
             is_text &= ~shapes.match(self.directive_pattern)
@@ -195,14 +217,14 @@ class LineGrouper:
             log_of_line, group = log_of_line[kept], group[kept]
         if not len(log_of_line):
             nothing = np.empty(0, dtype=np.int64)
-            return Grouping(lines, numbers, log_of_line, nothing, nothing, num_logs)
+            return Grouping(lines, numbers, log_of_line, nothing, nothing, num_logs, shapes)
         group_starts = np.append(True, group[1:] != group[:-1])
         if self.entry_pattern is not None:
             starts = shapes.match(self.entry_pattern) | lines.starts
         else:
             log_starts = np.append(True, log_of_line[1:] != log_of_line[:-1])
             starts = self._entry_starts(shapes, group_starts, log_starts, lines.starts, indentation)
-        return Grouping(lines, numbers, log_of_line, group, np.flatnonzero(starts | group_starts), num_logs)
+        return Grouping(lines, numbers, log_of_line, group, np.flatnonzero(starts | group_starts), num_logs, shapes)
 
     def _entry_starts(
         self,
@@ -313,16 +335,18 @@ def _match_each(lines: Shapes, patterns: list[str], needs: str | None = None) ->
     Anchored patterns are tried together first (or `needs`, which matches wherever they do), and each on what is left.
     """
     cheap = [pattern for pattern in patterns if pattern.startswith("^") and digit_alternatives(pattern)[0] is None]
-    some = np.flatnonzero(matches(lines.distinct, needs or "|".join(cheap)) if cheap else [])
+    some = np.flatnonzero(lines.match_shapes(needs or "|".join(cheap)) if cheap else [])
     few = lines.distinct.take(pa.array(some, pa.int64()))
     found = []
     for pattern in patterns:
-        if pattern in cheap:
+        if pattern not in cheap:
+            found.append(lines.match(pattern))
+        elif not len(some):
+            found.append(np.zeros(len(lines.index), dtype=bool))
+        else:
             is_match = np.zeros(len(lines.distinct), dtype=bool)
             is_match[some] = matches(few, pattern)
             found.append(is_match[lines.index])
-        else:
-            found.append(lines.match(pattern))
     return found
 
 

@@ -12,13 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns_logmoe import Shapes, dictionary_indices, digit_alternatives, matches
+from .columns_logmoe import KNOWN_BYTES, KNOWN_SHAPES, Shapes, dictionary_indices, digit_alternatives, matches
 
 # With fewer entries, finding those that are equal up to their digits takes longer than masking them.
 FEW_ENTRIES = 512
-# How many texts are remembered, and how many bytes of them.
-KNOWN_TEXTS = 1 << 14
-KNOWN_BYTES = 8 << 20
 
 Masks = list[dict[str, Any]]
 
@@ -44,11 +41,12 @@ class Masker:
         # Of shapes, of shapes behind the boundary, of texts behind the boundary.
         self._shapes, self._late_shapes, self._late_texts = _Memory(), _Memory(), _Memory()
 
-    def mask(self, text: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    def mask(self, text: pa.Array, shapes: Shapes | None = None) -> tuple[np.ndarray, pa.Array]:
         """Masks entries.
 
         Args:
             text: entries, large strings `(entries,)`.
+            shapes: of them, if they are known.
 
         Returns:
             For each entry the row of its masked text among the distinct ones, int64 `(entries,)`, and the distinct
@@ -56,11 +54,11 @@ class Masker:
         """
         # A character takes at least one byte.
         if (pc.max(pc.binary_length(text)).as_py() or 0) > self.max_characters:
-            text = pc.utf8_slice_codeunits(text, 0, self.max_characters)
+            text, shapes = pc.utf8_slice_codeunits(text, 0, self.max_characters), None
         if not self.masks or len(text) < FEW_ENTRIES:
             index, values = self._mask_texts(text)
         else:
-            index, values = self._mask_shapes(Shapes(text))
+            index, values = self._mask_shapes(shapes or Shapes(text))
         masked = pc.dictionary_encode(pc.utf8_trim_whitespace(values))
         index = dictionary_indices(masked)[index]
         first_seen = np.full(len(masked.dictionary), len(index))
@@ -79,10 +77,10 @@ class Masker:
             others.
         """
         written = pc.dictionary_encode(text)
-        literals = _Literals()
         early = written.dictionary
+        literals = _Literals(early)
         for mask in self.masks[: self._boundary]:
-            early = _apply(mask, early, literals)
+            early, literals = _apply(mask, early, literals)
         late = pc.dictionary_encode(early)
         row, known, _ = self._late_texts.look_up(late.dictionary)
         new = np.flatnonzero(row < 0)
@@ -90,7 +88,7 @@ class Masker:
         if len(new):
             fresh = values
             for mask in self.masks[self._boundary :]:
-                values = _apply(mask, values, literals)
+                values, literals = _apply(mask, values, literals)
             self._late_texts.add(fresh, values, np.zeros(len(new), dtype=bool))
         row[new] = len(known) + np.arange(len(new))
         return row[dictionary_indices(late)][dictionary_indices(written)], pa.concat_arrays([known, values])
@@ -122,7 +120,7 @@ class Masker:
             For each shape the row, int64 `(shapes,)`, of its masked text in an array of texts, which may hold others;
             -1 if its entries must be masked one by one.
         """
-        literals = _Literals()
+        literals = _Literals(distinct)
         values, row_of_shape = distinct, np.arange(len(distinct))
         is_open = np.ones(len(distinct), dtype=bool)  # (shapes,), neither split up nor known so far
 
@@ -156,9 +154,11 @@ class Masker:
                     leave(hit)
                     if not len(values):
                         break
-            if has_others and (masked := _apply(mask, values, literals)) is not values:
-                merged = pc.dictionary_encode(masked)
-                values, row_of_shape = merged.dictionary, dictionary_indices(merged)[row_of_shape]
+            if has_others:
+                masked, literals = _apply(mask, values, literals)
+                if masked is not values:
+                    merged = pc.dictionary_encode(masked)
+                    values, row_of_shape = merged.dictionary, dictionary_indices(merged)[row_of_shape]
         if is_open.any():
             hit = matches(values, "[0-9]")[row_of_shape] & is_open
             np.logical_and(is_open, ~hit, out=is_open)
@@ -197,45 +197,66 @@ class _Memory:
             (pa.concat_arrays([keys, texts]), pa.concat_arrays([known, values]), np.append(marked, marks)),
             (texts, values, marks),
         ):
-            if len(first) <= KNOWN_TEXTS and first.nbytes + second.nbytes <= KNOWN_BYTES:
+            if len(first) <= KNOWN_SHAPES and first.nbytes + second.nbytes <= KNOWN_BYTES:
                 self._held = first, second, third
                 return
 
 
-class _Literals:
-    """Tells, far faster than a pattern, that a mask cannot match: none of the literals it requires is in the texts."""
+# A replacement puts these around what it inserts, so that no other literal comes into being.
+_MARKS = frozenset("<>⟦⟧⟪⟫⟨⟩")
 
-    def __init__(self) -> None:
-        self._texts: pa.Array | None = None
+
+class _Literals:
+    """Tells, far faster than a pattern, that a mask cannot match: none of the literals it requires is in the texts.
+
+    Args:
+        texts: large strings. What masks make of them may hold their literals, and those with a mark.
+    """
+
+    def __init__(self, texts: pa.Array):
+        self._texts = texts
+        self._data = self._marked_data = _bytes_of(texts)
+        self._present: dict[bytes, bool] = {}
+        codes = np.frombuffer(self._data, dtype=np.uint8).astype(np.uint16)
+        self._pairs = np.zeros(1 << 16, dtype=bool)  # of neighbouring bytes
+        self._pairs[codes[:-1] << 8 | codes[1:]] = True
 
     def allow(self, mask: dict[str, Any], texts: pa.Array) -> bool:
         """Whether one of the texts may hold a literal that the mask requires."""
-        literals = mask.get("requires")
-        if literals is None:
-            return True
-        if texts is not self._texts:  # a mask rarely changes them
-            data = texts.buffers()[2]
-            self._texts, self._data = texts, b"" if data is None else data.to_pybytes()
-            codes = np.frombuffer(self._data, dtype=np.uint8).astype(np.uint16)
-            self._pairs = np.zeros(1 << 16, dtype=bool)  # of neighbouring bytes
-            self._pairs[codes[:-1] << 8 | codes[1:]] = True
-        return any(
-            (not len(pairs) or self._pairs[pairs].all()) and literal in self._data
-            for literal, pairs in _literal_bytes(tuple(literals))
+        return "requires" not in mask or any(
+            self._may_hold(texts, *literal) for literal in _literal_bytes(tuple(mask["requires"]))
         )
+
+    def _may_hold(self, texts: pa.Array, literal: bytes, pairs: np.ndarray, is_marked: bool) -> bool:
+        if is_marked:
+            if texts is not self._texts:
+                self._texts, self._marked_data = texts, _bytes_of(texts)
+            return literal in self._marked_data
+        if literal not in self._present:
+            self._present[literal] = bool(self._pairs[pairs].all()) and literal in self._data
+        return self._present[literal]
+
+
+def _bytes_of(texts: pa.Array) -> bytes:
+    data = texts.buffers()[2]
+    return b"" if data is None else data.to_pybytes()
 
 
 @functools.lru_cache(maxsize=1024)
-def _literal_bytes(literals: tuple[str, ...]) -> list[tuple[bytes, np.ndarray]]:
-    """Each literal, and the pairs of neighbouring bytes in it."""
+def _literal_bytes(literals: tuple[str, ...]) -> list[tuple[bytes, np.ndarray, bool]]:
+    """Each literal, the pairs of neighbouring bytes in it, and whether it holds a mark."""
+    found = []
     # A shape has a 0 in place of the digits that a literal may name.
-    written = dict.fromkeys(text.encode() for x in literals for text in (x, re.sub("[1-9]", "0", x)))
-    codes = [np.frombuffer(text, dtype=np.uint8).astype(np.uint16) for text in written]
-    return [(text, code[:-1] << 8 | code[1:]) for text, code in zip(written, codes, strict=True)]
+    for text in dict.fromkeys(text for x in literals for text in (x, re.sub("[1-9]", "0", x))):
+        codes = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint16)
+        found.append((text.encode(), codes[:-1] << 8 | codes[1:], bool(_MARKS & set(text))))
+    return found
 
 
-def _apply(mask: dict[str, Any], texts: pa.Array, literals: _Literals) -> pa.Array:
-    """Replaces what a mask matches."""
+def _apply(mask: dict[str, Any], texts: pa.Array, literals: _Literals) -> tuple[pa.Array, _Literals]:
+    """Replaces what a mask matches; gives the same array if that is nothing for sure."""
     if not literals.allow(mask, texts):
-        return texts
-    return pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
+        return texts, literals
+    masked = pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
+    # Without a mark in between, what stood before and behind the match is one literal now.
+    return masked, literals if _MARKS & set(mask["replacement"]) else _Literals(masked)

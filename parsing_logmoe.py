@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns_logmoe import check_pattern, dictionary_indices, matches
+from .columns_logmoe import KnownMatches, check_pattern, dictionary_indices, matches
 from .grouping_logmoe import Entries, LineGrouper, shared_indentation
 from .headers_logmoe import HeaderReader, Headers
 from .lines_logmoe import InnerLines
@@ -257,7 +257,7 @@ class LogParser:
 
     def masked(self, entries: Entries, replaced_bytes: int = 0) -> ParsedLog:
         """Masks entries and finds the distinct ones."""
-        entry_index, distinct = self._masker.mask(entries.text)
+        entry_index, distinct = self._masker.mask(entries.text, entries.shapes)
         return ParsedLog(
             entries.text,
             entries.first_line,
@@ -373,6 +373,7 @@ class EntryStream:
     def _start_log(self) -> None:
         self.indentation = -1
         self._unwrapper = Unwrapper(self.parser.transports)
+        self._known = KnownMatches()
         self._record = pa.array([], pa.large_string())  # lines of a transport's record that goes on
         self._open = InnerLines.of(self._record), np.empty((0, 2), dtype=np.int64)
 
@@ -393,7 +394,7 @@ class EntryStream:
         if self.indentation < 0 and len(inner.text):
             self.indentation = shared_indentation(inner.message)
         log_of_line = np.zeros(len(numbers), dtype=np.int64)
-        grouping = self.parser._grouper.group(inner, numbers, log_of_line, max(self.indentation, 0))
+        grouping = self.parser._grouper.group(inner, numbers, log_of_line, max(self.indentation, 0), self._known)
         entries = grouping.entries()
         held_from: int | None = None
         if is_open:
