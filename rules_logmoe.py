@@ -398,8 +398,7 @@ MASKS: list[dict[str, Any]] = [
     },
     # Early, for these are what tells most entries apart: the masks below then see each text once.
     # Any digit before the x: a pattern that names a digit must look at each text for itself.
-    {"pattern": r"\b\d[xX][0-9a-fA-F]{3,}\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
-    {"pattern": r"\b0[xX][0-9a-fA-F]{1,2}\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    {"pattern": r"\b\d[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
     {"pattern": rf"\b(?:{_LONG_HEX}|{_CAPITAL_HEX})\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
     # A mail's number in a queue, whatever its characters.
     {

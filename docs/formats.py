@@ -89,6 +89,8 @@ TIME_EXAMPLES = {
     "epoch ms": "1773296701104",
     "epoch us": "1773296701104522",
     "epoch ns": "1773296701104522123",
+    "mikrotik": "mar/12/2026 06:25:01",
+    "cjk slashes": "2026/03/12 下午 06:25:01",
     "rails": 'Started GET "/carts" for 10.0.0.8 at 2026-03-12 06:25:01 +0900',
 }
 
@@ -121,6 +123,14 @@ SEVERITY_EXAMPLES = {
     "access log": '10.0.0.8 - - [12/Mar/2026:06:25:01 +0000] "GET /ERROR HTTP/1.1" 200 7',
     "start of the message": "Mar 12 06:25:01 edge1 sshd[340]: error: disk full",
     "word": "2026-03-12 06:25:01,104 ERROR [main] disk full",
+    "logrus": "ERRO[0007] disk full",
+    "postgresql csv": (
+        '2026-03-12 06:25:01.104 UTC,"app","shop",7,"10.0.0.8:5",69b2,1,"idle",2026-03-12 06:20:00 UTC,3/7,0,'
+        'ERROR,53100,"disk full"'
+    ),
+    "log": "2026-03-12 06:25:01.104 UTC [7] LOG ready",
+    ".net": "2026-03-12 06:25:01 fail: Shop.Pay[0] disk full",
+    "topics": "mar/12/2026 06:25:01 system,error,critical disk full",
     "syslog priority": "<11>disk full",
 }
 
@@ -131,6 +141,10 @@ BLOCK_EXAMPLES = {
         "Time\t\t    Id Command\tArgument"
     ),
     "slow query": "# Time: 2026-03-12T06:25:01.104522Z\n# User@Host: app[app] @ web [10.0.0.8]\nSELECT 1;",
+    "query": "\t\t    7 Query\tSELECT price\nFROM cart",
+    "java.util.logging": "Mar 12, 2026 6:25:01 AM shop.Pay run\nSEVERE: disk full",
+    "report of Erlang": "=ERROR REPORT==== 12-Mar-2026::06:25:01 ===\nshop: disk full\nby order 7",
+    "announced": "2026-03-12 06:25:01 INFO settings:\ndisk: full\nretry: 7",
     "Windows event": "Log Name:      Application\nLevel:         Error\nDescription:\ndisk full",
     "XML event": "<Event>\n<System><Level>2</Level></System>\n</Event>",
     "object over several lines": '{\n"level": "error",\n"msg": "disk full"\n}',

@@ -6,219 +6,257 @@ entries that differ in their digits alone go through the masks as one. Called by
 
 import functools
 import re
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .rules_logmoe import dictionary_indices, matches
+from .columns_logmoe import KNOWN_BYTES, KNOWN_SHAPES, Shapes, dictionary_indices, digit_alternatives, matches
 
 # With fewer entries, finding those that are equal up to their digits takes longer than masking them.
 FEW_ENTRIES = 512
 
-Masks = list[dict[str, str]]
+Masks = list[dict[str, Any]]
 
 
-def mask_distinct(text: pa.Array, masks: Masks, max_characters: int) -> tuple[np.ndarray, pa.Array]:
-    """Masks entries.
+class Masker:
+    """Masks entries, and remembers what became of them: a log says the same things from chunk to chunk.
+
+    Entries that are equal up to their digits, of one shape, are masked once: a million distinct lines are then a few
+    thousand shapes. This is exact. A pattern that names no digit treats all digits alike. Where one that does, such as
+    `404`, could match a shape, its entries are masked one by one, and so are those that keep a digit to the end.
+
+    Threads may share one.
 
     Args:
-        text: entries, large strings `(entries,)`.
         masks: applied in order, each with `pattern` and `replacement`.
         max_characters: characters of an entry that are read; the rest is left out.
-
-    Returns:
-        For each entry the row of its masked text among the distinct ones, int64 `(entries,)`, and the distinct masked
-        texts in order of first appearance.
     """
-    # A character takes at least one byte.
-    if (pc.max(pc.binary_length(text)).as_py() or 0) > max_characters:
-        text = pc.utf8_slice_codeunits(text, 0, max_characters)
-    index, values = _mask(text, masks)
-    masked = pc.dictionary_encode(pc.utf8_trim_whitespace(values))
-    index = dictionary_indices(masked)[index]
-    first_seen = np.full(len(masked.dictionary), len(index))
-    first_seen[index[::-1]] = np.arange(len(index))[::-1]
-    # Rows that no entry uses stood for shapes that were split up.
-    order = first_seen.argsort()[: np.count_nonzero(first_seen < len(index))]
-    rank = np.empty(len(first_seen), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    return rank[index], masked.dictionary.take(pa.array(order))
 
+    def __init__(self, masks: Masks, max_characters: int):
+        self.masks, self.max_characters = masks, max_characters
+        # Random numbers, in hexadecimal say, make ever new shapes; behind the masks of those few texts are left.
+        self._boundary = next((n + 1 for n, mask in enumerate(masks) if mask["replacement"] == "<IP>"), len(masks))
+        # Of shapes, of shapes behind the boundary, of texts behind the boundary.
+        self._shapes, self._late_shapes, self._late_texts = _Memory(), _Memory(), _Memory()
 
-def _mask(text: pa.Array, masks: Masks) -> tuple[np.ndarray, pa.Array]:
-    """Applies masks, once for all entries that are equal up to their digits: a million distinct lines are then a few
-    thousand shapes.
+    def mask(self, text: pa.Array, shapes: Shapes | None = None) -> tuple[np.ndarray, pa.Array]:
+        """Masks entries.
 
-    This is exact. A pattern that names no digit treats all digits alike. Where one that does, such as `404`, could
-    match a shape, the entries of that shape are split up again and masked one by one, and so are those that keep a
-    digit to the end.
+        Args:
+            text: entries, large strings `(entries,)`.
+            shapes: of them, if they are known.
 
-    Returns:
-        For each entry the row, int64 `(entries,)`, of its masked text in an array of texts; the array may hold others.
-    """
-    if not masks or len(text) < FEW_ENTRIES:
+        Returns:
+            For each entry the row of its masked text among the distinct ones, int64 `(entries,)`, and the distinct
+            masked texts in order of first appearance.
+        """
+        # A character takes at least one byte.
+        if (pc.max(pc.binary_length(text)).as_py() or 0) > self.max_characters:
+            text, shapes = pc.utf8_slice_codeunits(text, 0, self.max_characters), None
+        if not self.masks or len(text) < FEW_ENTRIES:
+            index, values = self._mask_texts(text)
+        else:
+            index, values = self._mask_shapes(shapes or Shapes(text))
+        masked = pc.dictionary_encode(pc.utf8_trim_whitespace(values))
+        index = dictionary_indices(masked)[index]
+        first_seen = np.full(len(masked.dictionary), len(index))
+        first_seen[index[::-1]] = np.arange(len(index))[::-1]
+        # Rows that no entry uses are those of other entries, remembered or masked one by one.
+        order = first_seen.argsort()[: np.count_nonzero(first_seen < len(index))]
+        rank = np.empty(len(first_seen), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        return rank[index], masked.dictionary.take(pa.array(order))
+
+    def _mask_texts(self, text: pa.Array) -> tuple[np.ndarray, pa.Array]:
+        """Masks entries one by one.
+
+        Returns:
+            For each entry the row, int64 `(entries,)`, of its masked text in an array of texts; the array may hold
+            others.
+        """
         written = pc.dictionary_encode(text)
-        values = written.dictionary
-        for mask in masks:
-            values = pc.replace_substring_regex(values, mask["pattern"], mask["replacement"])
-        return dictionary_indices(written), values
+        early = written.dictionary
+        literals = _Literals(early)
+        for mask in self.masks[: self._boundary]:
+            early, literals = _apply(mask, early, literals)
+        late = pc.dictionary_encode(early)
+        row, known, _ = self._late_texts.look_up(late.dictionary)
+        new = np.flatnonzero(row < 0)
+        values = late.dictionary.take(pa.array(new))
+        if len(new):
+            fresh = values
+            for mask in self.masks[self._boundary :]:
+                values, literals = _apply(mask, values, literals)
+            self._late_texts.add(fresh, values, np.zeros(len(new), dtype=bool))
+        row[new] = len(known) + np.arange(len(new))
+        return row[dictionary_indices(late)][dictionary_indices(written)], pa.concat_arrays([known, values])
 
-    shapes = Shapes(text)
-    values, row_of_shape = shapes.distinct, np.arange(len(shapes.distinct))
-    is_whole = np.ones(len(row_of_shape), dtype=bool)  # (shapes,), not split up so far
-    changed_by: list[np.ndarray] = []  # for each mask so far, which shapes it changed
-    split_up: list[tuple[np.ndarray, np.ndarray, pa.Array]] = []
+    def _mask_shapes(self, shapes: Shapes) -> tuple[np.ndarray, pa.Array]:
+        """As `_mask_texts`, once for all entries of a shape where that may be."""
+        row, values, is_split = self._shapes.look_up(shapes.distinct)
+        arrays, row_of_shape = [values], np.where((row >= 0) & is_split[np.maximum(row, 0)], -1, row)
+        new = np.flatnonzero(row < 0)
+        if len(new):
+            fresh = shapes.distinct.take(pa.array(new))
+            row_of_new, values = self._mask_new_shapes(fresh)
+            whole = values.take(pa.array(np.maximum(row_of_new, 0))) if len(values) else _blank(len(fresh))
+            self._shapes.add(fresh, whole, row_of_new < 0)
+            row_of_shape[new] = np.where(row_of_new >= 0, row_of_new + len(arrays[0]), -1)
+            arrays.append(values)
+        rows = row_of_shape[shapes.index]
+        split = np.flatnonzero(rows < 0)
+        if len(split):
+            index, values = self._mask_texts(shapes.text.take(pa.array(split)))
+            rows[split] = index + sum(map(len, arrays))
+            arrays.append(values)
+        return rows, pa.concat_arrays(arrays)
 
-    def split(hit: np.ndarray, number: int) -> None:
-        """From mask `number` on, the entries of these shapes (bool `(shapes,)`) are masked for themselves."""
-        positions = np.flatnonzero(hit[shapes.index])
-        written = pc.dictionary_encode(text.take(pa.array(positions)))
-        texts = written.dictionary
-        for mask, changed in zip(masks[:number], changed_by, strict=True):
-            if changed[hit].any():
-                texts = pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
-        if number < len(masks):
-            texts = pc.replace_substring_regex(texts, masks[number]["pattern"], masks[number]["replacement"])
-            index, texts = _mask(texts, masks[number + 1 :])
-        else:
-            index = np.arange(len(texts))
-        split_up.append((positions, index[dictionary_indices(written)], texts))
+    def _mask_new_shapes(self, distinct: pa.Array) -> tuple[np.ndarray, pa.Array]:
+        """Masks shapes, large strings `(shapes,)`.
 
-    for number, mask in enumerate(masks):
-        digit_pattern, has_others = digit_alternatives(mask["pattern"])
-        if digit_pattern is not None:
-            hit = matches(values, digit_pattern)[row_of_shape] & is_whole
-            if hit.any():
-                split(hit, number)
-                is_whole &= ~hit
-                in_use = np.zeros(len(values), dtype=bool)
-                in_use[row_of_shape[is_whole]] = True
-                values, row_of_shape = values.filter(pa.array(in_use)), (in_use.cumsum() - 1)[row_of_shape]
-                if not len(values):
-                    break
-        if not has_others:
-            changed_by.append(np.zeros(len(row_of_shape), dtype=bool))
-            continue
-        masked = pc.replace_substring_regex(values, mask["pattern"], mask["replacement"])
-        if _may_repeat_digits(mask["replacement"]):
-            changed = matches(values, mask["pattern"])
-        else:
-            changed = pc.not_equal(masked, values).to_numpy(zero_copy_only=False).astype(bool)
-        changed_by.append(changed[row_of_shape])
-        if changed.any():
-            merged = pc.dictionary_encode(masked)
-            values, row_of_shape = merged.dictionary, dictionary_indices(merged)[row_of_shape]
-    if is_whole.any():
-        hit = matches(values, "[0-9]")[row_of_shape] & is_whole
-        if hit.any():
-            split(hit, len(masks))
+        Returns:
+            For each shape the row, int64 `(shapes,)`, of its masked text in an array of texts, which may hold others;
+            -1 if its entries must be masked one by one.
+        """
+        literals = _Literals(distinct)
+        values, row_of_shape = distinct, np.arange(len(distinct))
+        is_open = np.ones(len(distinct), dtype=bool)  # (shapes,), neither split up nor known so far
 
-    rows = row_of_shape[shapes.index]
-    arrays = [values]
-    for positions, index, texts in split_up:
-        rows[positions] = index + sum(map(len, arrays))
-        arrays.append(texts)
-    return rows, pa.concat_arrays(arrays)
+        def leave(hit: np.ndarray) -> None:
+            """Goes on without these shapes (bool `(shapes,)`), and without the values that they alone have."""
+            nonlocal values, row_of_shape
+            np.logical_and(is_open, ~hit, out=is_open)
+            in_use = np.zeros(len(values), dtype=bool)
+            in_use[row_of_shape[is_open]] = True
+            values, row_of_shape = values.filter(pa.array(in_use)), (in_use.cumsum() - 1)[row_of_shape]
+
+        late, example = values.slice(0, 0), row_of_shape[:0]  # values at the boundary, and a shape of each
+        known_row, known = np.full(len(distinct), -1), late
+        for number, mask in enumerate(self.masks):
+            if number == self._boundary:
+                row, known, is_split = self._late_shapes.look_up(values)
+                row = np.where(is_open, row[row_of_shape], -1)
+                known_row = np.where((row >= 0) & ~is_split[np.maximum(row, 0)], row, -1)
+                if (row >= 0).any():
+                    leave(row >= 0)
+                late, example = values, np.zeros(len(values), dtype=np.int64)
+                example[row_of_shape[is_open]] = np.flatnonzero(is_open)
+            if not len(values):
+                break
+            if not literals.allow(mask, values):
+                continue
+            digit_pattern, has_others = digit_alternatives(mask["pattern"])
+            if digit_pattern is not None:
+                hit = matches(values, digit_pattern)[row_of_shape] & is_open
+                if hit.any():
+                    leave(hit)
+                    if not len(values):
+                        break
+            if has_others:
+                masked, literals = _apply(mask, values, literals)
+                if masked is not values:
+                    merged = pc.dictionary_encode(masked)
+                    values, row_of_shape = merged.dictionary, dictionary_indices(merged)[row_of_shape]
+        if is_open.any():
+            hit = matches(values, "[0-9]")[row_of_shape] & is_open
+            np.logical_and(is_open, ~hit, out=is_open)
+        if len(late):
+            final = np.where(is_open[example], row_of_shape[example], 0)
+            self._late_shapes.add(
+                late, values.take(pa.array(final)) if len(values) else _blank(len(late)), ~is_open[example]
+            )
+        return (
+            np.where(is_open, row_of_shape, np.where(known_row >= 0, known_row + len(values), -1)),
+            pa.concat_arrays([values, known]),
+        )
 
 
-# ---------------------------------------------------------------------- texts up to their digits
+def _blank(count: int) -> pa.Array:
+    return pa.array([""] * count, pa.large_string())
 
 
-class Shapes:
-    """Texts up to their digits, so that a pattern looks once at texts it cannot tell apart.
+class _Memory:
+    """Texts and what they become. What it holds is replaced as a whole, so that threads may use it at once."""
 
-    Attributes:
-        text: large strings `(texts,)`.
-        index: int64 `(texts,)`, the row of each text's shape in `distinct`.
-        distinct: the distinct shapes, texts with a 0 in place of every digit, in order of first appearance.
+    def __init__(self) -> None:
+        nothing = pa.array([], pa.large_string())
+        self._held = nothing, nothing, np.zeros(0, dtype=bool)
+
+    def look_up(self, texts: pa.Array) -> tuple[np.ndarray, pa.Array, np.ndarray]:
+        """The row of each text in what is held, int64, -1 if it is not; and what those rows become, with a mark."""
+        keys, values, marks = self._held
+        row = pc.index_in(texts, value_set=keys).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return row, values, marks if len(marks) else np.zeros(1, dtype=bool)
+
+    def add(self, texts: pa.Array, values: pa.Array, marks: np.ndarray) -> None:
+        """Adds texts that are not held. Where there is no room, they take the place of the others, or none."""
+        keys, known, marked = self._held
+        for first, second, third in (
+            (pa.concat_arrays([keys, texts]), pa.concat_arrays([known, values]), np.append(marked, marks)),
+            (texts, values, marks),
+        ):
+            if len(first) <= KNOWN_SHAPES and first.nbytes + second.nbytes <= KNOWN_BYTES:
+                self._held = first, second, third
+                return
+
+
+# A replacement puts these around what it inserts, so that no other literal comes into being.
+_MARKS = frozenset("<>⟦⟧⟪⟫⟨⟩")
+
+
+class _Literals:
+    """Tells, far faster than a pattern, that a mask cannot match: none of the literals it requires is in the texts.
+
+    Args:
+        texts: large strings. What masks make of them may hold their literals, and those with a mark.
     """
 
-    def __init__(self, text: pa.Array):
-        shapes = pc.dictionary_encode(_zero_digits(text))
-        self.text, self.index, self.distinct = text, dictionary_indices(shapes), shapes.dictionary
+    def __init__(self, texts: pa.Array):
+        self._texts = texts
+        self._data = self._marked_data = _bytes_of(texts)
+        self._present: dict[bytes, bool] = {}
+        codes = np.frombuffer(self._data, dtype=np.uint8).astype(np.uint16)
+        self._pairs = np.zeros(1 << 16, dtype=bool)  # of neighbouring bytes
+        self._pairs[codes[:-1] << 8 | codes[1:]] = True
 
-    def take(self, positions: np.ndarray) -> "Shapes":
-        """The shapes of some of the texts."""
-        taken = object.__new__(Shapes)
-        taken.text, taken.index = self.text.take(pa.array(positions)), self.index[positions]
-        taken.distinct = self.distinct
-        return taken
+    def allow(self, mask: dict[str, Any], texts: pa.Array) -> bool:
+        """Whether one of the texts may hold a literal that the mask requires."""
+        return "requires" not in mask or any(
+            self._may_hold(texts, *literal) for literal in _literal_bytes(tuple(mask["requires"]))
+        )
 
-    def match(self, pattern: str) -> np.ndarray:
-        """Which texts match, bool `(texts,)`."""
-        if digit_alternatives(pattern)[0] is None:
-            return matches(self.distinct, pattern)[self.index]
-        return matches(self.text, pattern)
-
-
-def _zero_digits(text: pa.Array) -> pa.Array:
-    """Large strings with a 0 in place of every ASCII digit."""
-    _, offsets, data = text.buffers()
-    if data is None:
-        return text
-    characters = np.frombuffer(data, dtype=np.uint8)
-    is_digit = characters - np.uint8(ord("0")) < 10
-    merged = pa.py_buffer(np.where(is_digit, np.uint8(ord("0")), characters))
-    return pa.LargeStringArray.from_buffers(len(text), offsets, merged, offset=text.offset)
+    def _may_hold(self, texts: pa.Array, literal: bytes, pairs: np.ndarray, is_marked: bool) -> bool:
+        if is_marked:
+            if texts is not self._texts:
+                self._texts, self._marked_data = texts, _bytes_of(texts)
+            return literal in self._marked_data
+        if literal not in self._present:
+            self._present[literal] = bool(self._pairs[pairs].all()) and literal in self._data
+        return self._present[literal]
 
 
-# The parts of a pattern that matter here: those that may hold a digit without naming one, those that name one, and
-# the structure.
-_PATTERN_PART = re.compile(
-    r"""(?P<code>\\x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2}))"""
-    r"""|(?P<unknown>\\[0-7Q]|\(\?[a-zA-Z-]+\))"""
-    r"""|(?P<class>\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"""
-    r"""|(?P<open>\((?:\?(?:P?<\w+>|[a-zA-Z-]*:))?)|(?P<close>\))|(?P<or>\|)"""
-    r"""|(?P<other>\\.|\{\d+(?:,\d*)?\})"""
-    r"""|(?P<digit>[0-9])""",
-    re.DOTALL,
-)
-
-
-def _may_repeat_digits(replacement: str) -> bool:
-    """Whether a replacement could swap digits: then a shape that stays as it is proves nothing about its texts."""
-    groups = re.findall(r"\\[0-9]", replacement)
-    return len(groups) > 1 or bool(re.search("[0-9]", re.sub(r"\\[0-9]", "", replacement)))
+def _bytes_of(texts: pa.Array) -> bytes:
+    data = texts.buffers()[2]
+    return b"" if data is None else data.to_pybytes()
 
 
 @functools.lru_cache(maxsize=1024)
-def digit_alternatives(pattern: str) -> tuple[str | None, bool]:
-    """Finds what in a pattern tells digits apart.
+def _literal_bytes(literals: tuple[str, ...]) -> list[tuple[bytes, np.ndarray, bool]]:
+    """Each literal, the pairs of neighbouring bytes in it, and whether it holds a mark."""
+    found = []
+    # A shape has a 0 in place of the digits that a literal may name.
+    for text in dict.fromkeys(text for x in literals for text in (x, re.sub("[1-9]", "0", x))):
+        codes = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint16)
+        found.append((text.encode(), codes[:-1] << 8 | codes[1:], bool(_MARKS & set(text))))
+    return found
 
-    Returns:
-        The alternatives of the pattern that name a digit, with any digit in its place, or None if none does: where
-        that does not match, `pattern` treats all digits alike. And whether `pattern` has other alternatives. For what
-        is too intricate to analyse the first is "", which matches everywhere.
-    """
-    alternatives: list[str] = [""]
-    naming: set[int] = set()
-    depth = end = 0
-    for part in [*_PATTERN_PART.finditer(pattern), None]:
-        alternatives[-1] += pattern[end : part.start() if part else None]
-        if part is None:
-            break
-        end = part.end()
-        widened = part[0]
-        if part["unknown"] or (part["code"] and chr(int(part[0][2:].strip("{}"), 16)).isdigit()):
-            return "", True
-        if part["or"] and depth == 0:
-            alternatives.append("")
-            continue
-        depth += bool(part["open"]) - bool(part["close"])
-        if part["digit"]:
-            widened = "[0-9]"
-            naming.add(len(alternatives))
-        elif part["class"]:
-            rest = re.sub(r"\\[dDsSwWpP]|(?<!-)0-9", "", part[0])
-            if re.search(r"\\x(?:\{0*3[0-9]\}|3[0-9])|\\[0-7]", rest):
-                return "", True
-            if re.search("[0-9]", re.sub(r"\\x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2})", "", rest)):
-                # A negated class would match less without its digits, not more; a range may begin or end at one.
-                if part[0].startswith("[^") or "-" in rest:
-                    return "", True
-                widened = part[0][:-1] + "0-9]"
-                naming.add(len(alternatives))
-        alternatives[-1] += widened
-    digit_pattern = "|".join(alternatives[number - 1] for number in sorted(naming))
-    return digit_pattern if naming else None, len(naming) < len(alternatives)
+
+def _apply(mask: dict[str, Any], texts: pa.Array, literals: _Literals) -> tuple[pa.Array, _Literals]:
+    """Replaces what a mask matches; gives the same array if that is nothing for sure."""
+    if not literals.allow(mask, texts):
+        return texts, literals
+    masked = pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
+    # Without a mark in between, what stood before and behind the match is one literal now.
+    return masked, literals if _MARKS & set(mask["replacement"]) else _Literals(masked)

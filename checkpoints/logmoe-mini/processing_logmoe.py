@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from transformers import AddedToken, AutoTokenizer, BatchFeature, ProcessorMixin
 
+from .columns_logmoe import check_pattern
 from .parsing_logmoe import LogParser, ParsedLog, check_integer
 from .rules_logmoe import (
     CONTINUATION_PATTERN,
+    DIRECTIVE_PATTERN,
     EXCEPTION_PATTERN,
-    HEADER_PATTERN,
     INDENTED_ENTRY_PATTERN,
     PLACEHOLDER,
-    check_pattern,
 )
 from .sequences_logmoe import SequenceCutter, SequenceRule, pad_sequences
 
@@ -30,8 +30,8 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
 
     Args:
         tokenizer (`PreTrainedTokenizerFast`): the encoder's tokenizer; the placeholders become tokens of it.
-        masks, entry_pattern, continuation_pattern, exception_pattern, indented_entry_pattern, header_pattern,
-        timestamp_formats, max_entry_characters: see [`LogParser`].
+        masks, entry_pattern, continuation_pattern, exception_pattern, indented_entry_pattern, directive_pattern,
+        blocks, transports, time_rules, severity_rules, header_pattern, max_entry_characters: see [`LogParser`].
         session_pattern (`str`, *optional*): see [`SequenceRule`]; if given, sequences are sessions by default.
         max_log_entry_length (`int`): tokens per entry; a longer entry is truncated and flagged.
         max_sequence_length (`int`): entries per sequence.
@@ -48,8 +48,12 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
         continuation_pattern=CONTINUATION_PATTERN,
         exception_pattern=EXCEPTION_PATTERN,
         indented_entry_pattern=INDENTED_ENTRY_PATTERN,
-        header_pattern=HEADER_PATTERN,
-        timestamp_formats=None,
+        directive_pattern=DIRECTIVE_PATTERN,
+        blocks=None,
+        transports=None,
+        time_rules=None,
+        severity_rules=None,
+        header_pattern=None,
         session_pattern=None,
         max_log_entry_length=128,
         max_entry_characters=8192,
@@ -62,8 +66,12 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
             continuation_pattern,
             exception_pattern,
             indented_entry_pattern,
+            directive_pattern,
+            blocks,
+            transports,
+            time_rules,
+            severity_rules,
             header_pattern,
-            timestamp_formats,
             max_entry_characters,
         )
         SequenceRule(max_sequence_length, session_pattern=session_pattern)  # checks both
@@ -85,6 +93,15 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
             rules: arguments of the constructor.
         """
         return cls(AutoTokenizer.from_pretrained(encoder_name_or_path), **rules)
+
+    @classmethod
+    def from_args_and_dict(cls, args: Any, processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Checkpoints saved before transports and blocks were known go on without them."""
+        if "transports" not in processor_dict:
+            none = {"transports": [], "blocks": [], "directive_pattern": None}
+            processor_dict = {name: value for name, value in processor_dict.items() if name != "timestamp_formats"}
+            processor_dict |= none | {"header_pattern": None}
+        return super().from_args_and_dict(args, processor_dict, **kwargs)
 
     def rules(self) -> dict[str, Any]:
         """The constructor's arguments, all but the tokenizer."""

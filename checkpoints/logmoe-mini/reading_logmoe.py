@@ -54,6 +54,29 @@ _DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 _LONGEST_MAGIC = max(map(len, _COMPRESSIONS))
 
 
+# What a file is that is no text, by its first bytes, and what to do with it.
+_BINARIES: list[tuple[int, bytes, str]] = [
+    (0, b"ElfFile\x00", "a Windows event log: export it as text or XML (`wevtutil qe FILE /lf /f:text`)"),
+    (0, b"LPKSHHRH", "a systemd journal: export it (`journalctl --file FILE -o export`)"),
+    (0, b"PK\x03\x04", "a zip archive: unpack it and give the folder"),
+    (257, b"ustar", "a tar archive: unpack it and give the folder"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it and give the folder"),
+    (0, b"Rar!", "a rar archive: unpack it and give the folder"),
+    (0, b"PAR1", "a Parquet file: train.py reads those"),
+    (0, b"SQLite format 3\x00", "an SQLite database"),
+    (0, b"\xd4\xc3\xb2\xa1", "a packet capture: print it (`tcpdump -r FILE`)"),
+    (0, b"\x0a\x0d\x0d\x0a", "a packet capture: print it (`tshark -r FILE`)"),
+    (0, b"\x7fELF", "a program or a core dump"),
+    (0, b"MZ\x90", "a Windows program"),
+    (0, b"%PDF-", "a PDF document"),
+    (0, b"\x89PNG", "an image"),
+    (0, b"\xff\xd8\xff", "an image"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+]
+# Control characters that text does not hold; NUL is no sign, for a crashed machine leaves runs of it in its logs.
+_NO_TEXT = bytes({*range(1, 32)} - set(b"\t\n\v\f\r\x1b\x08\x07\x0e\x0f\x1c\x1d\x1e\x1f"))
+MAX_CONTROL_SHARE = 0.02
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -76,6 +99,10 @@ class Chunk:
     is_idle: bool = False
 
 
+class EmptyLogError(ValueError):
+    """A log has no entries: it is empty, or all blank lines."""
+
+
 def find_logs(source: Any) -> list[Any]:
     """Finds the logs that a source stands for.
 
@@ -84,8 +111,9 @@ def find_logs(source: Any) -> list[Any]:
             input, an open file, or a list of those.
 
     Returns:
-        Paths in natural order (`app.log.2` before `app.log.10`), `"-"` and open files. Folders and patterns leave out
-        empty files and, with a warning, files that are not text.
+        Paths in natural order (`app.log.2` before `app.log.10`), `"-"` and open files. Folders and patterns leave out,
+        with a warning, files that are empty or not text. A folder that cannot be opened is among the paths: reading it
+        gives the error.
 
     Raises:
         FileNotFoundError: the source does not exist, or has no log in it.
@@ -103,16 +131,24 @@ def find_logs(source: Any) -> list[Any]:
     if name == "-" or os.path.isfile(name) or (os.path.exists(name) and not os.path.isdir(name)):
         return [name]
     if os.path.isdir(name):
-        found = [os.path.join(folder, file) for folder, _, files in os.walk(name) for file in files]
+        closed: list[str] = []
+        walk = os.walk(name, onerror=lambda error: closed.append(error.filename))
+        found = [os.path.join(folder, file) for folder, _, files in walk for file in files] + closed
     else:
-        found = glob.glob(name, recursive=True)
+        found, closed = glob.glob(name, recursive=True), []
         if not found:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
+                os.stat(name)  # which says if a folder on the way may not be entered
             raise FileNotFoundError(f"no log at {name!r}: no such file or folder, and no file matches it as a pattern")
     logs = []
-    for path in sorted(filter(os.path.isfile, found), key=_natural):
-        if _looks_binary(path):
-            logger.warning(f"skipping {path}: it contains NUL bytes, so it is not text; name the file to read it")
-        elif os.path.getsize(path):
+    for path in sorted((path for path in found if os.path.isfile(path) or path in closed), key=_natural):
+        if path in closed:
+            logs.append(path)
+        elif not os.path.getsize(path):
+            logger.warning(f"skipping {path}: it is empty")
+        elif (what := _no_text(path)) is not None:
+            logger.warning(f"skipping {path}: it is {what}")
+        else:
             logs.append(path)
     if not logs:
         raise FileNotFoundError(f"no log in {name!r}: every file in it is empty or not text")
@@ -123,13 +159,26 @@ def _natural(path: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path)]
 
 
-def _looks_binary(path: str) -> bool:
+def _no_text(path: str) -> str | None:
+    """What a file is if it does not look like text."""
     try:
         with open(path, "rb") as raw, io.BufferedReader(_decompressed(raw)) as stream:
             head = stream.read(HEAD_BYTES)
     except _DAMAGES:
-        return False  # reading it will say what is wrong
-    return b"\x00" in head and utf16_of(head) is None
+        return None  # reading it will say what is wrong
+    if b"\x00" in head and utf16_of(head) is None:
+        return binary_kind(head) or "not text, for it contains NUL bytes: name the file to read it"
+    return binary_kind(head)
+
+
+def binary_kind(head: bytes) -> str | None:
+    """What a file is that is no text, and what to do with it, by its first bytes; None if it may be text."""
+    for place, mark, kind in _BINARIES:
+        if head.startswith(mark, place):
+            return kind
+    if utf16_of(head) is None and len(head) - len(head.translate(None, _NO_TEXT)) > MAX_CONTROL_SHARE * len(head):
+        return "not text, for it is full of control characters: give its `encoding` if it is"
+    return None
 
 
 class _Peeked(io.RawIOBase):
@@ -225,6 +274,8 @@ class LogReader:
             self._is_live = True
             yield from self._follow(os.fspath(self.source))
         elif isinstance(self.source, str | os.PathLike) and os.fspath(self.source) != "-":
+            if os.path.isdir(self.source):
+                os.listdir(self.source)  # which says why the folder cannot be read
             with open(self.source, "rb") as raw:
                 if _descriptor(raw) is None:
                     self.total_bytes = os.fstat(raw.fileno()).st_size
@@ -382,6 +433,8 @@ class LogReader:
                 if piece and len(head) < HEAD_BYTES and not self._is_live:
                     continue
                 encoding = self.encoding or utf16_of(head)
+                if encoding is None and (kind := binary_kind(head)) is not None:
+                    raise ValueError(f"not a log, it is {kind}")
                 decoder = None if encoding is None else codecs.getincrementaldecoder(encoding)("replace")
                 data, head = head, None
             else:

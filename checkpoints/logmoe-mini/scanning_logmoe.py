@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 from .judging_logmoe import ANOMALY, Judge, Prediction
-from .parsing_logmoe import EntryStream, ParsedLog, check_integer, longer_than
+from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, in_precision
-from .reading_logmoe import Chunk, LogReader
+from .reading_logmoe import EmptyLogError, LogReader
 from .sequences_logmoe import SequenceCutter, SequenceRule
 
 # Chunks that are parsed ahead of the model, and that wait for it to finish.
@@ -220,14 +220,14 @@ class _ReadAhead:
     A daemon: a read may block for as long as a pipe is silent, and must not keep the process from ending.
 
     Attributes:
-        parsed: chunks of whole entries, each with the future of its entries; None at the end.
+        parsed: chunks of entries, each with the future of the parsed log that it becomes; None at the end.
         room: to be released for each chunk that was taken.
         error: what reading raised.
     """
 
-    def __init__(self, reader: LogReader, stream: EntryStream, submit: Callable[[Chunk, int], Future]):
+    def __init__(self, reader: LogReader, stream: EntryStream, submit: Callable[[EntryChunk], Future]):
         self.reader, self.stream, self.submit = reader, stream, submit
-        self.parsed: queue.Queue[tuple[Chunk, Future] | None] = queue.Queue()
+        self.parsed: queue.Queue[tuple[EntryChunk, Future] | None] = queue.Queue()
         self.room = threading.Semaphore(CHUNKS_AHEAD)
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._read, name="logmoe-read", daemon=True)
@@ -236,13 +236,11 @@ class _ReadAhead:
     def _read(self) -> None:
         try:
             for lines in self.reader:
-                whole = self.stream.push(lines)
-                if whole is None:
-                    continue
+                chunk = self.stream.push(lines)
                 while not self.room.acquire(timeout=0.1):
                     if self.reader.is_stopped:
                         return
-                self.parsed.put((whole[0], self.submit(*whole)))
+                self.parsed.put((chunk, self.submit(chunk)))
         except BaseException as error:
             if not self.reader.is_stopped:
                 self.error = error
@@ -354,7 +352,9 @@ class LogScan(Iterator[dict[str, Any]]):
         before = copy.copy(self.statistics)
         if self._is_closed:
             return
-        ahead = _ReadAhead(reader, stream, lambda *chunk: self._pool.submit(self.processor.parse_chunk, *chunk))
+        ahead = _ReadAhead(
+            reader, stream, lambda chunk: self._pool.submit(self.processor.masked, chunk.entries, chunk.replaced_bytes)
+        )
         jobs: deque[_Job] = deque()
         is_open = True
         try:
@@ -367,7 +367,7 @@ class LogScan(Iterator[dict[str, Any]]):
                     else:
                         chunk, future = item
                         jobs.append(self._start(chunk, future.result(), cutter))
-                        self._untrimmed += len(chunk.data)
+                        self._untrimmed += chunk.num_bytes
                         ahead.room.release()
                 else:
                     job = jobs.popleft()
@@ -385,11 +385,11 @@ class LogScan(Iterator[dict[str, Any]]):
         if ahead.error is not None:  # raised after the results of what could be read
             raise ahead.error
         if self.statistics.entries == before.entries and not (self.follow or self._is_closed):
-            raise ValueError(f"no log entries in {name or 'the stream'}: it is empty or all blank lines")
+            raise EmptyLogError(f"no log entries in {name or 'the stream'}: it is empty or all blank lines")
 
     # ------------------------------------------------------------------ the steps
 
-    def _start(self, chunk: Chunk, parsed: ParsedLog, cutter: SequenceCutter) -> _Job:
+    def _start(self, chunk: EntryChunk, parsed: ParsedLog, cutter: SequenceCutter) -> _Job:
         """Cuts, encodes new entries, and hands new sequences to the model."""
         log, sequences = cutter.push(parsed, chunk.is_last, chunk.is_idle)
         entries = self.cache.entries
@@ -421,9 +421,8 @@ class LogScan(Iterator[dict[str, Any]]):
             predicting = self._model_pool.submit(self._predict, embeddings, [new[key] for key in batch])
             self.awaited |= {key: _Awaited(predicting, position) for position, key in enumerate(batch)}
         predictions |= {key: self.awaited[key] for key in new}
-        data = chunk.data.removesuffix(b"\n")
         statistics = {
-            "lines": data.count(b"\n") + bool(data),
+            "lines": chunk.num_lines,
             "entries": len(parsed),
             "replaced_bytes": chunk.replaced_bytes,
             "encoded_entries": entries.next_number - number_before,

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .columns_logmoe import check_pattern, dictionary_indices
 from .parsing_logmoe import LogParser, ParsedLog, check_integer
-from .rules_logmoe import check_pattern, dictionary_indices
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class SequenceCutter:
         self._first_seconds: float | None = None
         self._last_seconds: float | None = None
         self._has_sessions = False
+        self._reader = self.parser.header_reader()
 
     def cut(self, parsed: ParsedLog) -> list[np.ndarray]:
         """Cuts a whole log.
@@ -118,7 +119,7 @@ class SequenceCutter:
         rule = self.rule
         if rule.window_seconds is not None and self._last_seconds is None:
             parsed = parsed if self._untimed is None else self._untimed + parsed
-            is_timed = len(parsed) and not np.isnan(self.parser.timestamps(parsed.text)).all()
+            is_timed = len(parsed) and not np.isnan(self.parser.timestamps(parsed)).all()
             if not (is_timed or is_last or len(parsed) > self.max_waiting_entries):
                 self._untimed = parsed
                 return parsed.take(np.arange(0)), []
@@ -178,7 +179,7 @@ class SequenceCutter:
         if not len(parsed):
             return {}
         if self.rule.window_seconds is not None:
-            seconds = self._filled_timestamps(parsed.text)
+            seconds = self._filled_timestamps(parsed)
             self._first_seconds = seconds[0] if self._first_seconds is None else self._first_seconds
             self._last_seconds = seconds[-1]
             windows = np.floor((seconds - self._first_seconds) / self.rule.window_seconds)
@@ -190,17 +191,17 @@ class SequenceCutter:
             return sessions
         return {None: np.arange(len(parsed))}
 
-    def _filled_timestamps(self, text: pa.Array) -> np.ndarray:
+    def _filled_timestamps(self, parsed: ParsedLog) -> np.ndarray:
         """Seconds since 1970 of each entry, `(entries,)`: the latest timestamp up to it, or else the first one."""
-        seconds = self.parser.timestamps(text)
+        seconds = self.parser.timestamps(parsed, self._reader)
         known = np.flatnonzero(~np.isnan(seconds))
         before = self._last_seconds
         if not len(known):
             if before is not None:
                 return np.full(len(seconds), before)
             raise ValueError(
-                "`window_seconds` needs timestamps, and the log has none that `header_pattern` finds: give the "
-                "processor a `header_pattern` with a group named `timestamp`, or leave out `window_seconds`."
+                "`window_seconds` needs timestamps, and no entry of the log has one that is known: give the processor "
+                "a `header_pattern` with a group named `timestamp`, or leave out `window_seconds`."
             )
         previous = np.searchsorted(known, np.arange(len(seconds)), side="right") - 1
         filled = seconds[known[np.maximum(previous, 0)]]
