@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 MANY_TEXTS = 256
 # How many shapes are remembered, and how many bytes of them.
 KNOWN_SHAPES = 1 << 14
-KNOWN_BYTES = 8 << 20
+KNOWN_BYTES = 4 << 20
 
 # ---------------------------------------------------------------------- patterns
 
