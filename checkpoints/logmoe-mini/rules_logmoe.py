@@ -337,8 +337,8 @@ MASKS: list[dict[str, Any]] = [
     # What a browser says it is, spaces written as such or as plus signs.
     {
         "pattern": (
-            r"\bMozilla/\d[\w.]*(?:[ +]\([^()\"|}]*\))?"
-            r"(?:[ +](?:[A-Za-z][\w.-]*/[\w.-]+|Mobile)(?:[ +]\([^()\"|}]*\))?)*"
+            r"\bMozilla/\d[\w.]*(?:[ +]\([^()\"|}]*\)?)?"  # a captured header may be cut
+            r"(?:[ +](?:[A-Za-z][\w.-]*/[\w.-]+|Mobile)(?:[ +]\([^()\"|}]*\)?)?)*"
         ),
         "replacement": "<AGENT>",
         "phrase": "browser",
@@ -402,10 +402,10 @@ MASKS: list[dict[str, Any]] = [
     {"pattern": rf"\b(?:{_LONG_HEX}|{_CAPITAL_HEX})\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
     # A mail's number in a queue, whatever its characters.
     {
-        "pattern": r"(\]: |queued as )[0-9A-F]{6,12}(: |\))",
+        "pattern": r"(\]: |(?:queued|forwarded) as )[0-9A-F]{6,12}(: |\))",
         "replacement": r"\1<HEX>\2",
         "phrase": "hexadecimal number",
-        "requires": ["]: ", "queued as "],
+        "requires": ["]: ", "ed as "],
     },
     {
         "pattern": r"\b[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}\b",
@@ -499,8 +499,10 @@ MASKS: list[dict[str, Any]] = [
         "pattern": (
             r"((?i:id|token|session|nonce|secret|cookie|ticket|etag|signature|bearer)[\"']?[=:] ?[\"']?)"
             r"⟨[\w+/-]*(?:[0-9][\w+/-]*[A-Z]|[A-Z][\w+/-]*[0-9])[\w+/-]*⟩"
+            r"|((?i:token|nonce|secret)[\"']?[=:] ?[\"']?)"
+            r"⟨[\w+/-]*(?:[a-z][\w+/-]*[A-Z]|[A-Z][\w+/-]*[a-z])[\w+/-]*⟩"
         ),
-        "replacement": r"\1<ID>",
+        "replacement": r"\1\2<ID>",
         "phrase": "identifier",
         "requires": ["⟨"],
     },
