@@ -134,13 +134,12 @@ class Grouping:
         if len(starts) < 3 and self.group[0] == self.group[-1]:  # one stream, and its last entry is what may go on
             begins = [int(np.searchsorted(self.numbers[:, 0], start)) for start in starts]
             size_from = [pc.sum(pc.binary_length(self.lines.text.slice(begin))).as_py() for begin in begins]
-            for place, size in enumerate(size_from):
-                if size <= max_bytes:
-                    return int(starts[place]), sum(
-                        size_from[before] - size_from[before + 1] > max_bytes for before in range(place)
-                    )
-            own = [size - after for size, after in zip(size_from, [*size_from[1:], 0], strict=True)]
-            return None, sum(size > max_bytes for size in own)
+            own = [all_ - after for all_, after in zip(size_from, [*size_from[1:], 0], strict=True)]
+            too_long = [each > max_bytes for each in own]
+            for number, all_ in enumerate(size_from):
+                if all_ <= max_bytes:
+                    return int(starts[number]), sum(too_long[:number])
+            return None, sum(too_long)
         entry_of_line = np.searchsorted(self.first, np.arange(len(self.group)), side="right") - 1
         entry_start = self.numbers[self.first[entry_of_line], 0]
         sizes = pc.binary_length(self.lines.text).to_numpy(zero_copy_only=False)

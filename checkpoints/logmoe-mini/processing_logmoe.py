@@ -98,7 +98,7 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
     def from_args_and_dict(cls, args: Any, processor_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Checkpoints saved before transports and blocks were known go on without them."""
         if "transports" not in processor_dict:
-            none = {"transports": [], "blocks": [], "directive_pattern": None}
+            none: dict[str, Any] = {"transports": [], "blocks": [], "directive_pattern": None}
             processor_dict = {name: value for name, value in processor_dict.items() if name != "timestamp_formats"}
             processor_dict |= none | {"header_pattern": None}
         return super().from_args_and_dict(args, processor_dict, **kwargs)

@@ -98,8 +98,10 @@ class Unwrapper:
         self._recent: dict[int, pa.Array] = {}  # per level the last lines of a log that comes in small chunks
         self._stream = 0  # of the last line that names one
         self._unfinished: set[int] = set()  # streams whose last line goes on in the next
-        for reader in (*self._records, *self._tables):
-            reader.start()
+        for records in self._records:
+            records.start()
+        for table in self._tables:
+            table.start()
         self._has_newlines = False  # Docker's lines end in one, so that one without it goes on
 
     def unwrap(self, lines: pa.Array) -> InnerLines:
