@@ -20,7 +20,7 @@ MINI = ROOT / "checkpoints" / "logmoe-mini"
 WORDS = (
     "[PAD] [UNK] [CLS] [SEP] [MASK] a b c d e info warn error fatal failed connection started at caused by number time"
     " url ip address unique identifier email hardware success moved not found forbidden bad request unavailable server"
-    " file path hexadecimal"
+    " file path hexadecimal token browser duration size"
 ).split()
 
 

@@ -11,12 +11,13 @@ import pytest
 
 from logmoe.inference import main
 
-LOG = """2026-03-12 06:25:01,104 INFO ready
+LOG = """no header at all
+2026-03-12 06:25:01,104 INFO ready
 2026-03-12 06:25:02,104 ERROR order 7 failed
 Traceback (most recent call last):
   File "/srv/shop.py", line 7, in pay
 shop.Declined: card
-no header at all
+2026-03-12 06:25:03,104 done
 """
 
 
@@ -38,12 +39,13 @@ def test_json_says_of_each_entry_how_it_was_read(capsys, checkpoint, log):
     entries = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert [(e["first_line"], e["last_line"], e["time"], e["severity"]) for e in entries] == [
-        (1, 1, "2026-03-12T06:25:01.104", "INFO"),
-        (2, 5, "2026-03-12T06:25:02.104", "ERROR"),
-        (6, 6, None, None),
+        (1, 1, None, None),
+        (2, 2, "2026-03-12T06:25:01.104", "INFO"),
+        (3, 6, "2026-03-12T06:25:02.104", "ERROR"),
+        (7, 7, "2026-03-12T06:25:03.104", None),
     ]
-    assert entries[1]["text"] == "\n".join(LOG.splitlines()[1:5])
-    assert entries[0]["masked"] == "<TIME> INFO ready"
+    assert entries[2]["text"] == "\n".join(LOG.splitlines()[2:6])
+    assert entries[1]["masked"] == "<TIME> INFO ready"
     assert list(entries[0]) == ["first_line", "last_line", "time", "severity", "text", "masked"]
 
 
