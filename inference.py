@@ -430,6 +430,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python inference.py` and of the console script `logmoe`; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is not None:  # a terminal that cannot show a character must not end the run
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if argv[:1] == ["explain"]:
         return explain(argv[1:], DEFAULT_CHECKPOINT)
     parser = _parser()
@@ -442,8 +444,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("standard input (-) can be read only once")
     if sys.stdout is None or ("-" in args.files and sys.stdin is None):
         return 2  # closed by the caller, and there may be nowhere to say so
-    # A terminal that cannot show a character must not end the run.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.disable_progress_bar()
     overrides = {
         name: getattr(args, name)

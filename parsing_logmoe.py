@@ -314,10 +314,7 @@ class LogParser:
         if self.header_pattern is not None:
             headers.severity = self.header_reader().read(parsed.text).severity
         if parsed.time is not None and not headers.has_time.all():
-            # The transport's times are those of another clock, written in another way.
-            times = self.header_reader().read(parsed.time)
-            times.names_zone = times.has_zone  # what a transport counts since 1970 is UTC
-            headers.fill(times)
+            headers.fill(reader.read_transport(parsed.time))
         if parsed.severity is not None:
             headers.severity = np.where(headers.severity < 0, parsed.severity, headers.severity)
         return headers

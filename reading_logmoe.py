@@ -166,9 +166,10 @@ def _no_text(path: str) -> str | None:
             head = stream.read(HEAD_BYTES)
     except _DAMAGES:
         return None  # reading it will say what is wrong
-    if b"\x00" in head and utf16_of(head) is None:
-        return binary_kind(head) or "not text, for it contains NUL bytes: name the file to read it"
-    return binary_kind(head)
+    kind = binary_kind(head)
+    if kind is None and b"\x00" in head and utf16_of(head) is None:
+        return "not text, for it contains NUL bytes: name the file to read it"
+    return kind
 
 
 def binary_kind(head: bytes) -> str | None:

@@ -78,9 +78,9 @@ class Unwrapper:
                 raise ValueError(f"A transport needs `name` and `pattern`, got {rule}.")
             for key in ("pattern", "begins", "evidence", "typical", "unless", "never_with"):
                 if key in rule:
-                    _check(f"{rule['name']}.{key}", rule[key])
+                    check_pattern(f"{rule['name']}.{key}", rule[key])
             for pattern in rule.get("fields", ()):
-                _check(f"{rule['name']}.fields", pattern)
+                check_pattern(f"{rule['name']}.fields", pattern)
         self.formats = ["plain", *dict.fromkeys(rule["name"] for rule in self.rules)]
         self._records = [RecordReader(rule) for rule in self.rules if "begins" in rule]
         self._tables = [TableReader(rule) for rule in self.rules if "lists" in rule]
@@ -460,10 +460,6 @@ def _with_process(message: pa.Array, process: pa.Array) -> pa.Array:
     kept = ~matches(some, r"^[ \t]+\S")
     named, some = named[kept], some.filter(pa.array(kept))
     return put_rows(message, named, join_texts(process.take(pa.array(named)), ": ", some))
-
-
-# Rules are checked once per process: many logs are short, and compiling takes longer than reading them.
-_check = functools.lru_cache(maxsize=1024)(check_pattern)
 
 
 def _is_weak(rule: dict[str, Any]) -> bool:

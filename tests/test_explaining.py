@@ -70,6 +70,16 @@ def test_a_clock_across_chunks_is_one_clock(capsys, checkpoint, tmp_path):
     assert len(lines) == 61
 
 
+def test_a_terminal_that_cannot_show_a_character_does_not_end_it(checkpoint, tmp_path):
+    path = tmp_path / "zh.log"
+    path.write_text("2026-03-12 06:25:01 ERROR 磁盘已满\n", encoding="utf-8")
+    command = [sys.executable, "-m", "logmoe.inference", "explain", str(path), "--model", str(checkpoint)]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, env=ascii_only, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"| 2026-03-12 06:25:01 ERROR \\u78c1\\u76d8" in done.stdout
+
+
 def test_entry_pattern_and_encoding(capsys, checkpoint, tmp_path):
     path = tmp_path / "gb.log"
     path.write_bytes("[开始] 一\n续\n[开始] 二\n".encode("gb18030"))

@@ -438,3 +438,14 @@ def test_endless_lines_and_entries_do_not_stall_the_stream(parser, monkeypatch):
     assert max(lines) == data.count(b"\n") + 1
     assert reader.oversized_lines == 1
     assert stream.oversized_entries >= 1
+
+
+def test_the_clock_of_a_transport_goes_on_across_chunks(parser):
+    """Its entries have no times of their own, and New Year lies between two chunks."""
+    before = parser.parse("<13>Dec 31 23:59:58 edge1 app[7]: tick\n<13>Dec 31 23:59:59 edge1 app[7]: tick")
+    after = parser.parse("<13>Jan  1 00:00:01 edge1 app[7]: tock\n<13>Jan  1 00:00:02 edge1 app[7]: tock")
+    reader = parser.header_reader()
+    seconds = np.concatenate([parser.timestamps(before, reader), parser.timestamps(after, reader)])
+    assert np.diff(seconds).tolist() == [1, 2, 1]
+    reader.start()  # another log
+    assert parser.timestamps(after, reader)[0] < seconds[0]

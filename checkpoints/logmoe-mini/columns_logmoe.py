@@ -22,6 +22,8 @@ KNOWN_BYTES = 4 << 20
 # ---------------------------------------------------------------------- patterns
 
 
+# Once per process: many logs are short, and compiling the rules takes longer than reading them.
+@functools.lru_cache(maxsize=4096)
 def check_pattern(name: str, pattern: str, replacement: str = "") -> None:
     """Checks that RE2 takes a pattern and a replacement.
 

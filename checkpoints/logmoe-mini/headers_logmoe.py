@@ -163,6 +163,7 @@ class HeaderReader:
     """
 
     def __init__(self, time_rules: Sequence[Rule] | None = None, severity_rules: Sequence[Rule] | None = None) -> None:
+        self._time_rules = time_rules
         self._times = TimeRules(TIME_RULES if time_rules is None else time_rules)
         self._severities = SeverityRules(SEVERITY_RULES if severity_rules is None else severity_rules)
         self._known_times = _KnownShapes(self._times.find, _KNOWN_SHAPES)
@@ -172,9 +173,22 @@ class HeaderReader:
 
     def start(self) -> None:
         """Begins a new log."""
+        self._transport: HeaderReader | None = None
         self.day_first: bool | None = None
         self._years = 0  # New Years passed, of times without a year
         self._last_yearless: int | None = None  # in seconds of 2000
+
+    def read_transport(self, time: pa.Array) -> Headers:
+        """Reads the times that a transport gave the next entries: another clock, written in another way.
+
+        Args:
+            time: strings `(entries,)`, null where there is none.
+        """
+        if self._transport is None:
+            self._transport = HeaderReader(self._time_rules, [])
+        headers = self._transport.read(time)
+        headers.names_zone = headers.has_zone  # what a transport counts since 1970 is UTC
+        return headers
 
     def read(self, text: pa.Array | pa.ChunkedArray) -> Headers:
         """Reads the headers of the next entries of the log.
