@@ -57,6 +57,48 @@ def test_bad_values_are_refused_and_the_message_names_rule_and_value(field, valu
         tiny_config(**{field: value})
 
 
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        (
+            {"entry_feature_names": ["new", "rare", "new"]},
+            "`entry_feature_names` must not .* twice.*'new'",
+        ),
+        ({"entry_feature_names": "new"}, "entry_feature_names"),
+        ({"sequence_feature_names": ["new"]}, "belong to none: 'new'"),
+        ({"sequence_feature_terms": {"surprise": ["new"]}}, r"\['surprise'\]` must name features of .* got 'new'"),
+        ({"sequence_feature_terms": {"surprise": []}}, r"\['surprise'\]` must name at least one feature"),
+        ({"sequence_feature_terms": ["surprise"]}, "sequence_feature_terms"),
+        (
+            {"sequence_feature_names": ["new"], "sequence_feature_terms": {"surprise": ["new", "new"]}},
+            r"\['surprise'\]` must not name a feature twice",
+        ),
+        ({"sequence_feature_names": ["new"], "sequence_feature_terms": {"no.2": ["new"]}}, "identifiers.*'no.2'"),
+        ({"sequence_feature_names": ["new"], "sequence_feature_terms": {"keys": ["new"]}}, "identifiers.*'keys'"),
+        ({"feature_hidden_size": 0}, "`feature_hidden_size` must be at least 1, got 0"),
+        ({"feature_dropout_prob": 1.0}, r"`feature_dropout_prob` must be in \[0, 1\), got 1.0"),
+        ({"feature_clip": 0.0}, "`feature_clip` must be finite and positive, got 0.0"),
+        ({"feature_clip": float("inf")}, "`feature_clip` must be finite and positive, got inf"),
+        ({"embedding_dropout_prob": -0.1, "entry_feature_names": ["new"]}, r"`embedding_dropout_prob` .* got -0.1"),
+        ({"embedding_dropout_prob": 0.5}, r"`embedding_dropout_prob` \(0.5\) needs `entry_feature_names`"),
+    ],
+)
+def test_bad_features_are_refused_and_the_message_names_rule_and_value(fields, rule):
+    with pytest.raises(StrictDataclassError, match=rule):
+        tiny_config(**fields)
+
+
+def test_terms_keep_their_places_in_a_saved_config(tmp_path):
+    names = ["new", "overdue", "rare"]
+    terms = {"surprise": ["rare", "new"], "silence": ["overdue", "new"]}
+    config = tiny_config(sequence_feature_names=names, sequence_feature_terms=terms)
+    config.save_pretrained(tmp_path)
+    loaded = LogMoEConfig.from_pretrained(tmp_path)
+    assert list(loaded.sequence_feature_terms) == list(config.sequence_feature_terms) == ["silence", "surprise"]
+    assert loaded.sequence_feature_terms == terms
+    assert tiny_config().entry_feature_names is not tiny_config().entry_feature_names
+
+
 def test_round_trip_through_json(tmp_path):
     config = tiny_config(router_top_p=0.6, routing_mode="dense", anomaly_threshold=0.3)
     config.save_pretrained(tmp_path)
