@@ -147,7 +147,8 @@ def learn_templates(texts: Sequence[str], least: int = 8) -> "Templates":
     A word is a slot where, all other words equal, it took at least `least` values, or two words together did, each at
     least as many. From there it spreads: to texts that hold one of these values behind the same beginning; to the
     names at the head of an entry, such as `user@database`, that stand in for each other before several messages; to
-    words that repeat a slot's value. Repeated on what came of it, until nothing more does.
+    words that repeat a slot's value. Repeated on what came of it, until nothing more does. Something must be left of
+    the message: another word, or two where two vary.
 
     Never a slot: a word that matters (`_kept`), a key before `=` or `":`, and all behind the first `MAX_WORDS` words.
 
@@ -221,6 +222,8 @@ class _Learner:
         self.is_kept[slot] = False
         name = matches(pc.replace_substring_regex(vocabulary, _PLACEHOLDER, ""), r"\pL")
         self.is_plain = np.append(name, False) & ~self.is_kept
+        level = pc.is_in(pc.utf8_lower(vocabulary), value_set=pa.array(VOCABULARY, pa.large_string()))
+        self.is_literal = np.append(name & ~level.to_numpy(zero_copy_only=False), False)
         self.is_key_gap = np.append(matches(gaps, _KEY_GAP), False)
         self.is_tag_gap = np.append(matches(gaps, r"^(?:\[|:\s)"), False)
         self.is_space = np.append(matches(gaps, r"\s"), False)
@@ -233,6 +236,9 @@ class _Learner:
         # Of each text up to and with the word at a place, and all gaps before it.
         self.beginning = (self.word_hash + gap_hash[:, :-1]).cumsum(axis=1)
         self.is_open = ~self.is_kept[words] & ~self.is_key_gap[gaps[:, 1:]]
+        # Of a message of one word, or of two that vary, nothing would be left.
+        literals = self.is_literal[words]
+        self.left = literals.sum(axis=1)[:, None] - literals
         found = np.zeros(words.shape, dtype=bool)
         self._single(found)
         self._heads(found)
@@ -264,7 +270,7 @@ class _Learner:
     def _single(self, found: np.ndarray) -> None:
         """One word varies."""
         for place in range(found.shape[1]):
-            rows = np.flatnonzero(self.is_open[:, place])
+            rows = np.flatnonzero(self.is_open[:, place] & (self.left[:, place] >= 1))
             key = self.total[rows] - self.word_hash[rows, place]
             again, group = _groups(key, 2)
             if not len(again):
@@ -279,10 +285,11 @@ class _Learner:
     def _pairs(self, found: np.ndarray) -> None:
         """Two words vary together."""
         budget, places = _PAIR_ROWS, found.shape[1]
+        both = self.is_open & (self.left >= 3)  # the other one and two more
         for distance in range(1, places):
             for place in range(places - distance):
                 other = place + distance
-                rows = np.flatnonzero(self.is_open[:, place] & self.is_open[:, other])
+                rows = np.flatnonzero(both[:, place] & self.is_open[:, other])
                 budget -= len(rows)
                 if budget < 0:
                     return
@@ -318,11 +325,14 @@ class _Learner:
         number = self.is_space[self.table.gaps[rows, :-1]].cumsum(axis=1)
         first = plain[rows].argmax(axis=1)
         span = (number == number[np.arange(len(rows)), first][:, None]) & (words[rows] != -1)
+        rest = (self.is_literal[words[rows]] & ~span).any(axis=1)
+        rows, span = rows[rest], span[rest]
+        if len(rows) < self.least:
+            return
         key = self.total[rows] - np.where(span, self.word_hash[rows], np.uint64(0)).sum(axis=1)
         last = span.shape[1] - 1 - span[:, ::-1].argmax(axis=1)
         name = np.unique(self.beginning[rows, last], return_inverse=True)[1]
-        rest = np.unique(key, return_inverse=True)[1]
-        part = _parts(name, rest)
+        part = _parts(name, np.unique(key, return_inverse=True)[1])
         size = np.bincount(part[np.unique(name, return_index=True)[1]])
         many = size[part] >= self.least
         if not many.any():

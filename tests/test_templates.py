@@ -88,6 +88,14 @@ def test_two_names_vary_together():
     assert learn_templates(texts).texts == ["copied <*> to <*> in <DURATION>"]
 
 
+def test_something_is_left_of_a_message():
+    """Short messages are no list of names."""
+    words = [f"<TIME> INFO {name}" for name in NAMES]
+    assert learn_templates(words).texts == sorted(words)
+    two = [f"<TIME> INFO {one} {other}" for one, other in zip(NAMES, reversed(NAMES), strict=True)]
+    assert learn_templates(two).texts == sorted(two)
+
+
 def test_names_at_the_head_stand_in_for_each_other():
     """Three databases and a few users: no message is seen with many of them, and some with one alone."""
     users = [f"{name}@{base}" for base in ("shop", "store", "bank") for name in ("app", "etl", "root", "web")]
