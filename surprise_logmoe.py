@@ -564,3 +564,83 @@ def rank_evidence(values: np.ndarray, healthy: np.ndarray) -> np.ndarray:
         at_least = len(known) - np.searchsorted(known, values[:, column], side="left")
         evidence[:, column] = -np.log10((at_least + 1) / (len(known) + 1))
     return np.where(np.isnan(values), np.nan, evidence)
+
+
+class RunningLevel:
+    """How surprising a log is as a rule: the lower quarter of each feature over its sequences so far.
+
+    What stands above it stands out of this log, however badly the reference fits. Renewed whenever the log has half as
+    many sequences again, so that it depends on the log alone, not on how it arrives.
+
+    Args:
+        prior: `(features,)`, the lower quarter of healthy sequences, in use until there are `FIRST` of the log's own.
+    """
+
+    FIRST = 16
+    MOST = 2048
+
+    def __init__(self, prior: np.ndarray):
+        self.level = prior
+        self._renew_at = self.FIRST
+        self._seen = 0
+        self._step = 1  # every so manyth sequence is kept
+        self._kept: list[np.ndarray] = []
+
+    def push(self, values: np.ndarray) -> np.ndarray:
+        """The level of each sequence, `(sequences, features)`, of the next sequences of the log."""
+        levels = np.empty_like(values)
+        for start, stop in self._pieces(len(values)):
+            levels[start:stop] = self.level
+            piece = values[start:stop]
+            self._kept.append(piece[(-self._seen) % self._step :: self._step])
+            self._seen += len(piece)
+            if self._seen == self._renew_at:
+                kept = np.concatenate(self._kept)
+                self.level = lower_quarter(kept)
+                while len(kept) > self.MOST:
+                    kept, self._step = kept[::2], self._step * 2
+                self._kept = [kept]
+                self._renew_at += self._renew_at // 2
+        return levels
+
+    def _pieces(self, number: int) -> list[tuple[int, int]]:
+        """The sequences up to each renewal."""
+        pieces, start, seen, renew_at = [], 0, self._seen, self._renew_at
+        while start < number:
+            stop = min(number, start + renew_at - seen)
+            pieces.append((start, stop))
+            seen += stop - start
+            if seen == renew_at:
+                renew_at += renew_at // 2
+            start = stop
+        return pieces
+
+
+def lower_quarter(values: np.ndarray) -> np.ndarray:
+    """The lower quartile of each feature, `(features,)`; NaN where it is never known."""
+    with np.errstate(invalid="ignore"):
+        known = ~np.isnan(values).all(0)
+        level = np.full(values.shape[1], np.nan, np.float32)
+        if known.any():
+            level[known] = np.nanquantile(values[:, known], 0.25, axis=0)
+    return level
+
+
+INPUTS = (
+    *SEQUENCE_FEATURES,
+    *(f"rank_{name}" for name in SEQUENCE_FEATURES),
+    *(f"above_{name}" for name in SEQUENCE_FEATURES),
+)
+"""Names of what the model's terms read of a sequence: each feature, its rank among healthy ones, and how far it stands
+above the log's own level."""
+
+
+def sequence_inputs(features: np.ndarray, healthy: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """What the model's terms read, `(sequences, len(INPUTS))`.
+
+    Args:
+        features: `(sequences, len(SEQUENCE_FEATURES))`.
+        healthy: the same of cross-fitted healthy sequences.
+        level: of the log, `(features,)` or of each sequence.
+    """
+    return np.concatenate([features, rank_evidence(features, healthy), features - level], axis=1).astype(np.float32)
