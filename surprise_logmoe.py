@@ -298,7 +298,12 @@ __all__ = ["ENTRY_FEATURES", "SEQUENCE_FEATURES", "Habits", "Occurrences", "Past
 
 
 def cross_fitted(
-    log: Occurrences, sequences: np.ndarray, vocabulary: Vocabulary, length: int, blocks: int = 3
+    log: Occurrences,
+    sequences: np.ndarray,
+    vocabulary: Vocabulary,
+    length: int,
+    blocks: int = 3,
+    has_past: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of sequences of a log against the log's other blocks: never against themselves.
 
@@ -306,6 +311,7 @@ def cross_fitted(
         log: the log.
         sequences: int64 `(sequences, entries)`, positions, -1 at padding, ordered by their first entry.
         blocks: contiguous blocks of sequences.
+        has_past: see `Surprise.measure`.
 
     Returns:
         As `Surprise.measure`.
@@ -325,7 +331,7 @@ def cross_fitted(
         jump = np.append(0, (np.diff(rest) > 1).cumsum())
         stretch = log.stretch[rest] + jump
         surprise = Surprise(log.take(rest, stretch), vocabulary, length)
-        entry[rows], of_sequence[rows] = surprise.measure(log, own)
+        entry[rows], of_sequence[rows] = surprise.measure(log, own, has_past=has_past)
     return entry, of_sequence
 
 
