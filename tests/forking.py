@@ -5,6 +5,7 @@ that importing takes are spent once. Where starting itself is the point, or the 
 test starts an interpreter instead.
 """
 
+import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -22,17 +23,15 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pytest", "logmoe.train", "logmoe.training.plots", "matplotlib.pyplot", "forking"])
 
 
-def _train(arguments: list[str], rank: dict[str, str], outputs: tuple[str, str], max_file_bytes: int) -> None:
+def _run(program: str, arguments: list[str], env: dict[str, str], outputs: tuple[str, str], max_file_bytes: int):
     os.setsid()
-    os.environ.update(rank)
+    os.environ.update(env)
     for number, path in enumerate(outputs, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     if max_file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
-    from logmoe.train import main
-
-    sys.argv = ["train.py", *arguments]
-    sys.exit(main())
+    sys.argv = [program, *arguments]
+    sys.exit(importlib.import_module(program).main())
 
 
 def _free_port() -> int:
@@ -44,6 +43,8 @@ def _free_port() -> int:
 def train(
     arguments: list[str],
     *,
+    program: str = "logmoe.train",
+    env: dict[str, str] | None = None,
     processes: int = 1,
     max_file_bytes: int = 0,
     signal_when: tuple[Callable[[], bool], int] | None = None,
@@ -52,20 +53,26 @@ def train(
     """Runs `train.py` with these arguments, in one process or in several that know of each other as torchrun has it.
 
     Args:
+        program: the module whose `main` is called.
+        env: for the environment; what is read while importing is read already.
         max_file_bytes: no file may grow beyond that, if not 0.
         signal_when: a condition, and the signal sent to all processes as soon as it holds.
 
     Raises:
         AssertionError: the processes ended before the condition held, or the time is up.
     """
-    ranks: list[dict[str, str]] = [{}]
+    ranks: list[dict[str, str]] = [{}]  # What each finds in its environment.
     if processes > 1:
         shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
         shared |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
         ranks = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
     with tempfile.TemporaryDirectory() as folder:
         outputs = (f"{folder}/stdout", f"{folder}/stderr")
-        running = [FORKS.Process(target=_train, args=(arguments, rank, outputs, max_file_bytes)) for rank in ranks]
+        environments = [(env or {}) | rank for rank in ranks]
+        running = [
+            FORKS.Process(target=_run, args=(program, arguments, environment, outputs, max_file_bytes))
+            for environment in environments
+        ]
         with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):  # The first start reads it.
             for process in running:
                 process.start()

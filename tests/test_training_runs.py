@@ -1,7 +1,7 @@
 """Training as processes: killed and resumed, out of space, on several devices, published.
 
 Most fork from a process that has imported everything; the undisturbed run, that all are held against, is `train.py` in
-an interpreter of its own, and so is every run that a launcher starts or that publishes.
+an interpreter of its own, and so are the runs that a launcher starts or that publish.
 """
 
 import json
@@ -228,15 +228,9 @@ def test_fsdp_is_like_one_process(folder, encoder):
     if not (one / "results.json").exists():
         done = train(arguments(folder, one.name, *more))
         assert done.returncode == 0, done.stderr
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     flags = arguments(folder, sharded.name, *more, "--per_device_train_batch_size", "4")
-    environment = os.environ | accelerate_environment(ROOT / "examples" / "accelerate" / "fsdp.yaml")
-    done = subprocess.run(
-        [*command, str(ROOT / "tests" / "fsdp_on_cpu.py"), *flags],
-        capture_output=True,
-        text=True,
-        env=environment | {"OMP_NUM_THREADS": "1"},
-    )
+    environment = accelerate_environment(ROOT / "examples" / "accelerate" / "fsdp.yaml")
+    done = train(flags, program="fsdp_on_cpu", env=environment, processes=2)
     assert done.returncode == 0, done.stderr
     assert "2 process(es), FSDP" in done.stderr
     assert_like_one_process(one, sharded)
@@ -280,38 +274,43 @@ def test_accelerate_understands_its_files(name):
 # ---------------------------------------------------------------------- published
 
 
-def test_push_and_load_from_the_hub(folder, tmp_path):
-    with HubServer() as hub:
-        environment = hub.env(tmp_path) | {"HF_HUB_OFFLINE": "0"}
-        push = ("--push_to_hub", "--hub_model_id", "org/logmoe", "--num_train_epochs", "1")
-        done = run(*arguments(folder, "published", *push), env=environment)
-        assert done.returncode == 0, done.stderr
-        files = hub.files("org/logmoe")
-        assert {"README.md", "config.json", "model.safetensors", "modeling_logmoe.py", "training.png"} <= set(files)
-        assert not [name for name in files if name.startswith(("checkpoint-", "optimizer", "arguments"))]
-        code = (
-            "from transformers import pipeline\n"
-            "pipe = pipeline('log-anomaly', model='org/logmoe', trust_remote_code=True)\n"
-            "print(pipe('info a\\nfatal e')['probabilities']['anomaly'], pipe.model.config.anomaly_threshold)"
-        )
-        fresh = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path
-        )
-        assert fresh.returncode == 0, fresh.stderr
-        _, threshold = map(float, fresh.stdout.split())
-        assert threshold == json.loads((folder / "published" / "results.json").read_text())["threshold"]
+@pytest.fixture(scope="module")
+def pushes(folder, tmp_path_factory):
+    """Two trainings that push, in one interpreter: the Hub refuses the first, and takes the second."""
+    home = tmp_path_factory.mktemp("home")
+    push = ("--push_to_hub", "--hub_model_id", "org/logmoe", "--num_train_epochs", "1")
+    trainings = [arguments(folder, name, *push) for name in ("unpublished", "published")]
+    code = "import json, sys; from logmoe.train import main; print([main(a) for a in json.loads(sys.argv[1])])"
+    with HubServer(fail_commits=1) as hub:
+        environment = hub.env(home) | {"HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", code, json.dumps(trainings)]
+        yield hub, environment, subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def test_a_failed_push_leaves_the_checkpoint_and_says_how_to_push_again(folder, tmp_path):
-    with HubServer(fail_commits=9) as hub:
-        environment = hub.env(tmp_path) | {"HF_HUB_OFFLINE": "0"}
-        push = ("--push_to_hub", "--hub_model_id", "org/logmoe", "--num_train_epochs", "1")
-        out = folder / "unpublished"
-        done = run(*arguments(folder, out.name, *push), env=environment)
-        assert done.returncode == 2
-        again = next(line.strip() for line in done.stderr.splitlines() if line.strip().startswith("hf upload"))
-        assert "Traceback" not in done.stderr
-        assert weights_of(out)
+def test_push_and_load_from_the_hub(folder, pushes, tmp_path):
+    hub, environment, done = pushes
+    assert done.stdout.splitlines()[-1] == "[2, 0]", done.stderr
+    files = hub.files("org/logmoe")
+    assert {"README.md", "config.json", "model.safetensors", "modeling_logmoe.py", "training.png"} <= set(files)
+    assert not [name for name in files if name.startswith(("checkpoint-", "optimizer", "arguments"))]
+    code = (
+        "from transformers import pipeline\n"
+        "pipe = pipeline('log-anomaly', model='org/logmoe', trust_remote_code=True)\n"
+        "print(pipe('info a\\nfatal e')['probabilities']['anomaly'], pipe.model.config.anomaly_threshold)"
+    )
+    fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert fresh.returncode == 0, fresh.stderr
+    _, threshold = map(float, fresh.stdout.split())
+    assert threshold == json.loads((folder / "published" / "results.json").read_text())["threshold"]
+
+
+def test_a_failed_push_leaves_the_checkpoint_and_says_how_to_push_again(folder, pushes, tmp_path):
+    *_, done = pushes
+    assert done.stdout.splitlines()[-1].startswith("[2, ")
+    again = next(line.strip() for line in done.stderr.splitlines() if line.strip().startswith("hf upload"))
+    assert str(folder / "unpublished") in again
+    assert "Traceback" not in done.stderr
+    assert weights_of(folder / "unpublished")
     with HubServer() as hub:  # The command that it names works.
         environment = hub.env(tmp_path)
         subprocess.run([str(Path(sys.executable).parent / "hf"), "repos", "create", "org/logmoe"], env=environment)
