@@ -269,7 +269,7 @@ def _is_value(between: str) -> bool:
 
 # --- words -----------------------------------------------------------------------------------------------------------
 
-_NAMES = ("main", "default", "node1", "worker", "primary", "backup", "alice", "local")
+_NAMES = ("main", "default", "store", "worker", "primary", "backup", "alice", "local")
 _REASONS = (
     *("Connection refused", "Permission denied", "No such file or directory", "Connection timed out"),
     *("Invalid argument", "Input/output error", "Device or resource busy", "Connection reset by peer"),
@@ -331,11 +331,10 @@ def _interpolated(body: str, *, names: bool, sigils: bool) -> str:
 
 
 _SPECIFIERS = re.compile(
-    r"0x%[-+#0-9.*]*(?:hh|h|ll|l|z|j|t|q|I64)?[xXud]|(?P<number>%[-+ #0-9.*]*(?:hh|h|ll|l|z|j|t|q|L|I64)?[diufgeEGF]"
-    r"(?![a-z]))"
-    r"|(?P<hex>%[-+#0-9.*]*(?:hh|h|ll|l|z|j|t|q)?[xXp](?![a-z]))|(?P<why>%m\b|%w\b)"
+    r"0x%[-+#0-9.*]*(?:hh|h|ll|l|z|j|t|q|I64)?[xXud]|(?P<number>%[-+#0-9.*]*(?:hh|h|ll|l|z|j|t|q|L|I64)?[diufgeEGF])"
+    r"|(?P<hex>%[-+#0-9.*]*(?:hh|h|ll|l|z|j|t|q)?[xXp])|(?P<why>%m\b|%w\b)"
     r"|%(?:\(|\{)(?P<key>\w+)(?:\)[-0-9.]*[sdrifxu]|\})|\{(?P<field>[a-zA-Z_][\w.]*|\d*)(?:![rsa])?(?::[^{}]*)?\}"
-    r"|(?P<value>%[-+#0-9.*]*(?:\d+\$)?(?:l|h)?[svqrcTUtnSYDI](?![a-z])|%p[A-Za-z]+|~[-0-9.]*[pwstcbB]|%%)"
+    r"|(?P<value>%[-+#0-9.*]*(?:\d+\$)?(?:l|h)?[svqrcTUtnSYDI]|%p[A-Za-z]+|~[-0-9.]*[pwstcbB]|%%)"
 )
 
 
@@ -371,7 +370,7 @@ def _worded(message: _Message) -> str | None:
         parts += [text[position : spec.start()], value]
         position = spec.end()
     text = "".join([*parts, text[position:]])
-    text = re.sub(r"\s+", " ", re.sub(r"<\d>", "", text)).strip()
+    text = re.sub(r"\s+", " ", re.sub(r"<\d>|~n", " ", text)).strip()
     plain = re.sub(r"<[A-Z]+>|[\ue000-\ue003]", " ", text)
     words = re.findall(r"[A-Za-z]{2,}", plain)
     if (
