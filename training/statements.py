@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -504,7 +504,7 @@ class Mirror:
 # --- table -----------------------------------------------------------------------------------------------------------
 
 
-def table_of(packages: dict[str, tuple[str, Iterable[Statement]]], parser: LogParser | None = None) -> pa.Table:
+def table_of(packages: Mapping[str, tuple[str, Iterable[Statement]]], parser: LogParser | None = None) -> pa.Table:
     """Statements of packages as a table, each text once, in the order of package and text.
 
     A text in several levels gets that of more than half of its statements; without one it is dropped. It belongs to
