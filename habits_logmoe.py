@@ -208,8 +208,8 @@ class Habits:
         """How far entries depart from their healthy rates over the trailing `horizon` entries.
 
         Returns:
-            `(sequences, 4)`: maximum, mean and mean of the top three over the sequence's entries, and the minimum over
-            entries that are frequent in healthy logs.
+            `(sequences, 4)`: maximum, mean and mean of the top three over the sequence's entries, and how far below its rate
+            is the lowest of the entries that are frequent in healthy logs.
         """
         lows = np.maximum(0, ends - horizon)
         length = ends - lows
@@ -225,7 +225,7 @@ class Habits:
         for entry in frequent[np.argsort(-self.count[frequent], kind="stable")][:TIMED_ENTRIES].tolist():
             expected = length * (self.count[entry] / self.total)
             away = _departure(past.counts_of(entry, lows, ends), expected)
-            low = np.minimum(low, np.where(expected >= 3, away, 0))
+            low = np.maximum(low, np.where(expected >= 3, -away, 0))
         return np.stack([own.pooled(departure, np.maximum), own.pooled(departure, np.add) / per_row, top, low], axis=1)
 
     def _nearest_window(self, runs: Runs) -> np.ndarray:

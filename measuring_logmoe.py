@@ -1,8 +1,8 @@
 """A log seen through a reference: what the model reads of its sequences beside text, as they come.
 
-`LogMeasure` follows one log, which may arrive in chunks of any size, and remembers of it what later sequences need: the
-trailing entries, when usual entries were last seen, how surprising the log is as a rule. With a reference of the log
-itself, each sequence is measured against the other blocks. Called by the pipeline and the scan.
+`LogMeasure` follows one log, which may arrive in chunks of any size, and remembers of it what later sequences need:
+the trailing entries, when usual entries were last seen, how surprising the log is as a rule. With a reference of the
+log itself, each sequence is measured against the other blocks. Called by the pipeline and the scan.
 """
 
 from collections import OrderedDict
@@ -16,6 +16,7 @@ from .reference_logmoe import BLOCKS, LogReference, readable, unit
 from .sequences_logmoe import pad_sequences
 from .surprise_logmoe import (
     ENTRY_FEATURES,
+    INPUTS,
     SEQUENCE_FEATURES,
     Occurrences,
     RunningLevel,
@@ -34,15 +35,17 @@ class Measured:
 
     Attributes:
         keys: of each sequence; sequences with equal keys have equal entries and equal entry features.
-        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES))`.
+        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last their gaps.
         inputs: float32 `(sequences, len(INPUTS))`.
-        positions: int64 `(sequences, entries)`, of the entries in the log that was given, -1 at padding.
+        template, near: int64 `(sequences, entries)`, the template of each entry and the one that healthy entries know
+            and that is nearest to it; 0 at padding.
     """
 
     keys: list[bytes]
     entry_features: np.ndarray
     inputs: np.ndarray
-    positions: np.ndarray
+    template: np.ndarray
+    near: np.ndarray
 
 
 class LogMeasure:
@@ -152,7 +155,8 @@ class LogMeasure:
             sequences: positions in it.
             embeddings: `(distinct, encoder_hidden)`, of the `encoder_texts` of `log.distinct`.
         """
-        assert log.seconds is not None and log.number is not None
+        assert log.seconds is not None
+        assert log.number is not None
         distinct = log.distinct.to_pylist()
         text, template = self._numbers(distinct)
         if not len(log):
@@ -178,9 +182,9 @@ class LogMeasure:
     def _nothing(self) -> Measured:
         return Measured(
             [],
-            np.empty((0, 0, len(ENTRY_FEATURES)), np.float32),
-            np.empty((0, 3 * len(SEQUENCE_FEATURES)), np.float32),
-            np.empty((0, 0), np.int64),
+            np.empty((0, 0, len(ENTRY_FEATURES) + 1), np.float32),
+            np.empty((0, len(INPUTS)), np.float32),
+            *[np.empty((0, 0), np.int64)] * 2,
         )
 
     def _measure(
@@ -197,7 +201,8 @@ class LogMeasure:
         positions = pad_sequences(sequences)
         in_entries = np.where(positions >= 0, positions + before, -1)
         block_of = np.searchsorted(self._edges, log.number[positions[:, 0]], side="right") - 1
-        entry_features = np.zeros((*positions.shape, len(ENTRY_FEATURES)), np.float32)
+        entry_features = np.zeros((*positions.shape, len(ENTRY_FEATURES) + 1), np.float32)
+        nearest = np.zeros(positions.shape, np.int64)
         features = np.zeros((len(sequences), len(SEQUENCE_FEATURES)), np.float32)
         for block in np.unique(block_of).tolist():
             near, far = self._nearest(block, distinct, template, embeddings)
@@ -206,6 +211,7 @@ class LogMeasure:
                 np.append(np.zeros(before, np.float32), far[log.entry_index]),
             )
             rows = np.flatnonzero(block_of == block)
+            nearest[rows] = np.where(positions[rows] >= 0, near[log.entry_index[positions[rows]]], 0)
             entry_features[rows], features[rows] = self._surprise_of(block).measure(
                 entries, in_entries[rows], located, self._last.get(block), self.has_past
             )
@@ -215,7 +221,9 @@ class LogMeasure:
             bytes([block]) + text[sequence].tobytes()
             for sequence, block in zip(sequences, block_of.tolist(), strict=True)
         ]
-        return Measured(keys, entry_features, sequence_inputs(features, self.healthy, level), positions)
+        inputs = sequence_inputs(features, self.healthy, level)
+        templates = np.where(positions >= 0, template[log.entry_index[positions]], 0)
+        return Measured(keys, entry_features, inputs, templates, nearest)
 
     def _remember(self, entries: Occurrences, number: np.ndarray) -> None:
         """Keeps what the next sequences reach back to."""

@@ -82,7 +82,7 @@ class Healthy:
 
     Attributes:
         features: float32 `(sequences, len(SEQUENCE_FEATURES))`.
-        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES))`.
+        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last their gaps.
         templates: int64 `(sequences, entries)`, -1 at padding.
         scores: what models make of them, by the digest of the model; filled by the pipeline.
     """
@@ -224,8 +224,8 @@ class LogReference:
     def merge(self, other: "LogReference") -> "LogReference":
         """A reference of both logs: the one that fitting them together would give.
 
-        As long as both together have no more entries than a reference keeps; else each is thinned evenly. Templates are
-        learned anew; [`encode`] gives new ones their embeddings, which the pipeline sees to.
+        As long as both together have no more entries than a reference keeps; else each is thinned evenly. Templates
+        are learned anew; [`encode`] gives new ones their embeddings, which the pipeline sees to.
 
         Raises:
             ValueError: they were made with other rules or another encoder, or cut otherwise.
@@ -256,7 +256,8 @@ class LogReference:
             "num_dropped_texts": self.num_dropped_texts,
             "max_reference_entries": self.max_reference_entries,
         }
-        kinds = [("text", self.texts)] + [("template", self.templates.texts)]
+        kinds = [("text", self.texts), ("template", self.templates.texts)]
+        of_template = np.bincount(self.template_of, self.count, len(self.templates.texts)).astype(np.int64)
         table = pa.table(
             {
                 "kind": pa.array([kind for kind, texts in kinds for _ in texts]).dictionary_encode(),
@@ -399,7 +400,8 @@ class ReferenceBuilder:
         Args:
             log: with `seconds` and `number`.
         """
-        assert log.seconds is not None and log.number is not None
+        assert log.seconds is not None
+        assert log.number is not None
         if not len(sequences):
             return
         rows = np.array([self._row(text) for text in log.distinct.to_pylist()], np.int64)

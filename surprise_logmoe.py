@@ -172,8 +172,9 @@ class Surprise:
             has_past: sequences are stretches of the log, and what stands before them tells; not so of sessions.
 
         Returns:
-            Entry features `(sequences, entries, len(ENTRY_FEATURES))` and sequence features
-            `(sequences, len(SEQUENCE_FEATURES))`, float32; NaN where they cannot be known.
+            `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last of each entry its gap, which is no function of the
+            entries alone, and sequence features `(sequences, len(SEQUENCE_FEATURES))`; float32, NaN where they cannot
+            be known.
         """
         near, far = self.locate(log.template) if located is None else located
         is_known = self.habits["text"].is_known[np.minimum(log.text, self.vocabulary.size("text"))]
@@ -190,9 +191,9 @@ class Surprise:
             past = Past(log.ids(name)) if has_past else None
             entry.append(self.habits[name].entry_features(ids, place, runs))
             of_sequence.append(self.habits[name].sequence_features(runs, Runs.of(ids), ends, past))
+        entry.append(self._gap_tails(log, sequences, has_past)[..., None])
         features = np.concatenate(entry, axis=2).astype(np.float32)
-        gap = self._gap_tails(log, sequences, has_past)[..., None].astype(np.float32)
-        pooled = pool(np.concatenate([features, gap], axis=2), is_entry)
+        pooled = pool(features, is_entry)
         overdue = self._overdue(log, sequences, last) if has_past else np.full((len(sequences), 4), np.nan)
         timing = self._timing(log, sequences)
         return features, np.concatenate([pooled, *of_sequence, timing, overdue], axis=1).astype(np.float32)
@@ -319,7 +320,7 @@ def cross_fitted(
     first = sequences[:, 0]
     edges = [first[0] + (len(log) - first[0]) * block // blocks for block in range(blocks + 1)]
     block_of = np.searchsorted(edges[1:-1], first, side="right")
-    entry = np.zeros((*sequences.shape, len(ENTRY_FEATURES)), np.float32)
+    entry = np.zeros((*sequences.shape, len(ENTRY_FEATURES) + 1), np.float32)
     of_sequence = np.zeros((len(sequences), len(SEQUENCE_FEATURES)), np.float32)
     for block in np.unique(block_of):
         rows = np.flatnonzero(block_of == block)
