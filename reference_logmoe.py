@@ -84,13 +84,13 @@ class Healthy:
         features: float32 `(sequences, len(SEQUENCE_FEATURES))`.
         entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last their gaps.
         templates: int64 `(sequences, entries)`, -1 at padding.
-        scores: what models make of them, by the digest of the model; filled by the pipeline.
+        scores: what a model makes of them, by the model; filled where they are weighed.
     """
 
     features: np.ndarray
     entry_features: np.ndarray
     templates: np.ndarray
-    scores: dict[str, Any] = field(default_factory=dict)
+    scores: dict[Any, Any] = field(default_factory=dict)
 
 
 class LogReference:
@@ -140,6 +140,7 @@ class LogReference:
             width = len(next(iter(known.values())))
             missing = np.full(width, np.nan, np.float32)
             self.embeddings = np.stack([known.get(entry, missing) for entry in self.templates.texts])
+        self._rows: dict[str, int] | None = None
         self._surprise: dict[int, Surprise] = {}
         self._healthy: dict[int, Healthy] = {}
 
@@ -169,6 +170,12 @@ class LogReference:
             self._surprise.clear()
             self._healthy.clear()
         return self
+
+    def embedding_rows(self) -> dict[str, int]:
+        """Rows of `embeddings`, by what the encoder read."""
+        if self._rows is None:
+            self._rows = {readable(template): row for row, template in enumerate(self.templates.texts)}
+        return self._rows
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -213,6 +220,22 @@ class LogReference:
             templates = np.where(sequences >= 0, self.entries.template[sequences], -1)
             self._healthy[length] = Healthy(features, entry, templates)
         return self._healthy[length]
+
+    def sequences_per_day(self, length: int) -> float:
+        """How many sequences of `length` entries a day of healthy log has.
+
+        Raises:
+            ValueError: its entries have no times.
+        """
+        same = self.entries.stretch[1:] == self.entries.stretch[:-1]
+        gaps = np.diff(self.entries.time)[same]
+        seconds = float(np.clip(gaps[~np.isnan(gaps)], 0, None).sum())
+        if not seconds:
+            raise ValueError(
+                "`false_alarms_per_day` needs times, and the entries of this reference have none: give "
+                "`false_alarm_rate`, a share of sequences, in its place."
+            )
+        return float(same.sum()) / length / seconds * 86400
 
     @property
     def is_windowed(self) -> bool:
@@ -337,7 +360,7 @@ class LogReference:
                 text, reference.template_of[text], tensors["time"], tensors["stretch"].astype(np.int64)
             )
             reference.embeddings = tensors["embeddings"].astype(np.float32)
-            reference._surprise, reference._healthy = {}, {}
+            reference._rows, reference._surprise, reference._healthy = None, {}, {}
         except FileNotFoundError:
             raise
         except (KeyError, IndexError, TypeError, ValueError, OSError, pa.ArrowException, SafetensorError) as error:

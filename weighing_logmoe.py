@@ -8,17 +8,17 @@ against each other, so that scores mean the same for every log; these sequences 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from .judging_logmoe import Prediction, anomaly_margin
+from .judging_logmoe import Evidence, Explanation, Prediction, anomaly_margin
 from .measuring_logmoe import Measured
 from .predicting_logmoe import Predictor
 from .reference_logmoe import LogReference
-from .surprise_logmoe import ENTRY_FEATURES, INPUTS, POOLS, SEQUENCE_FEATURES
+from .surprise_logmoe import ENTRY_FEATURES, INPUTS, POOLS, SEQUENCE_FEATURES, lower_quarter, sequence_inputs
 
+FALSE_ALARM_RATE = 0.01
 # With fewer healthy sequences the model's own scale takes their place.
 FEWEST_HEALTHY = 20
 # Healthy sequences that go through the model at once.
@@ -27,8 +27,6 @@ BATCH_SIZE = 128
 RANKS = np.array([name.startswith("rank_") for name in INPUTS])
 """Which inputs are ranks."""
 
-# Of each input the entry feature and pool it is made of, and for others the kind of evidence of the whole sequence.
-_BARE = [name.removeprefix("rank_").removeprefix("above_") for name in INPUTS]
 _OF_ENTRY = (*ENTRY_FEATURES, "gap")
 KINDS = (
     "new_entry",
@@ -57,6 +55,28 @@ def kind_of(feature: str) -> str:
 
 
 KIND_OF_INPUT = np.array([KINDS.index(kind_of(name)) for name in INPUTS])
+
+
+@dataclass(frozen=True)
+class Against:
+    """What logs are judged against.
+
+    Attributes:
+        reference: healthy logs; None for each log's own other blocks.
+        false_alarm_rate: share of healthy sequences that may be called anomalous.
+        false_alarms_per_day: the same as a number, for healthy logs with times; in place of the rate.
+    """
+
+    reference: LogReference | None
+    false_alarm_rate: float = FALSE_ALARM_RATE
+    false_alarms_per_day: float | None = None
+
+    def weigher(self, predictor: Predictor, reference: LogReference, length: int) -> "Weigher":
+        """Weighs sequences of up to `length` entries against the reference, or the log's own."""
+        rate = self.false_alarm_rate
+        if self.false_alarms_per_day is not None:
+            rate = min(1.0, self.false_alarms_per_day / reference.sequences_per_day(length))
+        return Weigher(predictor, reference, length, self.reference is None, rate)
 
 
 @dataclass(frozen=True)
@@ -109,19 +129,6 @@ class Scale:
         return float(np.nextafter(self.healthy[len(self.healthy) - 1 - allowed], np.inf)), rate
 
 
-@dataclass(frozen=True)
-class Weighed:
-    """Sequences on the scale of healthy ones.
-
-    Attributes:
-        score: float64 `(sequences,)`, joined.
-        rarity: float64 `(sequences,)`, share of healthy sequences at least as odd, or NaN.
-    """
-
-    score: np.ndarray
-    rarity: np.ndarray
-
-
 class Weigher:
     """Weighs the evidence of sequences that were measured against a reference.
 
@@ -130,11 +137,27 @@ class Weigher:
         reference: with embeddings.
         length: entries per sequence, at most.
         is_self: the reference is of the judged log itself.
+        false_alarm_rate: share of healthy sequences that may be called anomalous.
+
+    Attributes:
+        scale: of the scores.
+        threshold: the score from which on a sequence is anomalous.
+        kept_rate: the rate that this promises: more than was asked if there are too few healthy sequences, NaN without
+            any.
     """
 
-    def __init__(self, predictor: Predictor, reference: LogReference, length: int, is_self: bool = False):
+    def __init__(
+        self,
+        predictor: Predictor,
+        reference: LogReference,
+        length: int,
+        is_self: bool = False,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
+    ):
         self.predictor, self.reference, self.is_self = predictor, reference, is_self
+        self.slope = float(predictor.model.config.reference_slope)
         self.scale = self._make_scale(length)
+        self.threshold, self.kept_rate = self.scale.threshold(false_alarm_rate)
 
     def _make_scale(self, length: int) -> Scale:
         config = self.predictor.model.config
@@ -144,7 +167,7 @@ class Weigher:
         stored = ((center, spread), (untrained_center, untrained_spread), weight)
         if not len(healthy.features):
             return Scale(*stored, np.empty(0), np.zeros(len(INPUTS), np.float32), 0.0)
-        key = f"{id(self.predictor.model)}"
+        key = self.predictor.model
         if key not in healthy.scores:
             healthy.scores.clear()
             healthy.scores[key] = self._score_healthy(length)
@@ -157,8 +180,6 @@ class Weigher:
 
     def _score_healthy(self, length: int) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
         """Both scores of the healthy sequences, the median margin of the stack, and the median inputs."""
-        from .surprise_logmoe import lower_quarter, sequence_inputs
-
         healthy = self.reference.healthy(length)
         inputs = sequence_inputs(healthy.features, healthy.features, lower_quarter(healthy.features))
         embeddings = torch.from_numpy(self.reference.embeddings).to(self.predictor.device, self.predictor.model.dtype)
@@ -173,19 +194,33 @@ class Weigher:
             baseline = np.where(np.isnan(inputs).all(0), np.nan, np.nanmedian(inputs, axis=0)).astype(np.float32)
         return stack + self.predictor.term_margins(inputs), untrained_score(inputs), float(np.median(stack)), baseline
 
-    def weigh(self, measured: Measured, predictions: Sequence[Prediction]) -> Weighed:
-        """The scores of sequences.
+    def weigh(self, measured: Measured, predictions: Sequence[Prediction]) -> Evidence:
+        """The evidence of sequences.
 
         Args:
-            measured: the sequences.
+            measured: the sequences, one at least.
             predictions: of the sequence stack.
         """
-        if not predictions:
-            return Weighed(np.empty(0), np.empty(0))
         stack = anomaly_margin(np.stack([prediction.logits for prediction in predictions]))
         learned = stack + self.predictor.term_margins(measured.inputs)
         score = self.scale.joined(learned, untrained_score(measured.inputs))
-        return Weighed(score, self.scale.rarity(score))
+        return Evidence(
+            "self" if self.is_self else "reference",
+            self.slope * (score - self.threshold),
+            self.scale.rarity(score),
+            lambda row: self.explain(measured, row, predictions[row]),
+        )
+
+    def explain(self, measured: Measured, row: int, prediction: Prediction) -> Explanation:
+        """What made the margin of one sequence."""
+        entry_shares, of_sequence, losses = self.shares(measured, row, prediction)
+        reasons = [
+            {"kind": kind, "weight": self.slope * loss}
+            for kind, loss in sorted(losses.items(), key=lambda item: -item[1])
+            if loss > 0
+        ]
+        evidence = {kind: self.slope * share for kind, share in of_sequence.items()}
+        return Explanation(self.slope * entry_shares, evidence, reasons)
 
     def shares(
         self, measured: Measured, row: int, prediction: Prediction
@@ -247,4 +282,4 @@ def _center_and_spread(values: np.ndarray) -> tuple[float, float]:
     return float(center), float(max(high - center, 1e-3))
 
 
-__all__ = ["KINDS", "Scale", "Weighed", "Weigher", "kind_of", "untrained_score"]
+__all__ = ["KINDS", "Scale", "Weigher", "kind_of", "untrained_score"]
