@@ -67,11 +67,11 @@ class LogMoEConfig(PreTrainedConfig):
         feature_hidden_size: width of each term's hidden layer.
         feature_dropout_prob: dropout on a term's features and on its hidden layer.
         feature_clip: standardised features are clipped to ± this.
-        untrained_weight: in [0, 1], how much the untrained sum of ranks counts beside the learned margin when a sequence
-            is judged against a reference.
-        reference_scale: four numbers, center and spread of the learned margin and of the sum of ranks over sequences of
-            healthy logs, for logs that have no healthy sequences of their own: the median, and from there to the 99th
-            percentile.
+        untrained_weight: in [0, 1], how much the untrained sum of ranks counts beside the learned margin when a
+            sequence is judged against a reference.
+        reference_scale: four numbers, center and spread of the learned margin and of the sum of ranks over sequences
+            of healthy logs, for logs that have no healthy sequences of their own: the median, and from there to the
+            99th percentile.
         reference_slope: how fast the probability of "anomaly" grows from that percentile on, in logits per spread.
         embedding_dropout_prob: share of the sequences with a reference whose embeddings are hidden in training, all of
             a sequence's at once, so that the model learns to do with features alone.

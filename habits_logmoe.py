@@ -208,8 +208,8 @@ class Habits:
         """How far entries depart from their healthy rates over the trailing `horizon` entries.
 
         Returns:
-            `(sequences, 4)`: maximum, mean and mean of the top three over the sequence's entries, and how far below its rate
-            is the lowest of the entries that are frequent in healthy logs.
+            `(sequences, 4)`: maximum, mean and mean of the top three over the sequence's entries, and how far the
+            lowest of the entries that are frequent in healthy logs is below its rate.
         """
         lows = np.maximum(0, ends - horizon)
         length = ends - lows
