@@ -32,8 +32,8 @@ class Explanation:
 
     Attributes:
         entry_scores: of each entry its share, in logit units.
-        evidence: shares that belong to no entry, by kind. With those of the entries they add up to the margin less that
-            of a healthy median sequence.
+        evidence: shares that belong to no entry, by kind. With those of the entries they add up to the margin less
+            that of a healthy median sequence.
         reasons: the strongest first, each a dict with `kind`, `text` and `weight`, what the margin loses without it.
     """
 

@@ -285,9 +285,7 @@ class LogReference:
             {
                 "kind": pa.array([kind for kind, texts in kinds for _ in texts]).dictionary_encode(),
                 "text": pa.array([text for _, texts in kinds for text in texts], pa.large_string()),
-                "count": pa.array(
-                    np.append(self.count, np.bincount(self.template_of, self.count, len(self.templates.texts)))
-                ),
+                "count": pa.array(np.append(self.count, of_template)),
             }
         )
         tensors = {

@@ -63,7 +63,8 @@ class ScanStatistics:
         truncated_entries: occurrences of entries that are longer than the model reads.
         oversized_entries: lines and entries too long to be kept whole.
         split_sessions: sessions that were judged before the end of their log, because too many were open.
-        mode: how the log is judged: against a `"reference"`, its own other blocks (`"self"`), or by wording (`"none"`).
+        mode: how the log is judged: against a `"reference"`, its own other blocks (`"self"`), or by wording
+            (`"none"`).
         measured_entries, familiar_entries: entries that were measured against a reference, and those of them whose
             template it knows, of that log.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.

@@ -172,8 +172,8 @@ class Surprise:
             has_past: sequences are stretches of the log, and what stands before them tells; not so of sessions.
 
         Returns:
-            `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last of each entry its gap, which is no function of the
-            entries alone, and sequence features `(sequences, len(SEQUENCE_FEATURES))`; float32, NaN where they cannot
+            `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last of each entry its gap, which is no function of
+            the entries alone, and sequence features `(sequences, len(SEQUENCE_FEATURES))`; float32, NaN where they cannot
             be known.
         """
         near, far = self.locate(log.template) if located is None else located
