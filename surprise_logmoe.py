@@ -13,6 +13,8 @@ import numpy as np
 
 from .habits_logmoe import OF_ENTRY, OF_SEQUENCE, RETURNS, TIMED_ENTRIES, Habits, Past, Runs, windows_of
 
+# Features that differ by less, relatively, are equal.
+TIE = 1e-4
 GRANULARITIES = ("text", "template")
 ENTRY_FEATURES = (
     "distance",
@@ -173,8 +175,8 @@ class Surprise:
 
         Returns:
             `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last of each entry its gap, which is no function of
-            the entries alone, and sequence features `(sequences, len(SEQUENCE_FEATURES))`; float32, NaN where they cannot
-            be known.
+            the entries alone, and sequence features `(sequences, len(SEQUENCE_FEATURES))`; float32, NaN where they
+            cannot be known.
         """
         near, far = self.locate(log.template) if located is None else located
         is_known = self.habits["text"].is_known[np.minimum(log.text, self.vocabulary.size("text"))]
@@ -344,9 +346,11 @@ def rank_evidence(values: np.ndarray, healthy: np.ndarray) -> np.ndarray:
         healthy: `(healthy_sequences, features)`, NaN where unknown.
     """
     evidence = np.empty(values.shape, np.float32)
+    # Many features are equal in many sequences, and rounding must not tell them apart.
+    lowest = values - TIE * (1 + np.abs(values))
     for column in range(values.shape[1]):
         known = np.sort(healthy[:, column][~np.isnan(healthy[:, column])])
-        at_least = len(known) - np.searchsorted(known, values[:, column], side="left")
+        at_least = len(known) - np.searchsorted(known, lowest[:, column], side="left")
         evidence[:, column] = -np.log10((at_least + 1) / (len(known) + 1))
     return np.where(np.isnan(values), np.nan, evidence)
 
