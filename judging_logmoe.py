@@ -50,12 +50,14 @@ class Evidence:
         mode: `"reference"`, or `"self"` for the log's own other blocks.
         margins: float64 `(sequences,)`, in logit units; 0 is where the promise on false alarms ends.
         rarity: float64 `(sequences,)`, share of healthy sequences at least as odd; NaN where it cannot be said.
+        inputs: float32 `(sequences, inputs)`, what the model's terms read.
         explain: what made the margin of a sequence, by its row.
     """
 
     mode: str
     margins: np.ndarray
     rarity: np.ndarray
+    inputs: np.ndarray
     explain: Callable[[int], Explanation]
 
 

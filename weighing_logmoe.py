@@ -85,7 +85,7 @@ class Scale:
 
     Attributes:
         learned, untrained: center and spread of either score: median, and from there to the 99th percentile.
-        weight: of the untrained score, in [0, 1].
+        weight: of the untrained score, in [0, 1]; 0 in self mode.
         healthy: joined scores of healthy sequences, ascending; empty in self mode, which promises nothing.
         baseline: `(len(INPUTS),)`, a healthy median sequence.
         stack: median margin of the sequence stack.
@@ -162,9 +162,9 @@ class Weigher:
     def _make_scale(self, length: int) -> Scale:
         config = self.predictor.model.config
         healthy = self.reference.healthy(length)
-        center, spread, untrained_center, untrained_spread = config.reference_scale
-        weight = float(config.untrained_weight)
-        stored = ((center, spread), (untrained_center, untrained_spread), weight)
+        center, spread = config.reference_scale
+        # Sums of ranks differ from log to log; without healthy sequences to compare them with they do not count.
+        stored = ((center, spread), (0.0, 1.0), 0.0)
         if not len(healthy.features):
             return Scale(*stored, np.empty(0), np.zeros(len(INPUTS), np.float32), 0.0)
         key = self.predictor.model
@@ -175,6 +175,7 @@ class Weigher:
         if self.is_self or len(learned) < FEWEST_HEALTHY:
             return Scale(*stored, np.empty(0), baseline, stack)
         scales = [_center_and_spread(values) for values in (learned, untrained)]
+        weight = float(config.untrained_weight)
         scale = Scale(scales[0], scales[1], weight, np.empty(0), baseline, stack)
         return Scale(*scales, weight, np.sort(scale.joined(learned, untrained)), baseline, stack)
 
@@ -208,6 +209,7 @@ class Weigher:
             "self" if self.is_self else "reference",
             self.slope * (score - self.threshold),
             self.scale.rarity(score),
+            measured.inputs,
             lambda row: self.explain(measured, row, predictions[row]),
         )
 
