@@ -26,6 +26,8 @@ TIMED_ENTRIES = 64
 RETURNS = 8
 # Healthy windows that a sequence is compared with.
 COMPARED_WINDOWS = 512
+# The square of a distance is 0 below this; one entry more or less, of a thousand, makes 2.5e-4.
+SMALLEST_DISTANCE = 1e-4
 # Healthy windows from which counts are learned.
 COUNTED_WINDOWS = 1 << 15
 # Entries before an entry that make its neighbourhood.
@@ -240,8 +242,9 @@ class Habits:
             )
             common = np.add.reduceat(shares, runs.starts[low:high] - bounds[low], axis=0)
             sizes = np.add.reduceat(runs.count[part], runs.starts[low:high] - bounds[low])
-            distance = sizes[:, None] + self.compared_sizes - 2 * common
-            nearest[low:high] = np.sqrt(np.maximum(0, distance.min(1)))
+            distance = (sizes[:, None] + self.compared_sizes - 2 * common).min(1)
+            # What rounding leaves of 0 would have a root that looks like a distance.
+            nearest[low:high] = np.sqrt(np.where(distance < SMALLEST_DISTANCE, 0, distance))
         return nearest
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .habits_logmoe import HORIZONS
 from .parsing_logmoe import ParsedLog
-from .reference_logmoe import BLOCKS, LogReference, readable, unit
+from .reference_logmoe import LogReference, filled_times, readable, unit
 from .sequences_logmoe import pad_sequences
 from .surprise_logmoe import (
     ENTRY_FEATURES,
@@ -69,7 +69,7 @@ class LogMeasure:
         self._level = lower_quarter(self.healthy)
         self._running = None if is_self else RunningLevel(self._level)
         self._is_self = is_self
-        self._edges = np.arange(BLOCKS if is_self else 1) * reference.num_entries // BLOCKS
+        self._blocks = reference.blocks().tolist() if is_self else [0, 0]
         self._surprise: dict[int, Surprise] = {}
         self._last: dict[int, np.ndarray] = {}  # by block
         # Texts that the reference lacks: number, number of the template, and by block the nearest one.
@@ -139,10 +139,8 @@ class LogMeasure:
             if not self._is_self:
                 self._surprise[block] = self.reference.surprise(self.length)
             else:
-                ends = np.append(self._edges, self.reference.num_entries)
-                self._surprise[block] = self.reference.surprise_without(
-                    int(ends[block]), int(ends[block + 1]), self.length
-                )
+                low, high = self._blocks[block : block + 2]
+                self._surprise[block] = self.reference.surprise_without(low, high, self.length)
         return self._surprise[block]
 
     # ------------------------------------------------------------------ sequences
@@ -170,7 +168,9 @@ class LogMeasure:
         entries = Occurrences(
             np.concatenate([self._tail.text[kept], text[log.entry_index]]),
             np.concatenate([self._tail.template[kept], template[log.entry_index]]),
-            _filled(np.concatenate([self._tail.time[kept], log.seconds if self._has_time else log.seconds * np.nan])),
+            filled_times(
+                np.concatenate([self._tail.time[kept], log.seconds if self._has_time else log.seconds * np.nan])
+            ),
             np.zeros(len(number), np.int64),
         )
         measured = self._nothing()
@@ -200,7 +200,7 @@ class LogMeasure:
         assert log.number is not None
         positions = pad_sequences(sequences)
         in_entries = np.where(positions >= 0, positions + before, -1)
-        block_of = np.searchsorted(self._edges, log.number[positions[:, 0]], side="right") - 1
+        block_of = np.searchsorted(self._blocks[1:-1], log.number[positions[:, 0]], side="right")
         entry_features = np.zeros((*positions.shape, len(ENTRY_FEATURES) + 1), np.float32)
         nearest = np.zeros(positions.shape, np.int64)
         features = np.zeros((len(sequences), len(SEQUENCE_FEATURES)), np.float32)
@@ -230,19 +230,12 @@ class LogMeasure:
         if not self.has_past:
             return
         cut = max(0, len(number) - HORIZONS[-1] - 2 * self.length)
-        for block in range(len(self._edges)):
+        for block in range(len(self._blocks) - 1):
             if self._is_self or block in self._surprise:
                 last = self._surprise_of(block).last_seen(entries, cut, self._last.get(block))
                 last[0] -= cut
                 self._last[block] = last
         self._tail, self._tail_number = entries.take(np.arange(cut, len(number))), number[cut:]
-
-
-def _filled(time: np.ndarray) -> np.ndarray:
-    """Times `(entries,)`, each unknown one that of the latest entry before it with a time."""
-    known = np.flatnonzero(~np.isnan(time))
-    previous = np.searchsorted(known, np.arange(len(time)), side="right") - 1
-    return np.where(previous >= 0, time[known[np.maximum(previous, 0)]] if len(known) else np.nan, np.nan)
 
 
 __all__ = ["LogMeasure", "Measured"]

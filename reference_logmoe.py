@@ -6,6 +6,7 @@ fraction of a second, so two references merge exactly, and none is out of date. 
 """
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from .habits_logmoe import windows_of
 from .parsing_logmoe import ParsedLog, check_integer
@@ -101,7 +102,9 @@ class LogReference:
     Attributes:
         texts: the distinct masked texts.
         count: int64 `(texts,)`, how often each came, in entries that are kept or not.
-        entries: the entries that are kept, in order, as rows of `texts` and `templates`.
+        entries: the entries that are kept, in order, as rows of `texts` and `templates`. One without a time has that
+            of the entry before it in its stretch; none has one if hardly any was written with one.
+        time: float64 `(entries,)`, as they were written, NaN where unknown.
         first: int64 `(entries,)`, in the log it was fitted from, the place of the first entry of each one's sequence.
         templates: of the texts.
         embeddings: float32 `(templates, encoder_hidden)` as the encoder gives them, NaN where not encoded yet.
@@ -125,24 +128,30 @@ class LogReference:
         first: np.ndarray | None = None,
         known: dict[str, np.ndarray] | None = None,
     ):
-        self.texts, self.count, self.origin = texts, count, origin
-        self.num_entries, self.num_dropped_texts = num_entries, num_dropped_texts
+        self.origin, self.num_entries, self.num_dropped_texts = origin, num_entries, num_dropped_texts
         self.max_reference_entries = max_reference_entries
-        self.row_of = {entry: row for row, entry in enumerate(texts)}
-        self.templates = learn_templates(texts)
-        self.template_of = self.templates.match(texts)
         self.first = np.zeros(len(text), np.int64) if first is None else first
-        if len(time) and (~np.isnan(time)).mean() < TIMED_SHARE:
-            time = np.full(len(time), np.nan)
-        self.entries = Occurrences(text, self.template_of[text], time, stretch)
+        self._set_texts(texts, count, learn_templates(texts))
+        self.template_of = self.templates.match(texts)
+        self._set_entries(text, time, stretch)
         self.embeddings = np.full((len(self.templates.texts), 0), np.nan, np.float32)
         if known:
             width = len(next(iter(known.values())))
             missing = np.full(width, np.nan, np.float32)
             self.embeddings = np.stack([known.get(entry, missing) for entry in self.templates.texts])
+
+    def _set_texts(self, texts: list[str], count: np.ndarray, templates: Templates) -> None:
+        self.texts, self.count, self.templates = texts, count, templates
+        self.row_of = {entry: row for row, entry in enumerate(texts)}
         self._rows: dict[str, int] | None = None
         self._surprise: dict[int, Surprise] = {}
         self._healthy: dict[int, Healthy] = {}
+
+    def _set_entries(self, text: np.ndarray, time: np.ndarray, stretch: np.ndarray) -> None:
+        self.time = time
+        has_times = len(time) and (~np.isnan(time)).mean() >= TIMED_SHARE
+        time = filled_times(time, stretch) if has_times else np.full(len(time), np.nan)
+        self.entries = Occurrences(text, self.template_of[text], time, stretch)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -195,22 +204,39 @@ class LogReference:
 
         For a reference of a single log, whose own sequences are to be measured.
         """
-        # Sequences that overlap those of the block are its own as well.
-        rest = np.flatnonzero((self.first <= low - length) | (self.first >= high + length))
-        if not len(rest):
-            raise ValueError(f"a log of {self.num_entries} entries cannot be judged by its other blocks")
+        rest = self._without(low, high, length)
         jump = np.append(0, (np.diff(rest) > 1).cumsum())
         return Surprise(self.entries.take(rest, self.entries.stretch[rest] + jump), self.vocabulary, length)
+
+    def _without(self, low: int, high: int, length: int) -> np.ndarray:
+        # Windows that overlap those of the block are its own as well.
+        reach = length if self.origin.session_pattern is None else 1
+        return np.flatnonzero((self.first <= low - reach) | (self.first >= high + reach - 1))
+
+    def blocks(self) -> np.ndarray:
+        """Where the blocks of a single log begin, int64 `(BLOCKS + 1,)`, the last its end: places of entries."""
+        starts = np.sort(self.first[self._starts()])
+        edges = starts[np.arange(BLOCKS) * len(starts) // BLOCKS]
+        return np.concatenate([[0], edges[1:], [starts[-1] + 1]])
+
+    def can_judge_itself(self, length: int) -> bool:
+        """Whether each block of a single log has others to be measured against, by sequences of `length` entries."""
+        edges = self.blocks().tolist()
+        return all(len(self._without(low, high, length)) for low, high in itertools.pairwise(edges))
+
+    def _starts(self) -> np.ndarray:
+        """Positions of the first entries of the sequences that it was fitted on."""
+        is_start = np.diff(self.first, prepend=-1) != 0
+        # Of two logs a sequence may begin at the same place.
+        return np.flatnonzero(is_start | (np.diff(self.entries.stretch, prepend=-1) != 0))
 
     def healthy(self, length: int) -> Healthy:
         """The reference's own sequences of `length` entries, each measured against the other blocks."""
         if length not in self._healthy:
-            stretch = self.entries.stretch
             if self.is_windowed:
-                sequences = windows_of(stretch, length, length)
+                sequences = windows_of(self.entries.stretch, length, length)
             else:
-                starts = np.flatnonzero(np.diff(self.first, prepend=-1) != 0)
-                parts = np.split(np.arange(len(self)), starts[1:])
+                parts = np.split(np.arange(len(self)), self._starts()[1:])
                 sequences = pad_sequences([part[:length] for part in parts])
             if len(sequences) > HEALTHY_SEQUENCES:
                 sequences = sequences[np.arange(HEALTHY_SEQUENCES) * len(sequences) // HEALTHY_SEQUENCES]
@@ -218,7 +244,9 @@ class LogReference:
                 self.entries, sequences, self.vocabulary, length, BLOCKS, self.origin.session_pattern is None
             )
             templates = np.where(sequences >= 0, self.entries.template[sequences], -1)
-            self._healthy[length] = Healthy(features, entry, templates)
+            # A reference of a single sequence has nothing to measure it against.
+            is_measured = ~np.isnan(features).all(1)
+            self._healthy[length] = Healthy(features[is_measured], entry[is_measured], templates[is_measured])
         return self._healthy[length]
 
     def sequences_per_day(self, length: int) -> float:
@@ -267,18 +295,15 @@ class LogReference:
     # ------------------------------------------------------------------ files
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
-        """Saves the reference: `reference.json`, `reference.parquet` (texts), `reference.safetensors` (numbers)."""
+        """Saves the reference: `reference.json`, and the two files that it names, of texts and of numbers.
+
+        Their names come from their content, so that saving over another reference leaves it whole to its readers, and
+        after a crash, until `reference.json` is replaced.
+        """
         folder = Path(save_directory)
         if folder.is_file():
             raise FileExistsError(f"cannot save a reference to {str(folder)!r}: it is a file, a folder is needed")
         folder.mkdir(parents=True, exist_ok=True)
-        facts = {
-            "format_version": FORMAT_VERSION,
-            **vars(self.origin),
-            "num_entries": self.num_entries,
-            "num_dropped_texts": self.num_dropped_texts,
-            "max_reference_entries": self.max_reference_entries,
-        }
         kinds = [("text", self.texts), ("template", self.templates.texts)]
         of_template = np.bincount(self.template_of, self.count, len(self.templates.texts)).astype(np.int64)
         table = pa.table(
@@ -290,21 +315,33 @@ class LogReference:
         )
         tensors = {
             "text": self.entries.text.astype(np.int32),
-            "time": self.entries.time,
+            "time": self.time,
             "stretch": self.entries.stretch.astype(np.int32),
             "first": self.first,
             "embeddings": self.embeddings.astype(np.float16),
             "template_of": self.template_of.astype(np.int32),
         }
-        # The facts come last: without them there is no reference.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
             written = Path(temporary)
-            pq.write_table(table, written / "reference.parquet", compression="zstd")
-            save_file(tensors, written / "reference.safetensors")
-            digest = hashlib.sha256((written / "reference.safetensors").read_bytes()).hexdigest()
-            (written / "reference.json").write_text(json.dumps(facts | {"sha256": digest}, indent=2) + "\n")
-            for name in ("reference.parquet", "reference.safetensors", "reference.json"):
-                os.replace(written / name, folder / name)
+            pq.write_table(table, written / "texts.parquet", compression="zstd")
+            save_file(tensors, written / "numbers.safetensors")
+            files = {}
+            for path in sorted(written.iterdir()):
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                name = f"reference-{digest[:16]}{path.suffix}"
+                os.replace(path, folder / name)
+                files[name] = digest
+            facts = {
+                "format_version": FORMAT_VERSION,
+                "files": files,
+                **vars(self.origin),
+                **{name: getattr(self, name) for name in _FACTS},
+            }
+            (written / "reference.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            before = _named_files(folder)
+            os.replace(written / "reference.json", folder / "reference.json")
+        for name in before - set(files):
+            (folder / name).unlink(missing_ok=True)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> "LogReference":
@@ -315,7 +352,7 @@ class LogReference:
             kwargs: of `huggingface_hub.snapshot_download`, such as `revision` and `token`.
 
         Raises:
-            FileNotFoundError: there is no reference.
+            FileNotFoundError: there is no reference, or a part of it is missing.
             ValueError: it is damaged, or of another version.
         """
         folder = Path(name_or_path)
@@ -323,48 +360,41 @@ class LogReference:
             from huggingface_hub import snapshot_download
 
             try:
-                downloaded = snapshot_download(str(name_or_path), allow_patterns=["reference.*"], **kwargs)
+                patterns = ["reference.json", "reference-*"]
+                downloaded = snapshot_download(str(name_or_path), allow_patterns=patterns, **kwargs)
             except Exception as error:
                 raise FileNotFoundError(f"no reference at {str(name_or_path)!r}: {error}") from error
             folder = Path(downloaded)
         if not (folder / "reference.json").is_file():
-            raise FileNotFoundError(f"no reference in {str(name_or_path)!r}: it has no reference.json")
-        try:
-            facts = json.loads((folder / "reference.json").read_text())
-            version = facts.pop("format_version")
-            if version != FORMAT_VERSION:
-                raise ValueError(
-                    f"the reference {str(name_or_path)!r} is of version {version}, this code reads {FORMAT_VERSION}: "
-                    "fit it again from its logs."
-                )
-            if hashlib.sha256((folder / "reference.safetensors").read_bytes()).hexdigest() != facts.pop("sha256"):
-                raise ValueError("its files do not belong together")
-            tensors = load_file(folder / "reference.safetensors")
-            table = pq.read_table(folder / "reference.parquet")
-            kinds = table["kind"].to_pylist()
-            texts, counts = table["text"].to_pylist(), table["count"].to_numpy()
-            number = kinds.count("text")
-            reference = cls.__new__(cls)
-            reference.texts, reference.count = texts[:number], counts[:number].astype(np.int64)
-            reference.origin = Origin(**{name: facts.pop(name) for name in Origin.__annotations__})
-            for name, value in facts.items():
-                setattr(reference, name, value)
-            reference.row_of = {entry: row for row, entry in enumerate(reference.texts)}
-            reference.templates = Templates(texts[number:])
-            reference.template_of = tensors["template_of"].astype(np.int64)
-            reference.first = tensors["first"]
-            text = tensors["text"].astype(np.int64)
-            reference.entries = Occurrences(
-                text, reference.template_of[text], tensors["time"], tensors["stretch"].astype(np.int64)
+            raise FileNotFoundError(
+                f"no reference in {str(name_or_path)!r}: it has no reference.json. `pipe.fit(…)` makes one of a "
+                "healthy log, `save_pretrained` saves it."
             )
-            reference.embeddings = tensors["embeddings"].astype(np.float32)
-            reference._rows, reference._surprise, reference._healthy = None, {}, {}
-        except FileNotFoundError:
-            raise
-        except (KeyError, IndexError, TypeError, ValueError, OSError, pa.ArrowException, SafetensorError) as error:
-            raise ValueError(
-                f"the reference {str(name_or_path)!r} cannot be used: {error} Download or fit it again."
+        try:
+            return cls._read(*_read_files(folder))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"the reference {str(name_or_path)!r} is incomplete: it lacks {Path(error.filename).name}. Download "
+                "or fit it again."
             ) from error
+        except _DAMAGED as error:
+            problem = f"the reference {str(name_or_path)!r} cannot be used ({type(error).__name__}: {error})"
+            raise ValueError(f"{problem}. Download or fit it again.") from error
+
+    @classmethod
+    def _read(cls, facts: dict[str, Any], table: pa.Table, tensors: dict[str, np.ndarray]) -> "LogReference":
+        kinds = table["kind"].to_pylist()
+        texts, counts = table["text"].to_pylist(), table["count"].to_numpy()
+        number = kinds.count("text")
+        reference = cls.__new__(cls)
+        for name in _FACTS:
+            setattr(reference, name, facts[name])
+        reference.origin = Origin(**{name: facts[name] for name in Origin.__annotations__})
+        reference.first = tensors["first"]
+        reference._set_texts(texts[:number], counts[:number].astype(np.int64), Templates(texts[number:]))
+        reference.template_of = tensors["template_of"].astype(np.int64)
+        reference._set_entries(tensors["text"].astype(np.int64), tensors["time"], tensors["stretch"].astype(np.int64))
+        reference.embeddings = tensors["embeddings"].astype(np.float32)
         return reference
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
@@ -381,6 +411,7 @@ class LogReference:
 
         api = HfApi(token=kwargs.pop("token", None))
         kwargs.setdefault("commit_message", "Upload LogReference")
+        kwargs.setdefault("delete_patterns", ["reference-*"])  # of the reference before it
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             api.create_repo(repo_id, private=kwargs.pop("private", True), exist_ok=True)
@@ -402,6 +433,8 @@ class ReferenceBuilder:
         self.rows: dict[str, int] = {}
         self.count = np.zeros(0, np.int64)
         self.num_entries = self.num_dropped_texts = 0
+        # Small enough that several groups fit.
+        self._group_size = max(1, min(SEQUENCES_PER_GROUP, max_reference_entries // (8 * origin.max_sequence_length)))
         self._every = 1  # every so manyth group of sequences is kept
         self._sequences = 0
         self._logs = 0
@@ -441,7 +474,7 @@ class ReferenceBuilder:
         self._next = self._logs, int(number[-1]) + 1
         stretch = self._stretch + is_new.cumsum()
         self._stretch = int(stretch[-1])
-        group = (self._sequences + np.arange(len(sizes))) // SEQUENCES_PER_GROUP
+        group = (self._sequences + np.arange(len(sizes))) // self._group_size
         self._sequences += len(sizes)
         self._add(text, log.seconds[positions], *(np.repeat(of, sizes) for of in (stretch, number[starts], group)))
 
@@ -450,12 +483,13 @@ class ReferenceBuilder:
         self.start_log()
         rows = np.array([self._row(text) for text in reference.texts], np.int64)
         entries = reference.entries
-        starts = np.diff(reference.first, prepend=-1) != 0
-        group = (self._sequences + starts.cumsum() - 1) // SEQUENCES_PER_GROUP
-        self._sequences += int(starts.sum())
+        starts = reference._starts()
+        of_sequence = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(reference))))
+        group = (self._sequences + of_sequence) // self._group_size
+        self._sequences += len(starts)
         stretch = self._stretch + 1 + entries.stretch - (entries.stretch[0] if len(entries) else 0)
         self._stretch = int(stretch[-1]) if len(stretch) else self._stretch
-        self._add(rows[entries.text], entries.time, stretch, reference.first, group, counted=False)
+        self._add(rows[entries.text], reference.time, stretch, reference.first, group, counted=False)
         kept = rows >= 0
         self._count(rows[kept], reference.count[kept])
         self.num_entries += reference.num_entries
@@ -517,6 +551,56 @@ class ReferenceBuilder:
         )
 
 
+# Numbers that are saved as they are.
+_FACTS = ("num_entries", "num_dropped_texts", "max_reference_entries")
+# What reading a damaged file may raise.
+_DAMAGED = (LookupError, TypeError, AttributeError, ValueError, OSError, pa.ArrowException, SafetensorError)
+
+
+def _named_files(folder: Path) -> set[str]:
+    """The files that a saved reference consists of, without `reference.json`; none if there is no such reference."""
+    try:
+        return {
+            Path(name).name for name in json.loads((folder / "reference.json").read_text(encoding="utf-8"))["files"]
+        }
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
+
+
+def _read_files(folder: Path) -> tuple[dict[str, Any], pa.Table, dict[str, np.ndarray]]:
+    """What a saved reference holds: facts, texts, numbers.
+
+    Raises:
+        FileNotFoundError: one is missing.
+        Exception: one is damaged, of many kinds.
+    """
+    while True:
+        written = (folder / "reference.json").read_text(encoding="utf-8")
+        facts = json.loads(written)
+        if facts["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"version {facts['format_version']}, this code reads {FORMAT_VERSION}")
+        try:
+            contents = {Path(name).suffix: (folder / Path(name).name).read_bytes() for name in facts["files"]}
+        except FileNotFoundError:
+            if (folder / "reference.json").read_text(encoding="utf-8") == written:
+                raise
+            continue  # another reference was saved over it meanwhile
+        for name, digest in facts["files"].items():
+            if hashlib.sha256(contents[Path(name).suffix]).hexdigest() != digest:
+                raise ValueError(f"{name} is not what was saved")
+        return facts, pq.read_table(pa.BufferReader(contents[".parquet"])), load(contents[".safetensors"])
+
+
+def filled_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndarray:
+    """Times `(entries,)`, each unknown one that of the latest entry before it, in its stretch, with a time."""
+    place = np.where(np.isnan(time), -1, np.arange(len(time)))
+    previous = np.maximum.accumulate(place) if len(time) else place
+    is_known = previous >= 0
+    if stretch is not None:
+        is_known &= stretch[previous] == stretch
+    return np.where(is_known, time[previous], np.nan)
+
+
 def unit(embeddings: np.ndarray) -> np.ndarray:
     """Embeddings `(entries, encoder_hidden)` at unit length."""
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
@@ -532,4 +616,4 @@ def digest_of(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-__all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "readable", "unit"]
+__all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "filled_times", "readable", "unit"]

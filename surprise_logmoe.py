@@ -203,7 +203,7 @@ class Surprise:
     def _gap_tails(self, log: Occurrences, sequences: np.ndarray, has_past: bool) -> np.ndarray:
         """-log10 of the share of healthy gaps at least as long as the one before each entry; 0 at padding."""
         if has_past:
-            gap = np.append(0.0, np.diff(log.time))[sequences]
+            gap = np.diff(log.time, prepend=log.time[:1])[sequences]
         else:
             gap = np.diff(log.time[sequences], axis=1, prepend=log.time[sequences[:, :1]])
         tail = 1 - np.searchsorted(self.gaps, np.maximum(gap, 0)) / len(self.gaps) + 1 / len(self.gaps)
@@ -317,7 +317,7 @@ def cross_fitted(
         has_past: see `Surprise.measure`.
 
     Returns:
-        As `Surprise.measure`.
+        As `Surprise.measure`; NaN for sequences besides whose block the log has nothing.
     """
     first = sequences[:, 0]
     edges = [first[0] + (len(log) - first[0]) * block // blocks for block in range(blocks + 1)]
@@ -330,6 +330,9 @@ def cross_fitted(
         own = sequences[rows]
         is_own[own[own >= 0]] = True
         rest = np.flatnonzero(~is_own)
+        if not len(rest):
+            entry[rows] = of_sequence[rows] = np.nan
+            continue
         # Entries on the two sides of the block are no neighbours.
         jump = np.append(0, (np.diff(rest) > 1).cumsum())
         stretch = log.stretch[rest] + jump

@@ -1,0 +1,459 @@
+"""References: what is kept of a healthy log, merged, saved, loaded, and refused where it does not fit."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from conftest import make_model, tiny_processor
+
+from hub_server import HubServer
+from logmoe import LogAnomalyPipeline
+from logmoe.habits_logmoe import windows_of
+from logmoe.parsing_logmoe import LogParser
+from logmoe.reference_logmoe import LogReference, Origin, ReferenceBuilder, filled_times
+from logmoe.sequences_logmoe import SequenceCutter, SequenceRule
+from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES
+
+LENGTH = 8
+EVENTS = (
+    "info connection started at {word}",
+    "info connection moved caused by {word}",
+    "info server time {number}",
+    "warn size not found at {number}",
+    "info browser {word} success",
+)
+WORDS = "a b c d e url ip email token hardware".split()
+
+
+def make_log(entries, seed=0, start=0, events=EVENTS, pace=2, prefix=""):
+    """A log of random entries, one every second or so."""
+    rng = np.random.default_rng(seed)
+    seconds = start + rng.integers(0, pace + 1, entries).cumsum()
+    which = np.minimum(rng.geometric(0.4, entries) - 1, len(events) - 1)
+    lines = []
+    for row, second in zip(which.tolist(), seconds.tolist(), strict=True):
+        filled = events[row].format(word=WORDS[rng.integers(len(WORDS))], number=rng.integers(10**6))
+        clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
+        lines.append(f"2026-01-{1 + second // 86400:02} {clock} {prefix}{filled}")
+    return "\n".join(lines) + "\n"
+
+
+def features_pipe(length=LENGTH, **overrides):
+    """A tiny model that reads surprise, with random weights."""
+    model = make_model(
+        entry_feature_names=list(ENTRY_FEATURES),
+        sequence_feature_names=list(INPUTS),
+        sequence_feature_terms={"surprise": list(INPUTS)},
+        max_sequence_length=length,
+        **overrides,
+    )
+    processor = tiny_processor()
+    processor.max_sequence_length = length
+    model.add_placeholders(processor)
+    return LogAnomalyPipeline(model, processor=processor)
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return features_pipe()
+
+
+def origin_with(**values):
+    return Origin(**{"rules": "r", "encoder": "e", "max_sequence_length": LENGTH} | UNCUT | values)
+
+
+UNCUT = {"window_seconds": None, "session_pattern": None}
+PARSER = LogParser()
+
+
+def fit(*logs, bound=1 << 17, chunk=None, **cut):
+    """A reference of logs without embeddings; each arrives in chunks of so many entries."""
+    builder = ReferenceBuilder(origin_with(**UNCUT | cut), bound)
+    for log in logs:
+        parsed = PARSER.parse(log)
+        parsed.seconds, parsed.number = PARSER.timestamps(parsed), np.arange(len(parsed))
+        cutter = SequenceCutter(SequenceRule(LENGTH, **cut), PARSER)
+        builder.start_log()
+        for start in range(0, len(parsed), chunk or len(parsed)):
+            stop = start + (chunk or len(parsed))
+            builder.add(*cutter.push(parsed.take(np.arange(start, min(stop, len(parsed)))), stop >= len(parsed)))
+    return builder.finish()
+
+
+def encoded(reference):
+    """With embeddings that are a function of the text."""
+
+    def encode(texts):
+        seeds = [sum(text.encode()) for text in texts]
+        return np.stack([np.random.default_rng(seed).normal(size=4) for seed in seeds]).astype(np.float32)
+
+    return reference.encode(encode)
+
+
+def same(one, two):
+    """All that a reference holds, and what comes of it."""
+    assert one.texts == two.texts
+    assert one.templates.texts == two.templates.texts
+    assert one.origin == two.origin
+    assert (one.num_entries, one.num_dropped_texts) == (two.num_entries, two.num_dropped_texts)
+    assert one.max_reference_entries == two.max_reference_entries
+    for name in ("count", "template_of", "time", "embeddings"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
+    for name in ("text", "template", "time"):
+        np.testing.assert_array_equal(getattr(one.entries, name), getattr(two.entries, name), err_msg=name)
+    # The numbers of stretches mean nothing, where one ends and the next begins does.
+    np.testing.assert_array_equal(np.diff(one.entries.stretch) != 0, np.diff(two.entries.stretch) != 0)
+    np.testing.assert_array_equal(one._starts(), two._starts())
+    if one.embeddings.shape[1]:
+        for length in (LENGTH, 3):
+            np.testing.assert_array_equal(one.healthy(length).features, two.healthy(length).features)
+
+
+# ---------------------------------------------------------------------- fitting
+
+
+@pytest.mark.parametrize("cut", [{}, {"window_seconds": 7.0}, {"session_pattern": r"session_\d+"}], ids=str)
+def test_a_reference_does_not_depend_on_chunks(cut):
+    if "session_pattern" in cut:
+        rng = np.random.default_rng(0)
+        lines = make_log(200).splitlines()
+        log = "\n".join(f"{line} session_{rng.integers(30)}" for line in lines)
+    else:
+        log = make_log(200)
+    whole = encoded(fit(log, **cut))
+    for chunk in (7, 64) if cut else (1, 7, 64):
+        pieces = encoded(fit(log, chunk=chunk, **cut))
+        assert pieces.texts == whole.texts
+        np.testing.assert_array_equal(pieces.count, whole.count)
+        if not cut:
+            same(pieces, whole)
+    assert whole.num_entries == 200
+    assert whole.is_windowed == (not cut)
+
+
+def test_what_a_reference_holds():
+    reference = fit("info a\ninfo b\ninfo a\n", "info c\ninfo a")
+    assert reference.texts == ["info a", "info b", "info c"]
+    assert reference.count.tolist() == [3, 1, 1]
+    assert reference.entries.text.tolist() == [0, 1, 0, 2, 0]
+    # The end of one log and the beginning of the next are no neighbours.
+    assert (np.diff(reference.entries.stretch) != 0).tolist() == [False, False, True, False]
+    assert np.isnan(reference.time).all()
+
+
+def test_times_are_filled_within_stretches():
+    nan = np.nan
+    time, stretch = np.array([nan, 1, nan, nan, 5, nan]), np.array([0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(filled_times(time, stretch), [nan, 1, 1, nan, 5, 5])
+    np.testing.assert_array_equal(filled_times(time), [nan, 1, 1, 1, 5, 5])
+    assert len(filled_times(time[:0])) == 0
+
+
+def test_of_a_long_log_sequences_are_kept_evenly():
+    log = make_log(5000)
+    everything, bounded = fit(log), fit(log, bound=1000)
+    assert bounded.num_entries == 5000
+    assert 500 <= len(bounded) <= 1000
+    # All is counted, whether it is kept or not.
+    assert bounded.texts == everything.texts
+    np.testing.assert_array_equal(bounded.count, everything.count)
+    thirds = np.histogram(bounded.first, bins=3, range=(0, 5000))[0]
+    assert thirds.max() - thirds.min() <= 64  # a group of eight sequences
+    # What is left on both sides of what was dropped are no neighbours; all else still are.
+    windows = windows_of(bounded.entries.stretch, LENGTH, LENGTH)
+    assert len(windows) > 0.9 * len(bounded) / LENGTH
+    starts = bounded._starts()
+    jumps = np.diff(bounded.first[starts]) > LENGTH
+    np.testing.assert_array_equal(jumps, np.diff(bounded.entries.stretch[starts]) != 0)
+    same(encoded(bounded), encoded(fit(log, bound=1000, chunk=100)))
+
+
+@pytest.mark.parametrize("bound", [1, 5, 40, 100, 640])
+def test_small_bounds_are_kept_as_well(bound):
+    bounded = fit(make_log(2000), bound=bound)
+    assert bound // 2 <= len(bounded) <= bound
+    assert bounded.num_entries == 2000
+    if bound >= 100:
+        assert bounded.first.max() > 1000
+
+
+def test_texts_beyond_the_bound_are_counted_and_not_kept():
+    log = "\n".join(f"info {''.join('abcde'[int(digit)] for digit in np.base_repr(i, 5))}" for i in range(60))
+    reference = fit(log, log, bound=40)
+    assert (len(reference.texts), reference.num_dropped_texts) == (40, 2 * 20)
+    assert reference.num_entries == 120
+    assert reference.count.sum() == 80
+    with pytest.raises(ValueError, match="at least 1"):
+        fit(log, bound=0)
+
+
+# ---------------------------------------------------------------------- merging
+
+
+@pytest.mark.parametrize("cut", [{}, {"window_seconds": 7.0}, {"session_pattern": r"[abcde] success|time"}], ids=str)
+def test_merging_equals_fitting_both_and_is_associative(cut):
+    logs = [make_log(90, seed=1), make_log(5, seed=2), make_log(200, seed=3, events=EVENTS[::-1])]
+    one, two, three = (encoded(fit(log, **cut)) for log in logs)
+    together = encoded(fit(*logs, **cut))
+    left, right = encoded(encoded(one.merge(two)).merge(three)), encoded(one.merge(encoded(two.merge(three))))
+    same(left, together)
+    same(right, together)
+
+
+def test_merging_logs_of_a_single_sequence_keeps_them_apart():
+    logs = ["info a\ninfo b", "info c\ninfo a", "info b"]
+    one, two, three = map(fit, logs)
+    same(one.merge(two).merge(three), fit(*logs))
+    assert len(fit(*logs)._starts()) == 3
+
+
+def test_merging_hardly_timed_logs_equals_fitting_both():
+    """Whether a log counts as timed depends on all of it."""
+    timed, untimed = make_log(100), "info connection a\n" * 60
+    both = fit(untimed + make_log(1), timed)
+    assert np.isnan(fit(untimed + make_log(1)).entries.time).all()
+    same(fit(untimed + make_log(1)).merge(fit(timed)), both)
+    assert not np.isnan(both.entries.time[-1])
+
+
+def test_merging_beyond_the_bound_thins_both_evenly():
+    one, two = (fit(make_log(900, seed), bound=1000) for seed in (1, 2))
+    merged = one.merge(two)
+    assert merged.num_entries == 1800
+    assert 500 <= len(merged) <= 1000
+    np.testing.assert_array_equal(np.sort(merged.count), np.sort(fit(make_log(900, 1), make_log(900, 2)).count))
+    of_one = len(merged.first[: np.flatnonzero(np.diff(merged.first) < 0)[0]])
+    assert 0.3 < of_one / len(merged) < 0.7
+
+
+def test_embeddings_that_are_known_are_not_encoded_again():
+    one, two = encoded(fit(make_log(100, 1))), encoded(fit("fatal url\nfatal ip"))
+    merged = one.merge(two)
+    assert not np.isnan(merged.embeddings).any()
+
+    def refuse(texts):
+        raise AssertionError(texts)
+
+    assert merged.encode(refuse) is merged
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"rules": "other"}, "other rules of reading"),
+        ({"encoder": "other"}, "another encoder"),
+        ({"window_seconds": 5.0}, "`window_seconds` 5.0, not None"),
+        ({"session_pattern": "x"}, "`session_pattern` 'x', not None"),
+    ],
+)
+def test_references_of_other_origins_do_not_merge(values, problem):
+    one, two = fit(make_log(20)), fit(make_log(20))
+    two.origin = origin_with(**values)
+    with pytest.raises(ValueError, match=rf"{problem}.*fit it again"):
+        one.merge(two)
+    two.origin = origin_with(max_sequence_length=5)  # a length may differ
+    assert len(one.merge(two)) == 40
+
+
+# ---------------------------------------------------------------------- saving
+
+
+def test_a_saved_reference_gives_the_same_results(pipe, tmp_path):
+    reference = pipe.fit(make_log(400, 1))
+    reference.save_pretrained(tmp_path / "saved")
+    loaded = LogReference.from_pretrained(tmp_path / "saved")
+    same(loaded, reference)
+    assert repr(loaded) == repr(reference)
+    log = make_log(60, 2, events=(*EVENTS, "error fatal {word} hardware failed"))
+    assert pipe(log, reference=loaded) == pipe(log, reference=reference) == pipe(log, reference=tmp_path / "saved")
+    same(encoded(loaded.merge(reference)), encoded(reference.merge(reference)))
+    assert {path.suffix for path in (tmp_path / "saved").iterdir()} == {".json", ".parquet", ".safetensors"}
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileExistsError, match="it is a file"):
+        reference.save_pretrained(tmp_path / "file")
+
+
+def test_a_reference_without_embeddings_can_be_saved(tmp_path):
+    reference = fit(make_log(50))
+    reference.save_pretrained(tmp_path)
+    same(LogReference.from_pretrained(tmp_path), reference)
+
+
+def test_saving_over_a_reference_leaves_the_old_one_until_the_new_one_is_whole(tmp_path, monkeypatch):
+    """Whatever a crash leaves is one of both; whoever reads in between gets one of both."""
+    old, new = fit(make_log(50, 1)), fit(make_log(80, 2))
+    old.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{}")  # of a checkpoint beside it
+    replace, seen, state = os.replace, [], {}
+
+    def watched(source, target):
+        seen.append(len(LogReference.from_pretrained(tmp_path)))
+        if len(seen) == state["crash_at"]:
+            raise KeyboardInterrupt
+        replace(source, target)
+        seen.append(len(LogReference.from_pretrained(tmp_path)))
+
+    monkeypatch.setattr(os, "replace", watched)
+    for state["crash_at"] in (1, 3, 5):
+        seen.clear()
+        with pytest.raises(KeyboardInterrupt):
+            new.save_pretrained(tmp_path)
+        assert set(seen) == {50}
+        same(LogReference.from_pretrained(tmp_path), old)
+    state["crash_at"] = None
+    new.save_pretrained(tmp_path)
+    assert seen[-1] == 80
+    monkeypatch.undo()
+    same(LogReference.from_pretrained(tmp_path), new)
+    # Nothing is left of the old one, and nothing else was touched.
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".json", ".parquet", ".safetensors"]
+    new.save_pretrained(tmp_path)
+    same(LogReference.from_pretrained(tmp_path), new)
+
+
+def test_a_reader_whose_files_were_replaced_reads_again(tmp_path, monkeypatch):
+    old, new = fit(make_log(50, 1)), fit(make_log(80, 2))
+    old.save_pretrained(tmp_path)
+    loads = json.loads
+    calls = []
+
+    def save_meanwhile(text):
+        facts = loads(text)
+        calls.append(facts)
+        if len(calls) == 1:
+            new.save_pretrained(tmp_path)
+        return facts
+
+    monkeypatch.setattr(json, "loads", save_meanwhile)
+    same(LogReference.from_pretrained(tmp_path), new)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folders = [tmp_path_factory.mktemp("saved") for _ in range(2)]
+    for seed, folder in enumerate(folders):
+        fit(make_log(50, seed)).save_pretrained(folder)
+    return folders
+
+
+@pytest.mark.parametrize("kind", [".json", ".parquet", ".safetensors"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "of another reference", "not what it should be"])
+def test_damaged_references_are_refused_with_the_way_out(saved, tmp_path, kind, damage):
+    shutil.copytree(saved[0], tmp_path, dirs_exist_ok=True)
+    (path,) = tmp_path.glob(f"*{kind}")
+    (other,) = saved[1].glob(f"*{kind}")
+    content = path.read_bytes()
+    expected = ValueError
+    if damage == "missing":
+        path.unlink()
+        expected = FileNotFoundError
+    else:
+        path.write_bytes(
+            {
+                "truncated": content[: len(content) // 2],
+                "empty": b"",
+                "of another reference": other.read_bytes(),
+                "not what it should be": b"null",
+            }[damage]
+        )
+    if (kind, damage) == (".json", "of another reference"):
+        expected = FileNotFoundError  # it names files that are not there
+    with pytest.raises(expected, match=r"fit it again|pipe\.fit") as caught:
+        LogReference.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"format_version": 99}, {"origin": None}, {"files": {}}, {"files": ["a"]}], ids=str
+)
+def test_a_reference_of_another_version_is_refused(saved, tmp_path, change):
+    shutil.copytree(saved[0], tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "reference.json"
+    facts = json.loads(path.read_text()) | change
+    if "origin" in change:
+        del facts["rules"]
+    path.write_text(json.dumps(facts))
+    with pytest.raises((ValueError, FileNotFoundError), match="fit it again") as caught:
+        LogReference.from_pretrained(tmp_path)
+    assert "format_version" not in change or "version 99, this code reads 1" in str(caught.value)
+
+
+def test_where_there_is_no_reference(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no reference in .*it has no reference.json.*pipe\.fit"):
+        LogReference.from_pretrained(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no reference at"):
+        LogReference.from_pretrained(tmp_path / "nothing here")
+
+
+def test_push_to_hub_leaves_a_repository_that_loads(tmp_path):
+    """Also over another reference, of which nothing is left."""
+    one, two = fit(make_log(50, 1)), fit(make_log(80, 2))
+    one.save_pretrained(tmp_path / "one")
+    two.save_pretrained(tmp_path / "two")
+    code = """
+    import sys
+    from logmoe.reference_logmoe import LogReference
+
+    for folder in sys.argv[1:]:
+        reference = LogReference.from_pretrained(folder)
+        reference.push_to_hub("org/healthy")
+        loaded = LogReference.from_pretrained("org/healthy")
+        assert loaded.texts == reference.texts and len(loaded) == len(reference)
+    """
+    with HubServer() as hub:
+        command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "one"), str(tmp_path / "two")]
+        done = subprocess.run(command, env=hub.env(tmp_path / "home"), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        files = {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()}
+        assert {name: content for name, content in hub.files("org/healthy").items() if name[0] != "."} == files
+        assert hub.unknown_requests == []
+
+
+# ---------------------------------------------------------------------- measuring
+
+
+@pytest.mark.parametrize("entries", [1, 2, LENGTH, LENGTH + 1, 12, 40])
+def test_small_references_measure_themselves_as_far_as_they_can(entries):
+    reference = encoded(fit(make_log(entries)))
+    for length in (1, LENGTH, 32):
+        healthy = reference.healthy(length)
+        assert healthy.features.shape[1] == len(SEQUENCE_FEATURES)
+        assert len(healthy.features) == len(healthy.templates) == len(healthy.entry_features)
+        assert not np.isnan(healthy.features).all(1).any()
+    assert len(reference.healthy(1).features) == (entries if entries > 1 else 0)
+
+
+def test_healthy_sequences_are_those_of_the_fit():
+    lines = [f"info {'abcde'[i % 5]} session_{i % 7}" for i in range(100)]
+    reference = encoded(fit("\n".join(lines), session_pattern=r"session_\d+"))
+    templates = reference.healthy(LENGTH).templates
+    # Sessions of 15, 15 and five times 14 entries, in parts of at most eight.
+    assert sorted((templates >= 0).sum(1).tolist()) == [6] * 5 + [7] * 2 + [8] * 7
+
+
+def test_sequences_per_day():
+    per_day = fit("\n".join(f"2026-01-01 10:00:{second:02} info a" for second in range(60))).sequences_per_day(LENGTH)
+    assert per_day == pytest.approx(86400 / LENGTH)
+    with pytest.raises(ValueError, match="give `false_alarm_rate`"):
+        fit("info a\ninfo b").sequences_per_day(LENGTH)
+
+
+def test_what_a_log_can_be_judged_by_of_itself():
+    reference = encoded(fit(make_log(480)))
+    blocks = reference.blocks()
+    assert np.diff(blocks[:3]).tolist() == [160, 160]
+    assert reference.can_judge_itself(LENGTH)
+    without = reference._without(160, 320, LENGTH)
+    assert reference.first[without].tolist() == [f for f in reference.first.tolist() if f < 160 or f >= 328]
+    assert not reference.can_judge_itself(400)
+    assert not encoded(fit("info a")).can_judge_itself(LENGTH)
+    # Sessions that all begin at once are told apart by nothing.
+    crowd = encoded(fit("info session_1 session_2 session_3\n" * 8, session_pattern=r"session_\d"))
+    assert not crowd.can_judge_itself(LENGTH)
+    many = "\n".join(f"info session_{i % 50}" for i in range(200))
+    assert encoded(fit(many, session_pattern=r"session_\d+")).can_judge_itself(LENGTH)
