@@ -6,6 +6,7 @@ log itself, each sequence is measured against the other blocks. Called by the pi
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,28 @@ from .surprise_logmoe import (
 REMEMBERED_TEXTS = 1 << 16
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What measured sequences stood in, kept for the reasons that are given for some of them.
+
+    Attributes:
+        log: entries of the log, those of the sequences among them.
+        entries: the same after the `before` entries that were remembered.
+        positions: int64 `(sequences, entries)`, in `entries`; -1 at padding.
+        block: int64 `(sequences,)`, which block of the log each was measured without; 0 against another log.
+        last: by block what `Surprise.last_seen` says of the log before `entries`.
+        surprise: by block what sequences were measured against.
+    """
+
+    log: ParsedLog
+    entries: Occurrences
+    before: int
+    positions: np.ndarray
+    block: np.ndarray
+    last: dict[int, np.ndarray]
+    surprise: Callable[[int], Surprise]
+
+
 @dataclass
 class Measured:
     """Sequences as the model reads them.
@@ -39,6 +62,7 @@ class Measured:
         inputs: float32 `(sequences, len(INPUTS))`.
         template, near: int64 `(sequences, entries)`, the template of each entry and the one that healthy entries know
             and that is nearest to it; 0 at padding.
+        around: what the sequences stood in; None without any sequence.
     """
 
     keys: list[bytes]
@@ -46,6 +70,7 @@ class Measured:
     inputs: np.ndarray
     template: np.ndarray
     near: np.ndarray
+    around: Surroundings | None = None
 
 
 class LogMeasure:
@@ -223,7 +248,8 @@ class LogMeasure:
         ]
         inputs = sequence_inputs(features, self.healthy, level)
         templates = np.where(positions >= 0, template[log.entry_index[positions]], 0)
-        return Measured(keys, entry_features, inputs, templates, nearest)
+        around = Surroundings(log, entries, before, in_entries, block_of, dict(self._last), self._surprise_of)
+        return Measured(keys, entry_features, inputs, templates, nearest, around)
 
     def _remember(self, entries: Occurrences, number: np.ndarray) -> None:
         """Keeps what the next sequences reach back to."""
@@ -238,4 +264,4 @@ class LogMeasure:
         self._tail, self._tail_number = entries.take(np.arange(cut, len(number))), number[cut:]
 
 
-__all__ = ["LogMeasure", "Measured"]
+__all__ = ["LogMeasure", "Measured", "Surroundings"]

@@ -15,6 +15,7 @@ import torch
 from .judging_logmoe import Evidence, Explanation, Prediction, anomaly_margin
 from .measuring_logmoe import Measured
 from .predicting_logmoe import Predictor
+from .reasons_logmoe import KINDS, KNOWN, OF_ENTRY, SMALLEST_REASON, Scene, pool_weights
 from .reference_logmoe import LogReference
 from .surprise_logmoe import ENTRY_FEATURES, INPUTS, POOLS, SEQUENCE_FEATURES, lower_quarter, sequence_inputs
 
@@ -26,35 +27,6 @@ BATCH_SIZE = 128
 
 RANKS = np.array([name.startswith("rank_") for name in INPUTS])
 """Which inputs are ranks."""
-
-_OF_ENTRY = (*ENTRY_FEATURES, "gap")
-KINDS = (
-    "new_entry",
-    "rare_entry",
-    "unusual_order",
-    "unusual_count",
-    "missing_entry",
-    "unusual_pace",
-    "known_anomaly",
-)
-
-
-def kind_of(feature: str) -> str:
-    """The kind of reason that a feature of `INPUTS` belongs to."""
-    name = feature.removeprefix("rank_").removeprefix("above_")
-    for marks, kind in (
-        (("missing", "overdue", "late", "_low"), "missing_entry"),
-        (("gap", "slow", "fast"), "unusual_pace"),
-        (("distance", "_new_", "nearest_rarity"), "new_entry"),
-        (("transition", "unseen_pairs"), "unusual_order"),
-        (("_rarity",), "rare_entry"),
-    ):
-        if any(mark in name for mark in marks):
-            return kind
-    return "unusual_count"
-
-
-KIND_OF_INPUT = np.array([KINDS.index(kind_of(name)) for name in INPUTS])
 
 
 @dataclass(frozen=True)
@@ -215,27 +187,53 @@ class Weigher:
 
     def explain(self, measured: Measured, row: int, prediction: Prediction) -> Explanation:
         """What made the margin of one sequence."""
-        entry_shares, of_sequence, losses = self.shares(measured, row, prediction)
+        scene = Scene(measured, row, self.reference, self.is_self)
+        parts = scene.parts()
+        entry_shares, of_sequence = self.shares(measured, row, prediction, parts)
+        losses = self.losses(measured, row, prediction, parts)
+        smallest = SMALLEST_REASON * max(losses.values())
         reasons = [
-            {"kind": kind, "weight": self.slope * loss}
+            scene.reason(kind, prediction.entry_scores) | {"weight": self.slope * loss}
             for kind, loss in sorted(losses.items(), key=lambda item: -item[1])
-            if loss > 0
+            if loss > 0 and loss >= smallest
         ]
         evidence = {kind: self.slope * share for kind, share in of_sequence.items()}
         return Explanation(self.slope * entry_shares, evidence, reasons)
 
-    def shares(
-        self, measured: Measured, row: int, prediction: Prediction
-    ) -> tuple[np.ndarray, dict[str, float], dict[str, float]]:
-        """What makes the score of one sequence: exact, they add up to its score less that of the healthy median.
+    def losses(self, measured: Measured, row: int, prediction: Prediction, parts: np.ndarray) -> dict[str, float]:
+        """What the score of one sequence loses where all that a kind of reason brings is as in a healthy median one.
 
         Args:
             measured, row: the sequence.
             prediction: of the sequence stack.
+            parts: `(kinds, len(INPUTS))`, which part of each input each kind brings.
 
         Returns:
-            The share of each entry, `(entries,)`; the shares of evidence that belongs to no entry, by kind; and what
-            the score loses if all evidence of a kind is neutralised, by kind.
+            By kind, those that no input belongs to left out.
+        """
+        scale, inputs = self.scale, measured.inputs[row]
+        used = np.flatnonzero(parts.any(axis=1))
+        # Where the median is not known, neither is what has been neutralised.
+        back = np.where(parts[used] > 0, parts[used] * (inputs - scale.baseline), 0.0)
+        rows = np.concatenate([inputs[None], inputs - back]).astype(np.float32)
+        learned, untrained = self.predictor.term_margins(rows), untrained_score(rows)
+        lost = (1 - scale.weight) * (learned[0] - learned[1:]) / scale.learned[1]
+        lost += scale.weight * (untrained[0] - untrained[1:]) / scale.untrained[1]
+        losses = dict(zip((KINDS[kind] for kind in used), lost.tolist(), strict=True))
+        stack_margin = float(anomaly_margin(prediction.logits[None])[0])
+        losses[KINDS[KNOWN]] = (1 - scale.weight) * (stack_margin - scale.stack) / scale.learned[1]
+        return losses
+
+    def shares(
+        self, measured: Measured, row: int, prediction: Prediction, parts: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, float]]:
+        """What makes the score of one sequence: exact, they add up to its score less that of the healthy median.
+
+        Args:
+            measured, row, prediction, parts: as in `losses`.
+
+        Returns:
+            The share of each entry, `(entries,)`, and the shares of evidence that belongs to no entry, by kind.
         """
         scale, number = self.scale, len(prediction.entry_scores)
         inputs = measured.inputs[row : row + 1]
@@ -249,18 +247,16 @@ class Weigher:
         ranks = np.nan_to_num(inputs[0][RANKS]) - np.nan_to_num(scale.baseline[RANKS])
         of_input[RANKS] += ranks * scale.weight / scale.untrained[1]
 
-        of_sequence: dict[str, float] = {}
-        losses = {"known_anomaly": float(entry_shares.sum())}
         values = np.nan_to_num(measured.entry_features[row, :number].astype(np.float64))
+        of_sequence = np.zeros(len(KINDS))
         for column in np.flatnonzero(of_input):
-            share, kind = float(of_input[column]), KINDS[KIND_OF_INPUT[column]]
-            losses[kind] = losses.get(kind, 0.0) + share
             bare = column % len(SEQUENCE_FEATURES)
-            if bare < len(POOLS) * len(_OF_ENTRY):
-                entry_shares += share * _weights(values[:, bare % len(_OF_ENTRY)], POOLS[bare // len(_OF_ENTRY)])
+            if bare < len(POOLS) * len(OF_ENTRY):
+                pool = POOLS[bare // len(OF_ENTRY)]
+                entry_shares += of_input[column] * pool_weights(values[:, bare % len(OF_ENTRY)], pool)
             else:
-                of_sequence[kind] = of_sequence.get(kind, 0.0) + share
-        return entry_shares, of_sequence, losses
+                of_sequence += of_input[column] * parts[:, column]
+        return entry_shares, {KINDS[kind]: float(of_sequence[kind]) for kind in np.flatnonzero(of_sequence)}
 
 
 def untrained_score(inputs: np.ndarray) -> np.ndarray:
@@ -268,20 +264,9 @@ def untrained_score(inputs: np.ndarray) -> np.ndarray:
     return np.nansum(inputs[:, RANKS], axis=1, dtype=np.float64)  # type: ignore[no-any-return]
 
 
-def _weights(values: np.ndarray, pool: str) -> np.ndarray:
-    """How a pooled feature's share is divided among the entries `(entries,)`, by what each brings to it."""
-    brings = np.zeros(len(values))
-    number = {"max": 1, "mean": len(values), "top3": 3, "top8": 8}[pool]
-    top = np.argsort(-values, kind="stable")[:number]
-    brings[top] = np.maximum(values[top] - min(0.0, values.min()), 0)
-    if brings.sum() <= 0:
-        brings[top] = 1
-    return brings / brings.sum()
-
-
 def _center_and_spread(values: np.ndarray) -> tuple[float, float]:
     center, high = np.median(values), np.quantile(values, 0.99)
     return float(center), float(max(high - center, 1e-3))
 
 
-__all__ = ["KINDS", "Scale", "Weigher", "kind_of", "untrained_score"]
+__all__ = ["Scale", "Weigher", "untrained_score"]

@@ -18,7 +18,7 @@ from logmoe import LogMoEProcessor
 ORDER = (
     "configuration reading columns rules masking terminal lines transports tables records unwrapping times severities "
     "headers grouping parsing templates sequences habits surprise reference measuring processing terms modeling judging "
-    "predicting weighing fitting scanning pipeline"
+    "predicting reasons weighing fitting scanning pipeline"
 ).split()
 TRAVELS = [f"{name}_logmoe.py" for name in ORDER]
 
