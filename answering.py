@@ -16,6 +16,8 @@ from logmoe.weighing_logmoe import FAMILIAR_SHARE
 
 # Reasons that are shown of a sequence.
 REASONS = 2
+# Of the strongest entry's share: an entry with less is no help to a reader.
+TELLING_SHARE = 0.1
 # Entries after which it is known how much of a log is familiar: results wait for them, for that comes first.
 SETTLED_ENTRIES = 10_000
 # With fewer entries, a share of familiar ones says little about a reference.
@@ -59,30 +61,12 @@ class TextAnswer:
             print(f"{self.name}: {misfit}")
             self._has_misfit = True
         if not self._has_heading:
-            print(f"{self.name}: {self._heading(is_whole)}")
+            print(f"{self.name}: {heading(self.scan, self.baseline, self.is_live, self.can_measure, is_whole)}")
             self._has_heading = True
         for line in self._waiting:
             print(line)
         self._waiting.clear()
         sys.stdout.flush()
-
-    def _heading(self, is_whole: bool) -> str:
-        """How the log is judged."""
-        statistics = self.scan.statistics
-        if statistics.mode == "reference":
-            reference = reference_of(self.scan)
-            facts = [f"{reference.num_entries:,} healthy entries"]
-            if is_whole or not self.is_live:
-                part = "this log" if is_whole else f"its first {statistics.measured_entries:,} entries"
-                facts.append(f"{_familiar(self.scan)} of {part} is familiar")
-            return f"judged against {self.baseline or 'a healthy log'} ({', '.join(facts)})"
-        if statistics.mode == "self":
-            return "judged against itself: shows what stands out, promises nothing"
-        if not self.can_measure:
-            return "judged by its wording"
-        if self.is_live:
-            return "a stream, with no healthy log (--baseline) to judge it against: judged by its wording"
-        return f"too short to have habits ({count(statistics.entries, 'entry')}): judged by its wording"
 
     def _sequence(self, sequence: dict[str, Any]) -> list[str]:
         """A result as lines: what it is, why, and its most telling entries."""
@@ -105,10 +89,36 @@ class TextAnswer:
         return lines
 
 
+def heading(
+    scan: LogScan, baseline: str | None = None, is_live: bool = False, can_measure: bool = True, is_whole: bool = True
+) -> str:
+    """How a log is judged; see [`TextAnswer`].
+
+    Args:
+        is_whole: the scan is at its end.
+    """
+    statistics = scan.statistics
+    if statistics.mode == "reference":
+        facts = [count(reference_of(scan).num_entries, "healthy entry")]
+        if is_whole or not is_live:
+            part = "this log" if is_whole else f"its first {statistics.measured_entries:,} entries"
+            facts.append(f"{_familiar(scan)} of {part} is familiar")
+        return f"judged against {baseline or 'a healthy log'} ({', '.join(facts)})"
+    if statistics.mode == "self":
+        return "judged against itself: shows what stands out, promises nothing"
+    if not can_measure:
+        return "judged by its wording"
+    if is_live:
+        return "a stream, with no healthy log (--baseline) to judge it against: judged by its wording"
+    return f"too short to have habits ({count(statistics.entries, 'entry')}): judged by its wording"
+
+
 def telling(sequence: dict[str, Any], number: int) -> list[dict[str, Any]]:
-    """The entries that speak most for "anomaly", at most so many, in the order of the log; none that does not."""
-    speaking = sorted((entry for entry in sequence["entries"] if entry["score"] > 0), key=lambda e: -e["score"])
-    return sorted(speaking[:number], key=lambda entry: entry["line"])
+    """The entries that speak most for "anomaly", at most so many, in the order of the log; none that hardly does."""
+    least = TELLING_SHARE * max(entry["score"] for entry in sequence["entries"])
+    speaking = [entry for entry in sequence["entries"] if entry["score"] > max(least, 0)]
+    strongest = sorted(speaking, key=lambda entry: -entry["score"])[:number]
+    return sorted(strongest, key=lambda entry: entry["line"])
 
 
 def rarity(share: float) -> str:
@@ -169,7 +179,7 @@ def reference_of(scan: LogScan) -> LogReference:
 
 def count(number: int, noun: str) -> str:
     """A number of things."""
-    plural = {"entry": "entries"}.get(noun, f"{noun}s")
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
