@@ -72,7 +72,8 @@ class TextAnswer:
         """A result as lines: what it is, why, and its most telling entries."""
         width = shutil.get_terminal_size((160, 24)).columns
         what, digits = sequence["label"], 4 if sequence["mode"] == "none" else 2
-        if sequence["mode"] == "self" and what == self.scan.judge.id2label[ANOMALY]:
+        is_anomaly = what == self.scan.judge.id2label[ANOMALY]
+        if sequence["mode"] == "self" and is_anomaly:
             what = "stands out"
         head = f"\n  lines {sequence['first_line']}-{sequence['last_line']}: {what} {sequence['score']:.{digits}f}"
         if sequence["healthy_rarity"] is not None:
@@ -80,7 +81,9 @@ class TextAnswer:
         lines = [head]
         for reason in [reason["text"] for reason in sequence["reasons"] if reason.get("text")][:REASONS]:
             lines.append("    " + _fitted(visible(reason), width - 4))
-        for entry in telling(sequence, self.lines):
+        # Of a normal sequence, asked for by --all, those that come nearest to odd.
+        shown = telling(sequence, self.lines) if is_anomaly else _first(sequence["entries"], self.lines)
+        for entry in shown:
             more = entry["last_line"] - entry["line"]
             head = f"  {entry['line']:>8}  {entry['score']:+7.2f}  "
             tail = f" (+{more} lines)" if more else ""
@@ -117,8 +120,12 @@ def telling(sequence: dict[str, Any], number: int) -> list[dict[str, Any]]:
     """The entries that speak most for "anomaly", at most so many, in the order of the log; none that hardly does."""
     least = TELLING_SHARE * max(entry["score"] for entry in sequence["entries"])
     speaking = [entry for entry in sequence["entries"] if entry["score"] > max(least, 0)]
-    strongest = sorted(speaking, key=lambda entry: -entry["score"])[:number]
-    return sorted(strongest, key=lambda entry: entry["line"])
+    return _first(speaking, number)
+
+
+def _first(entries: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """Those of the highest scores, in the order of the log."""
+    return sorted(sorted(entries, key=lambda entry: -entry["score"])[:number], key=lambda entry: entry["line"])
 
 
 def rarity(share: float) -> str:

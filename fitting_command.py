@@ -13,7 +13,7 @@ from typing import Any
 from logmoe import LogAnomalyPipeline
 from logmoe.answering import count
 from logmoe.explaining import add_reading_arguments, visible
-from logmoe.reading_logmoe import EmptyLogError, find_logs
+from logmoe.reading_logmoe import find_logs
 from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 
 # How logs are cut into sequences; a reference holds for logs that are cut alike.
@@ -87,29 +87,23 @@ def learn(
         overrides: how logs are cut.
 
     Returns:
-        The reference, and how many logs, references and empty logs were read.
+        The reference, and how many logs and references were read.
 
     Raises:
         FileNotFoundError: there is no log.
-        EmptyLogError: all logs are empty.
+        EmptyLogError: a log is empty.
         ValueError: a reference belongs to another checkpoint, or as `pipe.fit`.
     """
     healthy: list[Any] = []
-    read = {"log": 0, "reference": 0, "empty log": 0}
+    read = {"log": 0, "reference": 0}
     for path in given:
         if is_reference(path):
             healthy.append(LogReference.from_pretrained(path))
             read["reference"] += 1
             continue
-        for log in find_logs(path):
-            # As a service leaves it that has just rotated its log.
-            if log != "-" and os.path.isfile(log) and os.path.getsize(log) == 0:
-                read["empty log"] += 1
-            else:
-                healthy.append(log)
-                read["log"] += 1
-    if not healthy:
-        raise EmptyLogError(f"no log entries in {', '.join(map(visible, given))}: nothing to learn from")
+        found = find_logs(path)
+        healthy += found
+        read["log"] += len(found)
     if [type(log) for log in healthy] == [LogReference] and max_reference_entries is None:
         return healthy[0], read  # whether it fits is checked where it is used
     if max_reference_entries is None:
@@ -139,12 +133,10 @@ def refuse_to_overwrite(folder: str) -> None:
 def told(reference: LogReference, read: dict[str, int]) -> str:
     """What was read, kept and dropped, in words."""
     sources = [count(read[kind], kind) for kind in ("log", "reference") if read[kind]]
-    if read["empty log"]:
-        sources.append(f"passed over {count(read['empty log'], 'empty log')}")
     kept = f"{len(reference):,} kept" if len(reference) < reference.num_entries else "all kept"
     texts = f"{count(len(reference.texts), 'distinct text')}, {count(len(reference.templates.texts), 'template')}"
     dropped = reference.num_entries - len(reference)
-    parts = [f"{count(reference.num_entries, 'healthy entry')} from {', '.join(sources)}; {kept}; {texts}"]
+    parts = [f"{count(reference.num_entries, 'healthy entry')} from {' and '.join(sources)}; {kept}; {texts}"]
     if dropped:
         parts.append(f"dropped {dropped:,}, evenly over the logs (--max_reference_entries)")
     if reference.num_dropped_texts:

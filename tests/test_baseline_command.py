@@ -43,15 +43,15 @@ def faulty(entries: int, seed: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pipe():
+def general():
     return inference.load_pipeline(inference.DEFAULT_CHECKPOINT, device="cpu")
 
 
 @pytest.fixture
-def logs(tmp_path, pipe, monkeypatch):
+def logs(tmp_path, general, monkeypatch):
     """A folder of logs, and a command that need not load the checkpoint anew."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: pipe)
+    monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: general)
     for name, lines in (
         ("yesterday.log", service(4000, 1)),
         ("today.log", faulty(640, 2)),
@@ -97,12 +97,12 @@ def test_against_a_healthy_log(run):
     assert summary.endswith("of 20 sequences anomalous; at most 1% of healthy ones would be")
 
 
-def test_a_saved_reference_says_the_same_as_its_log(run, pipe, monkeypatch):
+def test_a_saved_reference_says_the_same_as_its_log(run, general, monkeypatch):
     code, out, err = run("fit", "yesterday.log", "-o", "yesterday.reference")
     assert (code, err) == (0, "")
-    assert out.startswith("yesterday.reference: 4,000 healthy entries from 1 log; all kept; 6 distinct texts, 6 temp")
+    assert out.startswith("yesterday.reference: 4,000 healthy entries from 1 log; all kept; 5 distinct texts, 5 temp")
     _, of_log, _ = run("today.log", "--baseline", "yesterday.log", "--json", "--all")
-    monkeypatch.setattr(pipe, "fit", None)  # a reference is not fitted again
+    monkeypatch.setattr(general, "fit", None)  # a reference is not fitted again
     _, of_reference, _ = run("today.log", "--baseline", "yesterday.reference", "--json", "--all")
     assert len(results(of_log)) == 20
     for one, other in zip(results(of_log), results(of_reference), strict=True):
@@ -112,10 +112,10 @@ def test_a_saved_reference_says_the_same_as_its_log(run, pipe, monkeypatch):
     assert "judged against yesterday.reference (4,000 healthy entries" in out
 
 
-def test_the_healthy_logs_are_read_once(run, pipe, monkeypatch):
+def test_the_healthy_logs_are_read_once(run, general, monkeypatch):
     fitted = []
-    fit = pipe.fit
-    monkeypatch.setattr(pipe, "fit", lambda *logs, **kwargs: fitted.append(logs) or fit(*logs, **kwargs))
+    fit = general.fit
+    monkeypatch.setattr(general, "fit", lambda *logs, **kwargs: fitted.append(logs) or fit(*logs, **kwargs))
     _, out, _ = run("today.log", "quiet.log", "--baseline", "yesterday.log", "--baseline", "other.log")
     assert fitted == [("yesterday.log", "other.log")]
     assert out.count("judged against yesterday.log and 1 other (4,600 healthy entries") == 2
@@ -130,10 +130,10 @@ def test_folders_patterns_and_empty_logs(run, logs):
         _, out, _ = run("quiet.log", "--baseline", baseline)
         assert first_line(out).startswith(f"quiet.log: judged against {baseline} (1,200 healthy entries")
     _, out, _ = run("fit", "old", "-o", "old.reference")
-    assert "from 2 logs, passed over 1 empty log;" in out
+    assert "from 2 logs;" in out
     code, _, err = run("fit", "old/c.log", "-o", "none")
     assert code == 2
-    assert err.startswith("error: no log entries in old/c.log")
+    assert "old/c.log" in err
     assert not (logs / "none").exists()
 
 
@@ -141,7 +141,7 @@ def test_fit_merges_references(run):
     run("fit", "yesterday.log", "-o", "one")
     run("fit", "quiet.log", "-o", "two")
     _, out, _ = run("fit", "one", "two", "short.log", "-o", "all")
-    assert out.startswith("all: 4,670 healthy entries from 1 log, 2 references; all kept")
+    assert out.startswith("all: 4,670 healthy entries from 1 log and 2 references; all kept")
     assert LogReference.from_pretrained("all").num_entries == 4670
     run("fit", "all", "today.log", "-o", "all")  # a reference is replaced
     assert LogReference.from_pretrained("all").num_entries == 5310
@@ -179,12 +179,12 @@ def test_a_log_by_itself_stands_out_and_promises_nothing(run):
     assert {(of["label"], of["mode"]) for of in results(out)} == {("anomaly", "self")}
 
 
-def test_a_short_log_is_judged_by_its_wording(run, pipe, logs):
+def test_a_short_log_is_judged_by_its_wording(run, general, logs):
     _, out, _ = run("short.log", "--all")
     assert first_line(out) == "short.log: too short to have habits (30 entries): judged by its wording"
     for arguments in (["short.log"], ["today.log", "--no_baseline"]):
         _, out, _ = run(*arguments, "--json", "--all")
-        expected = pipe((logs / arguments[0]).read_text(), reference=False)["sequences"]
+        expected = general((logs / arguments[0]).read_text(), reference=False)["sequences"]
         assert [of["mode"] for of in results(out)] == ["none"] * len(expected)
         for one, other in zip(results(out), expected, strict=True):
             assert one["logits"] == pytest.approx(other["logits"], abs=1e-3)
@@ -202,12 +202,25 @@ def test_a_reference_of_another_service_is_said_first(run):
     assert "does not fit" not in run("quiet.log", "--baseline", "yesterday.log")[1]
 
 
-def test_what_is_promised(run):
+@pytest.mark.xfail(strict=True, reason="a reference of one sequence cannot be measured yet")
+def test_a_green_job_of_a_dozen_lines_against_a_red_one(run, logs):
+    steps = [f"step {row}: {name} ok" for row, name in enumerate(["fetch", "build", "lint", "types"] * 3)]
+    (logs / "green.log").write_text("\n".join(steps))
+    (logs / "red.log").write_text("\n".join([*steps[:9], "AssertionError: 3 != 4", "1 failed, 211 passed"]))
+    code, out, _ = run("red.log", "--baseline", "green.log", "--json", "--all")
+    assert code == 0
+    (result,) = results(out)
+    top = sorted(result["entries"], key=lambda entry: -entry["score"])[:2]
+    assert {entry["line"] for entry in top} == {10, 11}
+
+
+def test_what_is_promised(run, logs):
     _, out, _ = run("quiet.log", "--baseline", "yesterday.log", "--false_alarm_rate", "0.1")
     assert out.endswith("; at most 10% of healthy ones would be\n")
     _, out, _ = run("quiet.log", "--baseline", "today.log")  # 20 sequences
     assert out.endswith("; too few healthy sequences for 1%: 4.8% is what they allow\n")
-    _, out, _ = run("quiet.log", "--baseline", "short.log")
+    (logs / "morning.log").write_text("\n".join(service(100, 6)))
+    _, out, _ = run("quiet.log", "--baseline", "morning.log")
     assert out.endswith("; too few healthy sequences to promise how many of them would be\n")
     _, out, _ = run("quiet.log", "--baseline", "yesterday.log", "--false_alarms_per_day", "100")
     assert out.endswith("; at most 100 a day of healthy ones would be\n")
@@ -237,10 +250,12 @@ def test_arguments_that_do_not_go_together(run, arguments):
 
 
 def test_a_checkpoint_trained_on_labels_alone_has_no_baseline(run, checkpoint, monkeypatch):
-    monkeypatch.undo()
-    code, _, err = run("short.log", "--model", str(checkpoint), "--baseline", str(checkpoint.parent / "yesterday.log"))
+    labels_alone = inference.pipeline("log-anomaly", model=str(checkpoint))
+    monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: labels_alone)
+    code, _, err = run("short.log", "--baseline", "yesterday.log")
     assert code == 2
     assert "trained on labels alone" in err
+    assert first_line(run("today.log")[1]) == "today.log: judged by its wording"
 
 
 # ---------------------------------------------------------------------- its words
@@ -342,7 +357,7 @@ def test_numbers_in_words():
 # ---------------------------------------------------------------------- LogAnomalyDetector
 
 
-def test_detector_learns_what_is_healthy(logs, pipe):
+def test_detector_learns_what_is_healthy(logs, general):
     detector = LogAnomalyDetector(inference.DEFAULT_CHECKPOINT, labels="en")
     today = (logs / "today.log").read_text()
     alone = detector.predict(today)
@@ -353,15 +368,15 @@ def test_detector_learns_what_is_healthy(logs, pipe):
     result = detector.predict(today)
     assert list(result) == ["prediction", "confidence", "probabilities", "logits"]
     assert result["prediction"] == "anomaly"
-    assert result["logits"] == pytest.approx(pipe(today, reference=reference)["logits"], abs=1e-4)
+    assert result["logits"] == pytest.approx(general(today, reference=reference)["logits"], abs=1e-4)
     assert result["logits"] != pytest.approx(alone["logits"], abs=1e-2)
     assert detector.predict_batch([today])[0]["logits"] == pytest.approx(result["logits"], abs=1e-4)
-    by_wording = pipe(today, reference=False)["logits"]
+    by_wording = general(today, reference=False)["logits"]
     assert detector.predict(today, reference=False)["logits"] == pytest.approx(by_wording, abs=1e-4)
     assert detector.predict_batch([today], reference=False)[0]["logits"] == pytest.approx(by_wording, abs=1e-4)
     other = detector.pipeline.fit(service(700, 8))
     given = detector.predict(today, reference=other)["logits"]
-    assert given == pytest.approx(pipe(today, reference=other)["logits"], abs=1e-4)
+    assert given == pytest.approx(general(today, reference=other)["logits"], abs=1e-4)
     assert detector.reference is reference
 
 
@@ -385,8 +400,8 @@ def test_the_demos_logs_come_from_the_recordings(demo_logs):
     assert {row["fault"] for row in demo_logs.faulty_lines() if row["label"]} == set(demo_logs.FAULTS)
 
 
-def test_the_demo_finds_what_was_injected(demo_logs, pipe, monkeypatch, capsys):
-    monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: pipe)
+def test_the_demo_finds_what_was_injected(demo_logs, general, monkeypatch, capsys):
+    monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: general)
     monkeypatch.setattr(sys, "argv", ["demo.py"])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(ROOT / "examples" / "demo.py"), run_name="__main__")
