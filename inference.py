@@ -7,7 +7,6 @@ pipeline. Nothing here travels with a checkpoint.
 import argparse
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,9 +21,12 @@ from transformers.utils import cached_file, logging
 
 import logmoe
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
+from logmoe.answering import TextAnswer, misfit_of
 from logmoe.explaining import add_reading_arguments, explain, for_each_log, print_json, visible
+from logmoe.fitting_command import add_cutting_arguments, cutting, fit, learn
 from logmoe.modeling_logmoe import load_encoder
-from logmoe.scanning_logmoe import ScanCache, ScanStatistics
+from logmoe.reference_logmoe import LogReference
+from logmoe.scanning_logmoe import FEWEST_SELF_ENTRIES, ScanCache, ScanStatistics
 
 DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")
 
@@ -131,6 +133,9 @@ class LogAnomalyDetector:
         device: by default a GPU if there is one, else the CPU.
         labels: language of the labels: `"zh"` (正常, 异常) or `"en"` (normal, anomaly).
 
+    Attributes:
+        reference: what logs are judged against: what `fit` learned, or None.
+
     Raises:
         FileNotFoundError: there is no checkpoint at `model_path`, or no encoder at `bert_path`.
         ValueError: the checkpoint is damaged or of another kind of model, the encoder has another shape, or the
@@ -142,6 +147,9 @@ class LogAnomalyDetector:
     >>> detector = LogAnomalyDetector(labels="en")
     >>> result = detector.predict(open("server.log").read())
     >>> result["prediction"], result["confidence"]
+
+    >>> detector.fit("yesterday.log")  # from now on judged against a healthy log
+    >>> detector.predict(open("server.log").read())
     ```
     """
 
@@ -156,11 +164,33 @@ class LogAnomalyDetector:
             raise ValueError(f"`labels` must be one of {sorted(LABELS)}, got {labels!r}.")
         self.labels = LABELS[labels]
         self.pipeline = load_pipeline(model_path, device=device)
+        self.reference: LogReference | None = None
         if bert_path is not None:
             _replace_encoder(self.pipeline, str(bert_path))
 
+    def fit(self, *logs: Any, **kwargs: Any) -> LogReference:
+        """Learns from healthy logs what is usual; later logs are judged against that.
+
+        Args:
+            logs: paths, folders, patterns, texts, lists of entries, or references; see [`LogAnomalyPipeline.fit`].
+            kwargs: as for [`LogAnomalyPipeline.fit`].
+
+        Returns:
+            What was learned, also kept as `reference`.
+
+        Raises:
+            FileNotFoundError: there is no log.
+            ValueError: there is no log entry, or the checkpoint cannot judge against a reference.
+        """
+        self.reference = self.pipeline.fit(*logs, **kwargs)
+        return self.reference
+
     def predict(
-        self, log: str, max_log_entry_length: int | None = None, max_sequence_length: int | None = None
+        self,
+        log: str,
+        max_log_entry_length: int | None = None,
+        max_sequence_length: int | None = None,
+        reference: Any = None,
     ) -> dict[str, Any]:
         """Judges one log.
 
@@ -169,6 +199,8 @@ class LogAnomalyDetector:
             max_log_entry_length: tokens per entry; by default the checkpoint's.
             max_sequence_length: entries per sequence; by default the checkpoint's. A longer log is cut into sequences,
                 and the most anomalous one gives the label.
+            reference: what is healthy, as for [`LogAnomalyPipeline`]; by default what `fit` learned. `False` judges
+                by wording alone.
 
         Returns:
             `prediction`; `confidence`, its probability; `probabilities` of both labels; `logits`, normal then anomaly.
@@ -177,16 +209,16 @@ class LogAnomalyDetector:
             ValueError: the log is not a str or has no entries, or a length is out of range.
         """
         _require_string(log)
-        return self._translated(
-            self.pipeline(log, max_log_entry_length=max_log_entry_length, max_sequence_length=max_sequence_length)
-        )
+        lengths = {"max_log_entry_length": max_log_entry_length, "max_sequence_length": max_sequence_length}
+        return self._translated(self.pipeline(log, reference=self._reference(reference), **lengths))
 
-    def predict_batch(self, logs: Iterable[str], batch_size: int = 8) -> list[dict[str, Any]]:
+    def predict_batch(self, logs: Iterable[str], batch_size: int = 8, reference: Any = None) -> list[dict[str, Any]]:
         """Judges several logs together; entries that a batch shares are encoded once.
 
         Args:
             logs: each as for `predict`.
             batch_size: sequences per call of the model.
+            reference: as for `predict`.
 
         Raises:
             ValueError: as `predict`; the message gives the position of the log.
@@ -196,7 +228,8 @@ class LogAnomalyDetector:
         logs = list(logs)
         for position, log in enumerate(logs):
             _require_string(log, f"Log {position} of the batch: ")
-        return [self._translated(result) for result in self.pipeline(iter(logs), batch_size=batch_size)]
+        results = self.pipeline(iter(logs), batch_size=batch_size, reference=self._reference(reference))
+        return [self._translated(result) for result in results]
 
     @torch.no_grad()
     def preprocess_log_sequence(
@@ -223,6 +256,9 @@ class LogAnomalyDetector:
             embeddings[row, : len(positions)] = distinct[prepared.parsed.entry_index[positions]]
             attention_mask[row, : len(positions)] = 1
         return embeddings, attention_mask
+
+    def _reference(self, given: Any) -> Any:
+        return self.reference if given is None else given
 
     def _translated(self, result: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -275,21 +311,6 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
 # ---------------------------------------------------------------------- command line
 
 
-def _print_text(sequence: dict[str, Any], lines: int) -> None:
-    """Prints a sequence with its most telling entries."""
-    width = shutil.get_terminal_size((160, 24)).columns
-    print(f"\n  lines {sequence['first_line']}-{sequence['last_line']}: {sequence['label']} {sequence['score']:.4f}")
-    telling = sorted(sequence["entries"], key=lambda entry: -entry["score"])[:lines]
-    for entry in sorted(telling, key=lambda entry: entry["line"]):
-        more = entry["last_line"] - entry["line"]
-        head = f"  {entry['line']:>8}  {entry['score']:+7.2f}  "
-        tail = f" (+{more} lines)" if more else ""
-        text = visible(entry["text"].split("\n", 1)[0].expandtabs())
-        room = max(20, width - len(head) - len(tail))
-        print(head + (text if len(text) <= room else text[: room - 1] + "…") + tail)
-    sys.stdout.flush()
-
-
 class _Progress:
     """A bar on a terminal: bytes of the log read so far, lines per second, distinct entries, anomalies."""
 
@@ -326,29 +347,23 @@ def _judge_log(
         cache=cache,
         **overrides,
     )
-    has_heading = False
+    can_measure = pipe.measures_surprise and not args.no_baseline
+    answer = TextAnswer(scan, name, _named(args.baseline), source == "-" or args.follow, can_measure, args.lines)
     try:
         for sequence in scan:
             progress.bar.clear()
             if args.json:
                 print_json(sequence)
-                continue
-            if not has_heading:
-                print(f"{name}:")
-                has_heading = True
-            _print_text(sequence, args.lines)
+            else:
+                answer.add(sequence)
     finally:
         scan.close()
         progress.bar.close()
     seen = scan.statistics
     if not args.json:
-        config = pipe.model.config
-        is_anomaly = seen.anomalies > 0
-        highest = seen.highest_probability
-        print(
-            f"{name}: {config.id2label[int(is_anomaly)]} ({highest if is_anomaly else 1 - highest:.4f}), "
-            f"{seen.anomalies} of {seen.sequences} sequences anomalous"
-        )
+        answer.finish()
+    elif misfit := misfit_of(scan):
+        print(f"warning: {name}: {misfit}", file=sys.stderr)
     notes = [
         (
             seen.replaced_bytes,
@@ -361,9 +376,9 @@ def _judge_log(
         ),
         (seen.split_sessions, "sessions were judged before the end of the log, because too many were open"),
     ]
-    for count, what in notes:
-        if count:
-            print(f"warning: {name}: {count} {what}", file=sys.stderr)
+    for number, what in notes:
+        if number:
+            print(f"warning: {name}: {number} {what}", file=sys.stderr)
     if is_terminal:
         print(
             f"{name}: {seen.lines:,} lines in {seen.seconds:.1f} s; {seen.encoded_entries:,} distinct entries and "
@@ -371,6 +386,15 @@ def _judge_log(
             file=sys.stderr,
         )
     return seen.anomalies > 0
+
+
+def _named(baseline: Sequence[str]) -> str | None:
+    """What the heading calls the healthy logs."""
+    if not baseline:
+        return None
+    others = len(baseline) - 1
+    first = "standard input" if baseline[0] == "-" else visible(baseline[0])
+    return first + (f" and {others} other{'s' * (others > 1)}" if others else "")
 
 
 def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, Any]) -> bool:
@@ -390,8 +414,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="logmoe",
         description="Finds the anomalous sequences in logs of any size, and the lines that made them so.",
-        epilog="`logmoe explain LOG` shows how a log is read. Exit code: 0, or 2 on an error; with --fail_on_anomaly "
-        "1 if anything is anomalous.",
+        epilog="`logmoe fit GOOD -o REFERENCE` saves what is healthy, `logmoe explain LOG` shows how a log is read. "
+        "Exit code: 0, or 2 on an error; with --fail_on_anomaly 1 if anything is anomalous.",
     )
     parser.add_argument(
         "files",
@@ -402,6 +426,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", default=DEFAULT_CHECKPOINT, help="checkpoint folder or Hub name (default: built in)"
     )
+    against = parser.add_mutually_exclusive_group()
+    against.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="GOOD",
+        help="what is healthy: a log, a folder or pattern of logs, or what `logmoe fit` saved; may be repeated "
+        f"(default: a log of {FEWEST_SELF_ENTRIES} entries or more is judged against itself, a shorter one by its "
+        "wording)",
+    )
+    against.add_argument("--no_baseline", action="store_true", help="judge by wording alone")
+    promised = parser.add_mutually_exclusive_group()
+    promised.add_argument(
+        "--false_alarm_rate",
+        type=float,
+        metavar="SHARE",
+        help="share of healthy sequences that may be called anomalous (default: 0.01); needs --baseline",
+    )
+    promised.add_argument(
+        "--false_alarms_per_day",
+        type=float,
+        metavar="NUMBER",
+        help="the same as a number for each day; needs a --baseline with times",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line and anomalous sequence")
     parser.add_argument("--all", action="store_true", help="print normal sequences too")
     parser.add_argument("--follow", action="store_true", help="go on as the file grows, is truncated or replaced")
@@ -411,10 +459,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fail_on_anomaly", action="store_true", help="exit with 1 if anything is anomalous")
     parser.add_argument("--threshold", type=float, help="smallest probability of an anomaly to report")
     parser.add_argument("--max_log_entry_length", type=int, help="tokens per entry")
-    parser.add_argument("--max_sequence_length", type=int, help="entries per sequence")
     parser.add_argument("--stride", type=int, help="entries from the start of a window to the start of the next")
-    parser.add_argument("--window_seconds", type=float, help="cut windows by time instead of by count")
-    parser.add_argument("--session_pattern", help="gather sessions by the identifier that this RE2 pattern matches")
+    add_cutting_arguments(parser)
     add_reading_arguments(parser)
     parser.add_argument("--batch_size", type=int, help="sequences per call of the model")
     parser.add_argument(
@@ -434,15 +480,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if argv[:1] == ["explain"]:
         return explain(argv[1:], DEFAULT_CHECKPOINT)
+    if argv[:1] == ["fit"]:
+        logging.disable_progress_bar()
+        return fit(argv[1:], DEFAULT_CHECKPOINT, load_pipeline)
     parser = _parser()
     args = parser.parse_args(argv)
     if args.lines < 1:
         parser.error(f"argument --lines: must be at least 1, got {args.lines}")
     if args.follow and (len(args.files) != 1 or not os.path.isfile(args.files[0])):
         parser.error("--follow needs exactly one file")
-    if args.files.count("-") > 1:
+    if args.baseline and not args.files:
+        parser.error("--baseline needs a LOG to judge")
+    for name in ("false_alarm_rate", "false_alarms_per_day"):
+        if getattr(args, name) is not None and not args.baseline:
+            parser.error(f"--{name} needs a --baseline: only healthy logs can tell how often they look anomalous")
+    if [*args.files, *args.baseline].count("-") > 1:
         parser.error("standard input (-) can be read only once")
-    if sys.stdout is None or ("-" in args.files and sys.stdin is None):
+    if sys.stdout is None or ("-" in [*args.files, *args.baseline] and sys.stdin is None):
         return 2  # closed by the caller, and there may be nowhere to say so
     logging.disable_progress_bar()
     overrides = {
@@ -450,18 +504,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in (
             "threshold",
             "max_log_entry_length",
-            "max_sequence_length",
             "stride",
-            "window_seconds",
-            "session_pattern",
-            "entry_pattern",
             "batch_size",
+            "false_alarm_rate",
+            "false_alarms_per_day",
         )
         if getattr(args, name) is not None
-    }
+    } | cutting(args)
     failed = anomalous = False
     try:
         pipe = load_pipeline(args.model, device=args.device)
+        if args.baseline:
+            overrides["reference"], _ = learn(pipe, args.baseline, args.encoding, **cutting(args))
+        elif args.no_baseline:
+            overrides["reference"] = False
         if not args.files:
             anomalous = _run_examples(pipe, args.json, overrides)
         cache = ScanCache()

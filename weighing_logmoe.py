@@ -20,6 +20,8 @@ from .reference_logmoe import LogReference
 from .surprise_logmoe import ENTRY_FEATURES, INPUTS, POOLS, SEQUENCE_FEATURES, lower_quarter, sequence_inputs
 
 FALSE_ALARM_RATE = 0.01
+# Of whose entries a smaller share is known to a reference, that log is another one's.
+FAMILIAR_SHARE = 0.6
 # With fewer healthy sequences the model's own scale takes their place.
 FEWEST_HEALTHY = 20
 # Healthy sequences that go through the model at once.

@@ -1,0 +1,417 @@
+"""Judging against healthy logs: the command's words, `logmoe fit`, `LogAnomalyDetector.fit`, and the demo."""
+
+import json
+import random
+import runpy
+import sys
+from types import SimpleNamespace
+
+import pytest
+from conftest import ROOT
+
+from logmoe import LogAnomalyDetector, answering, inference
+from logmoe.answering import TextAnswer, percent, promise, rarity, telling
+from logmoe.reference_logmoe import LogReference
+from logmoe.scanning_logmoe import ScanStatistics
+from logmoe.weighing_logmoe import Against
+
+FAULT = "ERROR db: connection refused by 10.0.0.9, orders are lost"
+
+
+def service(entries: int, seed: int) -> list[str]:
+    """A web shop's ordinary day."""
+    rng = random.Random(seed)
+    kinds = [
+        "INFO http: GET /cart/{n} 200 in {n} ms",
+        "INFO http: GET /goods/{n} 200 in {n} ms",
+        "INFO http: POST /order/{n} 201 in {n} ms",
+        "INFO db: transaction {n} committed",
+        "INFO cache: {n} keys expired",
+        "WARN http: client 10.0.0.{n} gave up",
+    ]
+    return [
+        f"2026-03-12 {6 + row // 3600:02}:{row // 60 % 60:02}:{row % 60:02} "
+        + rng.choices(kinds, (30, 30, 12, 12, 6, 2))[0].format(n=rng.randrange(1, 255))
+        for row in range(entries)
+    ]
+
+
+def faulty(entries: int, seed: int) -> list[str]:
+    lines = service(entries, seed)
+    middle = entries // 2
+    return [line[:20] + FAULT if middle <= row < middle + 12 else line for row, line in enumerate(lines)]
+
+
+@pytest.fixture(scope="module")
+def general():
+    return inference.load_pipeline(inference.DEFAULT_CHECKPOINT, device="cpu")
+
+
+@pytest.fixture
+def logs(tmp_path, general, monkeypatch):
+    """A folder of logs, and a command that need not load the checkpoint anew."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: general)
+    for name, lines in (
+        ("yesterday.log", service(4000, 1)),
+        ("today.log", faulty(640, 2)),
+        ("quiet.log", service(640, 3)),
+        ("short.log", faulty(30, 4)),
+        ("other.log", [f"kernel: usb {row % 7}-1: new device number {row}" for row in range(600)]),
+    ):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def run(logs, capsys):
+    def run(*arguments):
+        code = inference.main(list(arguments))
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def results(out: str) -> list[dict]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def first_line(out: str) -> str:
+    return out.splitlines()[0]
+
+
+# ---------------------------------------------------------------------- the command
+
+
+def test_against_a_healthy_log(run):
+    code, out, _ = run("today.log", "--baseline", "yesterday.log", "--fail_on_anomaly")
+    assert code == 1
+    assert first_line(out).startswith("today.log: judged against yesterday.log (4,000 healthy entries, 9")
+    assert first_line(out).endswith("% of this log is familiar)")
+    assert "\n  lines 321-352: anomaly " in out
+    assert " healthy sequences is as odd\n" in out
+    assert FAULT in out
+    summary = out.splitlines()[-1]
+    assert summary.startswith("today.log: 640 lines, ")
+    assert summary.endswith("of 20 sequences anomalous; at most 1% of healthy ones would be")
+
+
+def test_a_saved_reference_says_the_same_as_its_log(run, general, monkeypatch):
+    code, out, err = run("fit", "yesterday.log", "-o", "yesterday.reference")
+    assert (code, err) == (0, "")
+    assert out.startswith("yesterday.reference: 4,000 healthy entries from 1 log; all kept; 5 distinct texts, 5 temp")
+    _, of_log, _ = run("today.log", "--baseline", "yesterday.log", "--json", "--all")
+    monkeypatch.setattr(general, "fit", None)  # a reference is not fitted again
+    _, of_reference, _ = run("today.log", "--baseline", "yesterday.reference", "--json", "--all")
+    assert len(results(of_log)) == 20
+    for one, other in zip(results(of_log), results(of_reference), strict=True):
+        assert one["logits"] == pytest.approx(other["logits"], abs=1e-4)
+        assert (one["label"], one["healthy_rarity"]) == (other["label"], other["healthy_rarity"])
+    _, out, _ = run("today.log", "--baseline", "yesterday.reference")
+    assert "judged against yesterday.reference (4,000 healthy entries" in out
+
+
+def test_the_healthy_logs_are_read_once(run, general, monkeypatch):
+    fitted = []
+    fit = general.fit
+    monkeypatch.setattr(general, "fit", lambda *logs, **kwargs: fitted.append(logs) or fit(*logs, **kwargs))
+    _, out, _ = run("today.log", "quiet.log", "--baseline", "yesterday.log", "--baseline", "other.log")
+    assert fitted == [("yesterday.log", "other.log")]
+    assert out.count("judged against yesterday.log and 1 other (4,600 healthy entries") == 2
+
+
+def test_folders_patterns_and_empty_logs(run, logs):
+    (logs / "old").mkdir()
+    for name in ("a.log", "b.log"):
+        (logs / "old" / name).write_text("\n".join(service(600, 5)))
+    (logs / "old" / "c.log").touch()
+    for baseline in ("old", "old/*.log"):
+        _, out, _ = run("quiet.log", "--baseline", baseline)
+        assert first_line(out).startswith(f"quiet.log: judged against {baseline} (1,200 healthy entries")
+    _, out, _ = run("fit", "old", "-o", "old.reference")
+    assert "from 2 logs;" in out
+    code, _, err = run("fit", "old/c.log", "-o", "none")
+    assert code == 2
+    assert "old/c.log" in err
+    assert not (logs / "none").exists()
+
+
+def test_fit_merges_references(run):
+    run("fit", "yesterday.log", "-o", "one")
+    run("fit", "quiet.log", "-o", "two")
+    _, out, _ = run("fit", "one", "two", "short.log", "-o", "all")
+    assert out.startswith("all: 4,670 healthy entries from 1 log and 2 references; all kept")
+    assert LogReference.from_pretrained("all").num_entries == 4670
+    run("fit", "all", "today.log", "-o", "all")  # a reference is replaced
+    assert LogReference.from_pretrained("all").num_entries == 5310
+
+
+def test_fit_says_what_it_dropped(run):
+    _, out, _ = run("fit", "yesterday.log", "-o", "small", "--max_reference_entries", "1000")
+    reference = LogReference.from_pretrained("small")
+    assert 500 <= len(reference) <= 1000
+    assert f"{len(reference):,} kept" in out
+    assert f"dropped {4000 - len(reference):,}, evenly over the logs (--max_reference_entries)" in out
+
+
+def test_fit_overwrites_nothing_but_references(run, logs):
+    (logs / "photos").mkdir()
+    (logs / "photos" / "cat.png").write_bytes(b"cat")
+    for folder, what in (("photos", "a folder that holds no reference"), ("today.log", "a file")):
+        code, _, err = run("fit", "yesterday.log", "-o", folder)
+        assert code == 2
+        assert err.startswith(f"error: {folder} is {what}: name a new folder")
+    assert [path.name for path in (logs / "photos").iterdir()] == ["cat.png"]
+    code, _, err = run("fit", "nowhere.log", "-o", "new")
+    assert code == 2
+    assert "nowhere.log" in err
+    assert not (logs / "new").exists()
+
+
+def test_a_log_by_itself_stands_out_and_promises_nothing(run):
+    _, out, _ = run("today.log", "--all")
+    assert first_line(out) == "today.log: judged against itself: shows what stands out, promises nothing"
+    assert " stands out " in out
+    assert "anomal" not in out
+    assert out.splitlines()[-1].endswith((" stand out", " stands out"))
+    _, out, _ = run("today.log", "--json")
+    assert {(of["label"], of["mode"]) for of in results(out)} == {("anomaly", "self")}
+
+
+def test_a_short_log_is_judged_by_its_wording(run, general, logs):
+    _, out, _ = run("short.log", "--all")
+    assert first_line(out) == "short.log: too short to have habits (30 entries): judged by its wording"
+    for arguments in (["short.log"], ["today.log", "--no_baseline"]):
+        _, out, _ = run(*arguments, "--json", "--all")
+        expected = general((logs / arguments[0]).read_text(), reference=False)["sequences"]
+        assert [of["mode"] for of in results(out)] == ["none"] * len(expected)
+        for one, other in zip(results(out), expected, strict=True):
+            assert one["logits"] == pytest.approx(other["logits"], abs=1e-3)
+    assert first_line(run("today.log", "--no_baseline")[1]) == "today.log: judged by its wording"
+
+
+def test_a_reference_of_another_service_is_said_first(run):
+    misfit = "other.log: this reference does not fit this log: only 0% of its entries are familiar"
+    _, out, _ = run("other.log", "--baseline", "yesterday.log")
+    assert first_line(out) == misfit
+    assert out.count("does not fit") == 1
+    _, out, err = run("other.log", "--baseline", "yesterday.log", "--json")
+    assert results(out)
+    assert err == f"warning: {misfit}\n"
+    assert "does not fit" not in run("quiet.log", "--baseline", "yesterday.log")[1]
+
+
+@pytest.mark.xfail(strict=True, reason="a reference of one sequence cannot be measured yet")
+def test_a_green_job_of_a_dozen_lines_against_a_red_one(run, logs):
+    steps = [f"step {row}: {name} ok" for row, name in enumerate(["fetch", "build", "lint", "types"] * 3)]
+    (logs / "green.log").write_text("\n".join(steps))
+    (logs / "red.log").write_text("\n".join([*steps[:9], "AssertionError: 3 != 4", "1 failed, 211 passed"]))
+    code, out, _ = run("red.log", "--baseline", "green.log", "--json", "--all")
+    assert code == 0
+    (result,) = results(out)
+    top = sorted(result["entries"], key=lambda entry: -entry["score"])[:2]
+    assert {entry["line"] for entry in top} == {10, 11}
+
+
+def test_what_is_promised(run, logs):
+    _, out, _ = run("quiet.log", "--baseline", "yesterday.log", "--false_alarm_rate", "0.1")
+    assert out.endswith("; at most 10% of healthy ones would be\n")
+    _, out, _ = run("quiet.log", "--baseline", "today.log")  # 20 sequences
+    assert out.endswith("; too few healthy sequences for 1%: 4.8% is what they allow\n")
+    (logs / "morning.log").write_text("\n".join(service(100, 6)))
+    _, out, _ = run("quiet.log", "--baseline", "morning.log")
+    assert out.endswith("; too few healthy sequences to promise how many of them would be\n")
+    _, out, _ = run("quiet.log", "--baseline", "yesterday.log", "--false_alarms_per_day", "100")
+    assert out.endswith("; at most 100 a day of healthy ones would be\n")
+    _, out, _ = run("quiet.log", "--baseline", "yesterday.log", "--false_alarms_per_day", "1")
+    assert "; too few healthy sequences for 1 a day: " in out
+    code, _, err = run("other.log", "--baseline", "other.log", "--false_alarms_per_day", "1")
+    assert code == 2
+    assert "`false_alarm_rate`" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["today.log", "--false_alarm_rate", "0.1"],
+        ["today.log", "--no_baseline", "--false_alarms_per_day", "1"],
+        ["today.log", "--baseline", "yesterday.log", "--false_alarm_rate", "0.1", "--false_alarms_per_day", "1"],
+        ["today.log", "--baseline", "yesterday.log", "--no_baseline"],
+        ["--baseline", "yesterday.log"],
+        ["-", "--baseline", "-"],
+        ["fit", "yesterday.log"],
+    ],
+)
+def test_arguments_that_do_not_go_together(run, arguments):
+    with pytest.raises(SystemExit) as usage:
+        run(*arguments)
+    assert usage.value.code == 2
+
+
+def test_a_checkpoint_trained_on_labels_alone_has_no_baseline(run, checkpoint, monkeypatch):
+    labels_alone = inference.pipeline("log-anomaly", model=str(checkpoint))
+    monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: labels_alone)
+    code, _, err = run("short.log", "--baseline", "yesterday.log")
+    assert code == 2
+    assert "trained on labels alone" in err
+    assert first_line(run("today.log")[1]) == "today.log: judged by its wording"
+
+
+# ---------------------------------------------------------------------- its words
+
+
+def fake_scan(mode="reference", measured=20_000, familiar=19_000, kept=0.01, against=None):
+    statistics = ScanStatistics(mode=mode, measured_entries=measured, familiar_entries=familiar, kept_rate=kept)
+    statistics.entries = statistics.lines = measured
+    reference = SimpleNamespace(num_entries=5000, sequences_per_day=lambda length: 200.0)
+    return SimpleNamespace(
+        statistics=statistics,
+        against=against or Against(reference),
+        judge=SimpleNamespace(id2label={0: "normal", 1: "anomaly"}),
+        rule=SimpleNamespace(max_sequence_length=32),
+    )
+
+
+def fake_sequence(scores, mode="reference", reasons=(), rare=0.005):
+    return {
+        "label": "anomaly",
+        "score": 0.987,
+        "first_line": 1,
+        "last_line": len(scores),
+        "mode": mode,
+        "healthy_rarity": rare,
+        "reasons": list(reasons),
+        "entries": [
+            {"line": row, "last_line": row, "text": f"entry {row}", "score": score}
+            for row, score in enumerate(scores, 1)
+        ],
+    }
+
+
+def test_a_sequence_says_why_it_is_odd(capsys):
+    answer = TextAnswer(fake_scan(), "a.log", "good.log", is_live=False, can_measure=True)
+    reasons = [
+        {"kind": "new_entry", "text": "never seen: \x1b[2J", "weight": 2.0},
+        {"kind": "rare_entry", "weight": 1.5},
+        {"kind": "unusual_count", "text": "17 in 32 entries, usually at most 2", "weight": 1.0},
+        {"kind": "unusual_pace", "text": "too soon", "weight": 0.5},
+    ]
+    answer.add(fake_sequence([2.0, 0.01, -1.0, 0.5, 0.0, 1.0, 0.4], reasons=reasons))
+    assert capsys.readouterr().out.splitlines() == [
+        "a.log: judged against good.log (5,000 healthy entries, 95% of its first 20,000 entries is familiar)",
+        "",
+        "  lines 1-7: anomaly 0.99, 1 in 200 healthy sequences is as odd",
+        "    never seen: \\x1b[2J",
+        "    17 in 32 entries, usually at most 2",
+        "         1    +2.00  entry 1",
+        "         4    +0.50  entry 4",
+        "         6    +1.00  entry 6",
+    ]
+
+
+def test_results_wait_until_it_is_known_how_much_is_familiar(capsys):
+    scan = fake_scan(measured=500, familiar=500)
+    answer = TextAnswer(scan, "a.log", "good.log", is_live=False, can_measure=True)
+    answer.add(fake_sequence([1.0]))
+    assert capsys.readouterr().out == ""
+    scan.statistics.measured_entries = scan.statistics.entries = 1000
+    answer.finish()
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "a.log: this reference does not fit this log: only 50% of its entries are familiar"
+    assert rest[0] == "a.log: judged against good.log (5,000 healthy entries, 50% of this log is familiar)"
+    assert rest[2].startswith("  lines 1-1: anomaly")
+
+
+def test_a_stream_does_not_wait(capsys):
+    scan = fake_scan(measured=32, familiar=0)
+    answer = TextAnswer(scan, "a.log", "good.log", is_live=True, can_measure=True)
+    answer.add(fake_sequence([1.0]))
+    out = capsys.readouterr().out
+    assert first_line(out) == "a.log: judged against good.log (5,000 healthy entries)"  # too early to say more
+    scan.statistics.measured_entries = 64
+    answer.add(fake_sequence([1.0]))
+    answer.add(fake_sequence([1.0]))
+    out = capsys.readouterr().out
+    assert first_line(out) == "a.log: this reference does not fit this log: only 0% of its entries are familiar"
+    assert out.count("does not fit") == 1
+    live = TextAnswer(fake_scan("none"), "standard input", None, is_live=True, can_measure=True)
+    live.add(fake_sequence([1.0], mode="none", rare=None))
+    assert "(--baseline)" in first_line(capsys.readouterr().out)
+
+
+def test_numbers_in_words():
+    assert [percent(share) for share in (0.01, 0.0333, 0.0001, 0.25, 1.0)] == ["1%", "3.3%", "0.01%", "25%", "100%"]
+    assert rarity(0.005) == "1 in 200 healthy sequences is as odd"
+    assert rarity(0.5) == "50% of healthy sequences are as odd"
+    assert promise(fake_scan(kept=1 / 98)) == "at most 1% of healthy ones would be"  # as near as is said
+    daily = Against(fake_scan().against.reference, false_alarms_per_day=1)
+    assert promise(fake_scan(kept=0.005, against=daily)) == "at most 1 a day of healthy ones would be"
+    assert promise(fake_scan(kept=0.05, against=daily)) == (
+        "too few healthy sequences for 1 a day: 10 a day is what they allow"
+    )
+    assert telling(fake_sequence([-1.0, -2.0, 0.0]), 3) == []
+    assert [answering.count(number, "entry") for number in (1, 1200)] == ["1 entry", "1,200 entries"]
+
+
+# ---------------------------------------------------------------------- LogAnomalyDetector
+
+
+def test_detector_learns_what_is_healthy(logs, general):
+    detector = LogAnomalyDetector(inference.DEFAULT_CHECKPOINT, labels="en")
+    today = (logs / "today.log").read_text()
+    alone = detector.predict(today)
+    assert detector.reference is None
+    reference = detector.fit("yesterday.log")
+    assert isinstance(reference, LogReference)
+    assert detector.reference is reference
+    result = detector.predict(today)
+    assert list(result) == ["prediction", "confidence", "probabilities", "logits"]
+    assert result["prediction"] == "anomaly"
+    assert result["logits"] == pytest.approx(general(today, reference=reference)["logits"], abs=1e-4)
+    assert result["logits"] != pytest.approx(alone["logits"], abs=1e-2)
+    assert detector.predict_batch([today])[0]["logits"] == pytest.approx(result["logits"], abs=1e-4)
+    by_wording = general(today, reference=False)["logits"]
+    assert detector.predict(today, reference=False)["logits"] == pytest.approx(by_wording, abs=1e-4)
+    assert detector.predict_batch([today], reference=False)[0]["logits"] == pytest.approx(by_wording, abs=1e-4)
+    other = detector.pipeline.fit(service(700, 8))
+    given = detector.predict(today, reference=other)["logits"]
+    assert given == pytest.approx(general(today, reference=other)["logits"], abs=1e-4)
+    assert detector.reference is reference
+
+
+# ---------------------------------------------------------------------- the demo
+
+
+@pytest.fixture
+def demo_logs(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import demo_logs
+
+    return demo_logs
+
+
+def test_the_demos_logs_come_from_the_recordings(demo_logs):
+    for path, lines in (
+        (demo_logs.HEALTHY, demo_logs.healthy_lines()),
+        (demo_logs.FAULTY, [row["line"] for row in demo_logs.faulty_lines()]),
+    ):
+        assert path.read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    assert {row["fault"] for row in demo_logs.faulty_lines() if row["label"]} == set(demo_logs.FAULTS)
+
+
+def test_the_demo_finds_what_was_injected(demo_logs, general, monkeypatch, capsys):
+    monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: general)
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "examples" / "demo.py"), run_name="__main__")
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert "judged against apache-healthy.log (2,000 healthy entries" in out
+    assert "judged against itself" in out
+    _, table = out.split("What it found")
+    for fault in demo_logs.FAULTS:
+        (row,) = [line.split() for line in table.splitlines() if line.strip().startswith(fault)]
+        with_a_healthy_log, alone = int(row[1]), int(row[5])
+        assert with_a_healthy_log >= 1, fault
+        assert alone >= 1, fault
