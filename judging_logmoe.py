@@ -51,14 +51,14 @@ class Evidence:
         margins: float64 `(sequences,)`, in logit units; 0 is where the promise on false alarms ends.
         rarity: float64 `(sequences,)`, share of healthy sequences at least as odd; NaN where it cannot be said.
         inputs: float32 `(sequences, inputs)`, what the model's terms read.
-        explain: what made the margin of a sequence, by its row.
+        explain: what made the margin of a sequence, by its row, and whether reasons in words are wanted.
     """
 
     mode: str
     margins: np.ndarray
     rarity: np.ndarray
     inputs: np.ndarray
-    explain: Callable[[int], Explanation]
+    explain: Callable[[int, bool], Explanation]
 
 
 def anomaly_margin(logits: np.ndarray) -> np.ndarray:
@@ -156,7 +156,7 @@ class Judge:
             else:
                 logits = [-margins[row] / 2, margins[row] / 2]
                 rarity = None if np.isnan(evidence.rarity[row]) else float(evidence.rarity[row])
-                explanation = evidence.explain(row)
+                explanation = evidence.explain(row, label == ANOMALY)
             entries = zip(
                 parsed.first_line[positions].tolist(),
                 parsed.last_line[positions].tolist(),

@@ -184,14 +184,23 @@ class Weigher:
             self.slope * (score - self.threshold),
             self.scale.rarity(score),
             measured.inputs,
-            lambda row: self.explain(measured, row, predictions[row]),
+            lambda row, with_reasons: self.explain(measured, row, predictions[row], with_reasons),
         )
 
-    def explain(self, measured: Measured, row: int, prediction: Prediction) -> Explanation:
-        """What made the margin of one sequence."""
+    def explain(self, measured: Measured, row: int, prediction: Prediction, with_reasons: bool = True) -> Explanation:
+        """What made the margin of one sequence.
+
+        Args:
+            measured, row: the sequence.
+            prediction: of the sequence stack.
+            with_reasons: also say it in words, which takes longer.
+        """
         scene = Scene(measured, row, self.reference, self.is_self)
         parts = scene.parts()
         entry_shares, of_sequence = self.shares(measured, row, prediction, parts)
+        evidence = {kind: self.slope * share for kind, share in of_sequence.items()}
+        if not with_reasons:
+            return Explanation(self.slope * entry_shares, evidence)
         losses = self.losses(measured, row, prediction, parts)
         smallest = SMALLEST_REASON * max(losses.values())
         reasons = [
@@ -199,7 +208,6 @@ class Weigher:
             for kind, loss in sorted(losses.items(), key=lambda item: -item[1])
             if loss > 0 and loss >= smallest
         ]
-        evidence = {kind: self.slope * share for kind, share in of_sequence.items()}
         return Explanation(self.slope * entry_shares, evidence, reasons)
 
     def losses(self, measured: Measured, row: int, prediction: Prediction, parts: np.ndarray) -> dict[str, float]:

@@ -207,7 +207,7 @@ def judge(pipe: LogAnomalyPipeline, parsed: ParsedLog, kind: str, reference: Any
         shares = (
             predicted.predictions[place].entry_scores
             if kind == "none"
-            else predicted.evidence.explain(place).entry_scores
+            else predicted.evidence.explain(place, False).entry_scores
         )
         tops[place] = int(np.argmax(shares))
     return {"sequences": sequences, "scores": scores, "is_called": is_called, "tops": tops}
