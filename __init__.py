@@ -11,6 +11,7 @@ if __name__ == "logmoe":
 
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoProcessor
 
+    from .caching_logmoe import ScanCache
     from .configuration_logmoe import LogMoEConfig
     from .modeling_logmoe import (
         LogMoEForSequenceClassification,
@@ -22,7 +23,8 @@ if __name__ == "logmoe":
     from .parsing_logmoe import LogParser, ParsedLog
     from .pipeline_logmoe import LogAnomalyPipeline
     from .processing_logmoe import LogMoEProcessor
-    from .scanning_logmoe import LogScan, ScanCache, ScanStatistics
+    from .reference_logmoe import LogReference
+    from .scanning_logmoe import LogScan, ScanStatistics
     from .sequences_logmoe import SequenceCutter, SequenceRule
 
     __version__ = _version("logmoe")
@@ -51,6 +53,7 @@ if __name__ == "logmoe":
         "LogMoEProcessor",
         "LogMoESequenceClassifierOutput",
         "LogParser",
+        "LogReference",
         "LogScan",
         "ParsedLog",
         "ScanCache",

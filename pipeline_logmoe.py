@@ -9,7 +9,6 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,26 +18,22 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import cached_file, logging
 
-from .fitting_logmoe import ReferenceFit, origin_of, with_places
-from .judging_logmoe import Evidence, Judge, Prediction
-from .measuring_logmoe import LogMeasure
+from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog, predict_measured
+from .caching_logmoe import ScanCache
+from .judging_logmoe import Judge
 from .parsing_logmoe import ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import CHUNK_BYTES, check_encoding, find_logs
-from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
-from .scanning_logmoe import FEWEST_SELF_ENTRIES, LogScan, ScanCache, ScanStatistics
-from .sequences_logmoe import SequenceCutter, SequenceRule
-from .surprise_logmoe import ENTRY_FEATURES, INPUTS
-from .weighing_logmoe import FALSE_ALARM_RATE, Against
+from .reference_logmoe import LogReference
+from .scanning_logmoe import FEWEST_SELF_ENTRIES, LogScan, ScanStatistics
+from .sequences_logmoe import SequenceCutter
 
 logger = logging.get_logger(__name__)
 
 DEFAULT_BATCH_SIZE = 32
 # Sequences per call of the model in a scan: on a CPU as many as stay in its caches.
 SCAN_BATCH_SIZE = {"cpu": 128}
-# With fewer entries a reference misses much of what is normal.
-FEW_REFERENCE_ENTRIES = 500
 # Logs of a batch that are parsed at once.
 LOGS_PER_PARSE = 256
 
@@ -64,27 +59,7 @@ pipe(open("server.log").read())
 """
 
 
-@dataclass
-class PreparedLog:
-    """One log on its way to the model: its entries, and the sequences they were cut into."""
-
-    parsed: ParsedLog
-    sequences: list[np.ndarray]  # positions of entries
-    rule: SequenceRule
-
-
-@dataclass
-class PredictedLog:
-    """One log on its way back, with a prediction for each sequence."""
-
-    prepared: PreparedLog
-    predictions: list[Prediction]
-    is_truncated: np.ndarray  # bool (entries,)
-    evidence: Evidence | None = None
-    familiarity: float | None = None
-
-
-class LogAnomalyPipeline(Pipeline):
+class LogAnomalyPipeline(JudgesAgainstReferences, Pipeline):
     """Judges logs with [`LogMoEForSequenceClassification`].
 
     Example:
@@ -435,16 +410,6 @@ class LogAnomalyPipeline(Pipeline):
         rule = self._rule(processor, **params)
         return PreparedLog(parsed, SequenceCutter(rule, processor).cut(parsed), rule)
 
-    def _rule(self, processor: LogMoEProcessor, **params: Any) -> SequenceRule:
-        """How a log is cut. A model that measures surprise knows how long a sequence is: the last is no shorter."""
-        return processor.sequence_rule(**params, fill_last=self.measures_surprise)
-
-    @property
-    def measures_surprise(self) -> bool:
-        """Whether the model can judge against a reference."""
-        config = self.model.config
-        return tuple(config.sequence_feature_names) == INPUTS and tuple(config.entry_feature_names) == ENTRY_FEATURES
-
     def _warn_of_replaced_bytes(self, parsed: ParsedLog) -> None:
         if parsed.replaced_bytes:
             logger.warning(f"{parsed.replaced_bytes} bytes of the log are not valid UTF-8; each became U+FFFD.")
@@ -467,61 +432,11 @@ class LogAnomalyPipeline(Pipeline):
             ):
                 by_wording.append(prepared)
             else:
-                measured[place] = self._predict_measured(
-                    prepared, judged_against, processor, batch_size, max_log_entry_length
+                measured[place] = predict_measured(
+                    self.predictor, prepared, judged_against, processor, batch_size, max_log_entry_length
                 )
         others = iter(self._predict_wording(by_wording, batch_size, max_log_entry_length) if by_wording else [])
         return [measured[place] if place in measured else next(others) for place in range(len(prepared_logs))]
-
-    def _predict_measured(
-        self,
-        prepared: PreparedLog,
-        against: Against,
-        processor: LogMoEProcessor,
-        batch_size: int,
-        max_log_entry_length: int | None,
-    ) -> PredictedLog:
-        """Judges one log against a reference, or against its own other blocks."""
-        parsed, sequences = with_places(prepared.parsed, processor), prepared.sequences
-        truncated: dict[str, bool] = {}
-
-        def encode(texts: list[str]) -> np.ndarray:
-            token_ids, is_truncated = processor.tokenize(texts, max_log_entry_length)
-            truncated.update(zip(texts, is_truncated.tolist(), strict=True))
-            embeddings: np.ndarray = self.predictor.encode(token_ids).float().cpu().numpy()
-            return embeddings
-
-        reference = against.reference
-        if reference is None:
-            fit = ReferenceFit(processor, prepared.rule, origin_of(self.model, processor, prepared.rule))
-            fit.add_parsed(prepared.parsed)
-            reference = fit.finish().encode(encode)
-        length = prepared.rule.max_sequence_length
-        if len(sequences) == 1 and reference.is_windowed:
-            length = len(sequences[0])
-        measure = LogMeasure(reference, length, against.reference is None)
-        texts = measure.encoder_texts(parsed.distinct.to_pylist())
-        rows = reference.embedding_rows()
-        new = [text for text in dict.fromkeys(texts) if text not in rows]
-        row_of = rows | {text: len(reference.embeddings) + place for place, text in enumerate(new)}
-        table = np.concatenate([reference.embeddings, encode(new)]) if new else reference.embeddings
-        index = np.array([row_of[text] for text in texts])
-        measured = measure.push(parsed, sequences, table[index])
-
-        distinct = {key: row for row, key in reversed(list(enumerate(measured.keys)))}
-        entries = [index[parsed.entry_index[sequences[row]]] for row in distinct.values()]
-        features = [
-            measured.entry_features[row, : len(sequences[row]), : len(ENTRY_FEATURES)] for row in distinct.values()
-        ]
-        embeddings = torch.from_numpy(table).to(self.device, self.model.dtype)
-        found = self.predictor.predict(embeddings, entries, batch_size, features)
-        by_key = dict(zip(distinct, found, strict=True))
-        predictions = [by_key[key] for key in measured.keys]
-        evidence = against.weigher(self.predictor, reference, length).weigh(measured, predictions)
-        is_truncated = np.array([truncated.get(text, False) for text in texts])[parsed.entry_index]
-        is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
-        familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
-        return PredictedLog(prepared, predictions, is_truncated, evidence, familiarity)
 
     def _predict_wording(
         self, prepared_logs: list[PreparedLog], batch_size: int, max_log_entry_length: int | None
@@ -574,115 +489,6 @@ class LogAnomalyPipeline(Pipeline):
             "mode": "none" if predicted.evidence is None else predicted.evidence.mode,
             "familiarity": predicted.familiarity,
         }
-
-    # ------------------------------------------------------------------ references
-
-    def fit(
-        self,
-        *logs: Any,
-        encoding: str | None = None,
-        max_reference_entries: int = MAX_REFERENCE_ENTRIES,
-        chunk_bytes: int = CHUNK_BYTES,
-        max_waiting_entries: int = 65536,
-        **overrides: Any,
-    ) -> LogReference:
-        """Learns what is healthy, in one pass and without training.
-
-        Args:
-            logs: healthy logs, each a path, a folder, a pattern such as `"logs/*.gz"`, a text of several lines, a list
-                of entries, or a [`LogReference`]; several become one reference.
-            encoding: as for `scan`.
-            max_reference_entries: most entries that are kept; of more, sequences are kept evenly.
-            chunk_bytes, max_waiting_entries: as for `scan`.
-            overrides: how logs are read and cut, as for a call.
-
-        Returns:
-            The reference, to be given to a call or a scan, saved, or merged with others.
-
-        Raises:
-            FileNotFoundError: there is no log.
-            ValueError: there is no log entry, the model cannot judge against a reference, or an argument is out of
-                range.
-        """
-        if not logs:
-            raise ValueError("`fit` needs at least one healthy log: a path, a text or a list of entries.")
-        self._require_surprise()
-        preprocess_params, _, _ = self._sanitize_parameters(**overrides)
-        cut_params = {**self._preprocess_params, **preprocess_params}
-        processor = self._processor_for(cut_params.pop("entry_pattern", None))
-        rule = self._rule(processor, **cut_params)
-        origin = origin_of(self.model, processor, rule)
-        fit = ReferenceFit(processor, rule, origin, max_reference_entries)
-        for log in logs:
-            if isinstance(log, LogReference):
-                origin.check(log.origin, "The reference")
-                fit.builder.add_reference(log)
-            elif isinstance(log, list | tuple | bytes) or (isinstance(log, str) and "\n" in log):
-                fit.add_parsed(processor.parse(log))
-            else:
-                for source in find_logs(log):
-                    fit.add_source(source, encoding, chunk_bytes, max_waiting_entries)
-        reference = fit.finish().encode(self._encode_texts)
-        if reference.num_entries < FEW_REFERENCE_ENTRIES:
-            logger.warning(
-                f"A reference of {reference.num_entries} entries misses much of what is normal: what is new to it "
-                f"counts as odd. {FEW_REFERENCE_ENTRIES} entries or more, a day's log if possible, serve better."
-            )
-        if reference.num_dropped_texts or len(reference) < reference.num_entries:
-            logger.info(
-                f"Of {reference.num_entries} entries the reference keeps {len(reference)}, evenly spread "
-                f"(`max_reference_entries`); {reference.num_dropped_texts} had a text that was not kept."
-            )
-        return reference
-
-    def _encode_texts(self, texts: list[str]) -> np.ndarray:
-        token_ids, _ = self.processor.tokenize(texts)
-        embeddings: np.ndarray = self.predictor.encode(token_ids).float().cpu().numpy()
-        return embeddings
-
-    def _require_surprise(self) -> None:
-        if not self.measures_surprise:
-            raise ValueError(
-                "This checkpoint cannot judge against a reference: it was trained on labels alone, its config names "
-                "no features of surprise. Leave out `reference`, or use the checkpoint that ships with LogMoE."
-            )
-
-    def _against(
-        self,
-        processor: LogMoEProcessor,
-        rule: SequenceRule,
-        reference: Any = None,
-        false_alarm_rate: float | None = None,
-        false_alarms_per_day: float | None = None,
-    ) -> Against | None:
-        """What a log is judged against; None for its wording alone."""
-        if reference is False or (reference is None and not self.measures_surprise):
-            return None
-        self._require_surprise()
-        rate = FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
-        if reference is None:
-            return Against(None, rate)
-        if not isinstance(reference, LogReference):
-            reference = self._load_reference(reference, processor, rule)
-        origin_of(self.model, processor, rule).check(reference.origin, "The reference")
-        return Against(reference.encode(self._encode_texts), rate, false_alarms_per_day)
-
-    def _load_reference(self, path: Any, processor: LogMoEProcessor, rule: SequenceRule) -> LogReference:
-        """A saved reference, or one fitted to logs; the latest is remembered."""
-        key = (str(path), processor.entry_pattern, rule)
-        if self._loaded is None or self._loaded[0] != key:
-            if isinstance(path, str | os.PathLike) and os.path.isfile(os.path.join(path, "reference.json")):
-                loaded = LogReference.from_pretrained(path)
-            else:
-                loaded = self.fit(
-                    path,
-                    max_sequence_length=rule.max_sequence_length,
-                    window_seconds=rule.window_seconds,
-                    session_pattern=rule.session_pattern,
-                    entry_pattern=processor.entry_pattern,
-                )
-            self._loaded = key, loaded
-        return self._loaded[1]
 
     # ------------------------------------------------------------------ publishing
 

@@ -26,11 +26,12 @@ from machine import describe
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the recordings are no part of the installed package
 
+from logmoe.applying_logmoe import PreparedLog, predict_measured  # noqa: E402
 from logmoe.fitting_logmoe import ReferenceFit, origin_of  # noqa: E402
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline  # noqa: E402
 from logmoe.judging_logmoe import anomaly_margin  # noqa: E402
 from logmoe.parsing_logmoe import ParsedLog  # noqa: E402
-from logmoe.pipeline_logmoe import LogAnomalyPipeline, PreparedLog  # noqa: E402
+from logmoe.pipeline_logmoe import LogAnomalyPipeline  # noqa: E402
 from logmoe.rules_logmoe import SEVERITY_WORDS  # noqa: E402
 from logmoe.sequences_logmoe import SequenceCutter  # noqa: E402
 from logmoe.surprise_logmoe import INPUTS  # noqa: E402
@@ -193,7 +194,7 @@ def judge(pipe: LogAnomalyPipeline, parsed: ParsedLog, kind: str, reference: Any
         margins = anomaly_margin(np.stack([prediction.logits for prediction in predicted.predictions]))
         is_called = margins >= 0
     else:
-        predicted = pipe._predict_measured(prepared, Against(reference), pipe.processor, 128, None)
+        predicted = predict_measured(pipe.predictor, prepared, Against(reference), pipe.processor, 128, None)
         evidence = predicted.evidence
         margins, is_called, inputs = evidence.margins, evidence.margins >= 0, np.nan_to_num(evidence.inputs)
         scores |= {

@@ -8,6 +8,7 @@ import zipfile
 from importlib.metadata import entry_points
 
 import pytest
+import torch
 from conftest import MINI, ROOT, tiny_tokenizer
 from transformers import pipeline
 
@@ -17,8 +18,8 @@ from logmoe import LogMoEProcessor
 # The files that travel with a checkpoint, in the order of the data.
 ORDER = (
     "configuration reading columns rules masking terminal lines transports tables records unwrapping times severities "
-    "headers grouping parsing templates sequences habits surprise reference measuring processing terms modeling judging "
-    "predicting reasons weighing fitting scanning pipeline"
+    "headers grouping parsing templates sequences habits surprise reference measuring processing terms modeling "
+    "judging predicting reasons weighing fitting applying caching scanning pipeline"
 ).split()
 TRAVELS = [f"{name}_logmoe.py" for name in ORDER]
 
@@ -68,7 +69,7 @@ def test_files_are_short_and_say_what_they_are_for(name):
 
 
 def test_shipped_checkpoint_is_complete_small_and_holds_the_roots_code():
-    assert sum(path.stat().st_size for path in MINI.iterdir()) <= 5e6
+    assert sum(path.stat().st_size for path in MINI.iterdir()) <= 40e6
     assert sorted(path.name for path in MINI.glob("*.py")) == sorted(TRAVELS)
     for name in TRAVELS:
         assert (MINI / name).read_text() == (ROOT / name).read_text(), f"{name} differs: run `make checkpoint-code`"
@@ -77,9 +78,12 @@ def test_shipped_checkpoint_is_complete_small_and_holds_the_roots_code():
 def test_shipped_checkpoint_loads_and_its_card_is_filled():
     pipe = pipeline("log-anomaly", model=str(MINI))
     assert pipe.model.config.routing_mode == "top_p"
+    assert pipe.measures_surprise
+    assert pipe.model.dtype == torch.float32
     card = (MINI / "README.md").read_text()
     assert "{{" not in card
-    assert "| test |" in card
+    for source in ("all-MiniLM-L6-v2", "recordings", "Apache-2.0"):
+        assert source in card
 
 
 def test_shipped_checkpoint_reads_text_by_todays_rules():

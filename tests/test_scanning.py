@@ -25,7 +25,7 @@ from logmoe.inference import load_pipeline
 from logmoe.judging_logmoe import Judge, Prediction
 from logmoe.predicting_logmoe import best_dtype, in_precision
 from logmoe.reading_logmoe import find_logs
-from logmoe.scanning_logmoe import EntryCache
+from logmoe.caching_logmoe import EntryCache
 
 
 def same(scanned, expected, tolerance=1e-4):
@@ -45,10 +45,9 @@ def same(scanned, expected, tolerance=1e-4):
 
 def plain(pipe, log, **overrides):
     """The plain path, for reference: one sequence at a time, each entry encoded on its own, nothing shared."""
-    parsed = pipe.processor.parse(log)
-    sequences = pipe.processor.cut(parsed, **overrides)
-    results = []
-    for positions in sequences:
+    prepared = pipe.preprocess(log, **overrides)
+    parsed, results = prepared.parsed, []
+    for positions in prepared.sequences:
         ids, truncated = pipe.processor.tokenize([parsed.distinct[i].as_py() for i in parsed.entry_index[positions]])
         with torch.no_grad():
             batch = pipe.processor.pad(ids)
@@ -71,14 +70,14 @@ def write(path, text):
 
 @pytest.fixture(scope="module")
 def mini():
-    return load_pipeline(MINI, device="cpu")
+    return load_pipeline(MINI, device="cpu", reference=False)
 
 
 @pytest.fixture(scope="module")
 def recordings():
-    """The first 300 lines of each service's test recording, as text."""
+    """The first 150 lines of each service's test recording, as text."""
     paths = sorted((ROOT / "recordings" / "data").glob("*/test.parquet"))
-    return ["\n".join(pq.read_table(path, columns=["line"])["line"].to_pylist()[:300]) for path in paths]
+    return ["\n".join(pq.read_table(path, columns=["line"])["line"].to_pylist()[:150]) for path in paths]
 
 
 @pytest.fixture(scope="module")
