@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from .habits_logmoe import HORIZONS
 from .parsing_logmoe import EntryStream, ParsedLog
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import EmptyLogError, LogReader
-from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference, Origin, ReferenceBuilder, digest_of
+from .reference_logmoe import MAX_REFERENCE_ENTRIES, Encode, LogReference, Origin, ReferenceBuilder, digest_of
 from .sequences_logmoe import SequenceCutter, SequenceRule
 
 # Chunks that are masked at once.
@@ -106,6 +107,64 @@ class ReferenceFit:
         return self.builder.finish()
 
 
+class StreamPast:
+    """What a stream is judged by that nothing else is known of: all that came before, renewed as it doubles.
+
+    Args:
+        origin: see `origin_of`.
+
+    Attributes:
+        renew_at: number of the entry from which on more of the past is to be used.
+        recent: the last entries of the chunks before.
+    """
+
+    FIRST = 1024
+    RECENT = HORIZONS[-1] + 128
+
+    def __init__(self, origin: Origin):
+        self.builder = ReferenceBuilder(origin)
+        self.renew_at = self.FIRST
+        self.recent: ParsedLog | None = None
+        self._next = 0  # number of the first entry that is not in the past yet
+        self._known: dict[str, np.ndarray] = {}
+
+    def add(self, log: ParsedLog, sequences: list[np.ndarray]) -> None:
+        """Takes sequences that were judged; entries of overlapping ones once."""
+        assert log.number is not None
+        new = [sequence[log.number[sequence] >= self._next] for sequence in sequences]
+        new = [sequence for sequence in new if len(sequence)]
+        if new:
+            # As one: what overlaps is cut unevenly.
+            positions = np.unique(np.concatenate(new))
+            self._next = int(log.number[positions[-1]]) + 1
+            length = self.builder.origin.max_sequence_length
+            self.builder.add(log, np.split(positions, np.arange(length, len(positions), length)))
+
+    def before(self, number: int) -> ParsedLog | None:
+        """The recent entries among the last `RECENT` before this one."""
+        if self.recent is None:
+            return None
+        assert self.recent.number is not None
+        numbers = self.recent.number
+        return self.recent.take(np.flatnonzero((numbers >= number - self.RECENT) & (numbers < number)))
+
+    def keep_recent(self, log: ParsedLog) -> None:
+        """Remembers the last of these entries."""
+        if len(log):
+            both = log if self.recent is None else self.recent + log
+            assert both.number is not None
+            # The first ones are those that waited in the log before.
+            _, places = np.unique(both.number, return_index=True)
+            self.recent = both.take(places[-self.RECENT :])
+
+    def renew(self, encode: Encode) -> LogReference:
+        """The reference of all that came before."""
+        self.renew_at = 2 * max(self.renew_at, self._next)
+        reference = self.builder.finish(self._known or None).encode(encode)
+        self._known = dict(zip(reference.templates.texts, reference.embeddings, strict=True))
+        return reference
+
+
 def _ahead(pool: ThreadPoolExecutor, chunks: Iterable[Any], processor: LogMoEProcessor) -> Any:
     """Masks chunks of entries while those before them are used; gives each with what became of it."""
     waiting: deque[Any] = deque()
@@ -131,4 +190,4 @@ def with_places(parsed: ParsedLog, processor: LogMoEProcessor, headers: Any = No
     return placed
 
 
-__all__ = ["ReferenceFit", "encoder_digest", "origin_of", "with_places"]
+__all__ = ["ReferenceFit", "StreamPast", "encoder_digest", "origin_of", "with_places"]

@@ -105,6 +105,17 @@ class LogMeasure:
         self._has_time = not np.isnan(reference.entries.time).all()
         self.num_entries = self.num_familiar = 0
 
+    def start_at(self, recent: ParsedLog | None, number: int) -> None:
+        """Begins in the middle of a log.
+
+        Args:
+            recent: the entries before those that come next, as many as are kept.
+            number: of the first entry that is to be counted.
+        """
+        if recent is not None and len(recent):
+            self.push(recent, [], np.empty((0, 0), np.float32))
+        self.num_entries, self.num_familiar = number, 0
+
     # ------------------------------------------------------------------ entries
 
     def encoder_texts(self, distinct: list[str]) -> list[str]:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from .caching_logmoe import ScanCache
-from .fitting_logmoe import ReferenceFit, origin_of, with_places
+from .fitting_logmoe import ReferenceFit, StreamPast, origin_of, with_places
 from .judging_logmoe import ANOMALY, Judge, Prediction
 from .measuring_logmoe import LogMeasure, Measured
 from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, longer_than
@@ -211,6 +211,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self._reference: LogReference | None = None
         self._measure: LogMeasure | None = None
         self._weigher: Weigher | None = None
+        self._past: StreamPast | None = None
         self._results = self._run()
 
     def __next__(self) -> dict[str, Any]:
@@ -281,10 +282,10 @@ class LogScan(Iterator[dict[str, Any]]):
                     else:
                         chunk, future = item
                         parsed = future.result()
-                        if self._reference is not None:
+                        if self._reference is not None or self._past is not None:
                             parsed = with_places(parsed, self.processor, headers, number)
                             number += len(parsed)
-                        jobs.append(self._start(chunk, parsed, cutter))
+                        jobs += self._start_all(chunk, parsed, cutter)
                         self._untrimmed += chunk.num_bytes
                         ahead.room.release()
                 else:
@@ -307,9 +308,44 @@ class LogScan(Iterator[dict[str, Any]]):
 
     # ------------------------------------------------------------------ the steps
 
-    def _start(self, chunk: EntryChunk, parsed: ParsedLog, cutter: SequenceCutter) -> _Job:
+    def _start_all(self, chunk: EntryChunk, parsed: ParsedLog, cutter: SequenceCutter) -> list[_Job]:
         """Cuts, encodes new entries, and hands new sequences to the model."""
         log, sequences = cutter.push(parsed, chunk.is_last, chunk.is_idle)
+        statistics = {"lines": chunk.num_lines, "entries": len(parsed), "replaced_bytes": chunk.replaced_bytes}
+        if self._past is None:
+            return [self._start(log, sequences, len(parsed), statistics)]
+        assert log.number is not None
+        jobs = []
+        # What a stream is judged by becomes another in the middle of a chunk, so that results do not depend on chunks.
+        numbers = np.array([int(log.number[sequence[0]]) for sequence in sequences], np.int64)
+        while (place := int(np.searchsorted(numbers, self._past.renew_at))) < len(sequences):
+            jobs.append(self._start(log, sequences[:place], 0, {}))
+            self._past.add(log, sequences[:place])
+            self._reference = self._past.renew(self._encode_texts)
+            self._prefix = next(_SERIAL).to_bytes(8, "little")
+            self._start_measure(self.rule.max_sequence_length)
+            assert self._measure is not None
+            first = int(numbers[place])
+            self._measure.start_at(self._past.before(first), first)
+            self.statistics.mode = "self"
+            # Nor on how much of the past the chunk happens to hold.
+            rows = np.flatnonzero(log.number >= first - self._past.RECENT)
+            sequences = [np.searchsorted(rows, sequence) for sequence in sequences[place:]]
+            log, numbers = log.take(rows), numbers[place:]
+            assert log.number is not None
+        jobs.append(self._start(log, sequences, len(parsed), statistics))
+        self._past.add(log, sequences)
+        self._past.keep_recent(log)
+        return jobs
+
+    def _start(self, log: ParsedLog, sequences: list[np.ndarray], num_new: int, statistics: dict[str, int]) -> _Job:
+        """Encodes entries, and hands sequences to the model.
+
+        Args:
+            log: entries, the last `num_new` of which were not counted yet.
+            sequences: positions in it.
+            statistics: to be added once they are judged.
+        """
         number_before = self.cache.entries.next_number
         measured = None
         if self._reference is None:
@@ -349,13 +385,10 @@ class LogScan(Iterator[dict[str, Any]]):
             predicting = self._model_pool.submit(self._predict, embeddings, entries, features)
             self.awaited |= {key: _Awaited(predicting, position) for position, key in enumerate(batch)}
         predictions |= {key: self.awaited[key] for key in new}
-        statistics = {
-            "lines": chunk.num_lines,
-            "entries": len(parsed),
-            "replaced_bytes": chunk.replaced_bytes,
+        statistics = statistics | {
             "encoded_entries": self.cache.entries.next_number - number_before,
             "predicted_sequences": len(new),
-            "truncated_entries": int(is_truncated[max(0, len(log) - len(parsed)) :].sum()),
+            "truncated_entries": int(is_truncated[len(log) - min(len(log), num_new) :].sum()),
         }
         return _Job(log, is_truncated, sequences, keys, predictions, statistics, measured, self._weigher)
 
@@ -367,7 +400,7 @@ class LogScan(Iterator[dict[str, Any]]):
 
     def _start_measuring(self, source: Any) -> None:
         """Finds what the next log is judged against, which without a reference takes a first pass over it."""
-        self._measure = self._weigher = self._reference = None
+        self._measure = self._weigher = self._reference = self._past = None
         self.statistics.mode, self.statistics.kept_rate = "none", None
         self.statistics.measured_entries = self.statistics.familiar_entries = 0
         if self.against is None:
@@ -380,6 +413,8 @@ class LogScan(Iterator[dict[str, Any]]):
             if fit.builder.num_entries < FEWEST_SELF_ENTRIES:
                 return
             self._reference, self.statistics.mode = fit.finish().encode(self._encode_texts), "self"
+        elif self.rule.window_seconds is None and not self.rule.session_pattern:
+            self._past = StreamPast(origin_of(self.predictor.model, self.processor, self.rule))
         if self._reference is not None:
             self._prefix = next(_SERIAL).to_bytes(8, "little")
 
@@ -401,10 +436,8 @@ class LogScan(Iterator[dict[str, Any]]):
             length = self.rule.max_sequence_length
             if len(sequences) == 1 and self._reference.is_windowed:
                 length = len(sequences[0])
-            is_self = self.against.reference is None
-            self._measure = LogMeasure(self._reference, length, is_self)
-            self._weigher = self.against.weigher(self.predictor, self._reference, length)
-            self.statistics.kept_rate = None if np.isnan(self._weigher.kept_rate) else self._weigher.kept_rate
+            self._start_measure(length)
+            assert self._measure is not None
         texts = self._measure.encoder_texts(log.distinct.to_pylist())
         place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         rows_of = np.array([place[text] for text in texts], np.int64)
@@ -414,6 +447,15 @@ class LogScan(Iterator[dict[str, Any]]):
         self.statistics.measured_entries = self._measure.num_entries
         self.statistics.familiar_entries = self._measure.num_familiar
         return embeddings, rows_of, is_truncated[rows_of], measured
+
+    def _start_measure(self, length: int) -> None:
+        assert self._reference is not None
+        assert self.against is not None
+        # What a stream is judged by is of its past, of which no sequence is a part.
+        is_self = self.against.reference is None and self._past is None
+        self._measure = LogMeasure(self._reference, length, is_self)
+        self._weigher = self.against.weigher(self.predictor, self._reference, length)
+        self.statistics.kept_rate = None if np.isnan(self._weigher.kept_rate) else self._weigher.kept_rate
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
         return self._encode(texts)[0].float().cpu().numpy()
