@@ -56,6 +56,11 @@ class TextAnswer:
         self._print(is_whole=True)
         print(f"{self.name}: {summary(self.scan)}", flush=True)
 
+    def flush(self) -> None:
+        """Prints what waits, when the log could not be read to its end."""
+        if self._waiting:
+            self._print(is_whole=False)
+
     def _print(self, is_whole: bool) -> None:
         if not self._has_misfit and (misfit := misfit_of(self.scan)):
             print(f"{self.name}: {misfit}")
@@ -104,8 +109,8 @@ def heading(
     if statistics.mode == "reference":
         facts = [count(reference_of(scan).num_entries, "healthy entry")]
         if is_whole or not is_live:
-            part = "this log" if is_whole else f"its first {statistics.measured_entries:,} entries"
-            facts.append(f"{_familiar(scan)} of {part} is familiar")
+            part = "this log is" if is_whole else f"its first {statistics.measured_entries:,} entries are"
+            facts.append(f"{_familiar(scan)} of {part} familiar")
         return f"judged against {baseline or 'a healthy log'} ({', '.join(facts)})"
     if statistics.mode == "self":
         return "judged against itself: shows what stands out, promises nothing"

@@ -360,6 +360,8 @@ def _judge_log(
     finally:
         scan.close()
         progress.bar.close()
+        if sys.exc_info()[0] is not None:
+            answer.flush()
     seen = scan.statistics
     if not args.json:
         answer.finish()

@@ -65,7 +65,8 @@ def print_row(
 ) -> None:
     """One row of the table: how many of the sequences that count were found, each way."""
     total = sum(map(counts, everything))
-    print(f"  {name:30}" + "".join(f"{sum(map(counts, of)):>18} of {total:2} sequences" for of in found.values()))
+    cells = [f"{sum(map(counts, of))} of {total} sequences" for of in found.values()]
+    print(f"  {name:30}" + "".join(f"{cell:>34}" for cell in cells))
 
 
 def causes_of(sequence: dict[str, Any], causes: list[str | None]) -> set[str]:

@@ -1,9 +1,11 @@
 """Judging against healthy logs: the command's words, `logmoe fit`, `LogAnomalyDetector.fit`, and the demo."""
 
+import gzip
 import json
 import random
 import runpy
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -214,6 +216,17 @@ def test_a_green_job_of_a_dozen_lines_against_a_red_one(run, logs):
     assert {entry["line"] for entry in top} == {10, 11}
 
 
+def test_what_was_found_before_a_log_broke_off_is_said(run, logs, general, monkeypatch):
+    monkeypatch.setattr(general, "scan", partial(general.scan, chunk_bytes=1 << 14))
+    packed = gzip.compress("\n".join(faulty(4000, 7)).encode())
+    (logs / "broken.log.gz").write_bytes(packed[: len(packed) * 3 // 4])
+    code, out, err = run("broken.log.gz", "--baseline", "yesterday.log")
+    assert code == 2
+    assert err.startswith("error: broken.log.gz: ")
+    assert first_line(out).startswith("broken.log.gz: judged against yesterday.log (4,000 healthy entries, ")
+    assert FAULT in out
+
+
 def test_what_is_promised(run, logs):
     _, out, _ = run("quiet.log", "--baseline", "yesterday.log", "--false_alarm_rate", "0.1")
     assert out.endswith("; at most 10% of healthy ones would be\n")
@@ -299,7 +312,7 @@ def test_a_sequence_says_why_it_is_odd(capsys):
     ]
     answer.add(fake_sequence([2.0, 0.01, -1.0, 0.5, 0.0, 1.0, 0.4], reasons=reasons))
     assert capsys.readouterr().out.splitlines() == [
-        "a.log: judged against good.log (5,000 healthy entries, 95% of its first 20,000 entries is familiar)",
+        "a.log: judged against good.log (5,000 healthy entries, 95% of its first 20,000 entries are familiar)",
         "",
         "  lines 1-7: anomaly 0.99, 1 in 200 healthy sequences is as odd",
         "    never seen: \\x1b[2J",
