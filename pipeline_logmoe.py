@@ -27,7 +27,7 @@ from .predicting_logmoe import Predictor, resolve_dtype
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import CHUNK_BYTES, check_encoding, find_logs
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
-from .scanning_logmoe import FEWEST_SELF_ENTRIES, LogScan, ScanCache, ScanStatistics
+from .scanning_logmoe import LogScan, ScanCache, ScanStatistics
 from .sequences_logmoe import SequenceCutter, SequenceRule
 from .surprise_logmoe import ENTRY_FEATURES, INPUTS
 from .weighing_logmoe import FALSE_ALARM_RATE, Against
@@ -462,13 +462,16 @@ class LogAnomalyPipeline(Pipeline):
         by_wording, measured = [], {}
         for place, prepared in enumerate(prepared_logs):
             judged_against = self._against(processor, prepared.rule, **against)
-            if judged_against is None or (
-                judged_against.reference is None and len(prepared.parsed) < FEWEST_SELF_ENTRIES
-            ):
+            reference = None if judged_against is None else judged_against.reference
+            if judged_against is not None and reference is None:
+                fit = ReferenceFit(processor, prepared.rule, origin_of(self.model, processor, prepared.rule))
+                fit.add_parsed(prepared.parsed)
+                reference = fit.finish_own()
+            if judged_against is None or reference is None:
                 by_wording.append(prepared)
             else:
                 measured[place] = self._predict_measured(
-                    prepared, judged_against, processor, batch_size, max_log_entry_length
+                    prepared, judged_against, reference, processor, batch_size, max_log_entry_length
                 )
         others = iter(self._predict_wording(by_wording, batch_size, max_log_entry_length) if by_wording else [])
         return [measured[place] if place in measured else next(others) for place in range(len(prepared_logs))]
@@ -477,25 +480,18 @@ class LogAnomalyPipeline(Pipeline):
         self,
         prepared: PreparedLog,
         against: Against,
+        reference: LogReference,
         processor: LogMoEProcessor,
         batch_size: int,
         max_log_entry_length: int | None,
     ) -> PredictedLog:
-        """Judges one log against a reference, or against its own other blocks."""
+        """Judges one log against a reference, which may be its own."""
         parsed, sequences = with_places(prepared.parsed, processor), prepared.sequences
-        truncated: dict[str, bool] = {}
 
         def encode(texts: list[str]) -> np.ndarray:
-            token_ids, is_truncated = processor.tokenize(texts, max_log_entry_length)
-            truncated.update(zip(texts, is_truncated.tolist(), strict=True))
-            embeddings: np.ndarray = self.predictor.encode(token_ids).float().cpu().numpy()
-            return embeddings
+            return self._encode_texts(texts, max_log_entry_length)
 
-        reference = against.reference
-        if reference is None:
-            fit = ReferenceFit(processor, prepared.rule, origin_of(self.model, processor, prepared.rule))
-            fit.add_parsed(prepared.parsed)
-            reference = fit.finish().encode(encode)
+        reference.encode(encode)
         length = prepared.rule.max_sequence_length
         if len(sequences) == 1 and reference.is_windowed:
             length = len(sequences[0])
@@ -518,7 +514,8 @@ class LogAnomalyPipeline(Pipeline):
         by_key = dict(zip(distinct, found, strict=True))
         predictions = [by_key[key] for key in measured.keys]
         evidence = against.weigher(self.predictor, reference, length).weigh(measured, predictions)
-        is_truncated = np.array([truncated.get(text, False) for text in texts])[parsed.entry_index]
+        _, is_truncated = processor.tokenize(texts, max_log_entry_length)
+        is_truncated = is_truncated[parsed.entry_index]
         is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
         familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
         return PredictedLog(prepared, predictions, is_truncated, evidence, familiarity)
@@ -590,7 +587,7 @@ class LogAnomalyPipeline(Pipeline):
 
         Args:
             logs: healthy logs, each a path, a folder, a pattern such as `"logs/*.gz"`, a text of several lines, a list
-                of entries, or a [`LogReference`]; several become one reference.
+                of entries, or a [`LogReference`], saved or not; several become one reference.
             encoding: as for `scan`.
             max_reference_entries: most entries that are kept; of more, sequences are kept evenly.
             chunk_bytes, max_waiting_entries: as for `scan`.
@@ -614,6 +611,8 @@ class LogAnomalyPipeline(Pipeline):
         origin = origin_of(self.model, processor, rule)
         fit = ReferenceFit(processor, rule, origin, max_reference_entries)
         for log in logs:
+            if is_saved_reference(log):
+                log = LogReference.from_pretrained(log)
             if isinstance(log, LogReference):
                 origin.check(log.origin, "The reference")
                 fit.builder.add_reference(log)
@@ -635,8 +634,8 @@ class LogAnomalyPipeline(Pipeline):
             )
         return reference
 
-    def _encode_texts(self, texts: list[str]) -> np.ndarray:
-        token_ids, _ = self.processor.tokenize(texts)
+    def _encode_texts(self, texts: list[str], max_log_entry_length: int | None = None) -> np.ndarray:
+        token_ids, _ = self.processor.tokenize(texts, max_log_entry_length)
         embeddings: np.ndarray = self.predictor.encode(token_ids).float().cpu().numpy()
         return embeddings
 
@@ -669,9 +668,9 @@ class LogAnomalyPipeline(Pipeline):
 
     def _load_reference(self, path: Any, processor: LogMoEProcessor, rule: SequenceRule) -> LogReference:
         """A saved reference, or one fitted to logs; the latest is remembered."""
-        key = (str(path), processor.entry_pattern, rule)
+        key = (str(path), _last_change(path), processor.entry_pattern, rule)
         if self._loaded is None or self._loaded[0] != key:
-            if isinstance(path, str | os.PathLike) and os.path.isfile(os.path.join(path, "reference.json")):
+            if is_saved_reference(path):
                 loaded = LogReference.from_pretrained(path)
             else:
                 loaded = self.fit(
@@ -733,6 +732,20 @@ class LogAnomalyPipeline(Pipeline):
                 _raise_exceptions_for_connection_errors=False,
             )
         return Path(path).read_text(encoding="utf-8") if path else _PLAIN_CARD
+
+
+def is_saved_reference(path: Any) -> bool:
+    """Whether a path is the folder of a saved reference, not a log or a folder of logs."""
+    return isinstance(path, str | os.PathLike) and os.path.isfile(os.path.join(path, "reference.json"))
+
+
+def _last_change(path: Any) -> tuple[int, int] | None:
+    """When the file at a path, or the reference saved there, was changed, and its size; None if it is neither."""
+    try:
+        found = os.stat(os.path.join(path, "reference.json") if is_saved_reference(path) else path)
+    except (OSError, TypeError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _iterate(logs: Any) -> Iterator[Any]:
