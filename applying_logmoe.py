@@ -50,29 +50,31 @@ class PredictedLog:
     familiarity: float | None = None
 
 
+def encode_texts(
+    predictor: Predictor, processor: LogMoEProcessor, texts: list[str], max_log_entry_length: int | None = None
+) -> np.ndarray:
+    """Embeddings float32 `(texts, encoder_hidden)` of masked texts."""
+    token_ids, _ = processor.tokenize(texts, max_log_entry_length)
+    embeddings: np.ndarray = predictor.encode(token_ids).float().cpu().numpy()
+    return embeddings
+
+
 def predict_measured(
     predictor: Predictor,
     prepared: PreparedLog,
     against: Against,
+    reference: LogReference,
     processor: LogMoEProcessor,
     batch_size: int,
     max_log_entry_length: int | None,
 ) -> PredictedLog:
-    """Judges one log against a reference, or against its own other blocks."""
+    """Judges one log against a reference, which may be its own."""
     parsed, sequences = with_places(prepared.parsed, processor), prepared.sequences
-    truncated: dict[str, bool] = {}
 
     def encode(texts: list[str]) -> np.ndarray:
-        token_ids, is_truncated = processor.tokenize(texts, max_log_entry_length)
-        truncated.update(zip(texts, is_truncated.tolist(), strict=True))
-        embeddings: np.ndarray = predictor.encode(token_ids).float().cpu().numpy()
-        return embeddings
+        return encode_texts(predictor, processor, texts, max_log_entry_length)
 
-    reference = against.reference
-    if reference is None:
-        fit = ReferenceFit(processor, prepared.rule, origin_of(predictor.model, processor, prepared.rule))
-        fit.add_parsed(prepared.parsed)
-        reference = fit.finish().encode(encode)
+    reference.encode(encode)
     length = prepared.rule.max_sequence_length
     if len(sequences) == 1 and reference.is_windowed:
         length = len(sequences[0])
@@ -95,7 +97,8 @@ def predict_measured(
     by_key = dict(zip(distinct, found, strict=True))
     predictions = [by_key[key] for key in measured.keys]
     evidence = against.weigher(predictor, reference, length).weigh(measured, predictions)
-    is_truncated = np.array([truncated.get(text, False) for text in texts])[parsed.entry_index]
+    _, is_truncated = processor.tokenize(texts, max_log_entry_length)
+    is_truncated = is_truncated[parsed.entry_index]
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
     familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
     return PredictedLog(prepared, predictions, is_truncated, evidence, familiarity)
@@ -135,7 +138,7 @@ class JudgesAgainstReferences:
 
         Args:
             logs: healthy logs, each a path, a folder, a pattern such as `"logs/*.gz"`, a text of several lines, a list
-                of entries, or a [`LogReference`]; several become one reference.
+                of entries, or a [`LogReference`], saved or not; several become one reference.
             encoding: as for `scan`.
             max_reference_entries: most entries that are kept; of more, sequences are kept evenly.
             chunk_bytes, max_waiting_entries: as for `scan`.
@@ -159,6 +162,8 @@ class JudgesAgainstReferences:
         origin = origin_of(self.model, processor, rule)
         fit = ReferenceFit(processor, rule, origin, max_reference_entries)
         for log in logs:
+            if is_saved_reference(log):
+                log = LogReference.from_pretrained(log)
             if isinstance(log, LogReference):
                 origin.check(log.origin, "The reference")
                 fit.builder.add_reference(log)
@@ -181,9 +186,7 @@ class JudgesAgainstReferences:
         return reference
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
-        token_ids, _ = self.processor.tokenize(texts)
-        embeddings: np.ndarray = self.predictor.encode(token_ids).float().cpu().numpy()
-        return embeddings
+        return encode_texts(self.predictor, self.processor, texts)
 
     def _require_surprise(self) -> None:
         if not self.measures_surprise:
@@ -214,9 +217,9 @@ class JudgesAgainstReferences:
 
     def _load_reference(self, path: Any, processor: LogMoEProcessor, rule: SequenceRule) -> LogReference:
         """A saved reference, or one fitted to logs; the latest is remembered."""
-        key = (str(path), processor.entry_pattern, rule)
+        key = (str(path), _last_change(path), processor.entry_pattern, rule)
         if self._loaded is None or self._loaded[0] != key:
-            if isinstance(path, str | os.PathLike) and os.path.isfile(os.path.join(path, "reference.json")):
+            if is_saved_reference(path):
                 loaded = LogReference.from_pretrained(path)
             else:
                 loaded = self.fit(
@@ -228,6 +231,20 @@ class JudgesAgainstReferences:
                 )
             self._loaded = key, loaded
         return self._loaded[1]
+
+
+def is_saved_reference(path: Any) -> bool:
+    """Whether a path is the folder of a saved reference, not a log or a folder of logs."""
+    return isinstance(path, str | os.PathLike) and os.path.isfile(os.path.join(path, "reference.json"))
+
+
+def _last_change(path: Any) -> tuple[int, int] | None:
+    """When the file at a path, or the reference saved there, was changed, and its size; None if it is neither."""
+    try:
+        found = os.stat(os.path.join(path, "reference.json") if is_saved_reference(path) else path)
+    except (OSError, TypeError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 __all__ = ["JudgesAgainstReferences", "PredictedLog", "PreparedLog", "predict_measured"]

@@ -23,6 +23,8 @@ from .sequences_logmoe import SequenceCutter, SequenceRule
 
 # Chunks that are masked at once.
 CHUNKS_AHEAD = 2
+# A log of fewer entries has no habits to be judged by.
+FEWEST_SELF_ENTRIES = 256
 
 
 def origin_of(model: Any, processor: LogMoEProcessor, rule: SequenceRule) -> Origin:
@@ -70,10 +72,12 @@ class ReferenceFit:
         self.processor = processor
         self.rule = replace(rule, stride=None, fill_last=False)  # each entry once
         self.builder = ReferenceBuilder(origin, max_reference_entries)
+        self.num_entries = 0  # each once, in however many sessions it is
 
     def add_parsed(self, parsed: ParsedLog) -> None:
         """Takes a whole log."""
         parsed = with_places(parsed, self.processor)
+        self.num_entries += len(parsed)
         self.builder.start_log()
         self.builder.add(parsed, SequenceCutter(self.rule, self.processor).cut(parsed))
 
@@ -97,6 +101,7 @@ class ReferenceFit:
             for chunk, parsed in _ahead(pool, chunks, processor):
                 parsed = with_places(parsed, processor, headers, number)
                 number += len(parsed)
+                self.num_entries += len(parsed)
                 log, sequences = cutter.push(parsed, chunk.is_last)
                 self.builder.add(log, sequences)
         if not number:
@@ -105,6 +110,13 @@ class ReferenceFit:
     def finish(self) -> LogReference:
         """The reference, without embeddings."""
         return self.builder.finish()
+
+    def finish_own(self) -> LogReference | None:
+        """The reference of a log that is to be judged by its own other blocks; None if these are too few entries."""
+        if self.num_entries < FEWEST_SELF_ENTRIES or not self.builder.num_entries:
+            return None
+        reference = self.finish()
+        return reference if reference.can_judge_itself(self.rule.max_sequence_length) else None
 
 
 class StreamPast:
@@ -190,4 +202,4 @@ def with_places(parsed: ParsedLog, processor: LogMoEProcessor, headers: Any = No
     return placed
 
 
-__all__ = ["ReferenceFit", "StreamPast", "encoder_digest", "origin_of", "with_places"]
+__all__ = ["FEWEST_SELF_ENTRIES", "ReferenceFit", "StreamPast", "encoder_digest", "origin_of", "with_places"]

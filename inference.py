@@ -22,11 +22,11 @@ from transformers.utils import cached_file, logging
 import logmoe
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
 from logmoe.answering import TextAnswer, misfit_of
+from logmoe.caching_logmoe import ScanCache
 from logmoe.explaining import add_reading_arguments, explain, for_each_log, print_json, visible
 from logmoe.fitting_command import add_cutting_arguments, cutting, fit, learn
 from logmoe.modeling_logmoe import load_encoder
 from logmoe.reference_logmoe import LogReference
-from logmoe.caching_logmoe import ScanCache
 from logmoe.scanning_logmoe import FEWEST_SELF_ENTRIES, ScanStatistics
 
 DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")

@@ -28,6 +28,8 @@ from .surprise_logmoe import (
 
 # Texts that a reference lacks and that are remembered: more than the longest horizon and a chunk's hold.
 REMEMBERED_TEXTS = 1 << 16
+# Entries that are remembered, however long a sequence waits to be complete.
+REMEMBERED_ENTRIES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Surroundings:
 
     Attributes:
         log: entries of the log, those of the sequences among them.
-        entries: the same after the `before` entries that were remembered.
-        positions: int64 `(sequences, entries)`, in `entries`; -1 at padding.
+        entries: the same and those that were remembered, in the order of the log.
+        in_log, positions: int64 `(sequences, entries)`, of the sequences' entries in `log` and in `entries`; -1 at
+            padding.
         block: int64 `(sequences,)`, which block of the log each was measured without; 0 against another log.
         last: by block what `Surprise.last_seen` says of the log before `entries`.
         surprise: by block what sequences were measured against.
@@ -45,7 +48,7 @@ class Surroundings:
 
     log: ParsedLog
     entries: Occurrences
-    before: int
+    in_log: np.ndarray
     positions: np.ndarray
     block: np.ndarray
     last: dict[int, np.ndarray]
@@ -199,20 +202,25 @@ class LogMeasure:
         self.num_familiar += int((template[log.entry_index[is_new]] < len(self.reference.templates.texts)).sum())
         self.num_entries = max(self.num_entries, int(log.number.max()) + 1)
 
-        kept = np.flatnonzero(self._tail_number < log.number[0]) if self.has_past else np.empty(0, np.int64)
+        # Entries that wait for their sequence, as those of a window by time, may stand among those that do not.
+        kept = np.flatnonzero(~np.isin(self._tail_number, log.number)) if self.has_past else np.empty(0, np.int64)
         number = np.concatenate([self._tail_number[kept], log.number])
+        order = np.argsort(number, kind="stable")
+        seconds = log.seconds if self._has_time else np.full(len(log), np.nan)
         entries = Occurrences(
-            np.concatenate([self._tail.text[kept], text[log.entry_index]]),
-            np.concatenate([self._tail.template[kept], template[log.entry_index]]),
-            filled_times(
-                np.concatenate([self._tail.time[kept], log.seconds if self._has_time else log.seconds * np.nan])
-            ),
+            np.concatenate([self._tail.text[kept], text[log.entry_index]])[order],
+            np.concatenate([self._tail.template[kept], template[log.entry_index]])[order],
+            filled_times(np.concatenate([self._tail.time[kept], seconds])[order]),
             np.zeros(len(number), np.int64),
         )
+        number = number[order]
+        place = np.searchsorted(number, log.number)
         measured = self._nothing()
         if sequences:
-            measured = self._measure(log, sequences, entries, len(kept), distinct, template, embeddings)
-        self._remember(entries, number)
+            measured = self._measure(log, sequences, entries, place, distinct, template, embeddings)
+        is_waiting = np.ones(len(log), bool)
+        is_waiting[np.concatenate(sequences) if sequences else []] = False
+        self._remember(entries, number, int(place[is_waiting].min()) if is_waiting.any() else len(number))
         return measured
 
     def _nothing(self) -> Measured:
@@ -228,45 +236,43 @@ class LogMeasure:
         log: ParsedLog,
         sequences: list[np.ndarray],
         entries: Occurrences,
-        before: int,
+        place: np.ndarray,
         distinct: list[str],
         template: np.ndarray,
         embeddings: np.ndarray,
     ) -> Measured:
         assert log.number is not None
         positions = pad_sequences(sequences)
-        in_entries = np.where(positions >= 0, positions + before, -1)
+        in_entries = np.where(positions >= 0, place[positions], -1)
         block_of = np.searchsorted(self._blocks[1:-1], log.number[positions[:, 0]], side="right")
         entry_features = np.zeros((*positions.shape, len(ENTRY_FEATURES) + 1), np.float32)
         nearest = np.zeros(positions.shape, np.int64)
         features = np.zeros((len(sequences), len(SEQUENCE_FEATURES)), np.float32)
         for block in np.unique(block_of).tolist():
             near, far = self._nearest(block, distinct, template, embeddings)
-            located = (
-                np.append(np.zeros(before, np.int64), near[log.entry_index]),
-                np.append(np.zeros(before, np.float32), far[log.entry_index]),
-            )
+            located = np.zeros(len(entries), near.dtype), np.zeros(len(entries), far.dtype)
+            located[0][place], located[1][place] = near[log.entry_index], far[log.entry_index]
             rows = np.flatnonzero(block_of == block)
             nearest[rows] = np.where(positions[rows] >= 0, near[log.entry_index[positions[rows]]], 0)
             entry_features[rows], features[rows] = self._surprise_of(block).measure(
                 entries, in_entries[rows], located, self._last.get(block), self.has_past
             )
         level = self._level if self._running is None else self._running.push(features)
-        text = entries.text[before:]
+        text = entries.text[place]
         keys = [
             bytes([block]) + text[sequence].tobytes()
             for sequence, block in zip(sequences, block_of.tolist(), strict=True)
         ]
         inputs = sequence_inputs(features, self.healthy, level)
         templates = np.where(positions >= 0, template[log.entry_index[positions]], 0)
-        around = Surroundings(log, entries, before, in_entries, block_of, dict(self._last), self._surprise_of)
+        around = Surroundings(log, entries, positions, in_entries, block_of, dict(self._last), self._surprise_of)
         return Measured(keys, entry_features, inputs, templates, nearest, around)
 
-    def _remember(self, entries: Occurrences, number: np.ndarray) -> None:
-        """Keeps what the next sequences reach back to."""
+    def _remember(self, entries: Occurrences, number: np.ndarray, waiting: int) -> None:
+        """Keeps what the next sequences reach back to, the first of which begins no earlier than at `waiting`."""
         if not self.has_past:
             return
-        cut = max(0, len(number) - HORIZONS[-1] - 2 * self.length)
+        cut = max(0, waiting - HORIZONS[-1] - 2 * self.length, len(number) - REMEMBERED_ENTRIES)
         for block in range(len(self._blocks) - 1):
             if self._is_self or block in self._surprise:
                 last = self._surprise_of(block).last_seen(entries, cut, self._last.get(block))

@@ -20,13 +20,14 @@ from transformers.utils import cached_file, logging
 
 from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog, predict_measured
 from .caching_logmoe import ScanCache
+from .fitting_logmoe import ReferenceFit, origin_of
 from .judging_logmoe import Judge
 from .parsing_logmoe import ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import CHUNK_BYTES, check_encoding, find_logs
 from .reference_logmoe import LogReference
-from .scanning_logmoe import FEWEST_SELF_ENTRIES, LogScan, ScanStatistics
+from .scanning_logmoe import LogScan, ScanStatistics
 from .sequences_logmoe import SequenceCutter
 
 logger = logging.get_logger(__name__)
@@ -427,13 +428,16 @@ class LogAnomalyPipeline(JudgesAgainstReferences, Pipeline):
         by_wording, measured = [], {}
         for place, prepared in enumerate(prepared_logs):
             judged_against = self._against(processor, prepared.rule, **against)
-            if judged_against is None or (
-                judged_against.reference is None and len(prepared.parsed) < FEWEST_SELF_ENTRIES
-            ):
+            reference = None if judged_against is None else judged_against.reference
+            if judged_against is not None and reference is None:
+                fit = ReferenceFit(processor, prepared.rule, origin_of(self.model, processor, prepared.rule))
+                fit.add_parsed(prepared.parsed)
+                reference = fit.finish_own()
+            if judged_against is None or reference is None:
                 by_wording.append(prepared)
             else:
                 measured[place] = predict_measured(
-                    self.predictor, prepared, judged_against, processor, batch_size, max_log_entry_length
+                    self.predictor, prepared, judged_against, reference, processor, batch_size, max_log_entry_length
                 )
         others = iter(self._predict_wording(by_wording, batch_size, max_log_entry_length) if by_wording else [])
         return [measured[place] if place in measured else next(others) for place in range(len(prepared_logs))]

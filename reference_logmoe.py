@@ -438,15 +438,13 @@ class ReferenceBuilder:
         self._every = 1  # every so manyth group of sequences is kept
         self._sequences = 0
         self._logs = 0
-        self._kept: list[tuple[np.ndarray, ...]] = []  # text, time, stretch, first, group
+        # Text, time, first, log, order of its sequence in the log, place, group. Places of neighbours are consecutive.
+        self._kept: list[tuple[np.ndarray, ...]] = []
         self._num_kept = 0
-        self._stretch = -1
-        self._next: tuple[int, int] | None = None  # log and place that continue the stretch
 
     def start_log(self) -> None:
         """What comes next is another log."""
         self._logs += 1
-        self._next = None
 
     def add(self, log: ParsedLog, sequences: Sequence[np.ndarray]) -> None:
         """Takes sequences of a log, as positions in it, ordered by their first entry.
@@ -467,21 +465,13 @@ class ReferenceBuilder:
             rows[row] = self._row(distinct[row])
         sizes = np.array([len(sequence) for sequence in sequences])
         starts = sizes.cumsum() - sizes
-        text, number = rows[log.entry_index[positions]], log.number[positions]
-        # A stretch goes on where one sequence ends and the next begins.
-        ends = np.append(-1, number[starts + sizes - 1][:-1]) + 1
-        if self._next is not None and self._next[0] == self._logs:
-            ends[0] = self._next[1]
-        is_new = number[starts] != ends
-        is_new[0] |= self._next is None
-        if self.origin.session_pattern is not None:
-            is_new[:] = True
-        self._next = self._logs, int(number[-1]) + 1
-        stretch = self._stretch + is_new.cumsum()
-        self._stretch = int(stretch[-1])
-        group = (self._sequences + np.arange(len(sizes))) // self._group_size
+        first = log.number[positions[starts]]
+        sequence = self._sequences + np.arange(len(sizes))
         self._sequences += len(sizes)
-        self._add(text, log.seconds[positions], *(np.repeat(of, sizes) for of in (stretch, number[starts], group)))
+        # Sessions are no neighbours, nor are their entries and what stands between them.
+        place = first if self.origin.session_pattern is None else sequence << 32
+        order, place, group = (np.repeat(of, sizes) for of in (first, place - starts, sequence // self._group_size))
+        self._add(rows[log.entry_index[positions]], log.seconds[positions], order, order, place, group)
 
     def add_reference(self, reference: LogReference) -> None:
         """Takes the entries of a reference."""
@@ -489,12 +479,11 @@ class ReferenceBuilder:
         rows = np.array([self._row(text) for text in reference.texts], np.int64)
         entries = reference.entries
         starts = reference._starts()
-        of_sequence = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(reference))))
-        group = (self._sequences + of_sequence) // self._group_size
+        order = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(reference))))
+        place = entries.stretch << 32
+        group = (self._sequences + order) // self._group_size
         self._sequences += len(starts)
-        stretch = self._stretch + 1 + entries.stretch - (entries.stretch[0] if len(entries) else 0)
-        self._stretch = int(stretch[-1]) if len(stretch) else self._stretch
-        self._add(rows[entries.text], reference.time, stretch, reference.first, group, counted=False)
+        self._add(rows[entries.text], reference.time, reference.first, order, place, group, counted=False)
         kept = rows >= 0
         self._count(rows[kept], reference.count[kept])
         self.num_entries += reference.num_entries
@@ -510,11 +499,21 @@ class ReferenceBuilder:
         new[: len(self.count)] += self.count
         self.count = new
 
-    def _add(self, text: np.ndarray, *columns: np.ndarray, counted: bool = True) -> None:
+    def _add(
+        self,
+        text: np.ndarray,
+        time: np.ndarray,
+        first: np.ndarray,
+        order: np.ndarray,
+        place: np.ndarray,
+        group: np.ndarray,
+        counted: bool = True,
+    ) -> None:
         if counted:
             self.num_entries += len(text)
             self._count(text[text >= 0])
             self.num_dropped_texts += int((text < 0).sum())
+        columns = time, first, np.full(len(text), self._logs), order, place + np.arange(len(text)), group
         kept = (text >= 0) & (columns[-1] % self._every == 0)
         self._kept.append(tuple(column[kept] for column in (text, *columns)))
         self._num_kept += int(kept.sum())
@@ -538,15 +537,17 @@ class ReferenceBuilder:
         """
         if not self._num_kept:
             raise ValueError("a reference needs at least one log entry, got none")
-        text, time, stretch, first, group = (np.concatenate(column) for column in zip(*self._kept, strict=True))
-        # Where groups were dropped, what is left on both sides are no neighbours.
-        jump = np.append(0, (np.diff(group) != 0).cumsum()) if self._every > 1 else 0
+        # Sequences come when they are complete; the order of the log does not depend on its chunks.
+        joined = [np.concatenate(column) for column in zip(*self._kept, strict=True)]
+        sorting = np.lexsort((joined[4], joined[3]))
+        text, time, first, of_log, place = (column[sorting] for column in (*joined[:4], joined[5]))
+        is_new = (np.diff(place) != 1) | (np.diff(of_log) != 0)
         return LogReference(
             list(self.rows),
             self.count,
             text,
             time,
-            stretch + jump,
+            np.append(0, is_new.cumsum()),
             self.origin,
             self.num_entries,
             self.num_dropped_texts,

@@ -42,8 +42,6 @@ CHUNKS_AHEAD = 2
 # heap: some hundred MiB over a long log, of blocks that last between blocks that come and go. Giving them back costs
 # some milliseconds.
 TRIM_BYTES = 2 << 20
-# A log of fewer entries has no habits to be judged by.
-FEWEST_SELF_ENTRIES = 256
 # Tells apart the sequences of logs that are measured against different references.
 _SERIAL = itertools.count(1)
 # Entries that a task of the encoder takes.
@@ -323,8 +321,7 @@ class LogScan(Iterator[dict[str, Any]]):
             self._past.add(log, sequences[:place])
             self._reference = self._past.renew(self._encode_texts)
             self._prefix = next(_SERIAL).to_bytes(8, "little")
-            self._start_measure(self.rule.max_sequence_length)
-            assert self._measure is not None
+            self._measure, self._weigher = self._new_measure(self.rule.max_sequence_length)
             first = int(numbers[place])
             self._measure.start_at(self._past.before(first), first)
             self.statistics.mode = "self"
@@ -347,13 +344,13 @@ class LogScan(Iterator[dict[str, Any]]):
             statistics: to be added once they are judged.
         """
         number_before = self.cache.entries.next_number
-        measured = None
+        measured = weigher = None
         if self._reference is None:
             embeddings, numbers, is_truncated = self.cache.entries.look_up(log.distinct.to_pylist(), self._encode)
             rows_of = np.arange(len(numbers))
             keys = [numbers[log.entry_index[positions]].tobytes() for positions in sequences]
         else:
-            embeddings, rows_of, is_truncated, measured = self._measured(log, sequences)
+            embeddings, rows_of, is_truncated, measured, weigher = self._measured(log, sequences)
             keys = [self._prefix + key for key in measured.keys] if measured is not None else []
         is_truncated = is_truncated[log.entry_index] | longer_than(log.text, self.processor.max_entry_characters)
 
@@ -390,7 +387,7 @@ class LogScan(Iterator[dict[str, Any]]):
             "predicted_sequences": len(new),
             "truncated_entries": int(is_truncated[len(log) - min(len(log), num_new) :].sum()),
         }
-        return _Job(log, is_truncated, sequences, keys, predictions, statistics, measured, self._weigher)
+        return _Job(log, is_truncated, sequences, keys, predictions, statistics, measured, weigher)
 
     def _predict(
         self, embeddings: torch.Tensor, sequences: list[np.ndarray], entry_features: list[np.ndarray] | None
@@ -409,10 +406,12 @@ class LogScan(Iterator[dict[str, Any]]):
             self._reference, self.statistics.mode = self.against.reference, "reference"
         elif is_readable_twice(source) and not self.follow:
             fit = ReferenceFit(self.processor, self.rule, origin_of(self.predictor.model, self.processor, self.rule))
-            fit.add_source(source, self.encoding, self.chunk_bytes, self.max_waiting_entries, self.num_workers)
-            if fit.builder.num_entries < FEWEST_SELF_ENTRIES:
-                return
-            self._reference, self.statistics.mode = fit.finish().encode(self._encode_texts), "self"
+            # What cannot be read is said by the second pass, after the results of what could be.
+            with contextlib.suppress(ValueError, OSError, EOFError):
+                fit.add_source(source, self.encoding, self.chunk_bytes, self.max_waiting_entries, self.num_workers)
+            own = fit.finish_own()
+            if own is not None:
+                self._reference, self.statistics.mode = own.encode(self._encode_texts), "self"
         elif self.rule.window_seconds is None and not self.rule.session_pattern:
             self._past = StreamPast(origin_of(self.predictor.model, self.processor, self.rule))
         if self._reference is not None:
@@ -420,42 +419,50 @@ class LogScan(Iterator[dict[str, Any]]):
 
     def _measured(
         self, log: ParsedLog, sequences: list[np.ndarray]
-    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray, Measured | None]:
+    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray, Measured | None, Weigher | None]:
         """Encodes what a reference says is to be read of the entries, and measures the sequences.
 
         Returns:
             Embeddings, the row of each distinct entry in them, which distinct entries were truncated, and the
-            sequences, or None before the first one: what the log is measured by depends on its length.
+            sequences with what weighs them, or None before the first one: what the log is measured by depends on its
+            length.
         """
         assert self._reference is not None
         assert self.against is not None
-        size = len(log.distinct)
-        if self._measure is None:
+        measure, weigher = self._measure, self._weigher
+        if measure is None or weigher is None:
             if not sequences:
-                return torch.empty(0), np.zeros(size, np.int64), np.zeros(size, bool), None
+                texts = log.distinct.to_pylist()
+                is_truncated = np.zeros(0, bool)
+                if texts:
+                    _, is_truncated = self.processor.tokenize(texts, self.max_log_entry_length)
+                return torch.empty(0), np.zeros(len(texts), np.int64), is_truncated, None, None
             length = self.rule.max_sequence_length
             if len(sequences) == 1 and self._reference.is_windowed:
                 length = len(sequences[0])
-            self._start_measure(length)
-            assert self._measure is not None
-        texts = self._measure.encoder_texts(log.distinct.to_pylist())
+            measure, weigher = self._new_measure(length)
+            # A log that only pauses at its beginning goes on with longer sequences, and is measured anew.
+            if length == self.rule.max_sequence_length:
+                self._measure, self._weigher = measure, weigher
+        texts = measure.encoder_texts(log.distinct.to_pylist())
         place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         rows_of = np.array([place[text] for text in texts], np.int64)
         embeddings, _, is_truncated = self.cache.entries.look_up(list(place), self._encode_unknown)
         as_array = embeddings.float().cpu().numpy() if len(place) else np.empty((0, 0), np.float32)
-        measured = self._measure.push(log, sequences, as_array[rows_of])
-        self.statistics.measured_entries = self._measure.num_entries
-        self.statistics.familiar_entries = self._measure.num_familiar
-        return embeddings, rows_of, is_truncated[rows_of], measured
+        measured = measure.push(log, sequences, as_array[rows_of])
+        self.statistics.measured_entries = measure.num_entries
+        self.statistics.familiar_entries = measure.num_familiar
+        return embeddings, rows_of, is_truncated[rows_of], measured, weigher
 
-    def _start_measure(self, length: int) -> None:
+    def _new_measure(self, length: int) -> tuple[LogMeasure, Weigher]:
+        """What follows a log of sequences of up to `length` entries, and what weighs them."""
         assert self._reference is not None
         assert self.against is not None
         # What a stream is judged by is of its past, of which no sequence is a part.
         is_self = self.against.reference is None and self._past is None
-        self._measure = LogMeasure(self._reference, length, is_self)
-        self._weigher = self.against.weigher(self.predictor, self._reference, length)
-        self.statistics.kept_rate = None if np.isnan(self._weigher.kept_rate) else self._weigher.kept_rate
+        weigher = self.against.weigher(self.predictor, self._reference, length)
+        self.statistics.kept_rate = None if np.isnan(weigher.kept_rate) else weigher.kept_rate
+        return LogMeasure(self._reference, length, is_self), weigher
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
         return self._encode(texts)[0].float().cpu().numpy()
@@ -468,9 +475,9 @@ class LogScan(Iterator[dict[str, Any]]):
         missing = np.flatnonzero(known < 0)
         table = torch.from_numpy(self._reference.embeddings[known])
         embeddings = table.to(self.device, self.predictor.model.dtype)
-        is_truncated = np.zeros(len(texts), bool)
+        _, is_truncated = self.processor.tokenize(texts, self.max_log_entry_length)
         if len(missing):
-            new, is_truncated[missing] = self._encode([texts[position] for position in missing])
+            new, _ = self._encode([texts[position] for position in missing])
             embeddings[torch.from_numpy(missing).to(self.device)] = new
         return embeddings, is_truncated
 

@@ -21,11 +21,11 @@ import torch
 from conftest import MINI, ROOT, make_model
 
 from logmoe import LogAnomalyPipeline, ScanCache, columns_logmoe, masking_logmoe
+from logmoe.caching_logmoe import EntryCache
 from logmoe.inference import load_pipeline
 from logmoe.judging_logmoe import Judge, Prediction
 from logmoe.predicting_logmoe import best_dtype, in_precision
 from logmoe.reading_logmoe import find_logs
-from logmoe.caching_logmoe import EntryCache
 
 
 def same(scanned, expected, tolerance=1e-4):
