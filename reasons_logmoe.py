@@ -34,6 +34,7 @@ OF_ENTRY = (*ENTRY_FEATURES, "gap")
 
 _POOLED = len(POOLS) * len(OF_ENTRY)
 _COLUMN = {name: column for column, name in enumerate(INPUTS)}
+_RANKS = np.array([name.startswith("rank_") for name in INPUTS])
 # An entry is rare up to this many occurrences, and up to this share of all.
 RARE_COUNT, RARE_SHARE = 3, 1 / 1000
 # Evidence from which on a fact speaks: one healthy sequence in ten, and one in thirty, shows as much.
@@ -52,9 +53,10 @@ _WORD = re.compile(r"[^\s=:,;\"'`()\[\]{}<>|]+")
 
 def kind_of(feature: str) -> str:
     """The kind of reason that a feature of `INPUTS` belongs to if nothing about its entries says otherwise."""
-    name = feature.removeprefix("rank_").removeprefix("above_")
+    # Without the "template_", whose end is the beginning of "late_count".
+    name = feature.replace("template_", "_")
     for marks, kind in (
-        (("missing", "overdue", "late_", "_low"), MISSING),
+        (("missing", "overdue", "late_time", "late_count", "_low"), MISSING),
         (("gap", "slow", "fast"), PACE),
         (("distance", "_new_"), NEW),
         (("_rarity",), RARE),
@@ -210,29 +212,82 @@ class Scene:
                 f"{name}_nearest_rarity": of_rarity,
                 f"{name}_transition": transition,
                 f"{name}_unseen_pairs": unseen,
-                f"{name}_count": one_of[np.where(self.cause == ORDER, COUNT, self.cause)],
+                f"{name}_count": self._of_presence(),
             }
         return [parts[name] for name in OF_ENTRY]
 
     def _of_time(self) -> np.ndarray:
         """What makes time pass: `(kinds,)`. Where entries are missing by their number, that is why."""
-        missing = max(self.rank("overdue_count"), self.rank("late_count"), self.rank("template_missing"))
-        pace = max(self.rank("slow"), self.rank("gap_max"))
+        missing = max(self.rank("overdue_count"), self.rank("late_count")) ** 2
+        pace = max(self.rank("slow"), self.rank("gap_max")) ** 2
         part = missing / max(missing + pace, 1e-9)
-        return part * np.eye(len(KINDS))[MISSING] + (1 - part) * np.eye(len(KINDS))[PACE]
+        return part * _only(MISSING) + (1 - part) * _only(PACE)
+
+    @cached_property
+    def surplus(self) -> np.ndarray:
+        """Share of the sequence's entries that are more than there should be, by what they are: `(kinds,)`."""
+        shares = np.zeros(len(KINDS))
+        habits, near = self.habits("template"), self.near["template"]
+        entry, first, count = np.unique(near, return_index=True, return_counts=True)
+        usual = (habits.tail[habits.row_of[entry], 1:] > UNUSUAL_SHARE * habits.num_windows).sum(1)
+        for kind in (NEW, RARE):
+            shares[kind] = (self.cause == kind).sum()
+        shares[COUNT] = np.maximum(0, count - usual)[self.cause[first] == COUNT].sum()
+        return shares / self.size
+
+    @cached_property
+    def absences(self) -> list[tuple[int, int, int, float, bool]]:
+        """How long each timed entry stayed away into the sequence: its place among those, the position where it came
+        or the sequence ends, the position and time of when it was last seen, and whether this log has held it."""
+        if not self.has_past:
+            return []
+        entries, start, end = self.around.entries, int(self.positions[0]), int(self.positions[-1]) + 1
+        last = self.surprise.last_seen(entries, 0, self.around.last.get(self.block))
+        assert self.around.log.number is not None
+        # Where the log began, counted in the entries that are known.
+        log_start = int(self.positions[0]) - int(self.around.log.number[self.around.in_log[self.row, 0]])
+        found = []
+        for row, entry in enumerate(self.surprise.timed):
+            seen = np.flatnonzero(entries.template[:end] == entry)
+            earlier = int(np.searchsorted(seen, start)) - 1
+            here = int(seen[earlier + 1]) if earlier + 1 < len(seen) else end - 1
+            then, when = (seen[earlier], entries.time[seen[earlier]]) if earlier >= 0 else last[:, row]
+            found.append((row, here, int(then), float(when), earlier >= 0 or int(then) > log_start))
+        return found
+
+    @cached_property
+    def lack(self) -> float:
+        """Share of healthy entries that those make up which stayed away for too long, whatever crowds the sequence."""
+        habits, share = self.habits("template"), 0.0
+        crowd = self.size * float(self.surplus.sum())
+        for row, here, then, _, was_there in self.absences:
+            counts = self.surprise.return_counts[row]
+            if was_there and _tail_evidence(counts, here - then - crowd) >= CLEAR:
+                share += habits.count[self.surprise.timed[row]] / habits.total
+        return float(share)
 
     def _of_absence(self) -> np.ndarray:
         """What makes usual entries stay away: `(kinds,)`. Where others crowd the sequence, these do."""
-        crowd = np.bincount(self.cause, minlength=len(KINDS)) / self.size
-        crowd[ORDER] = 0
-        crowd *= min(1.0, 2 * crowd.sum()) / max(crowd.sum(), 1e-9)
+        crowd, total = self.surplus.copy(), float(self.surplus.sum())
+        crowded = total / (total + self.lack) if self.lack else min(1.0, 2 * total)
+        crowd *= crowded / max(total, 1e-9)
         crowd[MISSING] = 1 - crowd.sum()
         return crowd
 
+    def _of_presence(self) -> np.ndarray:
+        """What makes each entry be there more often than usual: `(entries, kinds)`.
+
+        Where usual entries are missing, the others fill their place.
+        """
+        filled = self.lack / max(self.lack + float(self.surplus.sum()), 1e-9)
+        kinds = np.eye(len(KINDS))[np.where(self.cause == ORDER, COUNT, self.cause)]
+        kinds[:, MISSING] = filled * kinds[:, COUNT]
+        kinds[:, COUNT] *= 1 - filled
+        return kinds
+
     def _of_counts(self, places: np.ndarray, brings: np.ndarray) -> np.ndarray:
         """`(kinds,)` of what entries bring; `places` are rows of the sequence."""
-        kinds = np.where(self.cause == ORDER, COUNT, self.cause)[places]
-        return np.bincount(kinds, np.maximum(brings, 0), len(KINDS))  # type: ignore[no-any-return]
+        return np.maximum(brings, 0) @ self._of_presence()[places]  # type: ignore[no-any-return]
 
     def _of_mix(self, granularity: str) -> np.ndarray:
         """What tells the sequence's counts from those of the most similar healthy window: `(kinds,)`, not scaled."""
@@ -270,7 +325,7 @@ class Scene:
         for name in GRANULARITIES:
             columns[f"{name}_missing"] = self._of_absence()
             columns[f"{name}_nearest_window"] = self._of_mix(name)
-            columns[f"{name}_distinct"] = np.eye(len(KINDS))[COUNT]
+            columns[f"{name}_distinct"] = _only(COUNT)
             for horizon in HORIZONS:
                 columns[f"{name}_rate{horizon}_low"] = self._of_absence()
                 if not self.has_past:
@@ -291,6 +346,23 @@ class Scene:
             else:
                 parts[:, place] = column / column.sum()
         return np.tile(parts, len(INPUTS) // len(SEQUENCE_FEATURES))
+
+    def is_telling(self, kind: str, parts: np.ndarray) -> bool:
+        """Whether the facts that a kind of reason would tell are unusual at all.
+
+        Also what is within the usual departs from the median, and adds to the margin; nobody would call it a reason.
+
+        Args:
+            kind: one of `KINDS`.
+            parts: see `parts`.
+        """
+        number = KINDS.index(kind)
+        if number in (NEW, RARE):
+            return bool((self.is_new if number == NEW else self.cause == RARE).any())
+        if number == KNOWN:
+            return True
+        ranks = np.nan_to_num(self.inputs[_RANKS])
+        return bool((ranks[parts[number, _RANKS] > 0.5] >= TELLING).any())
 
     # ------------------------------------------------------------------ words
 
@@ -314,13 +386,13 @@ class Scene:
 
     def _entry(self, place: int) -> dict[str, Any]:
         """The entry at a place of the sequence: its line and its text."""
-        position = int(self.positions[place]) - self.around.before
+        position = int(self.around.in_log[self.row, place])
         log = self.around.log
         return {"line": int(log.first_line[position]), "entry": shown(log.text[position].as_py())}
 
     def _masked(self, place: int) -> str:
         log = self.around.log
-        position = int(self.positions[place]) - self.around.before
+        position = int(self.around.in_log[self.row, place])
         return str(log.distinct[int(log.entry_index[position])].as_py())
 
     def _strongest(self, is_meant: np.ndarray, *names: str) -> int:
@@ -349,10 +421,9 @@ class Scene:
             else:
                 text = f"words that never stood together (line {here['line']:,}{more})"
             return told | {"text": f"{text}: `{here['entry']}`"}
-        # Nothing is new, but some of it is less like the rest than healthy entries are.
-        told["closest"] = shown(self.reference.texts[int(self.near["text"][place])])
-        return told | {"text": f"an entry that hardly resembles others {self.where} (line {here['line']:,}): "
-                       f"`{here['entry']}`"}  # fmt: skip
+        # Nothing is new, but it is less like the rest than healthy entries are.
+        text = f"an entry that hardly resembles others {self.where} (line {here['line']:,}): `{here['entry']}`"
+        return here | {"text": text}
 
     def _new_words(self, place: int, template: int) -> list[str]:
         """Words of an entry that no healthy text of its template holds; at most three."""
@@ -367,23 +438,16 @@ class Scene:
         count, total = int(self.healthy_count(granularity)[place]), self.habits(granularity).total
         here = self._entry(place)
         seen = f"seen {_times(count)} in {total:,} {self.of_healthy}" if count else f"never seen {self.where}"
-        return here | {
-            "count": count,
-            "total": total,
-            "text": f"a rare entry (line {here['line']:,}), {seen}: `{here['entry']}`",
-        }
+        text = f"a rare entry (line {here['line']:,}), {seen}: `{here['entry']}`"
+        return here | {"count": count, "total": total, "text": text}
 
     def _tell_order(self) -> dict[str, Any]:
         if self.size == 1:
             return {"text": f"it stands alone, as entries {self.where} do not"} | self._entry(0)
         granularity = max(GRANULARITIES[::-1], key=lambda name: self.rank_of(f"{name}_unseen_pairs"))
         near, is_order = self.near[granularity], self.cause == ORDER
-        place = self._strongest(
-            (is_order & (self.value(f"{granularity}_unseen_pairs") > 0))[: self.size],
-            f"{granularity}_unseen_pairs",
-            f"{granularity}_transition",
-        )
-        place = max(place, 1)
+        names = f"{granularity}_unseen_pairs", f"{granularity}_transition"
+        place = max(1, self._strongest(is_order & (self.value(names[0]) > 0), *names))
         habits = self.habits(granularity)
         for distance in range(1, min(NEIGHBOURS, place) + 1):
             if self.unseen(granularity, distance)[place - distance] and near[place - distance] != near[place]:
@@ -401,12 +465,9 @@ class Scene:
         found = np.flatnonzero(habits.pairs == key)
         count = int(habits.pair_counts[found[0]]) if len(found) else 0
         often = f"in {count:,} of {int(habits.before[near[place - 1]]):,} cases" if count else "never"
-        return here | {
-            "after": before["entry"],
-            "after_line": before["line"],
-            "count": count,
-            "text": f"`{here['entry']}` (line {here['line']:,}) right after `{before['entry']}`: {often} {self.where}",
-        }
+        told = here | {"after": before["entry"], "after_line": before["line"], "count": count}
+        text = f"`{here['entry']}` (line {here['line']:,}) right after `{before['entry']}`"
+        return told | {"text": f"{text}: {often} {self.where}"}
 
     def _tell_count(self) -> dict[str, Any]:
         granularity = max(GRANULARITIES[::-1], key=lambda name: self.rank_of(f"{name}_count"))
@@ -424,28 +485,17 @@ class Scene:
                 here = self._entry(int(first[best]))
                 trailing = min(horizon, int(self.positions[-1]) + 1)
                 told = here | {"count": int(seen[best]), "of": trailing, "usual": round(float(expected[best]), 1)}
-                usual = f"usually {_number(told['usual'])}"
-                return told | {
-                    "text": f"in the last {trailing:,} entries {told['count']:,}, {usual}: `{here['entry']}`"
-                }
+                text = f"in the last {trailing:,} entries {told['count']:,}, usually {_number(told['usual'])}"
+                return told | {"text": f"{text}: `{here['entry']}`"}
         place = self._strongest(is_meant, f"{granularity}_count")
         count = int((near == near[place]).sum())
         tail = habits.tail[habits.row_of[near[place]]]
-        usual = int(np.flatnonzero(tail > UNUSUAL_SHARE * habits.num_windows)[-1]) if tail[0] or tail[1] else 0
-        here = self._entry(place)
+        usual = int(np.max(np.flatnonzero(tail > UNUSUAL_SHARE * habits.num_windows), initial=0))
+        told = self._entry(place) | {"count": count, "of": self.size, "usual": usual}
         if count <= usual:
-            return (
-                here
-                | {"count": count, "of": self.size, "usual": usual}
-                | {"text": f"a mix of entries that does not occur {self.where}"}
-            )
+            return told | {"text": f"a mix of entries that does not occur {self.where}"}
         at_most = f"usually at most {usual:,}" if usual else "usually none"
-        return here | {
-            "count": count,
-            "of": self.size,
-            "usual": usual,
-            "text": f"{count:,} in {self.size:,} entries, {at_most}: `{here['entry']}`",
-        }
+        return told | {"text": f"{count:,} in {self.size:,} entries, {at_most}: `{told['entry']}`"}
 
     def _tell_missing(self) -> dict[str, Any]:
         overdue = self._most_overdue() if self.has_past else None
@@ -469,36 +519,28 @@ class Scene:
     def _most_overdue(self) -> dict[str, Any] | None:
         """The frequent entry that stayed away longest into the sequence, against its healthy returns."""
         surprise, entries = self.surprise, self.around.entries
-        start, end = int(self.positions[0]), int(self.positions[-1]) + 1
-        last = surprise.last_seen(entries, 0, self.around.last.get(self.block))
-        best: tuple[float, float, dict[str, Any]] | None = None
-        for row, entry in enumerate(surprise.timed):
+        best: tuple[bool, float, int, float, float, bool] | None = None
+        for row, here, then, when, was_there in self.absences:
             times, counts = surprise.return_times[row], surprise.return_counts[row]
-            seen = np.flatnonzero(entries.template[:end] == entry)
-            earlier = int(np.searchsorted(seen, start)) - 1
-            here = int(seen[earlier + 1]) if earlier + 1 < len(seen) else end - 1
-            then, when = (seen[earlier], entries.time[seen[earlier]]) if earlier >= 0 else last[:, row]
-            found: list[tuple[float, float, dict[str, Any]]] = []
-            away = float(entries.time[here] - when)
-            if len(times) and away > 0:
-                usual = float(np.median(times))
-                share = (len(times) - np.searchsorted(times, away) + 1) / (len(times) + 1)
-                every, told = seconds_in_words(usual), seconds_in_words(away)
-                facts = {"seconds": away, "usual_seconds": usual}
-                found.append((-np.log10(share), away / times[-1] if times[-1] > 0 else np.inf, facts | {
-                    "text": f"usually every {every}, not for {told}"}))  # fmt: skip
-            passed = int(here - then)
-            share = (len(counts) - np.searchsorted(counts, passed) + 1) / (len(counts) + 1)
-            usual = float(np.median(counts))
-            every = f"every {_number(usual)} entries" if usual >= 2 else "nearly all entries"
-            found.append((-np.log10(share), passed / counts[-1], {"count": passed, "usual": usual,
-                          "text": f"usually {every}, not for {passed:,}"}))  # fmt: skip
-            for evidence, ratio, facts in found:
-                # Longer than ever, and by the greatest factor; times first, which people know.
-                if evidence >= CLEAR and ratio > 1 and (best is None or (ratio, evidence) > best[:2]):
-                    text = shown(self.reference.texts[self.usual_text(entry)])
-                    best = (ratio, evidence, {"entry": text} | facts | {"text": f"`{text}` {facts['text']}"})
-        return best[2] if best is not None else None
+            # Times first, which people know; where they are too coarse, or told nothing, numbers.
+            for ordered, away in ((times, float(entries.time[here] - when)), (counts, float(here - then))):
+                is_long = len(ordered) and np.median(ordered) > 0 and away > ordered[-1]
+                if is_long and _tail_evidence(ordered, away) >= CLEAR:
+                    ratio, usual = away / float(ordered[-1]), float(np.median(ordered))
+                    if best is None or (was_there, ratio) > best[:2]:
+                        best = was_there, ratio, row, away, usual, ordered is times
+        if best is None:
+            return None
+        was_there, _, row, away, usual, is_time = best
+        text = shown(self.reference.texts[self.usual_text(surprise.timed[row])])
+        if is_time:
+            facts = {"seconds": away, "usual_seconds": usual}
+            every, told = seconds_in_words(usual), seconds_in_words(away)
+        else:
+            facts = {"count": int(away), "usual": usual}
+            every, told = f"{_number(usual)} entries" if usual > 1 else "entry", f"{away:,.0f} entries"
+        so_far = f"not for {told}" if was_there else f"not once in the {told} of this log so far"
+        return {"entry": text} | facts | {"text": f"`{text}` usually every {every}, {so_far}"}
 
     def _tell_pace(self) -> dict[str, Any]:
         times, durations = self.around.entries.time[self.positions], self.surprise.durations
@@ -536,6 +578,15 @@ class Scene:
         else:
             text = "an order or wording that faults of other services have"
         return here | {"text": text}
+
+
+def _only(kind: int) -> np.ndarray:
+    return np.eye(len(KINDS))[kind]  # type: ignore[no-any-return]
+
+
+def _tail_evidence(ordered: np.ndarray, value: float) -> float:
+    """-log10 of the share of ordered values that are at least as large."""
+    return float(-np.log10((len(ordered) - np.searchsorted(ordered, value) + 1) / (len(ordered) + 1)))
 
 
 def shown(text: str) -> str:

@@ -203,10 +203,12 @@ class Weigher:
             return Explanation(self.slope * entry_shares, evidence)
         losses = self.losses(measured, row, prediction, parts)
         smallest = SMALLEST_REASON * max(losses.values())
+        kept = {kind: loss for kind, loss in losses.items() if loss > 0 and loss >= smallest}
+        telling = {kind: loss for kind, loss in kept.items() if scene.is_telling(kind, parts)} or kept
+        # What is known of other services says least about this one: it comes first only if it clearly weighs more.
+        ordered = sorted(telling.items(), key=lambda item: -item[1] * (0.5 if item[0] == KINDS[KNOWN] else 1.0))
         reasons = [
-            scene.reason(kind, prediction.entry_scores) | {"weight": self.slope * loss}
-            for kind, loss in sorted(losses.items(), key=lambda item: -item[1])
-            if loss > 0 and loss >= smallest
+            scene.reason(kind, prediction.entry_scores) | {"weight": self.slope * loss} for kind, loss in ordered
         ]
         return Explanation(self.slope * entry_shares, evidence, reasons)
 

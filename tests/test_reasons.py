@@ -1,0 +1,132 @@
+"""Reasons: exact shares, and faults of known kind that are called by their name."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
+from logmoe.reasons_logmoe import KINDS, kind_of, pool_weights, seconds_in_words, shown
+from logmoe.surprise_logmoe import INPUTS
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+STEPS = ("open basket", "price read", "basket saved", "payment asked", "payment granted", "parcel packed")
+RARE = "cache rebuilt from disk"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.0, "no time"), (0.0123, "12 ms"), (0.2, "0.2 s"), (60, "60 s"), (660, "11 min"), (7200, "2 h")],
+)
+def test_durations_have_the_unit_that_people_use(seconds, words):
+    assert seconds_in_words(seconds) == words
+
+
+def test_texts_are_cut_to_their_first_line():
+    assert shown("one\ntwo") == "one"
+    assert len(shown("x" * 500)) == 120
+
+
+def test_a_pool_is_divided_among_the_entries_that_make_it():
+    values = np.array([0.0, 3.0, 1.0, 2.0])
+    assert pool_weights(values, "max").tolist() == [0, 1, 0, 0]
+    assert pool_weights(values, "top3") == pytest.approx([0, 1 / 2, 1 / 6, 1 / 3])
+    assert pool_weights(np.zeros(2), "mean").tolist() == [0.5, 0.5]
+
+
+def test_every_input_has_a_kind():
+    assert {kind_of(name) for name in INPUTS} == set(KINDS) - {"known_anomaly"}
+    assert kind_of("rank_template_rarity_max") == "rare_entry"
+    assert kind_of("above_text_unseen_pairs_top3") == "unusual_order"
+
+
+# ---------------------------------------------------------------------- with a model
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    pipe = load_pipeline(DEFAULT_CHECKPOINT)
+    if not pipe.measures_surprise:
+        pytest.skip("the shipped checkpoint measures no surprise")
+    return pipe
+
+
+def healthy(number, seed):
+    """Messages and seconds: orders in a fixed sequence, a heartbeat each tenth entry, hardly ever something else."""
+    random = np.random.default_rng(seed)
+    messages = [STEPS[place % len(STEPS)] for place in range(number)]
+    messages = ["heartbeat of the scheduler" if place % 10 == 9 else text for place, text in enumerate(messages)]
+    for place in range(333, number, 1000):
+        messages[place] = RARE
+    return messages, np.cumsum(random.uniform(0.8, 1.2, number))
+
+
+def as_log(messages, seconds):
+    return [
+        f"{(START + timedelta(seconds=float(second))).isoformat(timespec='milliseconds')} {text}"
+        for text, second in zip(messages, seconds, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def reference(pipe):
+    return pipe.fit(as_log(*healthy(3200, 0)))
+
+
+def with_fault(kind):
+    """A healthy log with a fault in its sequence of entries 320 to 351."""
+    messages, seconds = healthy(640, 1)
+    messages[333] = STEPS[333 % len(STEPS)]
+    if kind == "new_entry":
+        messages[330] = "disk controller lost its battery, writes are no longer safe"
+    elif kind == "rare_entry":
+        messages[330] = RARE
+    elif kind == "unusual_order":
+        part = messages[320:352]
+        messages[320:352] = sorted(part, key=lambda text: -part.count(text) if text in STEPS[::2] else 0)
+    elif kind == "unusual_count":
+        messages[325:345] = [STEPS[3]] * 20
+    elif kind == "missing_entry":
+        kept = [place for place in range(640) if not (250 <= place < 400 and place % 10 == 9)]
+        return [messages[place] for place in kept], seconds[kept]
+    elif kind == "unusual_pace":
+        gaps = np.diff(seconds, prepend=0)
+        gaps[320:352] *= 10
+        seconds = np.cumsum(gaps)
+    return messages, seconds
+
+
+@pytest.fixture(scope="module")
+def judged(pipe, reference):
+    def judge(kind):
+        result = pipe([as_log(*with_fault(kind))], reference=reference)[0]
+        return next(sequence for sequence in result["sequences"] if sequence["first_line"] == 321)
+
+    return {kind: judge(kind) for kind in KINDS if kind != "known_anomaly"}
+
+
+def test_the_first_reason_names_the_fault(judged):
+    first = {kind: sequence["reasons"][0]["kind"] for kind, sequence in judged.items() if sequence["reasons"]}
+    assert sum(first.get(kind) == kind for kind in judged) >= 5, first
+
+
+def test_reasons_speak_of_the_fault(judged):
+    def told(kind):
+        return next(reason for reason in judged[kind]["reasons"] if reason["kind"] == kind)
+
+    assert told("new_entry")["line"] == 331
+    assert "disk controller" in told("new_entry")["text"]
+    assert "in 3,200 healthy entries" in told("rare_entry")["text"]
+    assert told("unusual_count")["entry"].endswith(STEPS[3])
+    assert "heartbeat" in told("missing_entry")["text"]
+    assert told("unusual_pace")["seconds"] > 200
+
+
+def test_shares_add_up_to_the_margin(judged):
+    """Less that of a healthy median sequence, which is the same for all sequences of a log."""
+    medians = []
+    for sequence in judged.values():
+        shares = sum(entry["score"] for entry in sequence["entries"]) + sum(sequence["evidence"].values())
+        medians.append(sequence["logits"][1] - sequence["logits"][0] - shares)
+    assert medians == pytest.approx([medians[0]] * len(medians), abs=1e-3)
+    assert medians[0] < 0
