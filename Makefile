@@ -5,7 +5,7 @@ INSTALLED = .venv/.installed
 # The files that travel with a checkpoint, in the order of the data, and all that trains: mypy checks them, by the name
 # that a flat root lacks.
 MODULES = configuration reading columns rules masking terminal lines transports tables records unwrapping times severities headers \
-	grouping parsing templates sequences surprise reference processing terms modeling judging predicting scanning pipeline
+	grouping parsing templates sequences habits surprise reference measuring processing terms modeling judging predicting weighing fitting scanning pipeline
 TYPED = logmoe $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.explaining logmoe.train \
 	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 

@@ -67,6 +67,12 @@ class LogMoEConfig(PreTrainedConfig):
         feature_hidden_size: width of each term's hidden layer.
         feature_dropout_prob: dropout on a term's features and on its hidden layer.
         feature_clip: standardised features are clipped to ± this.
+        untrained_weight: in [0, 1], how much the untrained sum of ranks counts beside the learned margin when a
+            sequence is judged against a reference.
+        reference_scale: four numbers, center and spread of the learned margin and of the sum of ranks over sequences
+            of healthy logs, for logs that have no healthy sequences of their own: the median, and from there to the
+            99th percentile.
+        reference_slope: how fast the probability of "anomaly" grows from that percentile on, in logits per spread.
         embedding_dropout_prob: share of the sequences with a reference whose embeddings are hidden in training, all of
             a sequence's at once, so that the model learns to do with features alone.
 
@@ -117,6 +123,9 @@ class LogMoEConfig(PreTrainedConfig):
     feature_hidden_size: int = 64
     feature_dropout_prob: float | int = 0.3
     feature_clip: float | int = 6.0
+    untrained_weight: float | int = 0.5
+    reference_scale: list[float] = field(default_factory=lambda: [0.0, 1.0, 0.0, 1.0])
+    reference_slope: float | int = 2.0
     embedding_dropout_prob: float | int = 0.0
 
     def __post_init__(self, **kwargs):
@@ -185,6 +194,13 @@ class LogMoEConfig(PreTrainedConfig):
             raise ValueError(f"`anomaly_threshold` must be in (0, 1), got {self.anomaly_threshold}.")
         if not 0 < self.calibration_temperature < float("inf"):
             raise ValueError(f"`calibration_temperature` must be positive, got {self.calibration_temperature}.")
+        if not 0 <= self.untrained_weight <= 1:
+            raise ValueError(f"`untrained_weight` must be in [0, 1], got {self.untrained_weight}.")
+        scale = self.reference_scale
+        if len(scale) != 4 or not (scale[1] > 0 and scale[3] > 0):
+            raise ValueError(f"`reference_scale` must be four numbers, the two spreads positive, got {scale}.")
+        if not 0 < self.reference_slope < float("inf"):
+            raise ValueError(f"`reference_slope` must be finite and positive, got {self.reference_slope}.")
         if not 0 < self.feature_clip < float("inf"):
             raise ValueError(f"`feature_clip` must be finite and positive, got {self.feature_clip}.")
         if self.embedding_dropout_prob and not self.entry_feature_names:

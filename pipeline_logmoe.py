@@ -19,18 +19,26 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import cached_file, logging
 
-from .judging_logmoe import Judge, Prediction
+from .fitting_logmoe import ReferenceFit, origin_of, with_places
+from .judging_logmoe import Evidence, Judge, Prediction
+from .measuring_logmoe import LogMeasure
 from .parsing_logmoe import ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import CHUNK_BYTES, check_encoding, find_logs
-from .scanning_logmoe import LogScan, ScanCache, ScanStatistics
+from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
+from .scanning_logmoe import FEWEST_SELF_ENTRIES, LogScan, ScanCache, ScanStatistics
+from .sequences_logmoe import SequenceCutter, SequenceRule
+from .surprise_logmoe import ENTRY_FEATURES, INPUTS
+from .weighing_logmoe import FALSE_ALARM_RATE, Against
 
 logger = logging.get_logger(__name__)
 
 DEFAULT_BATCH_SIZE = 32
 # Sequences per call of the model in a scan: on a CPU as many as stay in its caches.
 SCAN_BATCH_SIZE = {"cpu": 128}
+# With fewer entries a reference misses much of what is normal.
+FEW_REFERENCE_ENTRIES = 500
 # Logs of a batch that are parsed at once.
 LOGS_PER_PARSE = 256
 
@@ -62,6 +70,7 @@ class PreparedLog:
 
     parsed: ParsedLog
     sequences: list[np.ndarray]  # positions of entries
+    rule: SequenceRule
 
 
 @dataclass
@@ -71,6 +80,8 @@ class PredictedLog:
     prepared: PreparedLog
     predictions: list[Prediction]
     is_truncated: np.ndarray  # bool (entries,)
+    evidence: Evidence | None = None
+    familiarity: float | None = None
 
 
 class LogAnomalyPipeline(Pipeline):
@@ -96,6 +107,11 @@ class LogAnomalyPipeline(Pipeline):
         session_pattern (`str`): sessions by the identifier that this pattern matches.
         entry_pattern (`str`): what starts an entry.
         threshold (`float`): smallest probability of "anomaly" that gives that label, in (0, 1).
+        reference: what is healthy: a [`LogReference`], or the path of one, of a healthy log or of a folder of them. By
+            default a log of 256 entries or more is judged against its own other blocks, and a shorter one by its
+            wording, as with `reference=False`.
+        false_alarm_rate (`float`, defaults to 0.01): share of healthy sequences that may be called anomalous.
+        false_alarms_per_day (`float`): the same as a number, in place of the share; needs a reference with times.
         batch_size (`int`, defaults to 32): sequences per call of the model; halved when memory runs out.
 
     Raises:
@@ -123,6 +139,7 @@ class LogAnomalyPipeline(Pipeline):
                 "The log-anomaly pipeline needs the checkpoint's processor: pass `processor=`, or give `model=` the "
                 "checkpoint's folder or name."
             )
+        self._loaded: tuple[Any, LogReference] | None = None
         super().__init__(*args, **kwargs)
         self.processor: LogMoEProcessor
         # A processor that cuts longer sequences than the model reads would fail only at the first long log.
@@ -243,7 +260,9 @@ class LogAnomalyPipeline(Pipeline):
             for place, log in enumerate(group):
                 try:
                     if together and len(together[place]):
-                        yield PreparedLog(together[place], processor.cut(together[place], **cut_params))
+                        rule = self._rule(processor, **cut_params)
+                        sequences = SequenceCutter(rule, processor).cut(together[place])
+                        yield PreparedLog(together[place], sequences, rule)
                     else:
                         yield self.preprocess(log, **params)
                 except ValueError as error:
@@ -321,6 +340,9 @@ class LogAnomalyPipeline(Pipeline):
         preprocess_params, forward_params, postprocess_params = self._sanitize_parameters(**overrides)
         cut_params = {**self._preprocess_params, **preprocess_params}
         processor = self._processor_for(cut_params.pop("entry_pattern", None))
+        rule = self._rule(processor, **cut_params)
+        given = {**self._forward_params, **forward_params}
+        against = {name: given.get(name) for name in ("reference", "false_alarm_rate", "false_alarms_per_day")}
         check_encoding(encoding)
         sources = find_logs(source)
         if follow and (len(sources) > 1 or hasattr(sources[0], "read") or sources[0] == "-"):
@@ -329,8 +351,9 @@ class LogAnomalyPipeline(Pipeline):
             sources,
             Predictor(self.model, processor, self.device),
             self._judge(**{**self._postprocess_params, **postprocess_params}),
-            processor.sequence_rule(**cut_params),
-            max_log_entry_length={**self._forward_params, **forward_params}.get("max_log_entry_length"),
+            rule,
+            self._against(processor, rule, **against),
+            max_log_entry_length=given.get("max_log_entry_length"),
             batch_size=check_integer("batch_size", batch_size, 1),
             only_anomalies=only_anomalies,
             encoding=encoding,
@@ -358,6 +381,9 @@ class LogAnomalyPipeline(Pipeline):
         session_pattern: str | None = None,
         entry_pattern: str | None = None,
         threshold: float | None = None,
+        reference: Any = None,
+        false_alarm_rate: float | None = None,
+        false_alarms_per_day: float | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if max_sequence_length is not None:
             max_sequence_length = check_integer(
@@ -368,6 +394,14 @@ class LogAnomalyPipeline(Pipeline):
                 "max_log_entry_length", max_log_entry_length, 1, self._longest_entry()
             )
         self._judge(threshold)  # checks it
+        if false_alarm_rate is not None and false_alarms_per_day is not None:
+            raise ValueError("Give `false_alarm_rate` or `false_alarms_per_day`, not both.")
+        for name, value, highest in (
+            ("false_alarm_rate", false_alarm_rate, 1),
+            ("false_alarms_per_day", false_alarms_per_day, float("inf")),
+        ):
+            if value is not None and (isinstance(value, str) or not 0 < value < highest):
+                raise ValueError(f"`{name}` must be a number in (0, {highest}), got {value!r}.")
         preprocess_params = {
             "max_sequence_length": max_sequence_length,
             "stride": stride,
@@ -375,7 +409,13 @@ class LogAnomalyPipeline(Pipeline):
             "session_pattern": session_pattern,
             "entry_pattern": entry_pattern,
         }
-        forward_params = {"max_log_entry_length": max_log_entry_length}
+        forward_params = {
+            "max_log_entry_length": max_log_entry_length,
+            "entry_pattern": entry_pattern,
+            "reference": reference,
+            "false_alarm_rate": false_alarm_rate,
+            "false_alarms_per_day": false_alarms_per_day,
+        }
         postprocess_params = {"threshold": threshold}
         return tuple(  # type: ignore[return-value]
             {name: value for name, value in params.items() if value is not None}
@@ -389,9 +429,21 @@ class LogAnomalyPipeline(Pipeline):
         self, log: str | bytes | Sequence[str], entry_pattern: str | None = None, **params: Any
     ) -> PreparedLog:
         """Turns one log into entries and sequences; see [`LogMoEProcessor.sequence_rule`] for the parameters."""
-        parsed = self._processor_for(entry_pattern).parse(log)
+        processor = self._processor_for(entry_pattern)
+        parsed = processor.parse(log)
         self._warn_of_replaced_bytes(parsed)
-        return PreparedLog(parsed, self.processor.cut(parsed, **params))
+        rule = self._rule(processor, **params)
+        return PreparedLog(parsed, SequenceCutter(rule, processor).cut(parsed), rule)
+
+    def _rule(self, processor: LogMoEProcessor, **params: Any) -> SequenceRule:
+        """How a log is cut. A model that measures surprise knows how long a sequence is: the last is no shorter."""
+        return processor.sequence_rule(**params, fill_last=self.measures_surprise)
+
+    @property
+    def measures_surprise(self) -> bool:
+        """Whether the model can judge against a reference."""
+        config = self.model.config
+        return tuple(config.sequence_feature_names) == INPUTS and tuple(config.entry_feature_names) == ENTRY_FEATURES
 
     def _warn_of_replaced_bytes(self, parsed: ParsedLog) -> None:
         if parsed.replaced_bytes:
@@ -402,6 +454,77 @@ class LogAnomalyPipeline(Pipeline):
         prepared_logs: list[PreparedLog],
         batch_size: int = DEFAULT_BATCH_SIZE,
         max_log_entry_length: int | None = None,
+        entry_pattern: str | None = None,
+        **against: Any,
+    ) -> list[PredictedLog]:
+        """Judges logs against what `_against` says, those that are judged by wording together."""
+        processor = self._processor_for(entry_pattern)
+        by_wording, measured = [], {}
+        for place, prepared in enumerate(prepared_logs):
+            judged_against = self._against(processor, prepared.rule, **against)
+            if judged_against is None or (
+                judged_against.reference is None and len(prepared.parsed) < FEWEST_SELF_ENTRIES
+            ):
+                by_wording.append(prepared)
+            else:
+                measured[place] = self._predict_measured(
+                    prepared, judged_against, processor, batch_size, max_log_entry_length
+                )
+        others = iter(self._predict_wording(by_wording, batch_size, max_log_entry_length) if by_wording else [])
+        return [measured[place] if place in measured else next(others) for place in range(len(prepared_logs))]
+
+    def _predict_measured(
+        self,
+        prepared: PreparedLog,
+        against: Against,
+        processor: LogMoEProcessor,
+        batch_size: int,
+        max_log_entry_length: int | None,
+    ) -> PredictedLog:
+        """Judges one log against a reference, or against its own other blocks."""
+        parsed, sequences = with_places(prepared.parsed, processor), prepared.sequences
+        truncated: dict[str, bool] = {}
+
+        def encode(texts: list[str]) -> np.ndarray:
+            token_ids, is_truncated = processor.tokenize(texts, max_log_entry_length)
+            truncated.update(zip(texts, is_truncated.tolist(), strict=True))
+            embeddings: np.ndarray = self.predictor.encode(token_ids).float().cpu().numpy()
+            return embeddings
+
+        reference = against.reference
+        if reference is None:
+            fit = ReferenceFit(processor, prepared.rule, origin_of(self.model, processor, prepared.rule))
+            fit.add_parsed(prepared.parsed)
+            reference = fit.finish().encode(encode)
+        length = prepared.rule.max_sequence_length
+        if len(sequences) == 1 and reference.is_windowed:
+            length = len(sequences[0])
+        measure = LogMeasure(reference, length, against.reference is None)
+        texts = measure.encoder_texts(parsed.distinct.to_pylist())
+        rows = reference.embedding_rows()
+        new = [text for text in dict.fromkeys(texts) if text not in rows]
+        row_of = rows | {text: len(reference.embeddings) + place for place, text in enumerate(new)}
+        table = np.concatenate([reference.embeddings, encode(new)]) if new else reference.embeddings
+        index = np.array([row_of[text] for text in texts])
+        measured = measure.push(parsed, sequences, table[index])
+
+        distinct = {key: row for row, key in reversed(list(enumerate(measured.keys)))}
+        entries = [index[parsed.entry_index[sequences[row]]] for row in distinct.values()]
+        features = [
+            measured.entry_features[row, : len(sequences[row]), : len(ENTRY_FEATURES)] for row in distinct.values()
+        ]
+        embeddings = torch.from_numpy(table).to(self.device, self.model.dtype)
+        found = self.predictor.predict(embeddings, entries, batch_size, features)
+        by_key = dict(zip(distinct, found, strict=True))
+        predictions = [by_key[key] for key in measured.keys]
+        evidence = against.weigher(self.predictor, reference, length).weigh(measured, predictions)
+        is_truncated = np.array([truncated.get(text, False) for text in texts])[parsed.entry_index]
+        is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
+        familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
+        return PredictedLog(prepared, predictions, is_truncated, evidence, familiarity)
+
+    def _predict_wording(
+        self, prepared_logs: list[PreparedLog], batch_size: int, max_log_entry_length: int | None
     ) -> list[PredictedLog]:
         """Encodes each distinct entry of these logs once, and runs the model once over each distinct sequence."""
         # Distinct entries over all logs, and each log's rows among them.
@@ -440,9 +563,126 @@ class LogAnomalyPipeline(Pipeline):
         """Turns predictions into the result of one log; see `__call__`."""
         judge, prepared = self._judge(threshold), predicted.prepared
         sequences = judge.sequence_results(
-            prepared.parsed, prepared.sequences, predicted.predictions, predicted.is_truncated
+            prepared.parsed,
+            prepared.sequences,
+            predicted.predictions,
+            predicted.is_truncated,
+            evidence=predicted.evidence,
         )
-        return judge.log_result(list(sequences))
+        result = judge.log_result(list(sequences))
+        return result | {
+            "mode": "none" if predicted.evidence is None else predicted.evidence.mode,
+            "familiarity": predicted.familiarity,
+        }
+
+    # ------------------------------------------------------------------ references
+
+    def fit(
+        self,
+        *logs: Any,
+        encoding: str | None = None,
+        max_reference_entries: int = MAX_REFERENCE_ENTRIES,
+        chunk_bytes: int = CHUNK_BYTES,
+        max_waiting_entries: int = 65536,
+        **overrides: Any,
+    ) -> LogReference:
+        """Learns what is healthy, in one pass and without training.
+
+        Args:
+            logs: healthy logs, each a path, a folder, a pattern such as `"logs/*.gz"`, a text of several lines, a list
+                of entries, or a [`LogReference`]; several become one reference.
+            encoding: as for `scan`.
+            max_reference_entries: most entries that are kept; of more, sequences are kept evenly.
+            chunk_bytes, max_waiting_entries: as for `scan`.
+            overrides: how logs are read and cut, as for a call.
+
+        Returns:
+            The reference, to be given to a call or a scan, saved, or merged with others.
+
+        Raises:
+            FileNotFoundError: there is no log.
+            ValueError: there is no log entry, the model cannot judge against a reference, or an argument is out of
+                range.
+        """
+        if not logs:
+            raise ValueError("`fit` needs at least one healthy log: a path, a text or a list of entries.")
+        self._require_surprise()
+        preprocess_params, _, _ = self._sanitize_parameters(**overrides)
+        cut_params = {**self._preprocess_params, **preprocess_params}
+        processor = self._processor_for(cut_params.pop("entry_pattern", None))
+        rule = self._rule(processor, **cut_params)
+        origin = origin_of(self.model, processor, rule)
+        fit = ReferenceFit(processor, rule, origin, max_reference_entries)
+        for log in logs:
+            if isinstance(log, LogReference):
+                origin.check(log.origin, "The reference")
+                fit.builder.add_reference(log)
+            elif isinstance(log, list | tuple | bytes) or (isinstance(log, str) and "\n" in log):
+                fit.add_parsed(processor.parse(log))
+            else:
+                for source in find_logs(log):
+                    fit.add_source(source, encoding, chunk_bytes, max_waiting_entries)
+        reference = fit.finish().encode(self._encode_texts)
+        if reference.num_entries < FEW_REFERENCE_ENTRIES:
+            logger.warning(
+                f"A reference of {reference.num_entries} entries misses much of what is normal: what is new to it "
+                f"counts as odd. {FEW_REFERENCE_ENTRIES} entries or more, a day's log if possible, serve better."
+            )
+        if reference.num_dropped_texts or len(reference) < reference.num_entries:
+            logger.info(
+                f"Of {reference.num_entries} entries the reference keeps {len(reference)}, evenly spread "
+                f"(`max_reference_entries`); {reference.num_dropped_texts} had a text that was not kept."
+            )
+        return reference
+
+    def _encode_texts(self, texts: list[str]) -> np.ndarray:
+        token_ids, _ = self.processor.tokenize(texts)
+        embeddings: np.ndarray = self.predictor.encode(token_ids).float().cpu().numpy()
+        return embeddings
+
+    def _require_surprise(self) -> None:
+        if not self.measures_surprise:
+            raise ValueError(
+                "This checkpoint cannot judge against a reference: it was trained on labels alone, its config names "
+                "no features of surprise. Leave out `reference`, or use the checkpoint that ships with LogMoE."
+            )
+
+    def _against(
+        self,
+        processor: LogMoEProcessor,
+        rule: SequenceRule,
+        reference: Any = None,
+        false_alarm_rate: float | None = None,
+        false_alarms_per_day: float | None = None,
+    ) -> Against | None:
+        """What a log is judged against; None for its wording alone."""
+        if reference is False or (reference is None and not self.measures_surprise):
+            return None
+        self._require_surprise()
+        rate = FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
+        if reference is None:
+            return Against(None, rate)
+        if not isinstance(reference, LogReference):
+            reference = self._load_reference(reference, processor, rule)
+        origin_of(self.model, processor, rule).check(reference.origin, "The reference")
+        return Against(reference.encode(self._encode_texts), rate, false_alarms_per_day)
+
+    def _load_reference(self, path: Any, processor: LogMoEProcessor, rule: SequenceRule) -> LogReference:
+        """A saved reference, or one fitted to logs; the latest is remembered."""
+        key = (str(path), processor.entry_pattern, rule)
+        if self._loaded is None or self._loaded[0] != key:
+            if isinstance(path, str | os.PathLike) and os.path.isfile(os.path.join(path, "reference.json")):
+                loaded = LogReference.from_pretrained(path)
+            else:
+                loaded = self.fit(
+                    path,
+                    max_sequence_length=rule.max_sequence_length,
+                    window_seconds=rule.window_seconds,
+                    session_pattern=rule.session_pattern,
+                    entry_pattern=processor.entry_pattern,
+                )
+            self._loaded = key, loaded
+        return self._loaded[1]
 
     # ------------------------------------------------------------------ publishing
 

@@ -10,6 +10,8 @@ by the pipeline's `scan`.
 import contextlib
 import copy
 import ctypes
+import itertools
+import os
 import queue
 import threading
 import time
@@ -22,11 +24,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from .fitting_logmoe import ReferenceFit, origin_of, with_places
 from .judging_logmoe import ANOMALY, Judge, Prediction
+from .measuring_logmoe import LogMeasure, Measured
 from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, in_precision
 from .reading_logmoe import EmptyLogError, LogReader
+from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceCutter, SequenceRule
+from .surprise_logmoe import ENTRY_FEATURES
+from .weighing_logmoe import Against, Weigher
 
 # Chunks that are parsed ahead of the model, and that wait for it to finish.
 CHUNKS_AHEAD = 2
@@ -34,6 +41,10 @@ CHUNKS_AHEAD = 2
 # heap: some hundred MiB over a long log, of blocks that last between blocks that come and go. Giving them back costs
 # some milliseconds.
 TRIM_BYTES = 2 << 20
+# A log of fewer entries has no habits to be judged by.
+FEWEST_SELF_ENTRIES = 256
+# Tells apart the sequences of logs that are measured against different references.
+_SERIAL = itertools.count(1)
 # Entries that a task of the encoder takes.
 ENTRIES_PER_TASK = 64
 
@@ -52,6 +63,11 @@ class ScanStatistics:
         truncated_entries: occurrences of entries that are longer than the model reads.
         oversized_entries: lines and entries too long to be kept whole.
         split_sessions: sessions that were judged before the end of their log, because too many were open.
+        mode: how the log is judged: against a `"reference"`, its own other blocks (`"self"`), or by wording
+            (`"none"`).
+        measured_entries, familiar_entries: entries that were measured against a reference, and those of them whose
+            template it knows, of that log.
+        kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         dtype: the precision that the model computes in.
         seconds: since the scan began.
     """
@@ -70,6 +86,10 @@ class ScanStatistics:
     truncated_entries: int = 0
     oversized_entries: int = 0
     split_sessions: int = 0
+    mode: str = "none"
+    measured_entries: int = 0
+    familiar_entries: int = 0
+    kept_rate: float | None = None
     dtype: str = "float32"
     seconds: float = 0.0
 
@@ -212,6 +232,8 @@ class _Job:
     keys: list[bytes]  # of each sequence
     predictions: dict[bytes, Prediction | _Awaited]
     statistics: dict[str, int]
+    measured: Measured | None
+    weigher: Weigher | None
 
 
 class _ReadAhead:
@@ -260,6 +282,7 @@ class LogScan(Iterator[dict[str, Any]]):
         predictor: model, processor and device.
         judge: labels the sequences.
         rule: how entries become sequences.
+        against: what they are judged against; None for wording alone.
 
     Attributes:
         statistics: what it has seen so far.
@@ -271,6 +294,7 @@ class LogScan(Iterator[dict[str, Any]]):
         predictor: Predictor,
         judge: Judge,
         rule: SequenceRule,
+        against: Against | None = None,
         *,
         max_log_entry_length: int | None,
         batch_size: int,
@@ -285,7 +309,7 @@ class LogScan(Iterator[dict[str, Any]]):
         cache: ScanCache,
         max_waiting_entries: int,
     ):
-        self.sources, self.judge, self.rule = sources, judge, rule
+        self.sources, self.judge, self.rule, self.against = sources, judge, rule, against
         self.processor, self.device = predictor.processor, predictor.device
         self.max_log_entry_length = max_log_entry_length
         self.batch_size, self.only_anomalies = batch_size, only_anomalies
@@ -299,6 +323,10 @@ class LogScan(Iterator[dict[str, Any]]):
         self._untrimmed = 0
         self._is_closed = False
         self._reader: LogReader | None = None
+        # Of the log that is being read: what it is judged against, from its first sequence on.
+        self._reference: LogReference | None = None
+        self._measure: LogMeasure | None = None
+        self._weigher: Weigher | None = None
         self._results = self._run()
 
     def __next__(self) -> dict[str, Any]:
@@ -345,6 +373,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self.statistics.source = name
         # The processor reads the beginning of an entry only: four bytes at most for each character of it.
         max_line_bytes = 4 * self.processor.max_entry_characters
+        self._start_measuring(source)
         reader = LogReader(source, self.chunk_bytes, max_line_bytes, self.encoding, self.follow, self.idle_seconds)
         self._reader = reader
         stream = EntryStream(self.processor, self.chunk_bytes)
@@ -352,6 +381,7 @@ class LogScan(Iterator[dict[str, Any]]):
         before = copy.copy(self.statistics)
         if self._is_closed:
             return
+        headers, number = self.processor.header_reader(), 0
         ahead = _ReadAhead(
             reader, stream, lambda chunk: self._pool.submit(self.processor.masked, chunk.entries, chunk.replaced_bytes)
         )
@@ -366,7 +396,11 @@ class LogScan(Iterator[dict[str, Any]]):
                         is_open = False
                     else:
                         chunk, future = item
-                        jobs.append(self._start(chunk, future.result(), cutter))
+                        parsed = future.result()
+                        if self._reference is not None:
+                            parsed = with_places(parsed, self.processor, headers, number)
+                            number += len(parsed)
+                        jobs.append(self._start(chunk, parsed, cutter))
                         self._untrimmed += chunk.num_bytes
                         ahead.room.release()
                 else:
@@ -392,18 +426,20 @@ class LogScan(Iterator[dict[str, Any]]):
     def _start(self, chunk: EntryChunk, parsed: ParsedLog, cutter: SequenceCutter) -> _Job:
         """Cuts, encodes new entries, and hands new sequences to the model."""
         log, sequences = cutter.push(parsed, chunk.is_last, chunk.is_idle)
-        entries = self.cache.entries
-        number_before = entries.next_number
-        embeddings, numbers, is_truncated = entries.look_up(log.distinct.to_pylist(), self._encode)
+        number_before = self.cache.entries.next_number
+        measured = None
+        if self._reference is None:
+            embeddings, numbers, is_truncated = self.cache.entries.look_up(log.distinct.to_pylist(), self._encode)
+            rows_of = np.arange(len(numbers))
+            keys = [numbers[log.entry_index[positions]].tobytes() for positions in sequences]
+        else:
+            embeddings, rows_of, is_truncated, measured = self._measured(log, sequences)
+            keys = [self._prefix + key for key in measured.keys] if measured is not None else []
         is_truncated = is_truncated[log.entry_index] | longer_than(log.text, self.processor.max_entry_characters)
 
-        keys: list[bytes] = []
         predictions: dict[bytes, Prediction | _Awaited] = {}
-        new: dict[bytes, np.ndarray] = {}
-        entry_numbers = numbers[log.entry_index]
-        for positions in sequences:
-            key = entry_numbers[positions].tobytes()
-            keys.append(key)
+        new: dict[bytes, int] = {}  # by key one of its sequences
+        for row, key in enumerate(keys):
             if key in predictions or key in new:
                 continue
             if key in self.cache.predictions:
@@ -412,28 +448,105 @@ class LogScan(Iterator[dict[str, Any]]):
             elif key in self.awaited:
                 predictions[key] = self.awaited[key]
             else:
-                new[key] = log.entry_index[positions]
+                new[key] = row
         # Those of like length together, so that there is little padding.
         ordered = sorted(new, key=lambda key: -len(key))
         size = min(self.batch_size, max(1, -(-len(ordered) // self.num_workers)))
         for start in range(0, len(ordered), size):
             batch = ordered[start : start + size]
-            predicting = self._model_pool.submit(self._predict, embeddings, [new[key] for key in batch])
+            rows = [new[key] for key in batch]
+            entries = [rows_of[log.entry_index[sequences[row]]] for row in rows]
+            features = None
+            if measured is not None:
+                features = [
+                    measured.entry_features[row, : len(of_row), : len(ENTRY_FEATURES)]
+                    for row, of_row in zip(rows, entries, strict=True)
+                ]
+            predicting = self._model_pool.submit(self._predict, embeddings, entries, features)
             self.awaited |= {key: _Awaited(predicting, position) for position, key in enumerate(batch)}
         predictions |= {key: self.awaited[key] for key in new}
         statistics = {
             "lines": chunk.num_lines,
             "entries": len(parsed),
             "replaced_bytes": chunk.replaced_bytes,
-            "encoded_entries": entries.next_number - number_before,
+            "encoded_entries": self.cache.entries.next_number - number_before,
             "predicted_sequences": len(new),
             "truncated_entries": int(is_truncated[max(0, len(log) - len(parsed)) :].sum()),
         }
-        return _Job(log, is_truncated, sequences, keys, predictions, statistics)
+        return _Job(log, is_truncated, sequences, keys, predictions, statistics, measured, self._weigher)
 
-    def _predict(self, embeddings: torch.Tensor, sequences: list[np.ndarray]) -> list[Prediction]:
+    def _predict(
+        self, embeddings: torch.Tensor, sequences: list[np.ndarray], entry_features: list[np.ndarray] | None
+    ) -> list[Prediction]:
         with self._on_device():
-            return self.predictor.predict(embeddings, sequences, len(sequences))
+            return self.predictor.predict(embeddings, sequences, len(sequences), entry_features)
+
+    def _start_measuring(self, source: Any) -> None:
+        """Finds what the next log is judged against, which without a reference takes a first pass over it."""
+        self._measure = self._weigher = self._reference = None
+        self.statistics.mode, self.statistics.kept_rate = "none", None
+        self.statistics.measured_entries = self.statistics.familiar_entries = 0
+        if self.against is None:
+            return
+        if self.against.reference is not None:
+            self._reference, self.statistics.mode = self.against.reference, "reference"
+        elif is_readable_twice(source) and not self.follow:
+            fit = ReferenceFit(self.processor, self.rule, origin_of(self.predictor.model, self.processor, self.rule))
+            fit.add_source(source, self.encoding, self.chunk_bytes, self.max_waiting_entries, self.num_workers)
+            if fit.builder.num_entries < FEWEST_SELF_ENTRIES:
+                return
+            self._reference, self.statistics.mode = fit.finish().encode(self._encode_texts), "self"
+        if self._reference is not None:
+            self._prefix = next(_SERIAL).to_bytes(8, "little")
+
+    def _measured(
+        self, log: ParsedLog, sequences: list[np.ndarray]
+    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray, Measured | None]:
+        """Encodes what a reference says is to be read of the entries, and measures the sequences.
+
+        Returns:
+            Embeddings, the row of each distinct entry in them, which distinct entries were truncated, and the
+            sequences, or None before the first one: what the log is measured by depends on its length.
+        """
+        assert self._reference is not None
+        assert self.against is not None
+        size = len(log.distinct)
+        if self._measure is None:
+            if not sequences:
+                return torch.empty(0), np.zeros(size, np.int64), np.zeros(size, bool), None
+            length = self.rule.max_sequence_length
+            if len(sequences) == 1 and self._reference.is_windowed:
+                length = len(sequences[0])
+            is_self = self.against.reference is None
+            self._measure = LogMeasure(self._reference, length, is_self)
+            self._weigher = self.against.weigher(self.predictor, self._reference, length)
+            self.statistics.kept_rate = None if np.isnan(self._weigher.kept_rate) else self._weigher.kept_rate
+        texts = self._measure.encoder_texts(log.distinct.to_pylist())
+        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        rows_of = np.array([place[text] for text in texts], np.int64)
+        embeddings, _, is_truncated = self.cache.entries.look_up(list(place), self._encode_unknown)
+        as_array = embeddings.float().cpu().numpy() if len(place) else np.empty((0, 0), np.float32)
+        measured = self._measure.push(log, sequences, as_array[rows_of])
+        self.statistics.measured_entries = self._measure.num_entries
+        self.statistics.familiar_entries = self._measure.num_familiar
+        return embeddings, rows_of, is_truncated[rows_of], measured
+
+    def _encode_texts(self, texts: list[str]) -> np.ndarray:
+        return self._encode(texts)[0].float().cpu().numpy()
+
+    def _encode_unknown(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
+        """As `_encode`, without those that the reference has the embeddings of."""
+        assert self._reference is not None
+        rows = self._reference.embedding_rows()
+        known = np.array([rows.get(text, -1) for text in texts])
+        missing = np.flatnonzero(known < 0)
+        table = torch.from_numpy(self._reference.embeddings[known])
+        embeddings = table.to(self.device, self.predictor.model.dtype)
+        is_truncated = np.zeros(len(texts), bool)
+        if len(missing):
+            new, is_truncated[missing] = self._encode([texts[position] for position in missing])
+            embeddings[torch.from_numpy(missing).to(self.device)] = new
+        return embeddings, is_truncated
 
     def _encode(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
         token_ids, truncated = self.processor.tokenize(texts, self.max_log_entry_length)
@@ -477,15 +590,20 @@ class LogScan(Iterator[dict[str, Any]]):
             setattr(self.statistics, name, getattr(self.statistics, name) + value)
         if not job.sequences:
             return
-        highest = self.judge.highest_probability(list(known.values()))
+        predictions = [known[key] for key in job.keys]
+        evidence = None
+        if job.measured is not None and job.weigher is not None:
+            evidence = job.weigher.weigh(job.measured, predictions)
+        highest = self.judge.highest_probability(list(known.values()), evidence)
         self.statistics.highest_probability = max(self.statistics.highest_probability, highest)
         for result in self.judge.sequence_results(
             job.log,
             job.sequences,
-            [known[key] for key in job.keys],
+            predictions,
             job.is_truncated,
             source,
             self.only_anomalies,
+            evidence,
         ):
             self.statistics.sequences += 1
             if result is not None:
@@ -511,6 +629,11 @@ def _use_one_thread(pool: ThreadPoolExecutor, workers: int) -> None:
         all_started.abort()  # or the threads that did start would wait for ever
         raise
     torch.set_num_threads(threads)  # what threads that start later compute with
+
+
+def is_readable_twice(source: Any) -> bool:
+    """Whether a source is a file, not a stream."""
+    return isinstance(source, str | os.PathLike) and source != "-" and os.path.isfile(source)
 
 
 def _name(source: Any) -> str | None:

@@ -64,6 +64,10 @@ def make_model(**overrides) -> LogMoEForSequenceClassification:
     return LogMoEForSequenceClassification(tiny_config(**overrides)).eval()
 
 
+def tiny_processor() -> LogMoEProcessor:
+    return LogMoEProcessor(tiny_tokenizer(), max_log_entry_length=32, max_sequence_length=8)
+
+
 @pytest.fixture
 def model() -> LogMoEForSequenceClassification:
     return make_model()
@@ -71,7 +75,7 @@ def model() -> LogMoEForSequenceClassification:
 
 @pytest.fixture
 def processor() -> LogMoEProcessor:
-    return LogMoEProcessor(tiny_tokenizer(), max_log_entry_length=32, max_sequence_length=8)
+    return tiny_processor()
 
 
 @pytest.fixture

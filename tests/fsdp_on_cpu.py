@@ -9,7 +9,7 @@ import sys
 from accelerate import DistributedType, PartialState
 from accelerate.state import AcceleratorState
 
-from logmoe.train import main
+from logmoe import train
 
 init = AcceleratorState.__init__
 
@@ -20,6 +20,10 @@ def pretend(self, *args, **kwargs):
     init(self, *args, **kwargs)
 
 
-if __name__ == "__main__":
+def main() -> int:
     AcceleratorState.__init__ = pretend
+    return train.main()
+
+
+if __name__ == "__main__":
     sys.exit(main())

@@ -1,5 +1,6 @@
 """`logmoe explain` shows how a log is read, and what cannot be read is named, beside what can."""
 
+import io
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from logmoe.inference import main
 
@@ -70,14 +72,15 @@ def test_a_clock_across_chunks_is_one_clock(capsys, checkpoint, tmp_path):
     assert len(lines) == 61
 
 
-def test_a_terminal_that_cannot_show_a_character_does_not_end_it(checkpoint, tmp_path):
+def test_a_terminal_that_cannot_show_a_character_does_not_end_it(checkpoint, tmp_path, monkeypatch):
+    """As Python starts in such a terminal; test_inference.py has the whole command start in one."""
     path = tmp_path / "zh.log"
     path.write_text("2026-03-12 06:25:01 ERROR 磁盘已满\n", encoding="utf-8")
-    command = [sys.executable, "-m", "logmoe.inference", "explain", str(path), "--model", str(checkpoint)]
-    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    done = subprocess.run(command, env=ascii_only, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    assert b"| 2026-03-12 06:25:01 ERROR \\u78c1\\u76d8" in done.stdout
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    assert main(["explain", str(path), "--model", str(checkpoint)]) == 0
+    sys.stdout.flush()
+    assert b"| 2026-03-12 06:25:01 ERROR \\u78c1\\u76d8" in shown.getvalue()
 
 
 def test_entry_pattern_and_encoding(capsys, checkpoint, tmp_path):
@@ -141,8 +144,10 @@ def test_an_unreadable_folder_is_among_the_logs_so_that_reading_it_says_why():
         (closed / "secret.log").write_text("ERROR hidden\n")
         closed.chmod(0)
         code = """
-import os, sys
-from logmoe.reading_logmoe import LogReader, find_logs
+import os, sys, types
+package = sys.modules["package"] = types.ModuleType("package")  # The file and what it uses, without a model.
+package.__path__ = [sys.argv[2]]
+from package.reading_logmoe import LogReader, find_logs
 if not os.geteuid():
     os.seteuid(65534)
 logs = find_logs(sys.argv[1])
@@ -153,7 +158,7 @@ for attempt in (lambda: list(LogReader(logs[0])), lambda: find_logs(logs[0] + "/
     except PermissionError as error:
         print(error)
 """
-        done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", code, name, str(ROOT)], capture_output=True, text=True)
         closed.chmod(0o755)
     listed, *errors = done.stdout.splitlines()
     assert listed == "['closed', 'server.log']", done.stderr

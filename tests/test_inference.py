@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -104,37 +105,25 @@ def test_visible_escapes_everything_that_controls_a_terminal():
     assert all(ch.isprintable() for ch in shown)
 
 
-def logmoe_cli(checkpoint, *arguments, stdin=None, env=None):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "inference.py"), "--model", str(checkpoint), *arguments],
-        input=stdin,
-        capture_output=True,
-        env=os.environ | (env or {}),
-    )
+def command_line(checkpoint, *arguments):
+    return [sys.executable, str(ROOT / "inference.py"), "--model", str(checkpoint), *map(str, arguments)]
 
 
-def test_command_line_on_a_hostile_file(checkpoint, tmp_path):
-    log = tmp_path / "server.log"
-    log.write_bytes(b"info a\n\x1b]0;owned\x07error \x07\x08\x7f \x9b b \xff\n\tat c\n")
-    done = logmoe_cli(checkpoint, str(log), "--all", "--lines", "5")
-    assert done.returncode == 0, done.stderr
-    printed = done.stdout.decode()
-    assert "\x1b" not in printed
-    assert "\x07" not in printed
-    assert "owned" not in printed
-    assert "error \\x07\\x08\\x7f" in printed
-    assert "(+1 lines)" in printed
-    assert "bytes are not valid UTF-8" not in printed  # a warning is not a result
-    assert b"2 bytes are not valid UTF-8" in done.stderr
-
-
-def test_command_line_reads_standard_input_and_writes_json_lines(checkpoint, tmp_path):
-    done = logmoe_cli(checkpoint, "-", "--json", "--all", "--max_sequence_length", "2", stdin=LOG.encode() + b"\x7f")
-    assert done.returncode == 0, done.stderr
-    assert b"\x7f" not in done.stdout
-    sequences = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(s["first_line"], s["last_line"], s["source"]) for s in sequences] == [(1, 3, None), (4, 4, None)]
-    assert sequences[1]["entries"][0]["text"] == "d\x7f"
+def test_command_line_reads_standard_input_and_writes_json_lines_while_it_is_open(checkpoint):
+    command = command_line(checkpoint, "-", "--json", "--all", "--max_sequence_length", "2")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(LOG.encode() + b"\x7f\ne\nf\n")
+        process.stdin.flush()
+        lines = [process.stdout.readline() for _ in range(2)]  # two windows of two; one entry waits
+        assert not any(b"\x7f" in line for line in lines)
+        sequences = [json.loads(line) for line in lines]
+        assert [(s["first_line"], s["last_line"], s["source"]) for s in sequences] == [(1, 3, None), (4, 5, None)]
+        assert sequences[1]["entries"][0]["text"] == "d\x7f"
+        process.stdin.close()
+        last = json.loads(process.stdout.readline())
+        assert (last["first_line"], last["last_line"]) == (6, 6)
+        assert process.stdout.read() == b""
+        assert process.wait(60) == 0
 
 
 def test_examples_of_the_original_guide_with_the_shipped_checkpoint(capsys):
@@ -158,14 +147,30 @@ def test_sequences_on_the_command_line(checkpoint, tmp_path, capsys):
         assert len(capsys.readouterr().out.splitlines()) == expected
 
 
-def test_ascii_terminal_and_closed_pipe(checkpoint, tmp_path):
+def test_hostile_file_and_ascii_terminal(checkpoint, tmp_path):
+    log, foreign = tmp_path / "server.log", tmp_path / "foreign.log"
+    log.write_bytes(b"info a\n\x1b]0;owned\x07error \x07\x08\x7f \x9b b \xff\n\tat c\n")
+    foreign.write_text("错误 a\n" * 100, encoding="utf-8")
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = command_line(checkpoint, log, foreign, "--all", "--lines", "5")
+    done = subprocess.run(command, env=ascii_only, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.decode("ascii")
+    assert "\x1b" not in printed
+    assert "\x07" not in printed
+    assert "owned" not in printed
+    assert "error \\x07\\x08\\x7f" in printed
+    assert printed.count("(+1 lines)") == 1
+    assert "bytes are not valid UTF-8" not in printed  # a warning is not a result
+    assert b"2 bytes are not valid UTF-8" in done.stderr
+    assert "\\u9519\\u8bef a" in printed
+
+
+def test_closed_pipe(checkpoint, tmp_path):
     log = tmp_path / "log"
     log.write_text("错误 a\n" * 4000, encoding="utf-8")
-    done = logmoe_cli(checkpoint, str(log), "--all", env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
-    assert done.returncode == 0, done.stderr
-    assert b"\\u9519\\u8bef a" in done.stdout
-    command = f'"{sys.executable}" "{ROOT / "inference.py"}" --model "{checkpoint}" "{log}" --json --all | head -1'
-    piped = subprocess.run(command, shell=True, capture_output=True)
+    command = shlex.join(command_line(checkpoint, log, "--json", "--all"))
+    piped = subprocess.run(f"{command} | head -1", shell=True, capture_output=True)
     assert piped.stdout.startswith(b"{")
     assert b"Traceback" not in piped.stderr
     assert b"BrokenPipe" not in piped.stderr

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, make_model, tiny_processor
 
 from hub_server import HubServer
+from logmoe import LogAnomalyPipeline
 
 LOG = "2024-01-01 10:00:00 INFO a\n2024-01-01 10:00:01 ERROR b\n\tat c\nd"
 
@@ -51,9 +53,16 @@ def test_saved_checkpoint_is_complete(checkpoint):
         assert path.read_text() == (ROOT / path.name).read_text()
 
 
-WITHOUT_THE_PACKAGE = (
-    NOT_INSTALLED
-    + """
+UNTRUSTED = """
+from transformers import pipeline
+try:
+    pipeline("log-anomaly", model=sys.argv[1], trust_remote_code=False)
+except ValueError as error:
+    print(" ".join(str(error).split()))
+assert not [name for name in sys.modules if name.endswith("_logmoe")]
+"""
+
+LOAD_WITHOUT_THE_PACKAGE = """
 import json, sys
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoProcessor, pipeline
 
@@ -72,9 +81,8 @@ assert type(pipe).__module__.startswith("transformers_modules.")
 pipe.save_pretrained("again")
 print(json.dumps(result))
 """
-)
 
-WITH_THE_PACKAGE = """
+LOAD_WITH_THE_PACKAGE = """
 import json, sys
 import logmoe
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoProcessor, pipeline
@@ -92,82 +100,82 @@ pipe.save_pretrained("again")
 print(json.dumps(pipe(log)))
 """
 
-
-def test_loading_with_and_without_the_package_and_across_both(checkpoint, pipe, tmp_path):
-    here = pipe(LOG)
-    without = json.loads(run(WITHOUT_THE_PACKAGE, tmp_path / "without", str(checkpoint), LOG))
-    with_it = json.loads(run(WITH_THE_PACKAGE, tmp_path / "with", str(tmp_path / "without" / "again"), LOG))
-    again = json.loads(run(WITHOUT_THE_PACKAGE, tmp_path / "third", str(tmp_path / "with" / "again"), LOG))
-    assert {path.name for path in (tmp_path / "third" / "again").iterdir()} == COMPLETE
-    for result in (without, with_it, again):
-        assert result["label"] == here["label"]
-        assert result["logits"] == pytest.approx(here["logits"], abs=1e-5)
-        assert [e["line"] for e in result["sequences"][0]["entries"]] == [1, 2, 4]
-    readme = (checkpoint / "README.md").read_text()
-    assert (tmp_path / "third" / "again" / "README.md").read_text() == readme
-
-
-def test_untrusted_code_is_not_run(checkpoint, tmp_path):
-    code = NOT_INSTALLED + (
-        "from transformers import pipeline\n"
-        "try:\n    pipeline('log-anomaly', model=sys.argv[1], trust_remote_code=False)\n"
-        "except ValueError as error:\n    print(error)\n"
-    )
-    assert "trust_remote_code=True" in run(code, tmp_path / "elsewhere", str(checkpoint))
-
-
-def test_push_to_hub_leaves_repositories_that_load(checkpoint, pipe, tmp_path):
-    push = """
-    import sys
-    import logmoe
-    from transformers import pipeline
-
-    pipe = pipeline("log-anomaly", model=sys.argv[1])
-    pipe.model.push_to_hub("org/parts")
-    pipe.processor.push_to_hub("org/parts")
+# The Hub of the test refuses one commit.
+PUSH = """
+pipe = pipeline("log-anomaly", model=folder)
+try:
     pipe.push_to_hub("org/whole", private=True, commit_message="first")
-    """
-    load = (
-        NOT_INSTALLED
-        + """
-from transformers import AutoModel, AutoProcessor, pipeline
+except Exception as error:
+    print(type(error).__name__)
+pipe.push_to_hub("org/whole", private=True, commit_message="first")
+pipe.model.push_to_hub("org/parts")
+pipe.processor.push_to_hub("org/parts")
+"""
 
+LOAD_FROM_THE_HUB = """
 for name in ("org/parts", "org/whole"):
-    AutoModel.from_pretrained(name, trust_remote_code=True)
-    AutoProcessor.from_pretrained(name, trust_remote_code=True)
-    print(pipeline("log-anomaly", model=name, trust_remote_code=True)(sys.argv[1])["score"])
-pipe = pipeline("log-anomaly", model="org/whole", trust_remote_code=True)
+    AutoModel.from_pretrained(name, **trust)
+    AutoProcessor.from_pretrained(name, **trust)
+    print(pipeline("log-anomaly", model=name, **trust)(log)["score"])
+pipe = pipeline("log-anomaly", model="org/whole", **trust)
 pipe.push_to_hub("org/copy")
 """
-    )
-    with HubServer() as hub:
-        run(push, tmp_path / "pusher", str(checkpoint), env=hub.env(tmp_path / "pusher-home"))
-        assert set(hub.files("org/whole")) - {".gitattributes"} == COMPLETE
-        assert hub.files("org/whole")["README.md"].decode() == (checkpoint / "README.md").read_text()
-        printed = run(load, tmp_path / "loader", LOG, env=hub.env(tmp_path / "loader-home"))
-        # The card travels from one repository to the next.
-        assert hub.files("org/copy")["README.md"] == hub.files("org/whole")["README.md"]
-        assert set(hub.files("org/copy")) - {".gitattributes"} == COMPLETE
-        assert hub.unknown_requests == []
-    expected = pipe(LOG)["score"]
-    assert [float(score) for score in printed.split()] == pytest.approx([expected, expected], abs=1e-5)
 
 
-def test_a_failed_push_raises_and_can_be_repeated(pipe, tmp_path, monkeypatch):
-    code = """
-    import sys
-    import logmoe
-    from transformers import pipeline
+@pytest.fixture(scope="module")
+def journey(tmp_path_factory):
+    """A checkpoint's way through three fresh processes, without the package, with it, and without it again.
 
-    pipe = pipeline("log-anomaly", model=sys.argv[1])
-    try:
-        pipe.push_to_hub("org/whole")
-    except Exception as error:
-        print(type(error).__name__)
-    pipe.push_to_hub("org/whole")
+    Each loads the folder that the one before saved; the second pushes to a Hub, and the third loads from there too.
+    Starting a process takes seconds, so each does all that the tests below ask about.
     """
-    pipe.save_pretrained(tmp_path / "checkpoint")
+    folder = tmp_path_factory.mktemp("journey")
+    model, processor = make_model(), tiny_processor()
+    model.add_placeholders(processor)
+    pipe = LogAnomalyPipeline(model, processor=processor)
+    pipe.save_pretrained(folder / "checkpoint")
+    first, second, third = (folder / name for name in ("first", "second", "third"))
+    without = NOT_INSTALLED + UNTRUSTED + LOAD_WITHOUT_THE_PACKAGE
     with HubServer(fail_commits=1) as hub:
-        printed = run(code, tmp_path / "pusher", str(tmp_path / "checkpoint"), env=hub.env(tmp_path / "home"))
-        assert printed.strip() == "HfHubHTTPError"
-        assert set(hub.files("org/whole")) - {".gitattributes"} == COMPLETE
+        printed = [run(without, first, str(folder / "checkpoint"), LOG)]
+        env = hub.env(folder / "home of the second")
+        printed += [run(LOAD_WITH_THE_PACKAGE + PUSH, second, str(first / "again"), LOG, env=env)]
+        env = hub.env(folder / "home of the third")
+        without = NOT_INSTALLED + LOAD_WITHOUT_THE_PACKAGE + LOAD_FROM_THE_HUB
+        printed += [run(without, third, str(second / "again"), LOG, env=env)]
+        yield SimpleNamespace(
+            here=pipe(LOG),
+            checkpoint=folder / "checkpoint",
+            last=third / "again",
+            hub=hub,
+            printed=[text.splitlines() for text in printed],
+        )
+
+
+def test_loading_with_and_without_the_package_and_across_both(journey):
+    assert {path.name for path in journey.last.iterdir()} == COMPLETE
+    for result in (journey.printed[0][1], journey.printed[1][0], journey.printed[2][0]):
+        result = json.loads(result)
+        assert result["label"] == journey.here["label"]
+        assert result["logits"] == pytest.approx(journey.here["logits"], abs=1e-5)
+        assert [e["line"] for e in result["sequences"][0]["entries"]] == [1, 2, 4]
+    assert (journey.last / "README.md").read_text() == (journey.checkpoint / "README.md").read_text()
+
+
+def test_untrusted_code_is_not_run(journey):
+    assert "trust_remote_code=True" in journey.printed[0][0]
+
+
+def test_push_to_hub_leaves_repositories_that_load(journey):
+    hub, expected = journey.hub, journey.here["score"]
+    assert set(hub.files("org/whole")) - {".gitattributes"} == COMPLETE
+    assert hub.files("org/whole")["README.md"].decode() == (journey.checkpoint / "README.md").read_text()
+    # The card travels from one repository to the next.
+    assert hub.files("org/copy")["README.md"] == hub.files("org/whole")["README.md"]
+    assert set(hub.files("org/copy")) - {".gitattributes"} == COMPLETE
+    assert hub.unknown_requests == []
+    assert [float(score) for score in journey.printed[2][1:]] == pytest.approx([expected, expected], abs=1e-5)
+
+
+def test_a_failed_push_raises_and_can_be_repeated(journey):
+    assert journey.printed[1][1:] == ["HfHubHTTPError"]

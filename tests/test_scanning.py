@@ -81,6 +81,12 @@ def recordings():
     return ["\n".join(pq.read_table(path, columns=["line"])["line"].to_pylist()[:300]) for path in paths]
 
 
+@pytest.fixture(scope="module")
+def judged(mini, recordings):
+    """What the plain path says of each recording, and its number of distinct entries: the same whatever the limits."""
+    return [(plain(mini, text), len(mini.processor.parse(text).distinct)) for text in recordings]
+
+
 @pytest.mark.parametrize(
     "limits",
     [
@@ -91,11 +97,10 @@ def recordings():
         {"num_workers": 3, "chunk_bytes": 2000, "cache": (50, 1000)},
     ],
 )
-def test_scan_equals_the_plain_path_on_the_recordings(mini, recordings, limits, tmp_path):
+def test_scan_equals_the_plain_path_on_the_recordings(mini, recordings, judged, limits, tmp_path):
     encoded_again = 0
-    for number, text in enumerate(recordings):
+    for number, (text, (expected, distinct)) in enumerate(zip(recordings, judged, strict=True)):
         path = write(tmp_path / f"{number}.log", text)
-        expected = plain(mini, text)
         cache = ScanCache(*limits.get("cache", ()))
         scan = mini.scan(path, **limits | {"cache": cache})
         same(scan, expected)
@@ -103,7 +108,7 @@ def test_scan_equals_the_plain_path_on_the_recordings(mini, recordings, limits, 
         assert scan.statistics.lines == text.count("\n") + 1
         assert scan.statistics.dtype == "float32"
         if limits.get("cache") == (3, 2):
-            again = scan.statistics.encoded_entries - len(mini.processor.parse(text).distinct)
+            again = scan.statistics.encoded_entries - distinct
             assert again >= 0
             encoded_again += again > 0  # evicted, then needed once more
     assert encoded_again >= (len(recordings) - 1 if limits.get("cache") == (3, 2) else 0)
@@ -273,19 +278,6 @@ def test_find_logs(tmp_path, caplog):
     (tmp_path / "bare").mkdir()
     with pytest.raises(FileNotFoundError, match="is empty or not text"):
         find_logs(tmp_path / "bare")
-
-
-def test_results_arrive_while_standard_input_is_still_open(checkpoint):
-    command = [sys.executable, str(ROOT / "inference.py"), "--model", str(checkpoint), "-", "--json", "--all"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        for row in range(20):
-            process.stdin.write(b"info a %d\n" % row)
-        process.stdin.flush()
-        lines = [json.loads(process.stdout.readline()) for _ in range(2)]  # two windows of eight; four entries wait
-        assert [(s["first_line"], s["last_line"]) for s in lines] == [(1, 8), (9, 16)]
-        process.stdin.close()
-        assert json.loads(process.stdout.readline())["last_line"] == 20
-        assert process.wait(60) == 0
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX named pipes")

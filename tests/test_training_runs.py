@@ -1,8 +1,11 @@
-"""Training as processes: killed and resumed, out of space, on several devices, published."""
+"""Training as processes: killed and resumed, out of space, on several devices, published.
+
+Most fork from a process that has imported everything; the undisturbed run, that all are held against, is `train.py` in
+an interpreter of its own, and so are the runs that a launcher starts or that publish.
+"""
 
 import json
 import os
-import resource
 import shlex
 import shutil
 import signal
@@ -14,7 +17,8 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
-from training_fixtures import TINY, make_encoder, make_logs, run, signal_when, weights_of, write_jsonl
+from forking import train
+from training_fixtures import TINY, make_encoder, make_logs, run, weights_of, write_jsonl
 
 from hub_server import HubServer
 from logmoe.training.run_folder import complete_checkpoints
@@ -68,9 +72,9 @@ def assert_equal(weights, others):
 )
 def test_a_killed_run_resumes_to_the_same_weights(folder, undisturbed, moment):
     out = folder / f"killed-{moment.replace('/', '-')}"
-    process = signal_when((out / moment).exists, signal.SIGKILL, *arguments(folder, out.name))
-    assert process.returncode == -signal.SIGKILL
-    done = run(*arguments(folder, out.name, "--resume"))
+    killed = train(arguments(folder, out.name), signal_when=((out / moment).exists, signal.SIGKILL))
+    assert killed.returncode == -signal.SIGKILL
+    done = train(arguments(folder, out.name, "--resume"))
     assert done.returncode == 0, done.stderr
     assert "continuing from" in done.stderr
     assert_equal(weights_of(out), undisturbed)
@@ -81,12 +85,13 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, undisturbed, moment):
 @pytest.mark.slow
 def test_two_processes_killed_resume_to_the_same_weights(folder):
     small = ("--per_device_train_batch_size", "4", "--order_jitter", "2")
-    done = run(*arguments(folder, "two-undisturbed", *small), processes=2)
+    done = train(arguments(folder, "two-undisturbed", *small), processes=2)
     assert done.returncode == 0, done.stderr
     out = folder / "two-killed"
     # In the midst of the second epoch, whose order must be found again.
-    signal_when((out / "checkpoint-30").exists, signal.SIGKILL, *arguments(folder, out.name, *small), processes=2)
-    done = run(*arguments(folder, out.name, *small, "--resume"), processes=2)
+    kill = ((out / "checkpoint-30").exists, signal.SIGKILL)
+    train(arguments(folder, out.name, *small), processes=2, signal_when=kill)
+    done = train(arguments(folder, out.name, *small, "--resume"), processes=2)
     assert done.returncode == 0, done.stderr
     assert "continuing from" in done.stderr
     assert_equal(weights_of(out), weights_of(folder / "two-undisturbed"))
@@ -97,7 +102,7 @@ def test_an_incomplete_checkpoint_is_not_resumed_from(folder, undisturbed):
     newest = complete_checkpoints(out)[-1]
     (newest / "trainer_state.json").write_text('{"epoch": 2.')
     (newest / "model.safetensors").write_bytes(b"half a file")
-    done = run(*arguments(folder, out.name, "--resume"))
+    done = train(arguments(folder, out.name, "--resume"))
     assert done.returncode == 0, done.stderr
     assert f"continuing from {complete_checkpoints(out)[-2]}" in done.stderr
     assert_equal(weights_of(out), undisturbed)
@@ -107,7 +112,7 @@ def test_a_run_resumes_from_a_given_checkpoint(folder, undisturbed):
     out = Path(shutil.copytree(folder / "undisturbed", folder / "given"))
     given, last = complete_checkpoints(out)[0], complete_checkpoints(out)[-1]
     assert given != last
-    done = run(*arguments(folder, out.name, "--resume_from_checkpoint", str(given)))
+    done = train(arguments(folder, out.name, "--resume_from_checkpoint", str(given)))
     assert done.returncode == 0, done.stderr
     assert f"continuing from {given}" in done.stderr
     assert_equal(weights_of(out), undisturbed)
@@ -115,7 +120,7 @@ def test_a_run_resumes_from_a_given_checkpoint(folder, undisturbed):
     elsewhere = complete_checkpoints(folder / "undisturbed")[-1]
     (out / "checkpoint-1").mkdir()
     for path in (elsewhere, out / "checkpoint-1", out):
-        done = run(*arguments(folder, out.name, "--resume_from_checkpoint", str(path)))
+        done = train(arguments(folder, out.name, "--resume_from_checkpoint", str(path)))
         assert done.returncode == 2
         assert f"{path} is not a complete checkpoint in `--output_dir` {out}" in done.stderr
         assert str(complete_checkpoints(out)[-1]) in done.stderr
@@ -124,44 +129,38 @@ def test_a_run_resumes_from_a_given_checkpoint(folder, undisturbed):
 
 def test_sigterm_saves_and_exits(folder, undisturbed):
     out = folder / "terminated"
-    process = signal_when((out / "checkpoint-5").exists, signal.SIGTERM, *arguments(folder, out.name))
-    assert process.returncode == 143
+    stopped = train(arguments(folder, out.name), signal_when=((out / "checkpoint-5").exists, signal.SIGTERM))
+    assert stopped.returncode == 143
     last = complete_checkpoints(out)[-1]
-    assert f"stopped by SIGTERM, saved {last}: continue with `--resume`" in process.output
+    assert f"stopped by SIGTERM, saved {last}: continue with `--resume`" in stopped.stderr
     assert not (out / "model.safetensors").exists()
-    done = run(*arguments(folder, out.name, "--resume"))
+    done = train(arguments(folder, out.name, "--resume"))
     assert done.returncode == 0, done.stderr
     assert_equal(weights_of(out), undisturbed)
 
 
 def test_a_full_disk_stops_with_an_error_and_harms_nothing(folder, undisturbed):
     out = folder / "full"
-    process = signal_when(
-        (out / "checkpoint-5" / "trainer_state.json").exists, signal.SIGTERM, *arguments(folder, out.name)
-    )
-    assert process.returncode == 143
+    stop = ((out / "checkpoint-5" / "trainer_state.json").exists, signal.SIGTERM)
+    assert train(arguments(folder, out.name), signal_when=stop).returncode == 143
     good = complete_checkpoints(out)[-1]
     weights = weights_of(good)
-
-    def no_room():
-        # No file may grow beyond that: writing fails in the midst of a file, as on a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-
-    done = run(*arguments(folder, out.name, "--resume"), preexec_fn=no_room)
+    # Writing fails in the midst of a file, as on a full disk.
+    done = train(arguments(folder, out.name, "--resume"), max_file_bytes=60_000)
     assert done.returncode == 2
     assert "cannot save" in done.stderr
     assert f"{good} is complete: make room, then continue with `--resume`" in done.stderr
     assert "Traceback" not in done.stderr
     assert complete_checkpoints(out)[-1] == good
     assert_equal(weights_of(good), weights)
-    done = run(*arguments(folder, out.name, "--resume"))
+    done = train(arguments(folder, out.name, "--resume"))
     assert done.returncode == 0, done.stderr
     assert_equal(weights_of(out), undisturbed)
 
 
 def test_an_unwritable_folder_is_an_error(folder, tmp_path):
     (tmp_path / "file").write_text("")
-    done = run(*arguments(folder, str(tmp_path / "file" / "out")))
+    done = train(arguments(folder, str(tmp_path / "file" / "out")))
     assert done.returncode == 2
     assert "error: " in done.stderr
     assert "file/out" in done.stderr
@@ -201,10 +200,10 @@ def assert_like_one_process(one, several):
 def test_two_processes_are_like_one_with_the_same_global_batch(folder, encoder):
     more = [*EXACT, *(["--train_encoder"] if encoder == "trained" else [])]
     one, two = folder / f"one-{encoder}", folder / f"two-{encoder}"
-    done = run(*arguments(folder, one.name, *more))
+    done = train(arguments(folder, one.name, *more))
     assert done.returncode == 0, done.stderr
     assert "1 process(es)" in done.stderr
-    done = run(*arguments(folder, two.name, *more, "--per_device_train_batch_size", "4"), processes=2)
+    done = train(arguments(folder, two.name, *more, "--per_device_train_batch_size", "4"), processes=2)
     assert done.returncode == 0, done.stderr
     assert "2 process(es), MULTI_CPU" in done.stderr
     assert_like_one_process(one, two)
@@ -227,17 +226,11 @@ def test_fsdp_is_like_one_process(folder, encoder):
     more = [*EXACT, *(["--train_encoder"] if encoder == "trained" else [])]
     one, sharded = folder / f"one-{encoder}", folder / f"sharded-{encoder}"
     if not (one / "results.json").exists():
-        done = run(*arguments(folder, one.name, *more))
+        done = train(arguments(folder, one.name, *more))
         assert done.returncode == 0, done.stderr
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     flags = arguments(folder, sharded.name, *more, "--per_device_train_batch_size", "4")
-    environment = os.environ | accelerate_environment(ROOT / "examples" / "accelerate" / "fsdp.yaml")
-    done = subprocess.run(
-        [*command, str(ROOT / "tests" / "fsdp_on_cpu.py"), *flags],
-        capture_output=True,
-        text=True,
-        env=environment | {"OMP_NUM_THREADS": "1"},
-    )
+    environment = accelerate_environment(ROOT / "examples" / "accelerate" / "fsdp.yaml")
+    done = train(flags, program="fsdp_on_cpu", env=environment, processes=2)
     assert done.returncode == 0, done.stderr
     assert "2 process(es), FSDP" in done.stderr
     assert_like_one_process(one, sharded)
@@ -281,38 +274,43 @@ def test_accelerate_understands_its_files(name):
 # ---------------------------------------------------------------------- published
 
 
-def test_push_and_load_from_the_hub(folder, tmp_path):
-    with HubServer() as hub:
-        environment = hub.env(tmp_path) | {"HF_HUB_OFFLINE": "0"}
-        push = ("--push_to_hub", "--hub_model_id", "org/logmoe", "--num_train_epochs", "1")
-        done = run(*arguments(folder, "published", *push), env=environment)
-        assert done.returncode == 0, done.stderr
-        files = hub.files("org/logmoe")
-        assert {"README.md", "config.json", "model.safetensors", "modeling_logmoe.py", "training.png"} <= set(files)
-        assert not [name for name in files if name.startswith(("checkpoint-", "optimizer", "arguments"))]
-        code = (
-            "from transformers import pipeline\n"
-            "pipe = pipeline('log-anomaly', model='org/logmoe', trust_remote_code=True)\n"
-            "print(pipe('info a\\nfatal e')['probabilities']['anomaly'], pipe.model.config.anomaly_threshold)"
-        )
-        fresh = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path
-        )
-        assert fresh.returncode == 0, fresh.stderr
-        _, threshold = map(float, fresh.stdout.split())
-        assert threshold == json.loads((folder / "published" / "results.json").read_text())["threshold"]
+@pytest.fixture(scope="module")
+def pushes(folder, tmp_path_factory):
+    """Two trainings that push, in one interpreter: the Hub refuses the first, and takes the second."""
+    home = tmp_path_factory.mktemp("home")
+    push = ("--push_to_hub", "--hub_model_id", "org/logmoe", "--num_train_epochs", "1")
+    trainings = [arguments(folder, name, *push) for name in ("unpublished", "published")]
+    code = "import json, sys; from logmoe.train import main; print([main(a) for a in json.loads(sys.argv[1])])"
+    with HubServer(fail_commits=1) as hub:
+        environment = hub.env(home) | {"HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", code, json.dumps(trainings)]
+        yield hub, environment, subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def test_a_failed_push_leaves_the_checkpoint_and_says_how_to_push_again(folder, tmp_path):
-    with HubServer(fail_commits=9) as hub:
-        environment = hub.env(tmp_path) | {"HF_HUB_OFFLINE": "0"}
-        push = ("--push_to_hub", "--hub_model_id", "org/logmoe", "--num_train_epochs", "1")
-        out = folder / "unpublished"
-        done = run(*arguments(folder, out.name, *push), env=environment)
-        assert done.returncode == 2
-        again = next(line.strip() for line in done.stderr.splitlines() if line.strip().startswith("hf upload"))
-        assert "Traceback" not in done.stderr
-        assert weights_of(out)
+def test_push_and_load_from_the_hub(folder, pushes, tmp_path):
+    hub, environment, done = pushes
+    assert done.stdout.splitlines()[-1] == "[2, 0]", done.stderr
+    files = hub.files("org/logmoe")
+    assert {"README.md", "config.json", "model.safetensors", "modeling_logmoe.py", "training.png"} <= set(files)
+    assert not [name for name in files if name.startswith(("checkpoint-", "optimizer", "arguments"))]
+    code = (
+        "from transformers import pipeline\n"
+        "pipe = pipeline('log-anomaly', model='org/logmoe', trust_remote_code=True)\n"
+        "print(pipe('info a\\nfatal e')['probabilities']['anomaly'], pipe.model.config.anomaly_threshold)"
+    )
+    fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert fresh.returncode == 0, fresh.stderr
+    _, threshold = map(float, fresh.stdout.split())
+    assert threshold == json.loads((folder / "published" / "results.json").read_text())["threshold"]
+
+
+def test_a_failed_push_leaves_the_checkpoint_and_says_how_to_push_again(folder, pushes, tmp_path):
+    *_, done = pushes
+    assert done.stdout.splitlines()[-1].startswith("[2, ")
+    again = next(line.strip() for line in done.stderr.splitlines() if line.strip().startswith("hf upload"))
+    assert str(folder / "unpublished") in again
+    assert "Traceback" not in done.stderr
+    assert weights_of(folder / "unpublished")
     with HubServer() as hub:  # The command that it names works.
         environment = hub.env(tmp_path)
         subprocess.run([str(Path(sys.executable).parent / "hf"), "repos", "create", "org/logmoe"], env=environment)

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -50,40 +48,11 @@ def write_jsonl(path: Path, logs: list[tuple[list[str], int]], names: tuple = ("
     return path
 
 
-def command(*arguments: str, processes: int = 1) -> list[str]:
-    """The command line of a training, in one process or several."""
-    script = [str(ROOT / "train.py"), *arguments]
-    if processes == 1:
-        return [sys.executable, *script]
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", *script]
-
-
-def run(*arguments: str, processes: int = 1, **kwargs) -> subprocess.CompletedProcess:
+def run(*arguments: str, **kwargs) -> subprocess.CompletedProcess:
+    """A training in an interpreter of its own, as a user starts it; `forking.train` is the faster way."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | kwargs.pop("env", {})
-    return subprocess.run(
-        command(*arguments, processes=processes), capture_output=True, text=True, env=environment, **kwargs
-    )
-
-
-def signal_when(condition, number: signal.Signals, *arguments: str, processes: int = 1) -> subprocess.Popen:
-    """Starts a training, signals it as soon as the condition holds, and returns the process when it has ended."""
-    process = subprocess.Popen(
-        command(*arguments, processes=processes),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not condition():
-        if process.poll() is not None or time.monotonic() > deadline:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise AssertionError(f"ended before the condition held:\n{process.communicate()[0]}")
-        time.sleep(0.002)
-    os.killpg(process.pid, number)
-    process.output = process.communicate(timeout=120)[0]
-    return process
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, **kwargs)
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:

@@ -1,0 +1,535 @@
+"""What a healthy log looks like, as data: `LogReference`, fitted in one pass, merged, saved, and measured against.
+
+A reference is the healthy log itself, kept small: its distinct masked texts and their templates, one embedding for
+each template, and the order and times in which they came. Every table that surprise needs is made from that in a
+fraction of a second, so two references merge exactly, and none is out of date. The pipeline fits and applies it.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from .habits_logmoe import windows_of
+from .parsing_logmoe import ParsedLog, check_integer
+from .sequences_logmoe import pad_sequences
+from .surprise_logmoe import Occurrences, Surprise, Vocabulary, cross_fitted
+from .templates_logmoe import SLOT, Templates, learn_templates
+
+# Of the files; a reader refuses others.
+FORMAT_VERSION = 1
+MAX_REFERENCE_ENTRIES = 1 << 17
+# Sequences that are kept or dropped together when a log has more entries than a reference holds.
+SEQUENCES_PER_GROUP = 8
+# Healthy sequences that scores are ranked among.
+HEALTHY_SEQUENCES = 4096
+# Below this share of entries with a time, a log has none.
+TIMED_SHARE = 0.05
+# Blocks of a log that are judged by the others.
+BLOCKS = 3
+
+# Embeddings float32 `(texts, encoder_hidden)` of masked texts.
+Encode = Callable[[list[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a reference was made with; it fits nothing else.
+
+    Attributes:
+        rules: digest of the rules by which logs are read.
+        encoder: digest of the encoder.
+        max_sequence_length, window_seconds, session_pattern: how its logs were cut, see [`SequenceRule`].
+    """
+
+    rules: str
+    encoder: str
+    max_sequence_length: int
+    window_seconds: float | None
+    session_pattern: str | None
+
+    def check(self, other: "Origin", what: str) -> None:
+        """Refuses another origin; a length may differ.
+
+        Raises:
+            ValueError: says which part differs, and the way out.
+        """
+        different = {
+            "rules": "was made with other rules of reading (masks or entry pattern)",
+            "encoder": "was made with another encoder",
+            "window_seconds": f"was cut with `window_seconds` {other.window_seconds}, not {self.window_seconds}",
+            "session_pattern": f"was cut with `session_pattern` {other.session_pattern!r}, not "
+            f"{self.session_pattern!r}",
+        }
+        for name, problem in different.items():
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(f"{what} {problem}: fit it again from its logs with this checkpoint, `pipe.fit(…)`.")
+
+
+@dataclass
+class Healthy:
+    """What healthy sequences of a length look like, each measured against the reference's other blocks.
+
+    Attributes:
+        features: float32 `(sequences, len(SEQUENCE_FEATURES))`.
+        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last their gaps.
+        templates: int64 `(sequences, entries)`, -1 at padding.
+        scores: what a model makes of them, by the model; filled where they are weighed.
+    """
+
+    features: np.ndarray
+    entry_features: np.ndarray
+    templates: np.ndarray
+    scores: dict[Any, Any] = field(default_factory=dict)
+
+
+class LogReference:
+    """What a healthy log looks like.
+
+    Made by [`LogAnomalyPipeline.fit`]. It holds masked text of somebody's log: share it as you would the log.
+
+    Attributes:
+        texts: the distinct masked texts.
+        count: int64 `(texts,)`, how often each came, in entries that are kept or not.
+        entries: the entries that are kept, in order, as rows of `texts` and `templates`.
+        first: int64 `(entries,)`, in the log it was fitted from, the place of the first entry of each one's sequence.
+        templates: of the texts.
+        embeddings: float32 `(templates, encoder_hidden)` as the encoder gives them, NaN where not encoded yet.
+        origin: what it was made with.
+        num_entries: entries it was fitted on, kept or not.
+        num_dropped_texts: entries whose text was not kept, because there were too many.
+        max_reference_entries: most entries that are kept, and most texts.
+    """
+
+    def __init__(
+        self,
+        texts: list[str],
+        count: np.ndarray,
+        text: np.ndarray,
+        time: np.ndarray,
+        stretch: np.ndarray,
+        origin: Origin,
+        num_entries: int,
+        num_dropped_texts: int = 0,
+        max_reference_entries: int = MAX_REFERENCE_ENTRIES,
+        first: np.ndarray | None = None,
+        known: dict[str, np.ndarray] | None = None,
+    ):
+        self.texts, self.count, self.origin = texts, count, origin
+        self.num_entries, self.num_dropped_texts = num_entries, num_dropped_texts
+        self.max_reference_entries = max_reference_entries
+        self.row_of = {entry: row for row, entry in enumerate(texts)}
+        self.templates = learn_templates(texts)
+        self.template_of = self.templates.match(texts)
+        self.first = np.zeros(len(text), np.int64) if first is None else first
+        if len(time) and (~np.isnan(time)).mean() < TIMED_SHARE:
+            time = np.full(len(time), np.nan)
+        self.entries = Occurrences(text, self.template_of[text], time, stretch)
+        self.embeddings = np.full((len(self.templates.texts), 0), np.nan, np.float32)
+        if known:
+            width = len(next(iter(known.values())))
+            missing = np.full(width, np.nan, np.float32)
+            self.embeddings = np.stack([known.get(entry, missing) for entry in self.templates.texts])
+        self._rows: dict[str, int] | None = None
+        self._surprise: dict[int, Surprise] = {}
+        self._healthy: dict[int, Healthy] = {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __repr__(self) -> str:
+        return (
+            f"LogReference({self.num_entries:,} entries, {len(self):,} of them kept; {len(self.texts):,} distinct "
+            f"texts, {len(self.templates.texts):,} templates)"
+        )
+
+    # ------------------------------------------------------------------ encoding
+
+    def encode(self, encode: Encode) -> "LogReference":
+        """Encodes the templates that have no embedding yet; returns itself."""
+        if not self.embeddings.shape[1]:
+            missing = np.arange(len(self.templates.texts))
+        else:
+            missing = np.flatnonzero(np.isnan(self.embeddings[:, 0]))
+        if len(missing):
+            new = encode([readable(self.templates.texts[row]) for row in missing])
+            if not self.embeddings.shape[1]:
+                self.embeddings = np.empty((len(self.templates.texts), new.shape[1]), np.float32)
+            # As they are saved, so that a saved reference gives the same results.
+            self.embeddings[missing] = new.astype(np.float16)
+            self._surprise.clear()
+            self._healthy.clear()
+        return self
+
+    def embedding_rows(self) -> dict[str, int]:
+        """Rows of `embeddings`, by what the encoder read."""
+        if self._rows is None:
+            self._rows = {readable(template): row for row, template in enumerate(self.templates.texts)}
+        return self._rows
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Texts, templates and directions of embeddings."""
+        return Vocabulary(self.template_of, unit(self.embeddings))
+
+    # ------------------------------------------------------------------ measuring
+
+    def surprise(self, length: int) -> Surprise:
+        """Measures sequences of up to `length` entries against all of the reference."""
+        if length not in self._surprise:
+            self._surprise[length] = Surprise(self.entries, self.vocabulary, length, self.count)
+        return self._surprise[length]
+
+    def surprise_without(self, low: int, high: int, length: int) -> Surprise:
+        """The same, without the sequences that begin at places from `low` to before `high` of the log.
+
+        For a reference of a single log, whose own sequences are to be measured.
+        """
+        # Sequences that overlap those of the block are its own as well.
+        rest = np.flatnonzero((self.first <= low - length) | (self.first >= high + length))
+        if not len(rest):
+            raise ValueError(f"a log of {self.num_entries} entries cannot be judged by its other blocks")
+        jump = np.append(0, (np.diff(rest) > 1).cumsum())
+        return Surprise(self.entries.take(rest, self.entries.stretch[rest] + jump), self.vocabulary, length)
+
+    def healthy(self, length: int) -> Healthy:
+        """The reference's own sequences of `length` entries, each measured against the other blocks."""
+        if length not in self._healthy:
+            stretch = self.entries.stretch
+            if self.is_windowed:
+                sequences = windows_of(stretch, length, length)
+            else:
+                starts = np.flatnonzero(np.diff(self.first, prepend=-1) != 0)
+                parts = np.split(np.arange(len(self)), starts[1:])
+                sequences = pad_sequences([part[:length] for part in parts])
+            if len(sequences) > HEALTHY_SEQUENCES:
+                sequences = sequences[np.arange(HEALTHY_SEQUENCES) * len(sequences) // HEALTHY_SEQUENCES]
+            entry, features = cross_fitted(
+                self.entries, sequences, self.vocabulary, length, BLOCKS, self.origin.session_pattern is None
+            )
+            templates = np.where(sequences >= 0, self.entries.template[sequences], -1)
+            self._healthy[length] = Healthy(features, entry, templates)
+        return self._healthy[length]
+
+    def sequences_per_day(self, length: int) -> float:
+        """How many sequences of `length` entries a day of healthy log has.
+
+        Raises:
+            ValueError: its entries have no times.
+        """
+        same = self.entries.stretch[1:] == self.entries.stretch[:-1]
+        gaps = np.diff(self.entries.time)[same]
+        seconds = float(np.clip(gaps[~np.isnan(gaps)], 0, None).sum())
+        if not seconds:
+            raise ValueError(
+                "`false_alarms_per_day` needs times, and the entries of this reference have none: give "
+                "`false_alarm_rate`, a share of sequences, in its place."
+            )
+        return float(same.sum()) / length / seconds * 86400
+
+    @property
+    def is_windowed(self) -> bool:
+        """Its sequences are windows by count."""
+        return self.origin.session_pattern is None and self.origin.window_seconds is None
+
+    # ------------------------------------------------------------------ merging
+
+    def merge(self, other: "LogReference") -> "LogReference":
+        """A reference of both logs: the one that fitting them together would give.
+
+        As long as both together have no more entries than a reference keeps; else each is thinned evenly. Templates
+        are learned anew; [`encode`] gives new ones their embeddings, which the pipeline sees to.
+
+        Raises:
+            ValueError: they were made with other rules or another encoder, or cut otherwise.
+        """
+        self.origin.check(other.origin, "The other reference")
+        builder = ReferenceBuilder(self.origin, max(self.max_reference_entries, other.max_reference_entries))
+        for reference in (self, other):
+            builder.add_reference(reference)
+        known = {}
+        for reference in (self, other):
+            if reference.embeddings.shape[1]:
+                rows = zip(reference.templates.texts, reference.embeddings, strict=True)
+                known |= {entry: row for entry, row in rows if not np.isnan(row[0])}
+        return builder.finish(known)
+
+    # ------------------------------------------------------------------ files
+
+    def save_pretrained(self, save_directory: str | os.PathLike) -> None:
+        """Saves the reference: `reference.json`, `reference.parquet` (texts), `reference.safetensors` (numbers)."""
+        folder = Path(save_directory)
+        if folder.is_file():
+            raise FileExistsError(f"cannot save a reference to {str(folder)!r}: it is a file, a folder is needed")
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {
+            "format_version": FORMAT_VERSION,
+            **vars(self.origin),
+            "num_entries": self.num_entries,
+            "num_dropped_texts": self.num_dropped_texts,
+            "max_reference_entries": self.max_reference_entries,
+        }
+        kinds = [("text", self.texts), ("template", self.templates.texts)]
+        of_template = np.bincount(self.template_of, self.count, len(self.templates.texts)).astype(np.int64)
+        table = pa.table(
+            {
+                "kind": pa.array([kind for kind, texts in kinds for _ in texts]).dictionary_encode(),
+                "text": pa.array([text for _, texts in kinds for text in texts], pa.large_string()),
+                "count": pa.array(np.append(self.count, of_template)),
+            }
+        )
+        tensors = {
+            "text": self.entries.text.astype(np.int32),
+            "time": self.entries.time,
+            "stretch": self.entries.stretch.astype(np.int32),
+            "first": self.first,
+            "embeddings": self.embeddings.astype(np.float16),
+            "template_of": self.template_of.astype(np.int32),
+        }
+        # The facts come last: without them there is no reference.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
+            written = Path(temporary)
+            pq.write_table(table, written / "reference.parquet", compression="zstd")
+            save_file(tensors, written / "reference.safetensors")
+            digest = hashlib.sha256((written / "reference.safetensors").read_bytes()).hexdigest()
+            (written / "reference.json").write_text(json.dumps(facts | {"sha256": digest}, indent=2) + "\n")
+            for name in ("reference.parquet", "reference.safetensors", "reference.json"):
+                os.replace(written / name, folder / name)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> "LogReference":
+        """Loads a reference from a folder or from the Hub.
+
+        Args:
+            name_or_path: what `save_pretrained` or `push_to_hub` wrote.
+            kwargs: of `huggingface_hub.snapshot_download`, such as `revision` and `token`.
+
+        Raises:
+            FileNotFoundError: there is no reference.
+            ValueError: it is damaged, or of another version.
+        """
+        folder = Path(name_or_path)
+        if not folder.is_dir():
+            from huggingface_hub import snapshot_download
+
+            try:
+                downloaded = snapshot_download(str(name_or_path), allow_patterns=["reference.*"], **kwargs)
+            except Exception as error:
+                raise FileNotFoundError(f"no reference at {str(name_or_path)!r}: {error}") from error
+            folder = Path(downloaded)
+        if not (folder / "reference.json").is_file():
+            raise FileNotFoundError(f"no reference in {str(name_or_path)!r}: it has no reference.json")
+        try:
+            facts = json.loads((folder / "reference.json").read_text())
+            version = facts.pop("format_version")
+            if version != FORMAT_VERSION:
+                raise ValueError(
+                    f"the reference {str(name_or_path)!r} is of version {version}, this code reads {FORMAT_VERSION}: "
+                    "fit it again from its logs."
+                )
+            if hashlib.sha256((folder / "reference.safetensors").read_bytes()).hexdigest() != facts.pop("sha256"):
+                raise ValueError("its files do not belong together")
+            tensors = load_file(folder / "reference.safetensors")
+            table = pq.read_table(folder / "reference.parquet")
+            kinds = table["kind"].to_pylist()
+            texts, counts = table["text"].to_pylist(), table["count"].to_numpy()
+            number = kinds.count("text")
+            reference = cls.__new__(cls)
+            reference.texts, reference.count = texts[:number], counts[:number].astype(np.int64)
+            reference.origin = Origin(**{name: facts.pop(name) for name in Origin.__annotations__})
+            for name, value in facts.items():
+                setattr(reference, name, value)
+            reference.row_of = {entry: row for row, entry in enumerate(reference.texts)}
+            reference.templates = Templates(texts[number:])
+            reference.template_of = tensors["template_of"].astype(np.int64)
+            reference.first = tensors["first"]
+            text = tensors["text"].astype(np.int64)
+            reference.entries = Occurrences(
+                text, reference.template_of[text], tensors["time"], tensors["stretch"].astype(np.int64)
+            )
+            reference.embeddings = tensors["embeddings"].astype(np.float32)
+            reference._rows, reference._surprise, reference._healthy = None, {}, {}
+        except FileNotFoundError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, OSError, pa.ArrowException, SafetensorError) as error:
+            raise ValueError(
+                f"the reference {str(name_or_path)!r} cannot be used: {error} Download or fit it again."
+            ) from error
+        return reference
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Uploads the reference, which holds masked text of its logs; a new repository is private.
+
+        Args:
+            repo_id: name on the Hub, `"org/name"`.
+            kwargs: `private` (by default true) and `token`; others go to `huggingface_hub.upload_folder`.
+
+        Returns:
+            The address of the commit.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=kwargs.pop("token", None))
+        kwargs.setdefault("commit_message", "Upload LogReference")
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api.create_repo(repo_id, private=kwargs.pop("private", True), exist_ok=True)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **kwargs))
+
+
+class ReferenceBuilder:
+    """Gathers healthy sequences, which may come in chunks, into a reference.
+
+    Args:
+        origin: what reads and cuts the logs.
+        max_reference_entries: most entries that are kept, and most distinct texts. If there are more, sequences are
+            kept evenly over all of the logs, and no more than half of the bound is ever lost to that.
+    """
+
+    def __init__(self, origin: Origin, max_reference_entries: int = MAX_REFERENCE_ENTRIES):
+        self.origin = origin
+        self.max_reference_entries = check_integer("max_reference_entries", max_reference_entries, 1)
+        self.rows: dict[str, int] = {}
+        self.count = np.zeros(0, np.int64)
+        self.num_entries = self.num_dropped_texts = 0
+        self._every = 1  # every so manyth group of sequences is kept
+        self._sequences = 0
+        self._logs = 0
+        self._kept: list[tuple[np.ndarray, ...]] = []  # text, time, stretch, first, group
+        self._num_kept = 0
+        self._stretch = -1
+        self._next: tuple[int, int] | None = None  # log and place that continue the stretch
+
+    def start_log(self) -> None:
+        """What comes next is another log."""
+        self._logs += 1
+        self._next = None
+
+    def add(self, log: ParsedLog, sequences: Sequence[np.ndarray]) -> None:
+        """Takes sequences of a log, as positions in it, ordered by their first entry.
+
+        Args:
+            log: with `seconds` and `number`.
+        """
+        assert log.seconds is not None
+        assert log.number is not None
+        if not len(sequences):
+            return
+        rows = np.array([self._row(text) for text in log.distinct.to_pylist()], np.int64)
+        positions = np.concatenate(list(sequences))
+        sizes = np.array([len(sequence) for sequence in sequences])
+        starts = sizes.cumsum() - sizes
+        text, number = rows[log.entry_index[positions]], log.number[positions]
+        # A stretch goes on where one sequence ends and the next begins.
+        ends = np.append(-1, number[starts + sizes - 1][:-1]) + 1
+        if self._next is not None and self._next[0] == self._logs:
+            ends[0] = self._next[1]
+        is_new = number[starts] != ends
+        is_new[0] |= self._next is None
+        if self.origin.session_pattern is not None:
+            is_new[:] = True
+        self._next = self._logs, int(number[-1]) + 1
+        stretch = self._stretch + is_new.cumsum()
+        self._stretch = int(stretch[-1])
+        group = (self._sequences + np.arange(len(sizes))) // SEQUENCES_PER_GROUP
+        self._sequences += len(sizes)
+        self._add(text, log.seconds[positions], *(np.repeat(of, sizes) for of in (stretch, number[starts], group)))
+
+    def add_reference(self, reference: LogReference) -> None:
+        """Takes the entries of a reference."""
+        self.start_log()
+        rows = np.array([self._row(text) for text in reference.texts], np.int64)
+        entries = reference.entries
+        starts = np.diff(reference.first, prepend=-1) != 0
+        group = (self._sequences + starts.cumsum() - 1) // SEQUENCES_PER_GROUP
+        self._sequences += int(starts.sum())
+        stretch = self._stretch + 1 + entries.stretch - (entries.stretch[0] if len(entries) else 0)
+        self._stretch = int(stretch[-1]) if len(stretch) else self._stretch
+        self._add(rows[entries.text], entries.time, stretch, reference.first, group, counted=False)
+        kept = rows >= 0
+        self._count(rows[kept], reference.count[kept])
+        self.num_entries += reference.num_entries
+        self.num_dropped_texts += reference.num_dropped_texts + int(reference.count[~kept].sum())
+
+    def _row(self, text: str) -> int:
+        if text not in self.rows and len(self.rows) >= self.max_reference_entries:
+            return -1
+        return self.rows.setdefault(text, len(self.rows))
+
+    def _count(self, rows: np.ndarray, counts: np.ndarray | None = None) -> None:
+        new = np.bincount(rows, counts, minlength=len(self.rows)).astype(np.int64)
+        new[: len(self.count)] += self.count
+        self.count = new
+
+    def _add(self, text: np.ndarray, *columns: np.ndarray, counted: bool = True) -> None:
+        if counted:
+            self.num_entries += len(text)
+            self._count(text[text >= 0])
+            self.num_dropped_texts += int((text < 0).sum())
+        kept = (text >= 0) & (columns[-1] % self._every == 0)
+        self._kept.append(tuple(column[kept] for column in (text, *columns)))
+        self._num_kept += int(kept.sum())
+        while self._num_kept > self.max_reference_entries:
+            self._every *= 2
+            joined = [np.concatenate(column) for column in zip(*self._kept, strict=True)]
+            kept = joined[-1] % self._every == 0
+            if not kept.any() or kept.all():  # a single group is more than all there may be
+                kept = np.arange(len(kept)) < self.max_reference_entries
+            self._kept = [tuple(column[kept] for column in joined)]
+            self._num_kept = int(kept.sum())
+
+    def finish(self, known: dict[str, np.ndarray] | None = None) -> LogReference:
+        """The reference.
+
+        Args:
+            known: embeddings of templates that need not be encoded again.
+
+        Raises:
+            ValueError: there was no entry.
+        """
+        if not self._num_kept:
+            raise ValueError("a reference needs at least one log entry, got none")
+        text, time, stretch, first, group = (np.concatenate(column) for column in zip(*self._kept, strict=True))
+        # Where groups were dropped, what is left on both sides are no neighbours.
+        jump = np.append(0, (np.diff(group) != 0).cumsum()) if self._every > 1 else 0
+        return LogReference(
+            list(self.rows),
+            self.count,
+            text,
+            time,
+            stretch + jump,
+            self.origin,
+            self.num_entries,
+            self.num_dropped_texts,
+            self.max_reference_entries,
+            first,
+            known,
+        )
+
+
+def unit(embeddings: np.ndarray) -> np.ndarray:
+    """Embeddings `(entries, encoder_hidden)` at unit length."""
+    return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+
+
+def readable(template: str) -> str:
+    """What the encoder reads of a template: a word in place of each slot."""
+    return template.replace(SLOT, "name")
+
+
+def digest_of(values: Any) -> str:
+    """A digest of values that JSON can hold."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+__all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "readable", "unit"]
