@@ -8,13 +8,17 @@ they last. All is measured once, by the functions that serve, and kept in memory
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from logmoe import LogParser
+from logmoe.habits_logmoe import windows_of
+from logmoe.reference_logmoe import BLOCKS, TIMED_SHARE
 from logmoe.surprise_logmoe import (
+    ENTRY_FEATURES,
     INPUTS,
     Occurrences,
     RunningLevel,
@@ -23,7 +27,6 @@ from logmoe.surprise_logmoe import (
     cross_fitted,
     lower_quarter,
     sequence_inputs,
-    windows_of,
 )
 from logmoe.templates_logmoe import learn_templates
 from recordings.corpus import FOLDER, SPLITS, TEST_ONLY, read_intervals
@@ -35,14 +38,12 @@ KINDS = ("earlier", "twin", "both", "self", "small", "spliced", "spliced_self", 
 VISIBLE = ("normal", "text", "order", "silence")
 """What a fault shows by in a sequence, by number; the first means that there is none."""
 
-BLOCKS = 3
-"""Blocks of a log that is judged by itself."""
-
 SMALL = 200
 """Entries of a small reference."""
 
-# A log whose times are rarely known has none.
-_LEAST_TIMES = 0.05
+SHORT, SHORT_OF_EACH = (1, 2, 4, 8, 12, 16, 24), 6
+"""Entries of short logs, with nothing before them; and how many of each length a recording gives."""
+
 # The last sequence of a log is filled up with entries before it, unless it would have fewer of its own.
 _LEAST_REST = 8
 # A stretch between two faults from which nothing can be learned is shorter; and what a fault may cause before and
@@ -77,10 +78,6 @@ class Recording:
     shown: np.ndarray
     faults: list[tuple[float, float, int]]
 
-    @property
-    def log(self) -> Occurrences:
-        return Occurrences(self.text, self.time, np.zeros(len(self.text), np.int64))
-
     def labels(self, sequences: np.ndarray) -> np.ndarray:
         """What a fault shows by in each sequence: rows of `VISIBLE`, int8 `(sequences,)`.
 
@@ -110,7 +107,7 @@ class Recording:
 def filled_times(time: np.ndarray) -> np.ndarray:
     """Times with that of the entry before in place of NaN; all NaN where hardly any is known."""
     known = np.flatnonzero(~np.isnan(time))
-    if len(known) < max(2, _LEAST_TIMES * len(time)):
+    if len(known) < max(2, TIMED_SHARE * len(time)):
         return np.full(len(time), np.nan)
     before = np.searchsorted(known, np.arange(len(time)), side="right") - 1
     return time[known[np.maximum(before, 0)]]
@@ -132,6 +129,34 @@ class Service:
     template_of: np.ndarray
     templates: list[str]
 
+    def log(self, recording: Recording, positions: np.ndarray | None = None) -> Occurrences:
+        """The entries of a recording, or those at some positions, as one stretch."""
+        part = slice(None) if positions is None else positions
+        text = recording.text[part]
+        return Occurrences(text, self.template_of[text], recording.time[part], np.zeros(len(text), np.int64))
+
+    def reference(self, of: Recording, kind: str) -> Occurrences | None:
+        """The entries by which a recording is judged: of others under the same settings; None if there are none.
+
+        Args:
+            kind: "earlier", "twin" or "both".
+        """
+        parts = []
+        for other in self.recordings:
+            if other.name == of.name or other.settings != of.settings:
+                continue
+            if other.split == "twin":
+                parts += [(other, 0, len(other.text))] * (kind != "earlier")
+            elif kind != "twin" and other.split != "test":
+                parts += [(other, a, b) for a, b in other.healthy_stretches()]
+        if not parts:
+            return None
+        text = np.concatenate([other.text[a:b] for other, a, b in parts])
+        time = np.concatenate([other.time[a:b] for other, a, b in parts])
+        return Occurrences(
+            text, self.template_of[text], time, np.repeat(np.arange(len(parts)), [b - a for _, a, b in parts])
+        )
+
 
 def read_service(name: str, folder: Path = FOLDER) -> Service:
     """Reads and parses all recordings of a service."""
@@ -144,7 +169,7 @@ def read_service(name: str, folder: Path = FOLDER) -> Service:
     return Service(name, recordings, learned.match(list(texts)), learned.texts)
 
 
-def _recording(run: ParsedRun, intervals: list[dict], parser: LogParser, texts: dict[str, int]) -> Recording:
+def _recording(run: ParsedRun, intervals: list[dict[str, Any]], parser: LogParser, texts: dict[str, int]) -> Recording:
     known = np.array([texts.setdefault(text, len(texts)) for text in run.parsed.distinct.to_pylist()])
     lines = list(zip((run.parsed.first_line - 1).tolist(), run.parsed.last_line.tolist(), strict=True))
     shown_by = {row["fault"]: VISIBLE.index(row["visible"]) for row in intervals}
@@ -172,15 +197,16 @@ class Judge:
     """What sequences of other logs are judged by: a reference, and how surprising its own sequences are to the rest.
 
     Args:
-        healthy: entries of the reference.
+        number: of the reference.
+        healthy: its entries.
         vocabulary: of the service.
     """
 
-    def __init__(self, healthy: Occurrences, vocabulary: Vocabulary):
+    def __init__(self, number: int, healthy: Occurrences, vocabulary: Vocabulary):
+        self.number, self.healthy = number, healthy
         self.surprise = Surprise(healthy, vocabulary, WINDOW)
         self.sequences = windows_of(healthy.stretch, WINDOW, WINDOW)
         self.entry_features, self.features = cross_fitted(healthy, self.sequences, vocabulary, WINDOW, BLOCKS)
-        self.text = np.where(self.sequences >= 0, healthy.text[self.sequences], -1)
         self.level = lower_quarter(self.features)
 
     def measure(self, log: Occurrences, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -199,29 +225,6 @@ def measure_itself(log: Occurrences, sequences: np.ndarray, vocabulary: Vocabula
     entry_features, features = cross_fitted(log, sequences, vocabulary, WINDOW, BLOCKS)
     level = np.broadcast_to(lower_quarter(features), features.shape)
     return entry_features, sequence_inputs(features, features, level)
-
-
-def draw_reference(service: Service, of: Recording, kind: str) -> Occurrences | None:
-    """The entries by which a recording is judged: of others under the same settings; None if there are none.
-
-    Args:
-        kind: "earlier", "twin" or "both".
-    """
-    parts = []
-    for other in service.recordings:
-        if other.name == of.name or other.settings != of.settings:
-            continue
-        if other.split == "twin":
-            parts += [(other, 0, len(other.text))] * (kind != "earlier")
-        elif kind != "twin" and other.split != "test":
-            parts += [(other, a, b) for a, b in other.healthy_stretches()]
-    if not parts:
-        return None
-    return Occurrences(
-        np.concatenate([other.text[a:b] for other, a, b in parts]),
-        np.concatenate([other.time[a:b] for other, a, b in parts]),
-        np.repeat(np.arange(len(parts)), [b - a for _, a, b in parts]),
-    )
 
 
 def cut(length: int, window: int = WINDOW) -> np.ndarray:
@@ -243,7 +246,6 @@ class Episodes:
 
     Attributes:
         service, kind: int16 `(sequences,)`, rows of the services and of `KINDS`.
-        episode: int32 `(sequences,)`, ascending: of the same log and reference.
         reference: int32 `(sequences,)`, the same number for the same reference; -1 in a log judged by itself.
         is_twin: bool `(sequences,)`, of a run without faults.
         template: int32 `(sequences, entries)`, rows of the templates of all services, -1 at padding.
@@ -254,7 +256,6 @@ class Episodes:
 
     service: np.ndarray
     kind: np.ndarray
-    episode: np.ndarray
     reference: np.ndarray
     is_twin: np.ndarray
     template: np.ndarray
@@ -275,123 +276,125 @@ class Episodes:
         return Episodes(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Episodes)))
 
 
-class Measured:
-    """Measures the episodes of services.
+class ServiceEpisodes:
+    """The episodes of one service, measured.
 
     Args:
-        services: what to draw from.
-        embeddings: of the templates of all of them, one service after the other, unit length.
+        row: of the service among all.
+        service: what to draw from.
+        first: row of its first template among those of all services.
+        embeddings: `(templates, encoder_hidden)`, of its templates, unit length.
         seed: of the draws.
     """
 
-    def __init__(self, services: Sequence[Service], embeddings: np.ndarray, seed: int = 0):
-        self.services, self.embeddings, self.seed = services, embeddings, seed
-        self._episodes = 0
-        self._judges: dict[tuple, tuple[int, Judge] | None] = {}
+    def __init__(self, row: int, service: Service, first: int, embeddings: np.ndarray, seed: int = 0):
+        self.row, self.service, self.first, self.seed = row, service, first, seed
+        self.vocabulary = Vocabulary(service.template_of, embeddings)
+        self._judges: dict[tuple[str, str, str], Judge | None] = {}
         self._references = 0
 
     def __iter__(self) -> Iterator[Episodes]:
-        first = 0
-        for row, service in enumerate(self.services):
-            last = first + len(service.templates)
-            self._judges.clear()
-            yield from self._of_service(row, service, first, Vocabulary(service.template_of, self.embeddings[first:last]))
-            first = last
+        for recording in self.service.recordings:
+            yield from self._of_whole(recording)
+            yield from self._of_parts(recording)
+        # Sequences of references, each by the rest: the scale of all others, and more that is healthy.
+        for judge in self._judges.values():
+            if judge is not None:
+                visible = np.zeros(len(judge.sequences), np.int8)
+                yield self._episode("healthy", judge.healthy, judge.sequences, visible, True, judge, judge.own())
 
-    def _of_service(self, row: int, service: Service, first: int, vocabulary: Vocabulary) -> Iterator[Episodes]:
-        for recording in service.recordings:
-            generator = np.random.default_rng([self.seed, zlib.crc32(recording.name.encode())])
-            is_twin = recording.split == "twin"
+    def _of_whole(self, recording: Recording) -> Iterator[Episodes]:
+        """A recording as it is, by every reference, and by itself."""
+        log, is_twin = self.service.log(recording), recording.split == "twin"
+        sequences = cut(len(log))
+        visible = recording.labels(sequences)
+        for kind in ("earlier",) if is_twin else ("earlier", "twin", "both"):
+            if (judge := self._judge(recording, kind)) is not None:
+                yield self._episode(kind, log, sequences, visible, is_twin, judge)
+        yield self._episode("self", log, sequences, visible, is_twin)
 
-            def episode(
-                kind: str,
-                log: Occurrences,
-                sequences: np.ndarray,
-                visible: np.ndarray,
-                judge: tuple[int, Judge] | None = None,
-                measured: tuple[np.ndarray, np.ndarray] | None = None,
-                is_twin: bool = is_twin,
-            ) -> Episodes:
-                if measured is None:
-                    measured = (
-                        judge[1].measure(log, sequences) if judge else measure_itself(log, sequences, vocabulary)
-                    )
-                text = np.where(sequences >= 0, log.text[sequences], -1)
-                self._episodes += 1
-                number = len(sequences)
-                template = np.where(text >= 0, first + service.template_of[text], -1)
-                missing = ((0, 0), (0, WINDOW - template.shape[1]))
-                return Episodes(
-                    np.full(number, row, np.int16),
-                    np.full(number, KINDS.index(kind), np.int16),
-                    np.full(number, self._episodes, np.int32),
-                    np.full(number, judge[0] if judge else -1, np.int32),
-                    np.full(number, is_twin),
-                    np.pad(template, missing, constant_values=-1).astype(np.int32),
-                    np.pad(measured[0], (*missing, (0, 0))).astype(np.float16),
-                    measured[1],
-                    visible,
-                )
-
-            log = recording.log
-            sequences = cut(len(log))
-            visible = recording.labels(sequences)
-            for kind in ("earlier",) if is_twin else ("earlier", "twin", "both"):
-                is_new = self._key(recording, kind) not in self._judges
-                judge = self._judge(service, recording, kind, vocabulary)
-                if judge is None:
-                    continue
-                yield episode(kind, log, sequences, visible, judge)
-                if is_new:
-                    own = judge[1]
-                    healthy = draw_reference(service, recording, kind)
-                    nothing = np.zeros(len(own.sequences), np.int8)
-                    yield episode("healthy", healthy, own.sequences, nothing, judge, own.own(), True)
-            yield episode("self", log, sequences, visible)
-
-            judge = self._judge(service, recording, "earlier" if is_twin else "both", vocabulary)
-            if judge is None:
-                continue
-            healthy = draw_reference(service, recording, "earlier" if is_twin else "both")
-            start = int(generator.integers(0, max(1, len(healthy) - SMALL)))
-            part = healthy.take(np.arange(start, min(len(healthy), start + SMALL)))
-            self._references += 1
-            small = self._references, Judge(part, vocabulary)
-            yield episode("small", log, sequences, visible, small)
-            for part, positions in short_logs(log, generator):
-                yield episode("short", part, np.arange(len(part))[None], recording.labels(positions[None]), judge)
-            for kind, most in () if is_twin else (("spliced", 0.6), ("spliced_self", 0.35)):
+    def _of_parts(self, recording: Recording) -> Iterator[Episodes]:
+        """Parts of a recording, by parts of its reference; and a recording whose faults last."""
+        is_twin = recording.split == "twin"
+        judge = self._judge(recording, "earlier" if is_twin else "both")
+        if judge is None:
+            return
+        generator = np.random.default_rng([self.seed, zlib.crc32(recording.name.encode())])
+        log = self.service.log(recording)
+        start = int(generator.integers(0, max(1, len(judge.healthy) - SMALL)))
+        part = judge.healthy.take(np.arange(start, min(len(judge.healthy), start + SMALL)))
+        sequences = cut(len(log))
+        visible = recording.labels(sequences)
+        yield self._episode("small", log, sequences, visible, is_twin, self._new_judge(part))
+        for length in SHORT:
+            for start in generator.integers(0, len(log) - length, SHORT_OF_EACH).tolist():
+                positions = np.arange(start, start + length)
+                visible = recording.labels(positions[None])
+                yield self._episode("short", log.take(positions), positions[None] - start, visible, is_twin, judge)
+        if not is_twin:
+            for kind, most in (("spliced", 0.6), ("spliced_self", 0.35)):
                 positions, time, shown = splice(recording, float(generator.uniform(0.05, most)), generator)
-                long = Occurrences(recording.text[positions], time, np.zeros(len(positions), np.int64))
-                windows = cut(len(long))
-                label = np.where(shown[windows] > 0, shown[windows], len(VISIBLE)).min(axis=1)
+                spliced = replace(self.service.log(recording, positions), time=time)
+                sequences = cut(len(spliced))
+                label = np.where(shown[sequences] > 0, shown[sequences], len(VISIBLE)).min(axis=1)
                 label = np.where(label == len(VISIBLE), 0, label).astype(np.int8)
-                yield episode(kind, long, windows, label, judge if kind == "spliced" else None)
+                yield self._episode(kind, spliced, sequences, label, False, judge if kind == "spliced" else None)
 
-    def _key(self, recording: Recording, kind: str) -> tuple:
-        # A recording that would be part of the reference has one of its own.
+    def _episode(
+        self,
+        kind: str,
+        log: Occurrences,
+        sequences: np.ndarray,
+        visible: np.ndarray,
+        is_twin: bool,
+        judge: Judge | None = None,
+        measured: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> Episodes:
+        if measured is None:
+            measured = judge.measure(log, sequences) if judge else measure_itself(log, sequences, self.vocabulary)
+        entry_features, inputs = measured
+        template = np.where(sequences >= 0, self.first + log.template[sequences], -1)
+        missing = ((0, 0), (0, WINDOW - template.shape[1]))
+        number = len(sequences)
+        return Episodes(
+            np.full(number, self.row, np.int16),
+            np.full(number, KINDS.index(kind), np.int16),
+            np.full(number, judge.number if judge else -1, np.int32),
+            np.full(number, is_twin),
+            np.pad(template, missing, constant_values=-1).astype(np.int32),
+            # What of it depends on the log before the sequence is no input of the stack.
+            np.pad(entry_features[..., : len(ENTRY_FEATURES)], (*missing, (0, 0))).astype(np.float16),
+            inputs,
+            visible,
+        )
+
+    def _judge(self, recording: Recording, kind: str) -> Judge | None:
+        """The reference of a recording; those of which it would itself be part are its own."""
         is_part = kind != "twin" and recording.split in ("train", "validation")
-        return kind, recording.settings, recording.name if is_part else ""
-
-    def _judge(
-        self, service: Service, recording: Recording, kind: str, vocabulary: Vocabulary
-    ) -> tuple[int, Judge] | None:
-        key = self._key(recording, kind)
+        key = kind, recording.settings, recording.name if is_part else ""
         if key not in self._judges:
-            healthy = draw_reference(service, recording, kind)
-            self._references += 1
-            self._judges[key] = None if healthy is None else (self._references, Judge(healthy, vocabulary))
+            healthy = self.service.reference(recording, kind)
+            self._judges[key] = None if healthy is None else self._new_judge(healthy)
         return self._judges[key]
 
+    def _new_judge(self, healthy: Occurrences) -> Judge:
+        self._references += 1
+        return Judge((self.row << 16) + self._references, healthy, self.vocabulary)
 
-def short_logs(
-    log: Occurrences, generator: np.random.Generator, lengths: Sequence[int] = (1, 2, 4, 8, 12, 16, 24), each: int = 6
-) -> Iterator[tuple[Occurrences, np.ndarray]]:
-    """Logs of few entries, each with nothing before it, and their positions in the log that they are taken from."""
-    for length in lengths:
-        for start in generator.integers(0, len(log) - length, each).tolist():
-            positions = np.arange(start, start + length)
-            yield log.take(positions), positions
+
+def measure_episodes(services: Sequence[Service], embeddings: np.ndarray, seed: int = 0) -> Episodes:
+    """All episodes of services.
+
+    Args:
+        embeddings: of their templates, one service after the other, unit length.
+        seed: of the draws.
+    """
+    parts, first = [], 0
+    for row, service in enumerate(services):
+        last = first + len(service.templates)
+        parts += ServiceEpisodes(row, service, first, embeddings[first:last], seed)
+        first = last
+    return Episodes.concatenate(parts)
 
 
 def splice(
@@ -442,4 +445,16 @@ def training_services(services: Sequence[str]) -> list[str]:
     return [name for name in services if name not in TEST_ONLY]
 
 
-__all__ = ["INPUTS", "KINDS", "VISIBLE", "Episodes", "Judge", "Measured", "Service", "read_service"]
+__all__ = [
+    "KINDS",
+    "VISIBLE",
+    "WINDOW",
+    "Episodes",
+    "Recording",
+    "Service",
+    "ServiceEpisodes",
+    "measure_episodes",
+    "read_service",
+    "splice",
+    "training_services",
+]

@@ -24,8 +24,9 @@ from transformers import set_seed
 
 from logmoe import LogMoEConfig, LogMoEForSequenceClassification, LogMoEProcessor
 from logmoe.modeling_logmoe import load_encoder
+from logmoe.reference_logmoe import readable, unit
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
-from logmoe.training.episodes import KINDS, VISIBLE, WINDOW, Episodes, Measured, read_service, training_services
+from logmoe.training.episodes import KINDS, VISIBLE, WINDOW, Episodes, measure_episodes, read_service, training_services
 from logmoe.training.wording import Wording
 from recordings.corpus import SERVICES
 
@@ -380,11 +381,10 @@ def measure(
 ) -> tuple[Episodes, torch.Tensor]:
     """The episodes of services, and the embeddings of their templates."""
     services = [read_service(name) for name in names]
-    templates = [template for service in services for template in service.templates]
+    templates = [readable(template) for service in services for template in service.templates]
     logger.info("%d services with %d templates read", len(services), len(templates))
     embeddings = encode(model, processor, templates)
-    unit = F.normalize(embeddings, dim=1).numpy()
-    episodes = Episodes.concatenate(list(Measured(services, unit, seed)))
+    episodes = measure_episodes(services, unit(embeddings.numpy()), seed)
     logger.info("%d sequences measured", len(episodes))
     return episodes, embeddings
 
