@@ -1,4 +1,4 @@
-"""Episodes: stretches of recorded logs, each seen through a reference drawn for it, as the features that a model reads.
+"""Episodes: stretches of recorded logs, each seen through a reference drawn for it, as a model reads them.
 
 `general.py` trains the default checkpoint on them. What an episode is judged by never holds the stretch itself: other
 recordings of the service under the same settings, without faults (`earlier`), a run without faults (`twin`), `both`, a
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from logmoe import LogParser
 from logmoe.habits_logmoe import windows_of
 from logmoe.reference_logmoe import BLOCKS, TIMED_SHARE
 from logmoe.surprise_logmoe import (
     ENTRY_FEATURES,
-    INPUTS,
     Occurrences,
     RunningLevel,
     Surprise,
@@ -101,7 +101,9 @@ class Recording:
         for begun, ended, _ in self.faults:
             is_bad |= (self.clock >= begun - _BEFORE) & (self.clock <= ended + _AFTER)
         edges = np.flatnonzero(np.diff(np.r_[True, is_bad, True]))
-        return [(a, b) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True) if b - a >= _LEAST_STRETCH]
+        return [
+            (a, b) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True) if b - a >= _LEAST_STRETCH
+        ]
 
 
 def filled_times(time: np.ndarray) -> np.ndarray:
@@ -241,6 +243,24 @@ def cut(length: int, window: int = WINDOW) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Sequences as the model takes them; all NaN are the features of those without a reference."""
+
+    entry_embeds: torch.Tensor
+    entry_mask: torch.Tensor
+    entry_features: torch.Tensor
+    sequence_features: torch.Tensor
+
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """By the names of the model's arguments."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def joined(self, other: "Batch") -> "Batch":
+        """These sequences, then those."""
+        return Batch(**{name: torch.cat([values, getattr(other, name)]) for name, values in self.inputs().items()})
+
+
+@dataclass(frozen=True)
 class Episodes:
     """Sequences of many episodes, as arrays.
 
@@ -269,6 +289,20 @@ class Episodes:
     def take(self, rows: np.ndarray) -> "Episodes":
         """Some of the sequences."""
         return Episodes(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def batch(self, rows: np.ndarray, embeddings: torch.Tensor, alone: int = 0) -> Batch:
+        """Some of the sequences, the last `alone` of them without a reference.
+
+        Args:
+            embeddings: `(templates, encoder_hidden)`, of all services' templates, as the encoder gives them.
+        """
+        template = torch.from_numpy(self.template[rows]).long()
+        entry_features = torch.from_numpy(self.entry_features[rows]).float()
+        inputs = torch.from_numpy(self.inputs[rows])
+        if alone:
+            entry_features[-alone:] = torch.nan
+            inputs[-alone:] = torch.nan
+        return Batch(embeddings[template.clamp(min=0)], template >= 0, entry_features, inputs)
 
     @staticmethod
     def concatenate(parts: Sequence["Episodes"]) -> "Episodes":
@@ -449,6 +483,7 @@ __all__ = [
     "KINDS",
     "VISIBLE",
     "WINDOW",
+    "Batch",
     "Episodes",
     "Recording",
     "Service",

