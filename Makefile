@@ -28,8 +28,11 @@ test: $(INSTALLED)  ## run the tests
 test-slow: $(INSTALLED)  ## run the tests that take long or need Debian packages
 	$(VENV_PYTHON) -m pytest -m slow
 
-train-demo: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the recordings
-	$(VENV_PYTHON) -m examples.train_mini
+train-demo: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the recordings and from log statements of Debian's sources
+	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[encoder]'
+	mkdir -p build
+	$(VENV_PYTHON) -m training.statements --output build/statements.parquet
+	$(VENV_PYTHON) -m training.general --statements build/statements.parquet --output checkpoints/logmoe-mini
 
 checkpoint-code:  ## refresh the copies of the code in checkpoints/logmoe-mini
 	rm -f checkpoints/logmoe-mini/*_logmoe.py
