@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,6 @@ from logmoe.training.episodes import (
     training_services,
 )
 from logmoe.training.wording import Wording
-from logmoe.weighing_logmoe import untrained_score
 from recordings.corpus import SERVICES
 
 logger = logging.getLogger("logmoe.train")
@@ -361,7 +361,7 @@ class Calibration:
 
     Attributes:
         reference_scale: see [`LogMoEConfig`]; such that one in a hundred of the sequences of healthy logs, judged by
-            themselves, has a joined score above 1.
+            themselves, has a score above 1.
         reference_slope: logits per unit of that score.
     """
 
@@ -369,30 +369,19 @@ class Calibration:
     reference_slope: float
 
     @classmethod
-    def of(cls, episodes: Episodes, margins: np.ndarray, untrained_weight: float, rate: float = 0.01) -> "Calibration":
+    def of(cls, episodes: Episodes, margins: np.ndarray, rate: float = 0.01) -> "Calibration":
         """From the margins of logs by models that were trained without their services."""
         is_self = episodes.kind == KINDS.index("self")
         rows = np.flatnonzero(is_self & episodes.is_twin)
-        scores = (margins, untrained_score(episodes.inputs))
         groups = episodes.service[rows].astype(np.int64)
-        centers = [quantile(values[rows], groups, 0.5) for values in scores]
-        spreads = [
-            max(quantile(values[rows], groups, 1 - rate) - center, 1e-3)
-            for values, center in zip(scores, centers, strict=True)
-        ]
-        learned, untrained = (
-            (values - center) / spread for values, center, spread in zip(scores, centers, spreads, strict=True)
-        )
-        joined = (1 - untrained_weight) * learned + untrained_weight * untrained
-        # Two scores are seldom high together: of both, fewer than asked would lie above 1.
-        highest = quantile(joined[rows], groups, 1 - rate)
+        center = quantile(margins[rows], groups, 0.5)
+        spread = max(quantile(margins[rows], groups, 1 - rate) - center, 1e-3)
         faulty = np.flatnonzero(is_self & ~episodes.is_twin)
-        above = torch.from_numpy(joined[faulty] / highest - 1)
+        above = torch.from_numpy((margins[faulty] - center) / spread - 1).double()
         label = torch.from_numpy(episodes.visible[faulty] > 0).double()
         slopes = torch.logspace(-1, 1, 101).double()
         losses = [float(F.binary_cross_entropy_with_logits(slope * above, label)) for slope in slopes]
-        scale = [centers[0], spreads[0] * highest, centers[1], spreads[1] * highest]
-        return cls(scale, round(float(slopes[int(np.argmin(losses))]), 3))
+        return cls([center, spread], round(float(slopes[int(np.argmin(losses))]), 3))
 
 
 # --- command ---------------------------------------------------------------------------------------------------------
@@ -410,6 +399,27 @@ def save(
     model.save_pretrained(folder, state_dict={name: tensor.contiguous() for name, tensor in state.items()})
     processor.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card(model, record), encoding="utf-8")
+
+
+def card(model: LogMoEForSequenceClassification, record: dict[str, object]) -> str:
+    """The model card: what it is for, what it was trained on, under which licences."""
+    template = Path(__file__).with_name("general_card.md").read_text(encoding="utf-8")
+    config = model.config
+    services: Any = record["services"]
+    values = {
+        "layers": config.encoder_config.num_hidden_layers,
+        "width": config.encoder_config.hidden_size,
+        "hidden": config.hidden_size,
+        "stack": config.num_hidden_layers,
+        "experts": config.num_experts,
+        "top_p": config.router_top_p,
+        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        "services": ", ".join(services),
+    }
+    for name, value in values.items():
+        template = template.replace("{{ " + name + " }}", str(value))
+    return template
 
 
 def measure(
@@ -431,7 +441,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, help="where the checkpoint goes")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     parser.add_argument("--encoder", type=Path, help=f"folder of a BERT (default: that of {ENCODER_PACKAGE})")
-    parser.add_argument("--layers", type=int, default=2, help="of the encoder, from below (default: 2)")
+    parser.add_argument("--layers", type=int, default=3, help="of the encoder, from below (default: 3)")
     parser.add_argument("--statements", type=Path, help="what `python -m training.statements` wrote")
     parser.add_argument("--services", nargs="+", default=training_services(SERVICES), help="to learn from")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help=f"of training (default: {Recipe.steps})")
@@ -463,7 +473,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record: dict[str, object] = {"seed": options.seed, "layers": options.layers, "services": list(options.services)}
     if options.groups:
         margins = leave_groups_out(new, episodes, embeddings, wording, recipe, options.seed, options.groups).whole
-        calibration = Calibration.of(episodes, margins, model.config.untrained_weight)
+        calibration = Calibration.of(episodes, margins)
         model.config.reference_scale = calibration.reference_scale
         model.config.reference_slope = calibration.reference_slope
         logger.info("%s", calibration)
