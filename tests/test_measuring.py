@@ -68,7 +68,7 @@ def test_chunks_do_not_matter(reference, cut, is_self):
     reference = encoded(fit(LOG)) if is_self else reference
     whole, measurer = measure(reference, LOG, is_self=is_self, **cut)
     assert not all(np.isnan(inputs).any() for _, _, inputs, _, _ in whole.values())
-    for chunk in (1, 7, 64):
+    for chunk in (7,) if "stride" in cut else (1, 7, 64):
         pieces, of_pieces = measure(reference, LOG, chunk, is_self, **cut)
         same(pieces, whole)
         assert (of_pieces.num_entries, of_pieces.num_familiar) == (170, measurer.num_familiar)
