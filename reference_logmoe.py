@@ -220,9 +220,9 @@ class LogReference:
         return np.concatenate([[0], edges[1:], [starts[-1] + 1]])
 
     def can_judge_itself(self, length: int) -> bool:
-        """Whether each block of a single log has others to be measured against, by sequences of `length` entries."""
+        """Whether each block of a single log has two sequences of `length` entries to be measured against."""
         edges = self.blocks().tolist()
-        return all(len(self._without(low, high, length)) for low, high in itertools.pairwise(edges))
+        return all(len(self._without(*block, length)) >= 2 * length for block in itertools.pairwise(edges))
 
     def _starts(self) -> np.ndarray:
         """Positions of the first entries of the sequences that it was fitted on."""

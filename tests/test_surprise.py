@@ -170,7 +170,7 @@ def as_stretches(log, values):
     return [[values[i] for i in np.flatnonzero(log.stretch == stretch)] for stretch in np.unique(log.stretch)]
 
 
-@settings(max_examples=16, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     st.integers(0, 10**6),
     st.lists(st.integers(1, 60), min_size=1, max_size=4),

@@ -1,0 +1,256 @@
+"""Judging logs against references, end to end with a tiny model of random weights: any length, any way in."""
+
+import gzip
+import io
+
+import numpy as np
+import pytest
+from conftest import tiny_encoder_config
+from test_reference import EVENTS, LENGTH, features_pipe, make_log
+
+from logmoe.reference_logmoe import LogReference
+from logmoe.weighing_logmoe import Scale
+
+FAULTY = (*EVENTS, "error fatal {word} hardware failed")
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return features_pipe()
+
+
+@pytest.fixture(scope="module")
+def reference(pipe):
+    return pipe.fit(make_log(800, 1))
+
+
+@pytest.fixture
+def log_file(tmp_path):
+    def write(text, name="x.log"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def margins(sequences):
+    """By the lines of a sequence its margin."""
+    return {
+        tuple(entry["line"] for entry in sequence["entries"]): sequence["logits"][1] - sequence["logits"][0]
+        for sequence in sequences
+    }
+
+
+def assert_alike(sequences, others):
+    one, two = margins(sequences), margins(others)
+    assert one.keys() == two.keys()
+    assert list(one.values()) == pytest.approx([two[lines] for lines in one], abs=1e-4)
+
+
+@pytest.mark.parametrize("entries", [1, LENGTH, LENGTH + 1, 4 * LENGTH, 8 * LENGTH, 67])
+def test_logs_of_any_length_by_call_scan_and_stream(pipe, reference, log_file, entries):
+    """The last window is filled up with entries before it; a log shorter than one is a sequence of its own."""
+    log = make_log(entries, 2, events=FAULTY)
+    result = pipe(log, reference=reference)
+    assert result["mode"] == "reference"
+    assert 0 < result["familiarity"] <= 1
+    assert all(len(sequence["entries"]) == min(entries, LENGTH) for sequence in result["sequences"])
+    assert len(result["sequences"]) == -(-entries // LENGTH)
+    path = log_file(log)
+    for chunk_bytes in (90, 1000, 1 << 20):
+        scan = pipe.scan(path, reference=reference, chunk_bytes=chunk_bytes)
+        assert_alike(result["sequences"], scan)
+        assert (scan.statistics.mode, scan.statistics.measured_entries) == ("reference", entries)
+        assert scan.statistics.familiar_entries == round(result["familiarity"] * entries)
+    assert_alike(result["sequences"], pipe.scan(io.BytesIO(log.encode()), reference=reference))
+    assert_alike(result["sequences"], pipe([log.splitlines()], reference=reference)[0]["sequences"])
+    both = pipe([make_log(30, 5), log], reference=reference)
+    assert_alike(result["sequences"], both[1]["sequences"])
+
+
+@pytest.mark.parametrize(
+    "cut", [{}, {"stride": 3}, {"window_seconds": 20.0}, {"session_pattern": "started|moved|time"}], ids=str
+)
+def test_a_log_judged_by_itself_by_call_and_scan(pipe, log_file, cut):
+    log = make_log(260, 2, events=FAULTY)
+    result = pipe(log, **cut)
+    assert result["mode"] == "self"
+    assert result["familiarity"] is None
+    assert all(sequence["healthy_rarity"] is None for sequence in result["sequences"])
+    for chunk_bytes in (2500, 1 << 20):
+        scan = pipe.scan(log_file(log), chunk_bytes=chunk_bytes, **cut)
+        assert_alike(result["sequences"], scan)
+        assert (scan.statistics.mode, scan.statistics.kept_rate) == ("self", None)
+
+
+@pytest.mark.parametrize(("entries", "mode"), [(255, "none"), (256, "self")])
+def test_short_logs_are_judged_by_wording(pipe, log_file, entries, mode):
+    log = make_log(entries, 2)
+    assert pipe(log)["mode"] == mode
+    scan = pipe.scan(log_file(log))
+    list(scan)
+    assert scan.statistics.mode == mode
+    assert pipe(log, reference=False)["mode"] == "none"
+    stream = pipe.scan(io.BytesIO(log.encode()))
+    list(stream)
+    assert stream.statistics.mode == "none"
+
+
+def test_sessions_that_cannot_be_told_apart_are_judged_by_wording(pipe, log_file):
+    """All begin in the first entry, so that no block is left to judge them by."""
+    log = "info session_1 session_2\n" * 5 + "info session_1 session_2\n" * 300
+    cut = {"session_pattern": r"session_\d"}
+    pattern = {"session_pattern": "info"}
+    for kwargs in (cut, pattern):
+        result = pipe(log, **kwargs)
+        scan = pipe.scan(log_file(log), **kwargs)
+        assert_alike(result["sequences"], scan)
+        assert scan.statistics.mode == result["mode"]
+
+
+def test_a_log_whose_sequences_are_as_long_as_its_blocks_is_judged_by_wording(log_file):
+    pipe = features_pipe(length=128)
+    log = make_log(260, 2)
+    assert pipe(log)["mode"] == "none"
+    assert len(list(pipe.scan(log_file(log)))) == 3
+
+
+def test_ways_to_give_what_is_healthy(pipe, log_file, tmp_path):
+    text, other = make_log(200, 1), make_log(100, 4, events=EVENTS[::-1])
+    path = log_file(text)
+    expected = pipe.fit(text)
+    for given in (path, str(path), text.splitlines(), expected, text.encode()):
+        fitted = pipe.fit(given)
+        assert fitted.texts == expected.texts
+        assert fitted.count.tolist() == expected.count.tolist()
+        np.testing.assert_allclose(fitted.embeddings, expected.embeddings, atol=1e-3)
+    both = pipe.fit(text, other)
+    for merged in (pipe.fit(expected, other), pipe.fit(expected, pipe.fit(other))):
+        assert merged.texts == both.texts
+        assert len(merged) == 300
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "1.log").write_text(text)
+    (folder / "2.log").write_text(other)
+    assert pipe.fit(folder).texts == both.texts
+    saved = tmp_path / "saved"
+    expected.save_pretrained(saved)
+    assert pipe.fit(saved, other).texts == both.texts
+    log = make_log(40, 3, events=FAULTY)
+    results = [pipe(log, reference=given)["logits"] for given in (expected, saved, str(saved), path)]
+    assert all(logits == pytest.approx(results[0], abs=1e-3) for logits in results)
+    # What changed meanwhile is read again.
+    both.save_pretrained(saved)
+    assert pipe(log, reference=saved)["logits"] == pytest.approx(pipe(log, reference=both)["logits"], abs=1e-4)
+    for nothing, error in (((), ValueError), (("\n\n",), ValueError), ((tmp_path / "none",), FileNotFoundError)):
+        with pytest.raises(error):
+            pipe.fit(*nothing)
+
+
+def test_references_that_do_not_fit_are_refused(pipe, reference, model, processor):
+    log = make_log(40)
+    for cut in ({"window_seconds": 10.0}, {"session_pattern": "started|moved"}, {"entry_pattern": "^2026"}):
+        with pytest.raises(ValueError, match="fit it again"):
+            pipe(log, reference=reference, **cut)
+        with pytest.raises(ValueError, match="fit it again"):
+            pipe.scan(io.BytesIO(log.encode()), reference=reference, **cut)
+        with pytest.raises(ValueError, match="fit it again"):
+            pipe.fit(reference, **cut)
+    other = features_pipe(encoder_config=tiny_encoder_config(intermediate_size=32))
+    with pytest.raises(ValueError, match="another encoder"):
+        other(log, reference=reference)
+    assert pipe(log, reference=reference, max_sequence_length=5)["mode"] == "reference"
+    plain = type(pipe)(model, processor=processor)
+    for use in (lambda: plain(log, reference=reference), lambda: plain.fit(log)):
+        with pytest.raises(ValueError, match="labels alone"):
+            use()
+
+
+def test_entries_too_long_for_the_model_are_said_to_be_truncated(pipe, log_file):
+    """Also those whose embedding the reference has."""
+    log = make_log(40, 1) + f"info {'fatal ' * 60}\n" + make_log(220, 2)
+    for kwargs in ({"reference": pipe.fit(log)}, {"reference": pipe.fit(make_log(40))}, {}):
+        sequences = pipe(log, **kwargs)["sequences"]
+        truncated = {e["line"] for sequence in sequences for e in sequence["entries"] if e["truncated"]}
+        scan = pipe.scan(log_file(log), chunk_bytes=4000, **kwargs)
+        assert {e["line"] for sequence in scan for e in sequence["entries"] if e["truncated"]} == truncated == {41}
+        assert scan.statistics.truncated_entries == 1
+
+
+def test_a_file_damaged_at_its_end_gives_what_can_be_read(pipe, tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "x.log.gz"
+    log = "\n".join(f"{line} {rng.bytes(12).hex()}" for line in make_log(600).splitlines())
+    path.write_bytes(gzip.compress(log.encode())[:-2000])
+    scan, found = pipe.scan(path, chunk_bytes=4096), []
+    with pytest.raises(ValueError, match="damaged|truncated|end"):
+        found.extend(scan)
+    assert scan.statistics.mode == "self"
+
+
+# ---------------------------------------------------------------------- the promise on false alarms
+
+
+def called(pipe, log, **kwargs):
+    return sum(sequence["label"] == "anomaly" for sequence in pipe(log, **kwargs)["sequences"])
+
+
+def test_a_stricter_rate_calls_no_more(pipe, reference):
+    log = make_log(320, 7, events=FAULTY)
+    rates = [0.3, 0.1, 0.02]
+    calls = [called(pipe, log, reference=reference, false_alarm_rate=rate) for rate in rates]
+    assert calls == sorted(calls, reverse=True)
+    assert calls[0] > calls[-1]
+    per_day = [called(pipe, log, reference=reference, false_alarms_per_day=number) for number in (5000, 500)]
+    assert per_day == sorted(per_day, reverse=True)
+
+
+def test_of_healthy_sessions_no_more_is_called_than_was_promised():
+    """Split conformal: the rate, and three deviations of chance.
+
+    Sessions, as windows share their past; and the sum of ranks: healthy sequences are measured against two thirds of a
+    reference, so that they are rather more surprising than others, which random weights may take for the better.
+    """
+    pipe = features_pipe(untrained_weight=1.0)
+    cut, rates = {"session_pattern": r"blk_\d+"}, (0.05, 0.2)
+
+    def with_sessions(log):
+        return "\n".join(f"{line} blk_{1000 + row // LENGTH}" for row, line in enumerate(log.splitlines()))
+
+    shares = []
+    for seed in range(3):
+        reference = pipe.fit(with_sessions(make_log(960, 100 + seed)), **cut)
+        log = with_sessions(make_log(960, 200 + seed))
+        results = [pipe(log, reference=reference, false_alarm_rate=rate, **cut)["sequences"] for rate in rates]
+        shares.append([np.mean([sequence["label"] == "anomaly" for sequence in result]) for result in results])
+    for rate, share in zip(rates, np.mean(shares, axis=0), strict=True):
+        chance = np.sqrt(2 * rate * (1 - rate) / 120 / len(shares))
+        assert rate / 3 < share <= rate + 3 * chance
+
+
+def test_the_threshold_keeps_the_rate_that_it_names():
+    healthy = np.arange(99.0)
+    scale = Scale((0.0, 1.0), (0.0, 1.0), 0.5, healthy, np.zeros(1), 0.0)
+    for rate, above in ((0.01, 0), (0.02, 1), (0.1, 9), (0.999, 98)):
+        threshold, kept = scale.threshold(rate)
+        assert kept == rate
+        assert (healthy >= threshold).sum() == above
+        assert (scale.rarity(np.array([threshold])) <= rate).all()
+    # With fewer healthy sequences than the rate needs, the rate that they allow.
+    threshold, kept = scale.threshold(0.001)
+    assert kept == 1 / 100
+    assert threshold > healthy.max()
+    assert scale.rarity(np.array([98.0, 1e9])).tolist() == [0.02, 0.01]
+
+
+def test_saved_and_merged_references_keep_the_promise_of_fitted_ones(pipe, reference, tmp_path):
+    reference.save_pretrained(tmp_path)
+    log = make_log(100, 7, events=FAULTY)
+    expected = pipe(log, reference=reference, false_alarm_rate=0.05)
+    assert pipe(log, reference=LogReference.from_pretrained(tmp_path), false_alarm_rate=0.05) == expected
+    halves = pipe.fit(make_log(400, 1)), pipe.fit(make_log(400, 2))
+    merged = halves[0].merge(halves[1])
+    assert_alike(
+        pipe(log, reference=merged)["sequences"],
+        pipe(log, reference=pipe.fit(make_log(400, 1), make_log(400, 2)))["sequences"],
+    )
