@@ -163,7 +163,8 @@ class Service:
 def read_service(name: str, folder: Path = FOLDER) -> Service:
     """Reads and parses all recordings of a service."""
     intervals = read_intervals([name], folder).to_pylist()
-    parser, texts, recordings = LogParser(), {}, []
+    parser, recordings = LogParser(), []
+    texts: dict[str, int] = {}
     for run in read_runs(name, (*SPLITS, "twin"), folder):
         mine = [row for row in intervals if row["recording"] == run.name]
         recordings.append(_recording(run, mine, parser, texts))
@@ -423,7 +424,8 @@ def measure_episodes(services: Sequence[Service], embeddings: np.ndarray, seed: 
         embeddings: of their templates, one service after the other, unit length.
         seed: of the draws.
     """
-    parts, first = [], 0
+    parts: list[Episodes] = []
+    first = 0
     for row, service in enumerate(services):
         last = first + len(service.templates)
         parts += ServiceEpisodes(row, service, first, embeddings[first:last], seed)
@@ -448,7 +450,7 @@ def splice(
             shown = np.where(is_in & (shown == 0), visible, shown).astype(np.int8)
             marks |= is_in
     # Entries between two of one fault belong to its stretch, though they keep their own label.
-    edges = []
+    edges: list[tuple[int, int]] = []
     for begun, ended, _ in recording.faults:
         inside = np.flatnonzero(marks & (recording.clock >= begun) & (recording.clock <= ended + _AFTER))
         if len(inside) and (not edges or inside[0] >= edges[-1][1]):

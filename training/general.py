@@ -229,8 +229,9 @@ def fit(
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     anomalous = torch.from_numpy(episodes.visible > 0).float()
-    terms = list(model.config.sequence_feature_terms)
-    surprise, silence = terms.index("surprise"), terms.index("silence")
+    names = list(model.config.sequence_feature_terms)
+    surprise, silence = names.index("surprise"), names.index("silence")
+    terms: Any = model.sequence_terms
     loss_of = F.binary_cross_entropy_with_logits
     model.train()
     # The encoder is frozen, and so is its dropout: it runs outside.
@@ -245,10 +246,10 @@ def fit(
         inputs = batch.inputs() | {"sequence_features": None}  # without the terms
         loss = model(**inputs, labels=labels.long()).loss
         rows = draws.draw(recipe.pooled)
-        margins = model.sequence_terms(torch.from_numpy(episodes.inputs[rows]))
+        margins = terms(torch.from_numpy(episodes.inputs[rows]))
         loss = loss + loss_of(margins[:, surprise], anomalous[rows])
         rows = draws.silence(recipe.silent)
-        margins = model.sequence_terms(torch.from_numpy(episodes.inputs[rows]))
+        margins = terms(torch.from_numpy(episodes.inputs[rows]))
         loss = loss + loss_of(margins[:, silence], anomalous[rows])
         optimizer.zero_grad()
         loss.backward()
@@ -274,10 +275,8 @@ def fit(
 @torch.no_grad()
 def weigh_parts(model: LogMoEForSequenceClassification, stack: float, silence: float) -> None:
     """Scales the margins of the stack and of the term of silence."""
-    for weight, layer in (
-        (stack, model.classification_head.classifier),
-        (silence, model.sequence_terms.terms["silence"].output),
-    ):
+    terms: Any = model.sequence_terms
+    for weight, layer in ((stack, model.classification_head.classifier), (silence, terms.terms["silence"].output)):
         layer.weight.mul_(weight)
         layer.bias.mul_(weight)
 
