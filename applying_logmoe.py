@@ -109,7 +109,7 @@ class JudgesAgainstReferences:
 
     model: Any
     processor: LogMoEProcessor
-    predictor: Predictor
+    predictor: Any  # a Predictor
     _preprocess_params: dict[str, Any]
     _loaded: tuple[Any, LogReference] | None
     _processor_for: Callable[[str | None], LogMoEProcessor]

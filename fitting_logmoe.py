@@ -5,6 +5,7 @@ The pipeline's `fit` calls it, and the scan of a file without a reference, which
 
 import copy
 import hashlib
+import json
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from .habits_logmoe import HORIZONS
 from .parsing_logmoe import EntryStream, ParsedLog
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import EmptyLogError, LogReader
-from .reference_logmoe import MAX_REFERENCE_ENTRIES, Encode, LogReference, Origin, ReferenceBuilder, digest_of
+from .reference_logmoe import MAX_REFERENCE_ENTRIES, Encode, LogReference, Origin, ReferenceBuilder
 from .sequences_logmoe import SequenceCutter, SequenceRule
 
 # Chunks that are masked at once.
@@ -30,12 +31,17 @@ FEWEST_SELF_ENTRIES = 256
 def origin_of(model: Any, processor: LogMoEProcessor, rule: SequenceRule) -> Origin:
     """What a reference is made with, to be compared with what it is used with."""
     return Origin(
-        rules=digest_of(processor.rules()),
+        rules=_digest_of(processor.rules()),
         encoder=encoder_digest(model),
         max_sequence_length=rule.max_sequence_length,
         window_seconds=rule.window_seconds,
         session_pattern=rule.session_pattern or None,
     )
+
+
+def _digest_of(values: Any) -> str:
+    """A digest of values that JSON can hold."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def encoder_digest(model: Any) -> str:

@@ -120,7 +120,10 @@ class Habits:
         self.row_of[self.known] = np.arange(len(self.known))
 
         keys = [ids[:-d][same] * size + ids[d:][same] for d, same in self._apart(stretch)]
-        self.pairs, self.pair_counts = np.unique(keys[0], return_counts=True) if keys else (np.empty(0, int),) * 2
+        first = keys[0] if keys else np.empty(0, np.int64)
+        self.pairs: np.ndarray
+        self.pair_counts: np.ndarray
+        self.pairs, self.pair_counts = np.unique(first, return_counts=True)
         self.near_pairs = np.unique(np.concatenate(keys)) if keys else np.empty(0, int)
         self.before = np.bincount(keys[0] // size, minlength=size) if keys else np.zeros(size, int)
 

@@ -25,9 +25,10 @@ from logmoe.answering import TextAnswer, misfit_of
 from logmoe.caching_logmoe import ScanCache
 from logmoe.explaining import add_reading_arguments, explain, for_each_log, print_json, visible
 from logmoe.fitting_command import add_cutting_arguments, cutting, fit, learn
+from logmoe.fitting_logmoe import FEWEST_SELF_ENTRIES
 from logmoe.modeling_logmoe import load_encoder
 from logmoe.reference_logmoe import LogReference
-from logmoe.scanning_logmoe import FEWEST_SELF_ENTRIES, ScanStatistics
+from logmoe.scanning_logmoe import ScanStatistics
 
 DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")
 

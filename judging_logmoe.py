@@ -34,7 +34,8 @@ class Explanation:
         entry_scores: of each entry its share, in logit units.
         evidence: shares that belong to no entry, by kind. With those of the entries they add up to the margin less
             that of a healthy median sequence.
-        reasons: the strongest first, each a dict with `kind`, `text` and `weight`, what the margin loses without it.
+        reasons: the strongest first (what the model knows from other services only if it is twice as strong), each a
+            dict with `kind`, `text` and `weight`, what the margin loses without it.
     """
 
     entry_scores: np.ndarray

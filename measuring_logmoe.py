@@ -228,7 +228,8 @@ class LogMeasure:
             [],
             np.empty((0, 0, len(ENTRY_FEATURES) + 1), np.float32),
             np.empty((0, len(INPUTS)), np.float32),
-            *[np.empty((0, 0), np.int64)] * 2,
+            np.empty((0, 0), np.int64),
+            np.empty((0, 0), np.int64),
         )
 
     def _measure(

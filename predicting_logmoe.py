@@ -120,11 +120,11 @@ class Predictor:
         if self.model.sequence_terms is None:
             return np.zeros(len(inputs))
         margins = self.model.sequence_terms(self._to_device(torch.from_numpy(np.ascontiguousarray(inputs))))
-        return margins.sum(dim=1).double().cpu().numpy()  # type: ignore[no-any-return]
+        return margins.sum(dim=1).double().cpu().numpy()
 
     def feature_shares(self, inputs: np.ndarray, baseline: np.ndarray) -> np.ndarray:
         """What each feature adds against a baseline, float64; see `LogMoEForSequenceClassification.feature_shares`."""
-        return self.model.feature_shares(inputs, baseline).double().cpu().numpy()  # type: ignore[no-any-return]
+        return self.model.feature_shares(inputs, baseline).double().cpu().numpy()
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         # From pinned memory the copy runs beside the computation.

@@ -154,7 +154,7 @@ class Scene:
     def healthy_count(self, granularity: str) -> np.ndarray:
         """How often each entry was seen, `(entries,)`."""
         habits = self.habits(granularity)
-        return habits.count[np.minimum(self.ids[granularity], habits.size - 1)]  # type: ignore[no-any-return]
+        return habits.count[np.minimum(self.ids[granularity], habits.size - 1)]
 
     @cached_property
     def is_rare(self) -> np.ndarray:
@@ -167,7 +167,7 @@ class Scene:
     def _is_few(self, granularity: str) -> np.ndarray:
         count = self.healthy_count(granularity)
         most = max(RARE_COUNT, self.habits(granularity).total * RARE_SHARE)
-        return (count > 0) & (count <= most)  # type: ignore[no-any-return]
+        return (count > 0) & (count <= most)
 
     @cached_property
     def cause(self) -> np.ndarray:
@@ -287,7 +287,7 @@ class Scene:
 
     def _of_counts(self, places: np.ndarray, brings: np.ndarray) -> np.ndarray:
         """`(kinds,)` of what entries bring; `places` are rows of the sequence."""
-        return np.maximum(brings, 0) @ self._of_presence()[places]  # type: ignore[no-any-return]
+        return np.maximum(brings, 0) @ self._of_presence()[places]
 
     def _of_mix(self, granularity: str) -> np.ndarray:
         """What tells the sequence's counts from those of the most similar healthy window: `(kinds,)`, not scaled."""
@@ -581,7 +581,7 @@ class Scene:
 
 
 def _only(kind: int) -> np.ndarray:
-    return np.eye(len(KINDS))[kind]  # type: ignore[no-any-return]
+    return np.eye(len(KINDS))[kind]
 
 
 def _tail_evidence(ordered: np.ndarray, value: float) -> float:

@@ -285,7 +285,7 @@ class LogReference:
         builder = ReferenceBuilder(self.origin, max(self.max_reference_entries, other.max_reference_entries))
         for reference in (self, other):
             builder.add_reference(reference)
-        known = {}
+        known: dict[str, np.ndarray] = {}
         for reference in (self, other):
             if reference.embeddings.shape[1]:
                 rows = zip(reference.templates.texts, reference.embeddings, strict=True)
@@ -615,11 +615,6 @@ def unit(embeddings: np.ndarray) -> np.ndarray:
 def readable(template: str) -> str:
     """What the encoder reads of a template: a word in place of each slot."""
     return template.replace(SLOT, "name")
-
-
-def digest_of(values: Any) -> str:
-    """A digest of values that JSON can hold."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 __all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "filled_times", "readable", "unit"]

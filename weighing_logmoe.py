@@ -7,7 +7,7 @@ against each other, so that scores mean the same for every log; these sequences 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from .surprise_logmoe import ENTRY_FEATURES, INPUTS, POOLS, SEQUENCE_FEATURES, l
 
 FALSE_ALARM_RATE = 0.01
 # Of whose entries a smaller share is known to a reference, that log is another one's.
-FAMILIAR_SHARE = 0.6
+FAMILIAR_SHARE = 0.5
 # With fewer healthy sequences the model's own scale takes their place.
 FEWEST_HEALTHY = 20
 # Healthy sequences that go through the model at once.
@@ -151,7 +151,7 @@ class Weigher:
         scales = [_center_and_spread(values) for values in (learned, untrained)]
         weight = float(config.untrained_weight)
         scale = Scale(scales[0], scales[1], weight, np.empty(0), baseline, stack)
-        return Scale(*scales, weight, np.sort(scale.joined(learned, untrained)), baseline, stack)
+        return replace(scale, healthy=np.sort(scale.joined(learned, untrained)))
 
     def _score_healthy(self, length: int) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
         """Both scores of the healthy sequences, the median margin of the stack, and the median inputs."""
@@ -273,7 +273,7 @@ class Weigher:
 
 def untrained_score(inputs: np.ndarray) -> np.ndarray:
     """The sum of the rank evidence of all features, float64 `(sequences,)`."""
-    return np.nansum(inputs[:, RANKS], axis=1, dtype=np.float64)  # type: ignore[no-any-return]
+    return np.nan_to_num(inputs[:, RANKS]).sum(axis=1, dtype=np.float64)
 
 
 def _center_and_spread(values: np.ndarray) -> tuple[float, float]:

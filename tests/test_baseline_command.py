@@ -328,10 +328,10 @@ def test_results_wait_until_it_is_known_how_much_is_familiar(capsys):
     answer = TextAnswer(scan, "a.log", "good.log", is_live=False, can_measure=True)
     answer.add(fake_sequence([1.0]))
     assert capsys.readouterr().out == ""
-    scan.statistics.measured_entries = scan.statistics.entries = 1000
+    scan.statistics.measured_entries = scan.statistics.entries = 1250
     answer.finish()
     first, *rest = capsys.readouterr().out.splitlines()
-    assert first == "a.log: this reference does not fit this log: only 50% of its entries are familiar"
+    assert first == "a.log: this reference does not fit this log: only 40% of its entries are familiar"
     assert rest[0] == "a.log: judged against good.log (5,000 healthy entries, 50% of this log is familiar)"
     assert rest[2].startswith("  lines 1-1: anomaly")
 

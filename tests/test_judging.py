@@ -92,6 +92,10 @@ def test_result_of_a_sequence():
         "first_line": 1,
         "last_line": 4,
         "source": "x.log",
+        "mode": "none",
+        "healthy_rarity": None,
+        "evidence": {},
+        "reasons": [],
         "entries": [
             {"line": 1, "last_line": 1, "text": "a", "score": 0.5, "truncated": False},
             {"line": 3, "last_line": 4, "text": "b\n\tat c", "score": -0.25, "truncated": True},
@@ -127,7 +131,7 @@ def test_result_of_a_log_is_that_of_its_most_anomalous_sequence():
 def test_judge_takes_threshold_and_temperature_from_the_config():
     config = tiny_config(anomaly_threshold=0.3, calibration_temperature=1.5)
     assert Judge.from_config(config) == Judge(LABELS, temperature=1.5, threshold=0.3)
-    assert Judge.from_config(config, threshold=0.9) == Judge(LABELS, temperature=1.5, threshold=0.9)
+    assert Judge.from_config(config, threshold=0.9) == Judge(LABELS, 1.5, threshold=0.9, evidence_threshold=0.9)
 
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.1, 1.5, "0.5", float("nan")])

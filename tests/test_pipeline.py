@@ -32,7 +32,8 @@ def lines(number, word="a"):
 
 def test_result_of_one_log(pipe):
     result = pipe(LOG)
-    assert list(result) == ["label", "score", "probabilities", "logits", "sequences"]
+    assert list(result) == ["label", "score", "probabilities", "logits", "sequences", "mode", "familiarity"]
+    assert (result["mode"], result["familiarity"]) == ("none", None)  # the model reads no features
     assert result["label"] in ("normal", "anomaly")
     assert result["score"] == result["probabilities"][result["label"]]
     assert sum(result["probabilities"].values()) == pytest.approx(1)
@@ -62,7 +63,7 @@ def test_long_log_is_cut_and_the_most_anomalous_sequence_decides(pipe):
     assert [(s["first_line"], s["last_line"]) for s in result["sequences"]] == [(1, 8), (9, 16), (17, 24), (25, 29)]
     worst = max(result["sequences"], key=lambda s: s["probabilities"]["anomaly"])
     assert {k: worst[k] for k in ("label", "score", "probabilities", "logits")} == {
-        k: v for k, v in result.items() if k != "sequences"
+        k: v for k, v in result.items() if k not in ("sequences", "mode", "familiarity")
     }
 
 

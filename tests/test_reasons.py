@@ -45,10 +45,7 @@ def test_every_input_has_a_kind():
 
 @pytest.fixture(scope="module")
 def pipe():
-    pipe = load_pipeline(DEFAULT_CHECKPOINT)
-    if not pipe.measures_surprise:
-        pytest.skip("the shipped checkpoint measures no surprise")
-    return pipe
+    return load_pipeline(DEFAULT_CHECKPOINT, device="cpu")
 
 
 def healthy(number, seed):
@@ -99,7 +96,8 @@ def with_fault(kind):
 @pytest.fixture(scope="module")
 def judged(pipe, reference):
     def judge(kind):
-        result = pipe([as_log(*with_fault(kind))], reference=reference)[0]
+        # Reasons are worded for what is called anomalous, which here is all.
+        result = pipe([as_log(*with_fault(kind))], reference=reference, threshold=1e-9)[0]
         return next(sequence for sequence in result["sequences"] if sequence["first_line"] == 321)
 
     return {kind: judge(kind) for kind in KINDS if kind != "known_anomaly"}

@@ -1,9 +1,11 @@
 """The configuration of LogMoE: every number and choice that a checkpoint needs to rebuild the model."""
 
 import copy
+from dataclasses import field
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
+from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
@@ -56,6 +58,22 @@ class LogMoEConfig(PreTrainedConfig):
         anomaly_threshold: smallest probability of "anomaly" that is labelled an anomaly, in (0, 1); fitted on
             validation data.
         calibration_temperature: divides the logits before the softmax; fitted on validation data.
+        entry_feature_names: the features of each entry that the stack reads beside its embedding, in the order of
+            `entry_features`' last dimension; none by default.
+        sequence_feature_names: the features of each sequence that the terms read, in the order of
+            `sequence_features`' last dimension; none by default.
+        sequence_feature_terms: the terms that add to the logits outside the stack: the name of each, and which of
+            `sequence_feature_names` it reads. Kept in alphabetical order, the order of `term_margins`.
+        feature_hidden_size: width of each term's hidden layer.
+        feature_dropout_prob: dropout on a term's features and on its hidden layer.
+        feature_clip: standardised features are clipped to ± this.
+        untrained_weight: in [0, 1], how much the untrained sum of ranks counts beside the learned margin when a
+            sequence is judged against a reference.
+        reference_scale: center and spread of the learned margin over sequences of healthy logs, for logs that have no
+            healthy sequences of their own: the median, and from there to the 99th percentile.
+        reference_slope: how fast the probability of "anomaly" grows from that percentile on, in logits per spread.
+        embedding_dropout_prob: share of the sequences with a reference whose embeddings are hidden in training, all of
+            a sequence's at once, so that the model learns to do with features alone.
 
     Raises:
         StrictDataclassError: a value has the wrong type or is out of range; the message names the field.
@@ -72,6 +90,7 @@ class LogMoEConfig(PreTrainedConfig):
         "expert_load",
         "mean_active_experts",
         "router_logits",
+        "term_margins",
         "hidden_states",
         "attentions",
     ]
@@ -97,6 +116,16 @@ class LogMoEConfig(PreTrainedConfig):
     router_z_loss_coef: float | int = 1e-3
     anomaly_threshold: float = 0.5
     calibration_temperature: float | int = 1.0
+    entry_feature_names: list[str] = field(default_factory=list)
+    sequence_feature_names: list[str] = field(default_factory=list)
+    sequence_feature_terms: dict[str, list[str]] = field(default_factory=dict)
+    feature_hidden_size: int = 64
+    feature_dropout_prob: float | int = 0.3
+    feature_clip: float | int = 6.0
+    untrained_weight: float | int = 0.3
+    reference_scale: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    reference_slope: float | int = 2.0
+    embedding_dropout_prob: float | int = 0.0
 
     def __post_init__(self, **kwargs):
         # Saved configs have both; `to_dict` writes them anew.
@@ -105,6 +134,8 @@ class LogMoEConfig(PreTrainedConfig):
         if getattr(self, "id2label", None) is None:
             self.id2label = {0: "normal", 1: "anomaly"}
             self.label2id = {"normal": 0, "anomaly": 1}
+        # config.json is saved with sorted keys: a term must have the same place before and after.
+        self.sequence_feature_terms = dict(sorted(self.sequence_feature_terms.items()))
         # A copy: the caller's encoder keeps its own config, and our checkpoint must not name the folder it came from,
         # which means nothing to whoever loads it.
         self.encoder_config = copy.deepcopy(self.encoder_config)
@@ -130,6 +161,7 @@ class LogMoEConfig(PreTrainedConfig):
             "moe_intermediate_size",
             "max_log_entry_length",
             "max_sequence_length",
+            "feature_hidden_size",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
@@ -146,7 +178,12 @@ class LogMoEConfig(PreTrainedConfig):
             )
         if not 0 < self.router_top_p <= 1:
             raise ValueError(f"`router_top_p` must be in (0, 1], got {self.router_top_p}.")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        for name in (
+            "hidden_dropout_prob",
+            "attention_probs_dropout_prob",
+            "feature_dropout_prob",
+            "embedding_dropout_prob",
+        ):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}.")
         for name in ("load_balance_loss_coef", "router_entropy_loss_coef", "router_z_loss_coef"):
@@ -156,8 +193,58 @@ class LogMoEConfig(PreTrainedConfig):
             raise ValueError(f"`anomaly_threshold` must be in (0, 1), got {self.anomaly_threshold}.")
         if not 0 < self.calibration_temperature < float("inf"):
             raise ValueError(f"`calibration_temperature` must be positive, got {self.calibration_temperature}.")
+        if not 0 <= self.untrained_weight <= 1:
+            raise ValueError(f"`untrained_weight` must be in [0, 1], got {self.untrained_weight}.")
+        if len(self.reference_scale) != 2 or not self.reference_scale[1] > 0:
+            raise ValueError(f"`reference_scale` must be a center and a positive spread, got {self.reference_scale}.")
+        if not 0 < self.reference_slope < float("inf"):
+            raise ValueError(f"`reference_slope` must be finite and positive, got {self.reference_slope}.")
+        if not 0 < self.feature_clip < float("inf"):
+            raise ValueError(f"`feature_clip` must be finite and positive, got {self.feature_clip}.")
+        if self.embedding_dropout_prob and not self.entry_feature_names:
+            raise ValueError(
+                f"`embedding_dropout_prob` ({self.embedding_dropout_prob}) needs `entry_feature_names`: without the "
+                "embeddings nothing else would be left to read."
+            )
+        self._validate_features()
         if self.id2label != {0: "normal", 1: "anomaly"}:
             raise ValueError(f"`id2label` must be {{0: 'normal', 1: 'anomaly'}}, got {self.id2label}.")
+
+    def _validate_features(self) -> None:
+        lists = {
+            "entry_feature_names": self.entry_feature_names,
+            "sequence_feature_names": self.sequence_feature_names,
+        }
+        lists |= {f"sequence_feature_terms[{term!r}]": names for term, names in self.sequence_feature_terms.items()}
+        for place, names in lists.items():
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            if repeated:
+                raise ValueError(
+                    f"`{place}` must not name a feature twice, got {', '.join(map(repr, repeated))} again."
+                )
+        known = set(self.sequence_feature_names)
+        for term, names in self.sequence_feature_terms.items():
+            # A term's name becomes part of its weights' names.
+            if not term.isidentifier() or hasattr(nn.ModuleDict(), term):
+                raise ValueError(
+                    f"`sequence_feature_terms` must be named by identifiers that torch's ModuleDict does not use, got "
+                    f"{term!r}."
+                )
+            if not names:
+                raise ValueError(f"`sequence_feature_terms[{term!r}]` must name at least one feature, got [].")
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise ValueError(
+                    f"`sequence_feature_terms[{term!r}]` must name features of `sequence_feature_names`, got "
+                    f"{', '.join(map(repr, unknown))}."
+                )
+        used = {name for names in self.sequence_feature_terms.values() for name in names}
+        unused = [name for name in self.sequence_feature_names if name not in used]
+        if unused:
+            raise ValueError(
+                "Every one of `sequence_feature_names` must belong to a term of `sequence_feature_terms`; these "
+                f"belong to none: {', '.join(map(repr, unused))}."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """As in the base class, plus the entries by which the Auto classes and `pipeline()` find the code."""

@@ -5,8 +5,8 @@ and threshold and builds the results that people see. Called by the pipeline and
 same probabilities.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,42 @@ class Prediction:
 
     logits: np.ndarray
     entry_scores: np.ndarray
+
+
+@dataclass
+class Explanation:
+    """What made the margin of a sequence.
+
+    Attributes:
+        entry_scores: of each entry its share, in logit units.
+        evidence: shares that belong to no entry, by kind. With those of the entries they add up to the margin less
+            that of a healthy median sequence.
+        reasons: the strongest first (what the model knows from other services only if it is twice as strong), each a
+            dict with `kind`, `text` and `weight`, what the margin loses without it.
+    """
+
+    entry_scores: np.ndarray
+    evidence: dict[str, float] = field(default_factory=dict)
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Evidence:
+    """Sequences that were judged against healthy ones.
+
+    Attributes:
+        mode: `"reference"`, or `"self"` for the log's own other blocks.
+        margins: float64 `(sequences,)`, in logit units; 0 is where the promise on false alarms ends.
+        rarity: float64 `(sequences,)`, share of healthy sequences at least as odd; NaN where it cannot be said.
+        inputs: float32 `(sequences, inputs)`, what the model's terms read.
+        explain: what made the margin of a sequence, by its row, and whether reasons in words are wanted.
+    """
+
+    mode: str
+    margins: np.ndarray
+    rarity: np.ndarray
+    inputs: np.ndarray
+    explain: Callable[[int, bool], Explanation]
 
 
 def anomaly_margin(logits: np.ndarray) -> np.ndarray:
@@ -45,11 +81,13 @@ class Judge:
         id2label: names of the two labels.
         temperature: the logits are divided by it before the softmax.
         threshold: smallest probability of "anomaly" that gives that label.
+        evidence_threshold: the same for sequences that were judged against healthy ones.
     """
 
     id2label: dict[int, str]
     temperature: float
     threshold: float
+    evidence_threshold: float = 0.5
 
     @classmethod
     def from_config(cls, config: LogMoEConfig, threshold: float | None = None) -> "Judge":
@@ -63,13 +101,15 @@ class Judge:
             ValueError: the threshold is out of range.
         """
         if threshold is None:
-            threshold = config.anomaly_threshold
-        elif isinstance(threshold, str) or not 0 < threshold < 1:
+            return cls(config.id2label, config.calibration_temperature, config.anomaly_threshold)
+        if isinstance(threshold, str) or not 0 < threshold < 1:
             raise ValueError(f"`threshold` must be a number in (0, 1), got {threshold!r}.")
-        return cls(config.id2label, config.calibration_temperature, threshold)
+        return cls(config.id2label, config.calibration_temperature, threshold, threshold)
 
-    def highest_probability(self, predictions: list[Prediction]) -> float:
+    def highest_probability(self, predictions: list[Prediction], evidence: Evidence | None = None) -> float:
         """Probability of "anomaly" of the most anomalous prediction."""
+        if evidence is not None:
+            return float(anomaly_probability(evidence.margins.max()))
         margins = _margins(predictions)
         return float(anomaly_probability(margins.max(), self.temperature))
 
@@ -81,6 +121,7 @@ class Judge:
         is_truncated: np.ndarray,
         source: str | None = None,
         only_anomalies: bool = False,
+        evidence: Evidence | None = None,
     ) -> Iterator[Any]:
         """Judges the sequences of a log.
 
@@ -91,25 +132,37 @@ class Judge:
             is_truncated: bool `(entries,)`, which entries the model did not read to their end.
             source: where the log was read from.
             only_anomalies: give None in place of a normal sequence.
+            evidence: of the sequences, if they were judged against healthy ones.
 
         Returns:
             For each sequence a dict, see [`LogAnomalyPipeline.__call__`].
         """
         if not sequences:
             return
-        margins = _margins(predictions)
-        of_anomaly = anomaly_probability(margins, self.temperature).tolist()
-        of_normal = anomaly_probability(-margins, self.temperature).tolist()
-        for positions, prediction, normal, anomaly in zip(sequences, predictions, of_normal, of_anomaly, strict=True):
-            label = ANOMALY if anomaly >= self.threshold else NORMAL
+        if evidence is None:
+            margins, temperature, threshold = _margins(predictions), self.temperature, self.threshold
+        else:
+            margins, temperature, threshold = evidence.margins, 1.0, self.evidence_threshold
+        of_anomaly = anomaly_probability(margins, temperature).tolist()
+        of_normal = anomaly_probability(-margins, temperature).tolist()
+        for row, (positions, prediction) in enumerate(zip(sequences, predictions, strict=True)):
+            normal, anomaly = of_normal[row], of_anomaly[row]
+            label = ANOMALY if anomaly >= threshold else NORMAL
             if only_anomalies and label == NORMAL:
                 yield None
                 continue
+            if evidence is None:
+                logits, rarity = prediction.logits.tolist(), None
+                explanation = Explanation(prediction.entry_scores)
+            else:
+                logits = [-margins[row] / 2, margins[row] / 2]
+                rarity = None if np.isnan(evidence.rarity[row]) else float(evidence.rarity[row])
+                explanation = evidence.explain(row, label == ANOMALY)
             entries = zip(
                 parsed.first_line[positions].tolist(),
                 parsed.last_line[positions].tolist(),
                 parsed.text.take(pa.array(positions)).to_pylist(),
-                np.asarray(prediction.entry_scores, dtype=float).tolist(),
+                np.asarray(explanation.entry_scores, dtype=float).tolist(),
                 is_truncated[positions].tolist(),
                 strict=True,
             )
@@ -118,10 +171,14 @@ class Judge:
                 "label": self.id2label[label],
                 "score": anomaly if label == ANOMALY else normal,
                 "probabilities": {self.id2label[NORMAL]: normal, self.id2label[ANOMALY]: anomaly},
-                "logits": prediction.logits.tolist(),
+                "logits": [float(logit) for logit in logits],
                 "first_line": int(parsed.first_line[positions[0]]),
                 "last_line": int(parsed.last_line[positions].max()),
                 "source": source,
+                "mode": "none" if evidence is None else evidence.mode,
+                "healthy_rarity": rarity,
+                "evidence": explanation.evidence,
+                "reasons": explanation.reasons,
                 "entries": [dict(zip(keys, entry, strict=True)) for entry in entries],
             }
 
@@ -135,4 +192,13 @@ def _margins(predictions: list[Prediction]) -> np.ndarray:
     return anomaly_margin(np.concatenate([prediction.logits for prediction in predictions]).reshape(-1, 2))
 
 
-__all__ = ["ANOMALY", "NORMAL", "Judge", "Prediction", "anomaly_margin", "anomaly_probability"]
+__all__ = [
+    "ANOMALY",
+    "NORMAL",
+    "Evidence",
+    "Explanation",
+    "Judge",
+    "Prediction",
+    "anomaly_margin",
+    "anomaly_probability",
+]

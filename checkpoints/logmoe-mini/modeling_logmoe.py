@@ -7,7 +7,8 @@ pipeline at the foot makes a saved model whole, and is explained there.
 What is unusual here:
 - the encoder runs once per distinct entry, and its embedding is gathered wherever the entry occurs;
 - the router keeps a variable number of experts per entry (Top-P), and only kept (entry, expert) pairs are computed;
-- the logits are a sum over entries, so each entry's share in them is exact, not a saliency estimate.
+- the logits are a sum over entries, so each entry's share in them is exact, not a saliency estimate;
+- beside text it reads how entries and sequences depart from a reference, where the config names such features.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,14 @@ from transformers.utils import ModelOutput, logging
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_logmoe import LogMoEConfig
+from .terms_logmoe import (
+    LogMoEEntryFeatures,
+    LogMoEFeatureScaler,
+    LogMoESequenceTerms,
+    LogMoETermLinear,
+    has_reference,
+    require_features,
+)
 
 logger = logging.get_logger(__name__)
 
@@ -77,8 +86,11 @@ class LogMoESequenceClassifierOutput(ModelOutput):
         loss: scalar, cross-entropy plus the weighted router losses; None without labels.
         logits: `(sequences, 2)`, normal then anomaly.
         entry_scores: `(sequences, entries)`, how much each entry speaks for "anomaly", in logit units, 0 at padding.
-            A sequence's scores, plus the difference of the head's two biases, add up to its anomaly logit minus its
-            normal logit.
+            A sequence's scores and term margins, plus the difference of the head's two biases, add up to its anomaly
+            logit minus its normal logit.
+        term_margins: float32 `(sequences, terms)`, what each of `config.sequence_feature_terms`, in their order, adds
+            to the anomaly logit minus the normal logit; 0 for a sequence without features. None if the config has no
+            terms.
         load_balance_loss, router_entropy_loss, router_z_loss, expert_load, mean_active_experts: as in
             [`LogMoEModelOutput`]; None unless labels were given or router logits requested.
         router_logits, hidden_states, attentions: as in [`LogMoEModelOutput`], on request.
@@ -95,6 +107,8 @@ class LogMoESequenceClassifierOutput(ModelOutput):
     router_logits: tuple[torch.Tensor, ...] | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+    # Last, so that the places of the others in a tuple stay.
+    term_margins: torch.Tensor | None = None
 
 
 def pad_to_bucket(index: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -439,12 +453,17 @@ class LogMoESequenceStack(nn.Module):
         self.config = config
         self.projection = nn.Linear(config.encoder_config.hidden_size, config.hidden_size)
         self.position_embeddings = nn.Embedding(config.max_sequence_length, config.hidden_size)
+        self.entry_features = LogMoEEntryFeatures(config) if config.entry_feature_names else None
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.layers = nn.ModuleList([LogMoELayer(config) for _ in range(config.num_hidden_layers)])
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(
-        self, entry_embeds: torch.Tensor, entry_mask: torch.Tensor, entry_index: torch.Tensor | None = None
+        self,
+        entry_embeds: torch.Tensor,
+        entry_mask: torch.Tensor,
+        entry_index: torch.Tensor | None = None,
+        entry_features: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """
         Args:
@@ -453,6 +472,7 @@ class LogMoESequenceStack(nn.Module):
             entry_mask: bool `(sequences, entries)`, at least one entry per sequence.
             entry_index: int64 `(sequences, entries)`, which distinct entry stands where; ignored at padding. Not for
                 training, where dropout makes the occurrences of an entry differ.
+            entry_features: `(sequences, entries, features)`, as in [`LogMoEEntryFeatures`].
 
         Returns:
             States `(sequences, entries, hidden_size)` and the router logits of each layer.
@@ -460,12 +480,20 @@ class LogMoESequenceStack(nn.Module):
         # Counts real entries only: padding on either side leaves an entry's position alone.
         position_ids = (entry_mask.long().cumsum(dim=-1) - 1).clamp(min=0)  # (sequences, entries)
         state_index = None
-        if entry_index is not None:
+        if entry_index is not None and entry_features is None:
             hidden_states, state_index = self._distinct_states(entry_embeds, entry_index, entry_mask, position_ids)
         else:
-            # Attention gives padding weight 0, but 0 times a NaN at padding would still be NaN.
-            entry_embeds = entry_embeds.masked_fill(~entry_mask[..., None], 0.0)
-            hidden_states = self.projection(entry_embeds) + self.position_embeddings(position_ids)
+            if entry_index is not None:
+                hidden_states = self._projected(entry_embeds, entry_index, entry_mask)
+            else:
+                # Attention gives padding weight 0, but 0 times a NaN at padding would still be NaN.
+                entry_embeds = entry_embeds.masked_fill(~entry_mask[..., None], 0.0)
+                if self.training and entry_features is not None and self.config.embedding_dropout_prob > 0:
+                    entry_embeds = self._drop_embeddings(entry_embeds, entry_mask, entry_features)
+                hidden_states = self.projection(entry_embeds)
+            hidden_states = hidden_states + self.position_embeddings(position_ids)
+            if self.entry_features is not None:
+                hidden_states = hidden_states + self.entry_features(entry_features, entry_mask)
             hidden_states = self.dropout(hidden_states)
         # The mask depends only on the shape, dtype and device of the states.
         like = hidden_states if state_index is None else hidden_states.new_empty(()).expand(*entry_mask.shape, 1)
@@ -476,6 +504,23 @@ class LogMoESequenceStack(nn.Module):
             state_index = None
             all_router_logits += (router_logits,)
         return self.norm(hidden_states), all_router_logits
+
+    def _drop_embeddings(
+        self, entry_embeds: torch.Tensor, entry_mask: torch.Tensor, entry_features: torch.Tensor
+    ) -> torch.Tensor:
+        """Hides all embeddings of some sequences. Only of those with a reference: nothing is left of the others."""
+        draws = torch.rand(len(entry_embeds), device=entry_embeds.device)
+        is_dropped = (draws < self.config.embedding_dropout_prob) & has_reference(entry_features, entry_mask)
+        return entry_embeds.masked_fill(is_dropped[:, None, None], 0.0)
+
+    def _projected(
+        self, entry_embeds: torch.Tensor, entry_index: torch.Tensor, entry_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Projects each distinct entry once; `(sequences, entries, hidden_size)`, 0 at padding."""
+        rows, of_place = entry_index.masked_fill(~entry_mask, -1).unique(return_inverse=True)
+        rows = pad_to_bucket(rows, entry_embeds).clamp(min=0)
+        hidden_states = self.projection(entry_embeds[rows]).index_select(0, of_place.flatten())
+        return hidden_states.view(*entry_mask.shape, -1).masked_fill(~entry_mask[..., None], 0.0)
 
     def _distinct_states(
         self,
@@ -500,6 +545,8 @@ class LogMoESequenceStack(nn.Module):
         rows, of_pair = (pairs // positions).unique(return_inverse=True)
         rows = pad_to_bucket(rows, entry_embeds)
         hidden_states = self.projection(entry_embeds[rows])[of_pair] + self.position_embeddings(pairs % positions)
+        if self.entry_features is not None:
+            hidden_states = hidden_states + self.entry_features(None, entry_mask)
         return torch.where(is_entry, hidden_states, 0.0), state_index
 
 
@@ -548,6 +595,8 @@ class LogMoEPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["LogMoELayer"]
     _supports_sdpa = True
     _supports_attention_backend = True
+    # What `LogMoEFloat32Module` sees to elsewhere, for loading.
+    _keep_in_fp32_modules_strict = ["sequence_terms", "entry_features.scaler"]
     _can_record_outputs = {
         "hidden_states": OutputRecorder(LogMoELayer, index=0),
         "attentions": OutputRecorder(LogMoEAttention, index=1),
@@ -562,6 +611,16 @@ class LogMoEPreTrainedModel(PreTrainedModel):
         elif isinstance(module, LogMoEExperts):
             init.normal_(module.up_proj, mean=0.0, std=std)
             init.normal_(module.down_proj, mean=0.0, std=std)
+        elif isinstance(module, LogMoEEntryFeatures):
+            init.normal_(module.no_reference, mean=0.0, std=std)
+        elif isinstance(module, LogMoEFeatureScaler):
+            init.zeros_(module.mean)
+            init.ones_(module.scale)
+        elif isinstance(module, LogMoETermLinear):
+            # In place of what it got as a linear layer: a term is no deep stack, and from `initializer_range` it would
+            # hardly move in the few steps that it takes.
+            bound = module.in_features**-0.5  # torch's own
+            init.uniform_(module.weight, -bound, bound)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.base_model.encoder.get_input_embeddings()
@@ -580,7 +639,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
     """The encoder and the sequence stack, without a head."""
 
     # So that a classifier's checkpoint loads without a warning.
-    _keys_to_ignore_on_load_unexpected = [r"^classification_head\."]
+    _keys_to_ignore_on_load_unexpected = [r"^classification_head\.", r"^sequence_terms\."]
 
     def __init__(self, config: LogMoEConfig):
         super().__init__(config)
@@ -649,6 +708,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
         output_router_logits: bool | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
+        entry_features: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> LogMoEModelOutput:
         """Runs the model over a batch of sequences, given in any of three forms that yield the same numbers.
@@ -667,11 +727,16 @@ class LogMoEModel(LogMoEPreTrainedModel):
             output_router_logits: also return the router logits, the auxiliary losses and the experts' load.
             output_hidden_states: also return the states around each layer.
             output_attentions: also return the attention weights; needs `attn_implementation="eager"`.
+            entry_features: `(sequences, entries, features)`, how each entry departs from a reference, with any of the
+                three forms and before standardising, in the order of `config.entry_feature_names`; NaN where a feature
+                is not available. By default, and in sequences whose features are all NaN, a learned vector stands
+                for "no reference". What stands at padding does not matter.
 
         Raises:
             TypeError: an argument is not listed here.
             ValueError: none or several of the three forms are given, shapes do not match, `entry_index` is out of
-                range, a sequence has no entries or more than `max_sequence_length`.
+                range, a sequence has no entries or more than `max_sequence_length`, or the config names no features or
+                others than are given.
         """
         _refuse_unknown_arguments(kwargs)
         entry_embeds, entry_mask = self._entry_embeddings(
@@ -687,7 +752,11 @@ class LogMoEModel(LogMoEPreTrainedModel):
         _require_entries(entry_mask)
         if entry_index is not None and (self.training or output_hidden_states or self.config.output_hidden_states):
             entry_embeds, entry_index = entry_embeds[entry_index.clamp(min=0)], None
-        hidden_states, router_logits = self.sequence_stack(entry_embeds, entry_mask, entry_index)
+        features = {}
+        if entry_features is not None:
+            require_features("entry_features", entry_features, entry_mask.shape, self.config.entry_feature_names)
+            features["entry_features"] = entry_features
+        hidden_states, router_logits = self.sequence_stack(entry_embeds, entry_mask, entry_index, **features)
         output = LogMoEModelOutput(last_hidden_state=hidden_states, entry_mask=entry_mask)
         if output_router_logits:
             for name, value in router_statistics(router_logits, entry_mask, self.config).items():
@@ -791,6 +860,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         self.num_labels = config.num_labels
         self.model = LogMoEModel(config)
         self.classification_head = LogMoEClassificationHead(config)
+        self.sequence_terms = LogMoESequenceTerms(config) if config.sequence_feature_terms else None
         self.post_init()
 
     @classmethod
@@ -865,6 +935,63 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         # All modules share this config object, and the routers read it at each call.
         setattr(self.config, "routing_mode", routing_mode)  # noqa: B010 - mypy wants a literal
 
+    @torch.no_grad()
+    def set_feature_statistics(self, entry_features: Any = None, sequence_features: Any = None) -> None:
+        """Sets what features are standardised by: their mean and standard deviation in training data.
+
+        A feature that does not vary keeps its scale; values that are not finite do not count.
+
+        Args:
+            entry_features: array or tensor `(..., features)`, of real entries.
+            sequence_features: array or tensor `(sequences, features)`.
+
+        Raises:
+            ValueError: the config names no features, or another number of them.
+        """
+        # All checks before the first change.
+        if entry_features is not None:
+            shape, names = entry_features.shape[:-1], self.config.entry_feature_names
+            require_features("entry_features", entry_features, shape, names)
+        if sequence_features is not None:
+            shape, names = sequence_features.shape[:1], self.config.sequence_feature_names
+            require_features("sequence_features", sequence_features, shape, names)
+        if entry_features is not None:
+            assert self.model.sequence_stack.entry_features is not None
+            self.model.sequence_stack.entry_features.scaler.fit(torch.as_tensor(entry_features))
+        if sequence_features is not None:
+            assert self.sequence_terms is not None
+            self.sequence_terms.scaler.fit(torch.as_tensor(sequence_features))
+
+    @torch.no_grad()
+    def feature_shares(self, sequence_features: Any, baseline: Any, per_term: bool = False) -> torch.Tensor:
+        """What each feature of a sequence contributes to its terms, against a baseline: integrated gradients along the
+        straight line between them, in standardised and clipped features (Sundararajan et al., "Axiomatic Attribution
+        for Deep Networks", ICML 2017).
+
+        Args:
+            sequence_features: array or tensor `(sequences, features)`, as in `forward`.
+            baseline: array or tensor `(features,)`, such as a healthy median sequence; a NaN counts as the mean.
+            per_term: keep the terms apart.
+
+        Returns:
+            float32 `(sequences, features)`, or `(sequences, terms, features)` with `per_term`. A sequence's shares,
+            those of a term likewise, add up to its term margins less those of the baseline; a sequence without
+            features, whose margins are 0 by definition, has shares of 0.
+
+        Raises:
+            ValueError: shapes do not fit the config, or the baseline has no value.
+        """
+        names = self.config.sequence_feature_names
+        require_features("sequence_features", sequence_features, sequence_features.shape[:1], names)
+        require_features("baseline", baseline, (), names)
+        features = torch.as_tensor(sequence_features, dtype=torch.float32, device=self.device)
+        baseline = torch.as_tensor(baseline, dtype=torch.float32, device=self.device)
+        if bool(baseline.isnan().all()):
+            raise ValueError("`baseline` must have a value for at least one feature, got NaN for all.")
+        assert self.sequence_terms is not None
+        shares = self.sequence_terms.shares(features, baseline)  # (sequences, terms, features)
+        return shares if per_term else shares.sum(dim=1)
+
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -875,12 +1002,17 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         labels: torch.Tensor | None = None,
         output_router_logits: bool | None = None,
         return_dict: bool | None = None,
+        entry_features: torch.Tensor | None = None,
+        sequence_features: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> LogMoESequenceClassifierOutput | tuple:
         """As [`LogMoEModel.forward`], plus:
 
         Args:
             labels: int64 `(sequences,)`, 0 normal, 1 anomaly.
+            sequence_features: `(sequences, features)`, how each sequence departs from a reference, before
+                standardising, in the order of `config.sequence_feature_names`; NaN where a feature is not available.
+                By default, and for sequences whose features are all NaN, the terms add 0.
 
         Raises:
             ValueError: as [`LogMoEModel.forward`].
@@ -893,9 +1025,20 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             entry_mask=entry_mask,
             output_router_logits=output_router_logits or labels is not None,
             return_dict=True,
+            entry_features=entry_features,
             **kwargs,
         )
         logits, shares = self.classification_head(outputs.last_hidden_state, outputs.entry_mask)
+        if sequence_features is not None:
+            names = self.config.sequence_feature_names
+            require_features("sequence_features", sequence_features, logits.shape[:1], names)
+        term_margins = None
+        if self.sequence_terms is not None:
+            if sequence_features is None:
+                sequence_features = logits.new_full((len(logits), len(self.config.sequence_feature_names)), torch.nan)
+            term_margins = self.sequence_terms(sequence_features)  # (sequences, terms)
+            half = term_margins.sum(dim=-1) / 2
+            logits = logits + torch.stack([-half, half], dim=-1)
         loss = None
         if labels is not None:
             loss = F.cross_entropy(logits, labels) + weighted_router_loss(outputs, self.config)
@@ -911,6 +1054,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             router_logits=outputs.router_logits if output_router_logits else None,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            term_margins=term_margins,
         )
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()

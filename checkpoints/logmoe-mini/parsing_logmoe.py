@@ -49,6 +49,8 @@ class ParsedLog:
         entry_index: int64 `(entries,)`, the row of each entry in `distinct`.
         distinct: the distinct masked entries, large strings, in order of first appearance.
         replaced_bytes: how many bytes were not valid UTF-8 and became U+FFFD.
+        seconds: float64 `(entries,)`, when each was written, see `LogParser.timestamps`; None if it was not read.
+        number: int64 `(entries,)`, place of each in its log, from 0; None if it is not kept.
     """
 
     text: pa.Array
@@ -59,6 +61,8 @@ class ParsedLog:
     replaced_bytes: int = 0
     time: pa.Array | None = None
     severity: np.ndarray | None = None
+    seconds: np.ndarray | None = None
+    number: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.entry_index)
@@ -74,6 +78,8 @@ class ParsedLog:
             self.distinct.take(pa.array(rows)),
             time=None if self.time is None else self.time.take(pa.array(positions)),
             severity=None if self.severity is None else self.severity[positions],
+            seconds=None if self.seconds is None else self.seconds[positions],
+            number=None if self.number is None else self.number[positions],
         )
 
     def __add__(self, other: "ParsedLog") -> "ParsedLog":
@@ -97,6 +103,10 @@ class ParsedLog:
             self.replaced_bytes + other.replaced_bytes,
             time,
             severity,
+            *(
+                None if one is None or two is None else np.concatenate([one, two])
+                for one, two in ((self.seconds, other.seconds), (self.number, other.number))
+            ),
         )
 
 

@@ -9,7 +9,6 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,12 +18,17 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import cached_file, logging
 
-from .judging_logmoe import Judge, Prediction
+from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog, predict_measured
+from .caching_logmoe import ScanCache
+from .fitting_logmoe import ReferenceFit, origin_of
+from .judging_logmoe import Judge
 from .parsing_logmoe import ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import CHUNK_BYTES, check_encoding, find_logs
-from .scanning_logmoe import LogScan, ScanCache, ScanStatistics
+from .reference_logmoe import LogReference
+from .scanning_logmoe import LogScan, ScanStatistics
+from .sequences_logmoe import SequenceCutter
 
 logger = logging.get_logger(__name__)
 
@@ -56,24 +60,7 @@ pipe(open("server.log").read())
 """
 
 
-@dataclass
-class PreparedLog:
-    """One log on its way to the model: its entries, and the sequences they were cut into."""
-
-    parsed: ParsedLog
-    sequences: list[np.ndarray]  # positions of entries
-
-
-@dataclass
-class PredictedLog:
-    """One log on its way back, with a prediction for each sequence."""
-
-    prepared: PreparedLog
-    predictions: list[Prediction]
-    is_truncated: np.ndarray  # bool (entries,)
-
-
-class LogAnomalyPipeline(Pipeline):
+class LogAnomalyPipeline(JudgesAgainstReferences, Pipeline):
     """Judges logs with [`LogMoEForSequenceClassification`].
 
     Example:
@@ -96,6 +83,11 @@ class LogAnomalyPipeline(Pipeline):
         session_pattern (`str`): sessions by the identifier that this pattern matches.
         entry_pattern (`str`): what starts an entry.
         threshold (`float`): smallest probability of "anomaly" that gives that label, in (0, 1).
+        reference: what is healthy: a [`LogReference`], or the path of one, of a healthy log or of a folder of them. By
+            default a log of 256 entries or more is judged against its own other blocks, and a shorter one by its
+            wording, as with `reference=False`.
+        false_alarm_rate (`float`, defaults to 0.01): share of healthy sequences that may be called anomalous.
+        false_alarms_per_day (`float`): the same as a number, in place of the share; needs a reference with times.
         batch_size (`int`, defaults to 32): sequences per call of the model; halved when memory runs out.
 
     Raises:
@@ -123,6 +115,7 @@ class LogAnomalyPipeline(Pipeline):
                 "The log-anomaly pipeline needs the checkpoint's processor: pass `processor=`, or give `model=` the "
                 "checkpoint's folder or name."
             )
+        self._loaded: tuple[Any, LogReference] | None = None
         super().__init__(*args, **kwargs)
         self.processor: LogMoEProcessor
         # A processor that cuts longer sequences than the model reads would fail only at the first long log.
@@ -243,7 +236,9 @@ class LogAnomalyPipeline(Pipeline):
             for place, log in enumerate(group):
                 try:
                     if together and len(together[place]):
-                        yield PreparedLog(together[place], processor.cut(together[place], **cut_params))
+                        rule = self._rule(processor, **cut_params)
+                        sequences = SequenceCutter(rule, processor).cut(together[place])
+                        yield PreparedLog(together[place], sequences, rule)
                     else:
                         yield self.preprocess(log, **params)
                 except ValueError as error:
@@ -321,6 +316,9 @@ class LogAnomalyPipeline(Pipeline):
         preprocess_params, forward_params, postprocess_params = self._sanitize_parameters(**overrides)
         cut_params = {**self._preprocess_params, **preprocess_params}
         processor = self._processor_for(cut_params.pop("entry_pattern", None))
+        rule = self._rule(processor, **cut_params)
+        given = {**self._forward_params, **forward_params}
+        against = {name: given.get(name) for name in ("reference", "false_alarm_rate", "false_alarms_per_day")}
         check_encoding(encoding)
         sources = find_logs(source)
         if follow and (len(sources) > 1 or hasattr(sources[0], "read") or sources[0] == "-"):
@@ -329,8 +327,9 @@ class LogAnomalyPipeline(Pipeline):
             sources,
             Predictor(self.model, processor, self.device),
             self._judge(**{**self._postprocess_params, **postprocess_params}),
-            processor.sequence_rule(**cut_params),
-            max_log_entry_length={**self._forward_params, **forward_params}.get("max_log_entry_length"),
+            rule,
+            self._against(processor, rule, **against),
+            max_log_entry_length=given.get("max_log_entry_length"),
             batch_size=check_integer("batch_size", batch_size, 1),
             only_anomalies=only_anomalies,
             encoding=encoding,
@@ -358,6 +357,9 @@ class LogAnomalyPipeline(Pipeline):
         session_pattern: str | None = None,
         entry_pattern: str | None = None,
         threshold: float | None = None,
+        reference: Any = None,
+        false_alarm_rate: float | None = None,
+        false_alarms_per_day: float | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if max_sequence_length is not None:
             max_sequence_length = check_integer(
@@ -368,6 +370,14 @@ class LogAnomalyPipeline(Pipeline):
                 "max_log_entry_length", max_log_entry_length, 1, self._longest_entry()
             )
         self._judge(threshold)  # checks it
+        if false_alarm_rate is not None and false_alarms_per_day is not None:
+            raise ValueError("Give `false_alarm_rate` or `false_alarms_per_day`, not both.")
+        for name, value, highest in (
+            ("false_alarm_rate", false_alarm_rate, 1),
+            ("false_alarms_per_day", false_alarms_per_day, float("inf")),
+        ):
+            if value is not None and (isinstance(value, str) or not 0 < value < highest):
+                raise ValueError(f"`{name}` must be a number in (0, {highest}), got {value!r}.")
         preprocess_params = {
             "max_sequence_length": max_sequence_length,
             "stride": stride,
@@ -375,7 +385,13 @@ class LogAnomalyPipeline(Pipeline):
             "session_pattern": session_pattern,
             "entry_pattern": entry_pattern,
         }
-        forward_params = {"max_log_entry_length": max_log_entry_length}
+        forward_params = {
+            "max_log_entry_length": max_log_entry_length,
+            "entry_pattern": entry_pattern,
+            "reference": reference,
+            "false_alarm_rate": false_alarm_rate,
+            "false_alarms_per_day": false_alarms_per_day,
+        }
         postprocess_params = {"threshold": threshold}
         return tuple(  # type: ignore[return-value]
             {name: value for name, value in params.items() if value is not None}
@@ -389,9 +405,11 @@ class LogAnomalyPipeline(Pipeline):
         self, log: str | bytes | Sequence[str], entry_pattern: str | None = None, **params: Any
     ) -> PreparedLog:
         """Turns one log into entries and sequences; see [`LogMoEProcessor.sequence_rule`] for the parameters."""
-        parsed = self._processor_for(entry_pattern).parse(log)
+        processor = self._processor_for(entry_pattern)
+        parsed = processor.parse(log)
         self._warn_of_replaced_bytes(parsed)
-        return PreparedLog(parsed, self.processor.cut(parsed, **params))
+        rule = self._rule(processor, **params)
+        return PreparedLog(parsed, SequenceCutter(rule, processor).cut(parsed), rule)
 
     def _warn_of_replaced_bytes(self, parsed: ParsedLog) -> None:
         if parsed.replaced_bytes:
@@ -402,6 +420,30 @@ class LogAnomalyPipeline(Pipeline):
         prepared_logs: list[PreparedLog],
         batch_size: int = DEFAULT_BATCH_SIZE,
         max_log_entry_length: int | None = None,
+        entry_pattern: str | None = None,
+        **against: Any,
+    ) -> list[PredictedLog]:
+        """Judges logs against what `_against` says, those that are judged by wording together."""
+        processor = self._processor_for(entry_pattern)
+        by_wording, measured = [], {}
+        for place, prepared in enumerate(prepared_logs):
+            judged_against = self._against(processor, prepared.rule, **against)
+            reference = None if judged_against is None else judged_against.reference
+            if judged_against is not None and reference is None:
+                fit = ReferenceFit(processor, prepared.rule, origin_of(self.model, processor, prepared.rule))
+                fit.add_parsed(prepared.parsed)
+                reference = fit.finish_own()
+            if judged_against is None or reference is None:
+                by_wording.append(prepared)
+            else:
+                measured[place] = predict_measured(
+                    self.predictor, prepared, judged_against, reference, processor, batch_size, max_log_entry_length
+                )
+        others = iter(self._predict_wording(by_wording, batch_size, max_log_entry_length) if by_wording else [])
+        return [measured[place] if place in measured else next(others) for place in range(len(prepared_logs))]
+
+    def _predict_wording(
+        self, prepared_logs: list[PreparedLog], batch_size: int, max_log_entry_length: int | None
     ) -> list[PredictedLog]:
         """Encodes each distinct entry of these logs once, and runs the model once over each distinct sequence."""
         # Distinct entries over all logs, and each log's rows among them.
@@ -440,9 +482,17 @@ class LogAnomalyPipeline(Pipeline):
         """Turns predictions into the result of one log; see `__call__`."""
         judge, prepared = self._judge(threshold), predicted.prepared
         sequences = judge.sequence_results(
-            prepared.parsed, prepared.sequences, predicted.predictions, predicted.is_truncated
+            prepared.parsed,
+            prepared.sequences,
+            predicted.predictions,
+            predicted.is_truncated,
+            evidence=predicted.evidence,
         )
-        return judge.log_result(list(sequences))
+        result = judge.log_result(list(sequences))
+        return result | {
+            "mode": "none" if predicted.evidence is None else predicted.evidence.mode,
+            "familiarity": predicted.familiarity,
+        }
 
     # ------------------------------------------------------------------ publishing
 

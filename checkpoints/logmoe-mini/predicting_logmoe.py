@@ -61,13 +61,20 @@ class Predictor:
         return torch.cat(embeddings)
 
     @torch.inference_mode()
-    def predict(self, embeddings: torch.Tensor, sequences: list[np.ndarray], batch_size: int) -> list[Prediction]:
+    def predict(
+        self,
+        embeddings: torch.Tensor,
+        sequences: list[np.ndarray],
+        batch_size: int,
+        entry_features: list[np.ndarray] | None = None,
+    ) -> list[Prediction]:
         """Runs the model over sequences; those of like length go together.
 
         Args:
             embeddings: `(distinct_entries, encoder_hidden)`.
             sequences: for each sequence the rows of its entries in `embeddings`.
             batch_size: sequences per call of the model; halved when memory runs out.
+            entry_features: for each sequence `(entries, features)`, seen through a reference.
 
         Returns:
             One prediction per sequence, in the order given.
@@ -82,8 +89,14 @@ class Predictor:
         while start < len(order):
             rows = order[start : start + batch_size]
             entry_index = torch.from_numpy(pad_sequences([sequences[row] for row in rows]))
+            features = {}
+            if entry_features is not None:
+                padded = np.full((*entry_index.shape, entry_features[rows[0]].shape[1]), np.nan, np.float32)
+                for place, row in enumerate(rows):
+                    padded[place, : len(sequences[row])] = entry_features[row]
+                features["entry_features"] = self._to_device(torch.from_numpy(padded))
             try:
-                output = self.model(entry_embeds=embeddings, entry_index=self._to_device(entry_index))
+                output = self.model(entry_embeds=embeddings, entry_index=self._to_device(entry_index), **features)
             except torch.OutOfMemoryError:
                 batch_size = _halved(batch_size, "sequences")
                 continue
@@ -100,6 +113,18 @@ class Predictor:
                 "judged. Its weights are damaged, or overflow in half precision: load it again, in float32."
             )
         return predictions
+
+    @torch.inference_mode()
+    def term_margins(self, inputs: np.ndarray) -> np.ndarray:
+        """What the features of sequences `(sequences, features)` add to their margins, float64 `(sequences,)`."""
+        if self.model.sequence_terms is None:
+            return np.zeros(len(inputs))
+        margins = self.model.sequence_terms(self._to_device(torch.from_numpy(np.ascontiguousarray(inputs))))
+        return margins.sum(dim=1).double().cpu().numpy()
+
+    def feature_shares(self, inputs: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+        """What each feature adds against a baseline, float64; see `LogMoEForSequenceClassification.feature_shares`."""
+        return self.model.feature_shares(inputs, baseline).double().cpu().numpy()
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         # From pinned memory the copy runs beside the computation.

@@ -150,11 +150,12 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
         stride: int | None = None,
         window_seconds: float | None = None,
         session_pattern: str | None = None,
+        fill_last: bool = False,
     ) -> SequenceRule:
         """The default rule for sequences, with the arguments given in place of its values.
 
         Args:
-            max_sequence_length, stride, window_seconds: see [`SequenceRule`].
+            max_sequence_length, stride, window_seconds, fill_last: see [`SequenceRule`].
             session_pattern: likewise; by default the processor's, unless there is a `window_seconds`; "" for none.
 
         Raises:
@@ -163,7 +164,7 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
         length = self.max_sequence_length if max_sequence_length is None else max_sequence_length
         if session_pattern is None and window_seconds is None:
             session_pattern = self.session_pattern
-        return SequenceRule(length, stride, window_seconds, session_pattern)
+        return SequenceRule(length, stride, window_seconds, session_pattern, fill_last)
 
     def cut(self, parsed: ParsedLog, **overrides: Any) -> list[np.ndarray]:
         """Cuts a parsed log into sequences.

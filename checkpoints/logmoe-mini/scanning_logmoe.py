@@ -10,10 +10,12 @@ by the pipeline's `scan`.
 import contextlib
 import copy
 import ctypes
+import itertools
+import os
 import queue
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,11 +24,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from .caching_logmoe import ScanCache
+from .fitting_logmoe import ReferenceFit, StreamPast, origin_of, with_places
 from .judging_logmoe import ANOMALY, Judge, Prediction
-from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, check_integer, longer_than
-from .predicting_logmoe import Predictor, in_precision
+from .measuring_logmoe import LogMeasure, Measured
+from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, longer_than
+from .predicting_logmoe import Predictor
 from .reading_logmoe import EmptyLogError, LogReader
+from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceCutter, SequenceRule
+from .surprise_logmoe import ENTRY_FEATURES
+from .weighing_logmoe import Against, Weigher
 
 # Chunks that are parsed ahead of the model, and that wait for it to finish.
 CHUNKS_AHEAD = 2
@@ -34,6 +42,8 @@ CHUNKS_AHEAD = 2
 # heap: some hundred MiB over a long log, of blocks that last between blocks that come and go. Giving them back costs
 # some milliseconds.
 TRIM_BYTES = 2 << 20
+# Tells apart the sequences of logs that are measured against different references.
+_SERIAL = itertools.count(1)
 # Entries that a task of the encoder takes.
 ENTRIES_PER_TASK = 64
 
@@ -52,6 +62,11 @@ class ScanStatistics:
         truncated_entries: occurrences of entries that are longer than the model reads.
         oversized_entries: lines and entries too long to be kept whole.
         split_sessions: sessions that were judged before the end of their log, because too many were open.
+        mode: how the log is judged: against a `"reference"`, its own other blocks (`"self"`), or by wording
+            (`"none"`).
+        measured_entries, familiar_entries: entries that were measured against a reference, and those of them whose
+            template it knows, of that log.
+        kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         dtype: the precision that the model computes in.
         seconds: since the scan began.
     """
@@ -70,125 +85,12 @@ class ScanStatistics:
     truncated_entries: int = 0
     oversized_entries: int = 0
     split_sessions: int = 0
+    mode: str = "none"
+    measured_entries: int = 0
+    familiar_entries: int = 0
+    kept_rate: float | None = None
     dtype: str = "float32"
     seconds: float = 0.0
-
-
-# ---------------------------------------------------------------------- what is remembered
-
-
-class EntryCache:
-    """The embeddings of the distinct entries seen last.
-
-    Args:
-        capacity: entries.
-    """
-
-    def __init__(self, capacity: int):
-        self.capacity = capacity
-        self.row_of: OrderedDict[str, int] = OrderedDict()  # by masked text, the latest last
-        self.table: torch.Tensor | None = None  # (rows, encoder_hidden)
-        self.is_truncated = np.zeros(0, dtype=bool)
-        # Numbers are never used twice: an entry that comes back after it was dropped gets a new one.
-        self.numbers = np.zeros(0, dtype=np.int64)
-        self.next_number = 0
-
-    @torch.inference_mode()
-    def look_up(
-        self, texts: list[str], encode: Callable[[list[str]], tuple[torch.Tensor, np.ndarray]]
-    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-        """The embeddings of entries; those not in the cache are encoded.
-
-        Args:
-            texts: distinct masked entries, of any number.
-            encode: gives embeddings `(entries, encoder_hidden)` and which entries were truncated, bool `(entries,)`.
-
-        Returns:
-            Embeddings `(texts, encoder_hidden)`, numbers int64 `(texts,)` that are equal only for equal texts, and
-            which entries were truncated, bool `(texts,)`.
-        """
-        rows = np.array([self.row_of.get(text, -1) for text in texts], dtype=np.int64)
-        known = np.flatnonzero(rows >= 0)
-        for position in known:
-            self.row_of.move_to_end(texts[position])
-        missing = np.flatnonzero(rows < 0)
-        numbers = np.empty(len(texts), dtype=np.int64)
-        is_truncated = np.empty(len(texts), dtype=bool)
-        numbers[known], is_truncated[known] = self.numbers[rows[known]], self.is_truncated[rows[known]]
-        if not len(texts):
-            return torch.empty(0), numbers, is_truncated
-        if not len(missing):
-            assert self.table is not None
-            return self.table[torch.from_numpy(rows).to(self.table.device)], numbers, is_truncated
-        new, is_truncated[missing] = encode([texts[position] for position in missing])
-        numbers[missing] = np.arange(self.next_number, self.next_number + len(missing))
-        self.next_number += len(missing)
-        embeddings = new
-        if len(known):
-            assert self.table is not None
-            embeddings = new.new_empty(len(texts), new.shape[1])
-            embeddings[torch.from_numpy(known).to(new.device)] = self.table[
-                torch.from_numpy(rows[known]).to(new.device)
-            ]
-            embeddings[torch.from_numpy(missing).to(new.device)] = new
-        self._keep([texts[position] for position in missing], new, numbers[missing], is_truncated[missing])
-        return embeddings, numbers, is_truncated
-
-    def _keep(self, texts: list[str], embeddings: torch.Tensor, numbers: np.ndarray, is_truncated: np.ndarray) -> None:
-        kept = slice(max(0, len(texts) - self.capacity), None)
-        texts, embeddings, numbers, is_truncated = texts[kept], embeddings[kept], numbers[kept], is_truncated[kept]
-        needed = min(self.capacity, len(self.row_of) + len(texts))
-        if len(self.numbers) < needed:
-            size = min(self.capacity, max(needed, 2 * len(self.numbers), 1024))
-            table = embeddings.new_empty(size, embeddings.shape[1])
-            if self.table is not None:
-                table[: len(self.table)] = self.table
-            self.table = table
-            self.numbers = np.resize(self.numbers, size)
-            self.is_truncated = np.resize(self.is_truncated, size)
-        rows = [
-            len(self.row_of) + place if len(self.row_of) + place < self.capacity else -1 for place in range(len(texts))
-        ]
-        rows = [self.row_of.popitem(last=False)[1] if row < 0 else row for row in rows]
-        assert self.table is not None
-        self.table[torch.tensor(rows, device=embeddings.device)] = embeddings
-        self.numbers[rows], self.is_truncated[rows] = numbers, is_truncated
-        self.row_of.update(zip(texts, rows, strict=True))  # last, so that an interrupt leaves no row half filled
-
-
-class ScanCache:
-    """What a scan remembers, for other scans with the same model, whose weights must not change in between.
-
-    Args:
-        max_entries: distinct entries whose embeddings are kept.
-        max_sequences: distinct sequences whose predictions are kept.
-    """
-
-    def __init__(self, max_entries: int = 32768, max_sequences: int = 32768):
-        self.entries = EntryCache(check_integer("max_entries", max_entries, 1))
-        self.max_sequences = check_integer("max_sequences", max_sequences, 1)
-        self.predictions: OrderedDict[bytes, Prediction] = OrderedDict()  # by numbers of entries, the latest last
-        self.predictor: Predictor | None = None  # in the precision of the scans
-        self._user: tuple | None = None
-
-    def bind(self, predictor: Predictor, dtype: torch.dtype, max_log_entry_length: int | None) -> Predictor:
-        """The predictor in the scans' precision.
-
-        Raises:
-            ValueError: what is kept came from another model, tokenizer, device, dtype or entry length.
-        """
-        # What masked text becomes; how entries are told apart makes no difference.
-        user = (predictor.model, predictor.processor.tokenizer, predictor.device, dtype, max_log_entry_length)
-        if self._user is not None and self._user != user:
-            raise ValueError(
-                "This ScanCache holds results of another model, tokenizer, device, dtype or max_log_entry_length: "
-                "make a new ScanCache for each."
-            )
-        self._user = user
-        if self.predictor is None:
-            model = in_precision(predictor.model, dtype)
-            self.predictor = Predictor(model, predictor.processor, predictor.device)
-        return self.predictor
 
 
 # ---------------------------------------------------------------------- the scan
@@ -212,6 +114,8 @@ class _Job:
     keys: list[bytes]  # of each sequence
     predictions: dict[bytes, Prediction | _Awaited]
     statistics: dict[str, int]
+    measured: Measured | None
+    weigher: Weigher | None
 
 
 class _ReadAhead:
@@ -260,6 +164,7 @@ class LogScan(Iterator[dict[str, Any]]):
         predictor: model, processor and device.
         judge: labels the sequences.
         rule: how entries become sequences.
+        against: what they are judged against; None for wording alone.
 
     Attributes:
         statistics: what it has seen so far.
@@ -271,6 +176,7 @@ class LogScan(Iterator[dict[str, Any]]):
         predictor: Predictor,
         judge: Judge,
         rule: SequenceRule,
+        against: Against | None = None,
         *,
         max_log_entry_length: int | None,
         batch_size: int,
@@ -285,7 +191,7 @@ class LogScan(Iterator[dict[str, Any]]):
         cache: ScanCache,
         max_waiting_entries: int,
     ):
-        self.sources, self.judge, self.rule = sources, judge, rule
+        self.sources, self.judge, self.rule, self.against = sources, judge, rule, against
         self.processor, self.device = predictor.processor, predictor.device
         self.max_log_entry_length = max_log_entry_length
         self.batch_size, self.only_anomalies = batch_size, only_anomalies
@@ -299,6 +205,11 @@ class LogScan(Iterator[dict[str, Any]]):
         self._untrimmed = 0
         self._is_closed = False
         self._reader: LogReader | None = None
+        # Of the log that is being read: what it is judged against, from its first sequence on.
+        self._reference: LogReference | None = None
+        self._measure: LogMeasure | None = None
+        self._weigher: Weigher | None = None
+        self._past: StreamPast | None = None
         self._results = self._run()
 
     def __next__(self) -> dict[str, Any]:
@@ -345,6 +256,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self.statistics.source = name
         # The processor reads the beginning of an entry only: four bytes at most for each character of it.
         max_line_bytes = 4 * self.processor.max_entry_characters
+        self._start_measuring(source)
         reader = LogReader(source, self.chunk_bytes, max_line_bytes, self.encoding, self.follow, self.idle_seconds)
         self._reader = reader
         stream = EntryStream(self.processor, self.chunk_bytes)
@@ -352,6 +264,7 @@ class LogScan(Iterator[dict[str, Any]]):
         before = copy.copy(self.statistics)
         if self._is_closed:
             return
+        headers, number = self.processor.header_reader(), 0
         ahead = _ReadAhead(
             reader, stream, lambda chunk: self._pool.submit(self.processor.masked, chunk.entries, chunk.replaced_bytes)
         )
@@ -366,7 +279,11 @@ class LogScan(Iterator[dict[str, Any]]):
                         is_open = False
                     else:
                         chunk, future = item
-                        jobs.append(self._start(chunk, future.result(), cutter))
+                        parsed = future.result()
+                        if self._reference is not None or self._past is not None:
+                            parsed = with_places(parsed, self.processor, headers, number)
+                            number += len(parsed)
+                        jobs += self._start_all(chunk, parsed, cutter)
                         self._untrimmed += chunk.num_bytes
                         ahead.room.release()
                 else:
@@ -389,21 +306,57 @@ class LogScan(Iterator[dict[str, Any]]):
 
     # ------------------------------------------------------------------ the steps
 
-    def _start(self, chunk: EntryChunk, parsed: ParsedLog, cutter: SequenceCutter) -> _Job:
+    def _start_all(self, chunk: EntryChunk, parsed: ParsedLog, cutter: SequenceCutter) -> list[_Job]:
         """Cuts, encodes new entries, and hands new sequences to the model."""
         log, sequences = cutter.push(parsed, chunk.is_last, chunk.is_idle)
-        entries = self.cache.entries
-        number_before = entries.next_number
-        embeddings, numbers, is_truncated = entries.look_up(log.distinct.to_pylist(), self._encode)
+        statistics = {"lines": chunk.num_lines, "entries": len(parsed), "replaced_bytes": chunk.replaced_bytes}
+        if self._past is None:
+            return [self._start(log, sequences, len(parsed), statistics)]
+        assert log.number is not None
+        jobs = []
+        # What a stream is judged by becomes another in the middle of a chunk, so that results do not depend on chunks.
+        numbers = np.array([int(log.number[sequence[0]]) for sequence in sequences], np.int64)
+        while (place := int(np.searchsorted(numbers, self._past.renew_at))) < len(sequences):
+            jobs.append(self._start(log, sequences[:place], 0, {}))
+            self._past.add(log, sequences[:place])
+            self._reference = self._past.renew(self._encode_texts)
+            self._prefix = next(_SERIAL).to_bytes(8, "little")
+            self._measure, self._weigher = self._new_measure(self.rule.max_sequence_length)
+            first = int(numbers[place])
+            self._measure.start_at(self._past.before(first), first)
+            self.statistics.mode = "self"
+            # Nor on how much of the past the chunk happens to hold.
+            assert log.number is not None
+            rows = np.flatnonzero(log.number >= first - self._past.RECENT)
+            sequences = [np.searchsorted(rows, sequence) for sequence in sequences[place:]]
+            log, numbers = log.take(rows), numbers[place:]
+        jobs.append(self._start(log, sequences, len(parsed), statistics))
+        self._past.add(log, sequences)
+        self._past.keep_recent(log)
+        return jobs
+
+    def _start(self, log: ParsedLog, sequences: list[np.ndarray], num_new: int, statistics: dict[str, int]) -> _Job:
+        """Encodes entries, and hands sequences to the model.
+
+        Args:
+            log: entries, the last `num_new` of which were not counted yet.
+            sequences: positions in it.
+            statistics: to be added once they are judged.
+        """
+        number_before = self.cache.entries.next_number
+        measured = weigher = None
+        if self._reference is None:
+            embeddings, numbers, is_truncated = self.cache.entries.look_up(log.distinct.to_pylist(), self._encode)
+            rows_of = np.arange(len(numbers))
+            keys = [numbers[log.entry_index[positions]].tobytes() for positions in sequences]
+        else:
+            embeddings, rows_of, is_truncated, measured, weigher = self._measured(log, sequences)
+            keys = [self._prefix + key for key in measured.keys] if measured is not None else []
         is_truncated = is_truncated[log.entry_index] | longer_than(log.text, self.processor.max_entry_characters)
 
-        keys: list[bytes] = []
         predictions: dict[bytes, Prediction | _Awaited] = {}
-        new: dict[bytes, np.ndarray] = {}
-        entry_numbers = numbers[log.entry_index]
-        for positions in sequences:
-            key = entry_numbers[positions].tobytes()
-            keys.append(key)
+        new: dict[bytes, int] = {}  # by key one of its sequences
+        for row, key in enumerate(keys):
             if key in predictions or key in new:
                 continue
             if key in self.cache.predictions:
@@ -412,28 +365,121 @@ class LogScan(Iterator[dict[str, Any]]):
             elif key in self.awaited:
                 predictions[key] = self.awaited[key]
             else:
-                new[key] = log.entry_index[positions]
+                new[key] = row
         # Those of like length together, so that there is little padding.
         ordered = sorted(new, key=lambda key: -len(key))
         size = min(self.batch_size, max(1, -(-len(ordered) // self.num_workers)))
         for start in range(0, len(ordered), size):
             batch = ordered[start : start + size]
-            predicting = self._model_pool.submit(self._predict, embeddings, [new[key] for key in batch])
+            rows = [new[key] for key in batch]
+            entries = [rows_of[log.entry_index[sequences[row]]] for row in rows]
+            features = None
+            if measured is not None:
+                features = [
+                    measured.entry_features[row, : len(of_row), : len(ENTRY_FEATURES)]
+                    for row, of_row in zip(rows, entries, strict=True)
+                ]
+            predicting = self._model_pool.submit(self._predict, embeddings, entries, features)
             self.awaited |= {key: _Awaited(predicting, position) for position, key in enumerate(batch)}
         predictions |= {key: self.awaited[key] for key in new}
-        statistics = {
-            "lines": chunk.num_lines,
-            "entries": len(parsed),
-            "replaced_bytes": chunk.replaced_bytes,
-            "encoded_entries": entries.next_number - number_before,
+        statistics = statistics | {
+            "encoded_entries": self.cache.entries.next_number - number_before,
             "predicted_sequences": len(new),
-            "truncated_entries": int(is_truncated[max(0, len(log) - len(parsed)) :].sum()),
+            "truncated_entries": int(is_truncated[len(log) - min(len(log), num_new) :].sum()),
         }
-        return _Job(log, is_truncated, sequences, keys, predictions, statistics)
+        return _Job(log, is_truncated, sequences, keys, predictions, statistics, measured, weigher)
 
-    def _predict(self, embeddings: torch.Tensor, sequences: list[np.ndarray]) -> list[Prediction]:
+    def _predict(
+        self, embeddings: torch.Tensor, sequences: list[np.ndarray], entry_features: list[np.ndarray] | None
+    ) -> list[Prediction]:
         with self._on_device():
-            return self.predictor.predict(embeddings, sequences, len(sequences))
+            return self.predictor.predict(embeddings, sequences, len(sequences), entry_features)
+
+    def _start_measuring(self, source: Any) -> None:
+        """Finds what the next log is judged against, which without a reference takes a first pass over it."""
+        self._measure = self._weigher = self._reference = self._past = None
+        self.statistics.mode, self.statistics.kept_rate = "none", None
+        self.statistics.measured_entries = self.statistics.familiar_entries = 0
+        if self.against is None:
+            return
+        if self.against.reference is not None:
+            self._reference, self.statistics.mode = self.against.reference, "reference"
+        elif is_readable_twice(source) and not self.follow:
+            fit = ReferenceFit(self.processor, self.rule, origin_of(self.predictor.model, self.processor, self.rule))
+            # What cannot be read is said by the second pass, after the results of what could be.
+            with contextlib.suppress(ValueError, OSError, EOFError):
+                fit.add_source(source, self.encoding, self.chunk_bytes, self.max_waiting_entries, self.num_workers)
+            own = fit.finish_own()
+            if own is not None:
+                self._reference, self.statistics.mode = own.encode(self._encode_texts), "self"
+        elif self.rule.window_seconds is None and not self.rule.session_pattern:
+            self._past = StreamPast(origin_of(self.predictor.model, self.processor, self.rule))
+        if self._reference is not None:
+            self._prefix = next(_SERIAL).to_bytes(8, "little")
+
+    def _measured(
+        self, log: ParsedLog, sequences: list[np.ndarray]
+    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray, Measured | None, Weigher | None]:
+        """Encodes what a reference says is to be read of the entries, and measures the sequences.
+
+        Returns:
+            Embeddings, the row of each distinct entry in them, which distinct entries were truncated, and the
+            sequences with what weighs them, or None before the first one: what the log is measured by depends on its
+            length.
+        """
+        assert self._reference is not None
+        assert self.against is not None
+        measure, weigher = self._measure, self._weigher
+        if measure is None or weigher is None:
+            if not sequences:
+                texts = log.distinct.to_pylist()
+                is_truncated = np.zeros(0, bool)
+                if texts:
+                    _, is_truncated = self.processor.tokenize(texts, self.max_log_entry_length)
+                return torch.empty(0), np.zeros(len(texts), np.int64), is_truncated, None, None
+            length = self.rule.max_sequence_length
+            if len(sequences) == 1 and self._reference.is_windowed:
+                length = len(sequences[0])
+            measure, weigher = self._new_measure(length)
+            # A log that only pauses at its beginning goes on with longer sequences, and is measured anew.
+            if length == self.rule.max_sequence_length:
+                self._measure, self._weigher = measure, weigher
+        texts = measure.encoder_texts(log.distinct.to_pylist())
+        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        rows_of = np.array([place[text] for text in texts], np.int64)
+        embeddings, _, is_truncated = self.cache.entries.look_up(list(place), self._encode_unknown)
+        as_array = embeddings.float().cpu().numpy() if len(place) else np.empty((0, 0), np.float32)
+        measured = measure.push(log, sequences, as_array[rows_of])
+        self.statistics.measured_entries = measure.num_entries
+        self.statistics.familiar_entries = measure.num_familiar
+        return embeddings, rows_of, is_truncated[rows_of], measured, weigher
+
+    def _new_measure(self, length: int) -> tuple[LogMeasure, Weigher]:
+        """What follows a log of sequences of up to `length` entries, and what weighs them."""
+        assert self._reference is not None
+        assert self.against is not None
+        # What a stream is judged by is of its past, of which no sequence is a part.
+        is_self = self.against.reference is None and self._past is None
+        weigher = self.against.weigher(self.predictor, self._reference, length)
+        self.statistics.kept_rate = None if np.isnan(weigher.kept_rate) else weigher.kept_rate
+        return LogMeasure(self._reference, length, is_self), weigher
+
+    def _encode_texts(self, texts: list[str]) -> np.ndarray:
+        return self._encode(texts)[0].float().cpu().numpy()
+
+    def _encode_unknown(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
+        """As `_encode`, without those that the reference has the embeddings of."""
+        assert self._reference is not None
+        rows = self._reference.embedding_rows()
+        known = np.array([rows.get(text, -1) for text in texts])
+        missing = np.flatnonzero(known < 0)
+        table = torch.from_numpy(self._reference.embeddings[known])
+        embeddings = table.to(self.device, self.predictor.model.dtype)
+        _, is_truncated = self.processor.tokenize(texts, self.max_log_entry_length)
+        if len(missing):
+            new, _ = self._encode([texts[position] for position in missing])
+            embeddings[torch.from_numpy(missing).to(self.device)] = new
+        return embeddings, is_truncated
 
     def _encode(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
         token_ids, truncated = self.processor.tokenize(texts, self.max_log_entry_length)
@@ -477,15 +523,20 @@ class LogScan(Iterator[dict[str, Any]]):
             setattr(self.statistics, name, getattr(self.statistics, name) + value)
         if not job.sequences:
             return
-        highest = self.judge.highest_probability(list(known.values()))
+        predictions = [known[key] for key in job.keys]
+        evidence = None
+        if job.measured is not None and job.weigher is not None:
+            evidence = job.weigher.weigh(job.measured, predictions)
+        highest = self.judge.highest_probability(list(known.values()), evidence)
         self.statistics.highest_probability = max(self.statistics.highest_probability, highest)
         for result in self.judge.sequence_results(
             job.log,
             job.sequences,
-            [known[key] for key in job.keys],
+            predictions,
             job.is_truncated,
             source,
             self.only_anomalies,
+            evidence,
         ):
             self.statistics.sequences += 1
             if result is not None:
@@ -511,6 +562,11 @@ def _use_one_thread(pool: ThreadPoolExecutor, workers: int) -> None:
         all_started.abort()  # or the threads that did start would wait for ever
         raise
     torch.set_num_threads(threads)  # what threads that start later compute with
+
+
+def is_readable_twice(source: Any) -> bool:
+    """Whether a source is a file, not a stream."""
+    return isinstance(source, str | os.PathLike) and source != "-" and os.path.isfile(source)
 
 
 def _name(source: Any) -> str | None:

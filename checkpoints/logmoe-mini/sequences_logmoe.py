@@ -32,6 +32,7 @@ class SequenceRule:
         window_seconds: length of a window by time. An entry without a timestamp belongs to the one before it.
         session_pattern: the session of an entry is what the first group of this pattern that takes part matches, or
             the whole match; "" or None for no sessions.
+        fill_last: the last window by count, if it is shorter, begins earlier, with entries of the window before it.
 
     Raises:
         ValueError: a value is out of range, or `window_seconds` and `session_pattern` are both given.
@@ -41,6 +42,7 @@ class SequenceRule:
     stride: int | None = None
     window_seconds: float | None = None
     session_pattern: str | None = None
+    fill_last: bool = False
 
     def __post_init__(self) -> None:
         length = check_integer("max_sequence_length", self.max_sequence_length, 1)
@@ -82,6 +84,8 @@ class SequenceCutter:
         self._untimed: ParsedLog | None = None  # entries before the first timestamp
         # For each open group its positions in `_waiting`, and whether a sequence of it has been given out.
         self._groups: dict[Any, tuple[np.ndarray, bool]] = {}
+        # The first so many entries of a group are in windows already, and wait to fill the last one.
+        self._num_past = 0
         self._newest_window = 0.0
         self._first_seconds: float | None = None
         self._last_seconds: float | None = None
@@ -140,10 +144,14 @@ class SequenceCutter:
         for key, (positions, is_started) in groups.items():
             is_past = rule.window_seconds is not None and abs(key - self._newest_window) >= 2
             is_closed = is_last or is_idle or is_past
-            windows, rest = count_windows(positions, rule, is_started, is_closed)
+            if self._fills_last:
+                windows, rest = self._filled_windows(positions, is_started, is_closed)
+                is_closed = is_last
+            else:
+                windows, rest = count_windows(positions, rule, is_started, is_closed)
             sequences += windows
             if not is_closed and len(rest):
-                open_groups[key] = (rest, is_started or bool(windows))
+                open_groups[key] = (rest, (is_started or bool(windows)) and not is_idle)
         if rule.session_pattern and open_groups:
             sequences += self._close_quiet_sessions(log, open_groups)
 
@@ -156,6 +164,24 @@ class SequenceCutter:
         if is_last:
             self._start_log()
         return log, sorted(sequences, key=lambda positions: int(positions[0]))
+
+    @property
+    def _fills_last(self) -> bool:
+        return self.rule.fill_last and self.rule.window_seconds is None and not self.rule.session_pattern
+
+    def _filled_windows(
+        self, positions: np.ndarray, is_started: bool, is_closed: bool
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """As `count_windows`, but a last window that is shorter is filled up with entries before it, which wait."""
+        length = self.rule.max_sequence_length
+        windows, rest = count_windows(positions[self._num_past :], self.rule, is_started, is_closed)
+        if is_closed:
+            rest = rest[:0]
+            if windows and len(windows[-1]) < length:
+                windows[-1] = positions[-length:]
+        waiting = positions[max(0, len(positions) - len(rest) - length) :]
+        self._num_past = len(waiting) - len(rest)
+        return windows, waiting
 
     def _close_quiet_sessions(
         self, log: ParsedLog, open_groups: dict[Any, tuple[np.ndarray, bool]]

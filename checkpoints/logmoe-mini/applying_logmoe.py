@@ -1,0 +1,250 @@
+"""References fitted and applied: what the pipeline does with healthy logs.
+
+`predict_measured` judges a log in memory against a reference or its own other blocks, by the same steps as the scan.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.utils import logging
+
+from .fitting_logmoe import ReferenceFit, origin_of, with_places
+from .judging_logmoe import Evidence, Prediction
+from .measuring_logmoe import LogMeasure
+from .parsing_logmoe import ParsedLog, longer_than
+from .predicting_logmoe import Predictor
+from .processing_logmoe import LogMoEProcessor
+from .reading_logmoe import CHUNK_BYTES, find_logs
+from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
+from .sequences_logmoe import SequenceRule
+from .surprise_logmoe import ENTRY_FEATURES, INPUTS
+from .weighing_logmoe import FALSE_ALARM_RATE, Against
+
+logger = logging.get_logger(__name__)
+
+# With fewer entries a reference misses much of what is normal.
+FEW_REFERENCE_ENTRIES = 500
+
+
+@dataclass
+class PreparedLog:
+    """One log on its way to the model: its entries, and the sequences they were cut into."""
+
+    parsed: ParsedLog
+    sequences: list[np.ndarray]  # positions of entries
+    rule: SequenceRule
+
+
+@dataclass
+class PredictedLog:
+    """One log on its way back, with a prediction for each sequence."""
+
+    prepared: PreparedLog
+    predictions: list[Prediction]
+    is_truncated: np.ndarray  # bool (entries,)
+    evidence: Evidence | None = None
+    familiarity: float | None = None
+
+
+def encode_texts(
+    predictor: Predictor, processor: LogMoEProcessor, texts: list[str], max_log_entry_length: int | None = None
+) -> np.ndarray:
+    """Embeddings float32 `(texts, encoder_hidden)` of masked texts."""
+    token_ids, _ = processor.tokenize(texts, max_log_entry_length)
+    embeddings: np.ndarray = predictor.encode(token_ids).float().cpu().numpy()
+    return embeddings
+
+
+def predict_measured(
+    predictor: Predictor,
+    prepared: PreparedLog,
+    against: Against,
+    reference: LogReference,
+    processor: LogMoEProcessor,
+    batch_size: int,
+    max_log_entry_length: int | None,
+) -> PredictedLog:
+    """Judges one log against a reference, which may be its own."""
+    parsed, sequences = with_places(prepared.parsed, processor), prepared.sequences
+
+    def encode(texts: list[str]) -> np.ndarray:
+        return encode_texts(predictor, processor, texts, max_log_entry_length)
+
+    reference.encode(encode)
+    length = prepared.rule.max_sequence_length
+    if len(sequences) == 1 and reference.is_windowed:
+        length = len(sequences[0])
+    measure = LogMeasure(reference, length, against.reference is None)
+    texts = measure.encoder_texts(parsed.distinct.to_pylist())
+    rows = reference.embedding_rows()
+    new = [text for text in dict.fromkeys(texts) if text not in rows]
+    row_of = rows | {text: len(reference.embeddings) + place for place, text in enumerate(new)}
+    table = np.concatenate([reference.embeddings, encode(new)]) if new else reference.embeddings
+    index = np.array([row_of[text] for text in texts])
+    measured = measure.push(parsed, sequences, table[index])
+
+    distinct = {key: row for row, key in reversed(list(enumerate(measured.keys)))}
+    entries = [index[parsed.entry_index[sequences[row]]] for row in distinct.values()]
+    features = [
+        measured.entry_features[row, : len(sequences[row]), : len(ENTRY_FEATURES)] for row in distinct.values()
+    ]
+    embeddings = torch.from_numpy(table).to(predictor.device, predictor.model.dtype)
+    found = predictor.predict(embeddings, entries, batch_size, features)
+    by_key = dict(zip(distinct, found, strict=True))
+    predictions = [by_key[key] for key in measured.keys]
+    evidence = against.weigher(predictor, reference, length).weigh(measured, predictions)
+    _, is_truncated = processor.tokenize(texts, max_log_entry_length)
+    is_truncated = is_truncated[parsed.entry_index]
+    is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
+    familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
+    return PredictedLog(prepared, predictions, is_truncated, evidence, familiarity)
+
+
+class JudgesAgainstReferences:
+    """What a pipeline needs to fit references and to judge against them."""
+
+    model: Any
+    processor: LogMoEProcessor
+    predictor: Any  # a Predictor
+    _preprocess_params: dict[str, Any]
+    _loaded: tuple[Any, LogReference] | None
+    _processor_for: Callable[[str | None], LogMoEProcessor]
+    _sanitize_parameters: Callable[..., tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]
+
+    def _rule(self, processor: LogMoEProcessor, **params: Any) -> SequenceRule:
+        """How a log is cut. A model that measures surprise knows how long a sequence is: the last is no shorter."""
+        return processor.sequence_rule(**params, fill_last=self.measures_surprise)
+
+    @property
+    def measures_surprise(self) -> bool:
+        """Whether the model can judge against a reference."""
+        config = self.model.config
+        return tuple(config.sequence_feature_names) == INPUTS and tuple(config.entry_feature_names) == ENTRY_FEATURES
+
+    def fit(
+        self,
+        *logs: Any,
+        encoding: str | None = None,
+        max_reference_entries: int = MAX_REFERENCE_ENTRIES,
+        chunk_bytes: int = CHUNK_BYTES,
+        max_waiting_entries: int = 65536,
+        **overrides: Any,
+    ) -> LogReference:
+        """Learns what is healthy, in one pass and without training.
+
+        Args:
+            logs: healthy logs, each a path, a folder, a pattern such as `"logs/*.gz"`, a text of several lines, a list
+                of entries, or a [`LogReference`], saved or not; several become one reference.
+            encoding: as for `scan`.
+            max_reference_entries: most entries that are kept; of more, sequences are kept evenly.
+            chunk_bytes, max_waiting_entries: as for `scan`.
+            overrides: how logs are read and cut, as for a call.
+
+        Returns:
+            The reference, to be given to a call or a scan, saved, or merged with others.
+
+        Raises:
+            FileNotFoundError: there is no log.
+            ValueError: there is no log entry, the model cannot judge against a reference, or an argument is out of
+                range.
+        """
+        if not logs:
+            raise ValueError("`fit` needs at least one healthy log: a path, a text or a list of entries.")
+        self._require_surprise()
+        preprocess_params, _, _ = self._sanitize_parameters(**overrides)
+        cut_params = {**self._preprocess_params, **preprocess_params}
+        processor = self._processor_for(cut_params.pop("entry_pattern", None))
+        rule = self._rule(processor, **cut_params)
+        origin = origin_of(self.model, processor, rule)
+        fit = ReferenceFit(processor, rule, origin, max_reference_entries)
+        for log in logs:
+            if is_saved_reference(log):
+                log = LogReference.from_pretrained(log)
+            if isinstance(log, LogReference):
+                origin.check(log.origin, "The reference")
+                fit.builder.add_reference(log)
+            elif isinstance(log, list | tuple | bytes) or (isinstance(log, str) and "\n" in log):
+                fit.add_parsed(processor.parse(log))
+            else:
+                for source in find_logs(log):
+                    fit.add_source(source, encoding, chunk_bytes, max_waiting_entries)
+        reference = fit.finish().encode(self._encode_texts)
+        if reference.num_entries < FEW_REFERENCE_ENTRIES:
+            logger.warning(
+                f"A reference of {reference.num_entries} entries misses much of what is normal: what is new to it "
+                f"counts as odd. {FEW_REFERENCE_ENTRIES} entries or more, a day's log if possible, serve better."
+            )
+        if reference.num_dropped_texts or len(reference) < reference.num_entries:
+            logger.info(
+                f"Of {reference.num_entries} entries the reference keeps {len(reference)}, evenly spread "
+                f"(`max_reference_entries`); {reference.num_dropped_texts} had a text that was not kept."
+            )
+        return reference
+
+    def _encode_texts(self, texts: list[str]) -> np.ndarray:
+        return encode_texts(self.predictor, self.processor, texts)
+
+    def _require_surprise(self) -> None:
+        if not self.measures_surprise:
+            raise ValueError(
+                "This checkpoint cannot judge against a reference: it was trained on labels alone, its config names "
+                "no features of surprise. Leave out `reference`, or use the checkpoint that ships with LogMoE."
+            )
+
+    def _against(
+        self,
+        processor: LogMoEProcessor,
+        rule: SequenceRule,
+        reference: Any = None,
+        false_alarm_rate: float | None = None,
+        false_alarms_per_day: float | None = None,
+    ) -> Against | None:
+        """What a log is judged against; None for its wording alone."""
+        if reference is False or (reference is None and not self.measures_surprise):
+            return None
+        self._require_surprise()
+        rate = FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
+        if reference is None:
+            return Against(None, rate)
+        if not isinstance(reference, LogReference):
+            reference = self._load_reference(reference, processor, rule)
+        origin_of(self.model, processor, rule).check(reference.origin, "The reference")
+        return Against(reference.encode(self._encode_texts), rate, false_alarms_per_day)
+
+    def _load_reference(self, path: Any, processor: LogMoEProcessor, rule: SequenceRule) -> LogReference:
+        """A saved reference, or one fitted to logs; the latest is remembered."""
+        key = (str(path), _last_change(path), processor.entry_pattern, rule)
+        if self._loaded is None or self._loaded[0] != key:
+            if is_saved_reference(path):
+                loaded = LogReference.from_pretrained(path)
+            else:
+                loaded = self.fit(
+                    path,
+                    max_sequence_length=rule.max_sequence_length,
+                    window_seconds=rule.window_seconds,
+                    session_pattern=rule.session_pattern,
+                    entry_pattern=processor.entry_pattern,
+                )
+            self._loaded = key, loaded
+        return self._loaded[1]
+
+
+def is_saved_reference(path: Any) -> bool:
+    """Whether a path is the folder of a saved reference, not a log or a folder of logs."""
+    return isinstance(path, str | os.PathLike) and os.path.isfile(os.path.join(path, "reference.json"))
+
+
+def _last_change(path: Any) -> tuple[int, int] | None:
+    """When the file at a path, or the reference saved there, was changed, and its size; None if it is neither."""
+    try:
+        found = os.stat(os.path.join(path, "reference.json") if is_saved_reference(path) else path)
+    except (OSError, TypeError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+__all__ = ["JudgesAgainstReferences", "PredictedLog", "PreparedLog", "predict_measured"]

@@ -1,0 +1,211 @@
+"""Healthy logs in, a reference out: one pass over files of any size, or over logs in memory.
+
+The pipeline's `fit` calls it, and the scan of a file without a reference, which first becomes its own.
+"""
+
+import copy
+import hashlib
+import json
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from .habits_logmoe import HORIZONS
+from .parsing_logmoe import EntryStream, ParsedLog
+from .processing_logmoe import LogMoEProcessor
+from .reading_logmoe import EmptyLogError, LogReader
+from .reference_logmoe import MAX_REFERENCE_ENTRIES, Encode, LogReference, Origin, ReferenceBuilder
+from .sequences_logmoe import SequenceCutter, SequenceRule
+
+# Chunks that are masked at once.
+CHUNKS_AHEAD = 2
+# A log of fewer entries has no habits to be judged by.
+FEWEST_SELF_ENTRIES = 256
+
+
+def origin_of(model: Any, processor: LogMoEProcessor, rule: SequenceRule) -> Origin:
+    """What a reference is made with, to be compared with what it is used with."""
+    return Origin(
+        rules=_digest_of(processor.rules()),
+        encoder=encoder_digest(model),
+        max_sequence_length=rule.max_sequence_length,
+        window_seconds=rule.window_seconds,
+        session_pattern=rule.session_pattern or None,
+    )
+
+
+def _digest_of(values: Any) -> str:
+    """A digest of values that JSON can hold."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def encoder_digest(model: Any) -> str:
+    """A digest of the weights of a model's encoder, whatever precision it computes in."""
+    known = getattr(model, "_encoder_digest", None)
+    if known is None:
+        digest = hashlib.sha256(model.config.entry_pooling.encode())
+        for name, tensor in sorted(model.model.encoder.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            if tensor.is_floating_point():
+                # bfloat16 is what all precisions have in common.
+                digest.update(tensor.detach().cpu().to(torch.bfloat16).contiguous().view(torch.uint8).numpy().data)
+        known = model._encoder_digest = digest.hexdigest()[:16]
+    return known
+
+
+class ReferenceFit:
+    """Fits a reference to logs that come one after the other.
+
+    Args:
+        processor: reads and cuts them.
+        rule: how.
+        origin: see `origin_of`.
+        max_reference_entries: see [`ReferenceBuilder`].
+    """
+
+    def __init__(
+        self,
+        processor: LogMoEProcessor,
+        rule: SequenceRule,
+        origin: Origin,
+        max_reference_entries: int = MAX_REFERENCE_ENTRIES,
+    ):
+        self.processor = processor
+        self.rule = replace(rule, stride=None, fill_last=False)  # each entry once
+        self.builder = ReferenceBuilder(origin, max_reference_entries)
+        self.num_entries = 0  # each once, in however many sessions it is
+
+    def add_parsed(self, parsed: ParsedLog) -> None:
+        """Takes a whole log."""
+        parsed = with_places(parsed, self.processor)
+        self.num_entries += len(parsed)
+        self.builder.start_log()
+        self.builder.add(parsed, SequenceCutter(self.rule, self.processor).cut(parsed))
+
+    def add_source(
+        self, source: Any, encoding: str | None, chunk_bytes: int, max_waiting_entries: int, num_workers: int = 2
+    ) -> None:
+        """Takes a log from where `find_logs` found it.
+
+        Raises:
+            EmptyLogError: it has no entries.
+        """
+        processor = self.processor
+        reader = LogReader(source, chunk_bytes, 4 * processor.max_entry_characters, encoding, False, 0.0)
+        stream = EntryStream(processor, chunk_bytes)
+        cutter = SequenceCutter(self.rule, processor, max_waiting_entries)
+        headers = processor.header_reader()
+        self.builder.start_log()
+        number = 0
+        with ThreadPoolExecutor(num_workers, "logmoe-fit") as pool:
+            chunks = (stream.push(lines) for lines in reader)
+            for chunk, parsed in _ahead(pool, chunks, processor):
+                parsed = with_places(parsed, processor, headers, number)
+                number += len(parsed)
+                self.num_entries += len(parsed)
+                log, sequences = cutter.push(parsed, chunk.is_last)
+                self.builder.add(log, sequences)
+        if not number:
+            raise EmptyLogError(f"no log entries in {source}: it is empty or all blank lines")
+
+    def finish(self) -> LogReference:
+        """The reference, without embeddings."""
+        return self.builder.finish()
+
+    def finish_own(self) -> LogReference | None:
+        """The reference of a log that is to be judged by its own other blocks; None if these are too few entries."""
+        if self.num_entries < FEWEST_SELF_ENTRIES or not self.builder.num_entries:
+            return None
+        reference = self.finish()
+        return reference if reference.can_judge_itself(self.rule.max_sequence_length) else None
+
+
+class StreamPast:
+    """What a stream is judged by that nothing else is known of: all that came before, renewed as it doubles.
+
+    Args:
+        origin: see `origin_of`.
+
+    Attributes:
+        renew_at: number of the entry from which on more of the past is to be used.
+        recent: the last entries of the chunks before.
+    """
+
+    FIRST = 1024
+    RECENT = HORIZONS[-1] + 128
+
+    def __init__(self, origin: Origin):
+        self.builder = ReferenceBuilder(origin)
+        self.renew_at = self.FIRST
+        self.recent: ParsedLog | None = None
+        self._next = 0  # number of the first entry that is not in the past yet
+        self._known: dict[str, np.ndarray] = {}
+
+    def add(self, log: ParsedLog, sequences: list[np.ndarray]) -> None:
+        """Takes sequences that were judged; entries of overlapping ones once."""
+        assert log.number is not None
+        new = [sequence[log.number[sequence] >= self._next] for sequence in sequences]
+        new = [sequence for sequence in new if len(sequence)]
+        if new:
+            # As one: what overlaps is cut unevenly.
+            positions = np.unique(np.concatenate(new))
+            self._next = int(log.number[positions[-1]]) + 1
+            length = self.builder.origin.max_sequence_length
+            self.builder.add(log, np.split(positions, np.arange(length, len(positions), length)))
+
+    def before(self, number: int) -> ParsedLog | None:
+        """The recent entries among the last `RECENT` before this one."""
+        if self.recent is None:
+            return None
+        assert self.recent.number is not None
+        numbers = self.recent.number
+        return self.recent.take(np.flatnonzero((numbers >= number - self.RECENT) & (numbers < number)))
+
+    def keep_recent(self, log: ParsedLog) -> None:
+        """Remembers the last of these entries."""
+        if len(log):
+            both = log if self.recent is None else self.recent + log
+            assert both.number is not None
+            # The first ones are those that waited in the log before.
+            _, places = np.unique(both.number, return_index=True)
+            self.recent = both.take(places[-self.RECENT :])
+
+    def renew(self, encode: Encode) -> LogReference:
+        """The reference of all that came before."""
+        self.renew_at = 2 * max(self.renew_at, self._next)
+        reference = self.builder.finish(self._known or None).encode(encode)
+        self._known = dict(zip(reference.templates.texts, reference.embeddings, strict=True))
+        return reference
+
+
+def _ahead(pool: ThreadPoolExecutor, chunks: Iterable[Any], processor: LogMoEProcessor) -> Any:
+    """Masks chunks of entries while those before them are used; gives each with what became of it."""
+    waiting: deque[Any] = deque()
+    for chunk in chunks:
+        waiting.append((chunk, pool.submit(processor.masked, chunk.entries, chunk.replaced_bytes)))
+        if len(waiting) > CHUNKS_AHEAD:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    for done, future in waiting:
+        yield done, future.result()
+
+
+def with_places(parsed: ParsedLog, processor: LogMoEProcessor, headers: Any = None, first: int = 0) -> ParsedLog:
+    """The same entries with `seconds` and `number`.
+
+    Args:
+        headers: reader of this log's headers, if it comes in chunks.
+        first: number of the first of them.
+    """
+    placed = copy.copy(parsed)
+    placed.seconds = processor.timestamps(parsed, headers) if len(parsed) else np.empty(0)
+    placed.number = np.arange(first, first + len(parsed))
+    return placed
+
+
+__all__ = ["FEWEST_SELF_ENTRIES", "ReferenceFit", "StreamPast", "encoder_digest", "origin_of", "with_places"]

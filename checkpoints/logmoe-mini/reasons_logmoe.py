@@ -1,0 +1,617 @@
+"""Why a sequence stands out, in words: which kind of evidence its entries brought, and a sentence for each.
+
+A feature is not a reason: an entry that was never seen is also rare, follows nothing, and takes the place of what
+usually stands there. So each feature's evidence is divided among kinds of reasons by what the entries behind it are;
+what a kind weighs is measured by neutralising its part. Only sequences that are reported come here. Called where
+evidence is weighed.
+"""
+
+import re
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits
+from .measuring_logmoe import Measured
+from .reference_logmoe import LogReference, readable
+from .surprise_logmoe import ENTRY_FEATURES, GRANULARITIES, INPUTS, POOLS, SEQUENCE_FEATURES
+
+KINDS = (
+    "new_entry",
+    "rare_entry",
+    "unusual_order",
+    "unusual_count",
+    "missing_entry",
+    "unusual_pace",
+    "known_anomaly",
+)
+NEW, RARE, ORDER, COUNT, MISSING, PACE, KNOWN = range(len(KINDS))
+
+OF_ENTRY = (*ENTRY_FEATURES, "gap")
+"""What is pooled over the entries of a sequence, in the order in which it stands in each pool."""
+
+_POOLED = len(POOLS) * len(OF_ENTRY)
+_COLUMN = {name: column for column, name in enumerate(INPUTS)}
+_RANKS = np.array([name.startswith("rank_") for name in INPUTS])
+# An entry is rare up to this many occurrences, and up to this share of all.
+RARE_COUNT, RARE_SHARE = 3, 1 / 1000
+# Evidence from which on a fact speaks: one healthy sequence in ten, and one in thirty, shows as much.
+TELLING, CLEAR = 1.0, 1.5
+# Fewer of an entry are no unusual count: that it is there at all is what is unusual.
+FEWEST_OF_COUNT = 4
+# Counts and silences that at most this share of healthy ones reaches are not usual.
+UNUSUAL_SHARE = 0.01
+# Reasons that weigh less than this share of the strongest are left out.
+SMALLEST_REASON = 0.05
+# Of a text that is shown, and of texts in which a word is looked for.
+SHOWN_CHARACTERS = 120
+COMPARED_TEXTS = 4096
+_WORD = re.compile(r"[^\s=:,;\"'`()\[\]{}<>|]+")
+
+
+def kind_of(feature: str) -> str:
+    """The kind of reason that a feature of `INPUTS` belongs to if nothing about its entries says otherwise."""
+    # Without the "template_", whose end is the beginning of "late_count".
+    name = feature.replace("template_", "_")
+    for marks, kind in (
+        (("missing", "overdue", "late_time", "late_count", "_low"), MISSING),
+        (("gap", "slow", "fast"), PACE),
+        (("distance", "_new_"), NEW),
+        (("_rarity",), RARE),
+        (("transition", "unseen_pairs"), ORDER),
+    ):
+        if any(mark in name for mark in marks):
+            return KINDS[kind]
+    return KINDS[COUNT]
+
+
+def pool_weights(values: np.ndarray, pool: str) -> np.ndarray:
+    """How a pooled feature is divided among the entries `(entries,)`, by what each brings to it; they sum to 1."""
+    brings = np.zeros(len(values))
+    number = {"max": 1, "mean": len(values), "top3": 3, "top8": 8}[pool]
+    top = np.argsort(-values, kind="stable")[:number]
+    brings[top] = np.maximum(values[top] - min(0.0, values.min()), 0)
+    if brings.sum() <= 0:
+        brings[top] = 1
+    return brings / brings.sum()
+
+
+class Scene:
+    """One sequence beside the healthy entries that it was measured against.
+
+    Args:
+        measured, row: the sequence.
+        reference: that it was measured against.
+        is_self: the reference is of the log itself.
+    """
+
+    def __init__(self, measured: Measured, row: int, reference: LogReference, is_self: bool = False):
+        assert measured.around is not None
+        self.around, self.row, self.reference = measured.around, row, reference
+        self.inputs = measured.inputs[row]
+        positions = self.around.positions[row]
+        self.positions = positions[positions >= 0]
+        self.size = len(self.positions)
+        self.block = int(self.around.block[row])
+        self.surprise = self.around.surprise(self.block)
+        self.values = np.nan_to_num(measured.entry_features[row, : self.size].astype(np.float64))
+        self.has_past = reference.origin.session_pattern is None
+        self.where = "elsewhere in this log" if is_self else "in the healthy log"
+        self.of_healthy = "other entries of this log" if is_self else "healthy entries"
+
+        entries, texts = self.around.entries, self.surprise.habits["text"]
+        near = measured.near[row, : self.size]
+        text = entries.text[self.positions]
+        is_known = texts.is_known[np.minimum(text, texts.size - 1)]
+        near_text = text.copy()
+        near_text[~is_known] = [self.usual_text(template) for template in near[~is_known].tolist()]
+        self.ids = {"text": text, "template": entries.template[self.positions]}
+        self.near = {"text": near_text, "template": near}
+
+    # ------------------------------------------------------------------ facts
+
+    def habits(self, granularity: str) -> Habits:
+        """What is usual at a granularity."""
+        return self.surprise.habits[granularity]
+
+    def value(self, name: str) -> np.ndarray:
+        """A feature of the entries, `(entries,)`."""
+        return self.values[:, OF_ENTRY.index(name)]
+
+    def rank(self, name: str) -> float:
+        """The rank evidence of a feature of sequences; 0 where it is not known."""
+        return float(np.nan_to_num(self.inputs[_COLUMN[f"rank_{name}"]]))
+
+    def rank_of(self, name: str) -> float:
+        """The highest rank evidence of a feature of entries."""
+        return max(self.rank(f"{name}_{pool}") for pool in POOLS)
+
+    def usual_text(self, template: int) -> int:
+        """The commonest text of a template that the healthy entries know."""
+        habits = self.surprise.habits["text"]
+        texts = np.flatnonzero(self.reference.template_of == template)
+        return int(texts[np.argmax(habits.count[texts])])
+
+    @cached_property
+    def is_new(self) -> np.ndarray:
+        """Entries that were never seen; a new text of a known template only where that is unusual."""
+        is_new = self.value("template_new") > 0
+        if self.rank_of("text_new") >= TELLING:
+            is_new = is_new | (self.value("text_new") > 0)
+        return is_new
+
+    @cached_property
+    def is_much(self) -> np.ndarray:
+        """Entries of which there are more than healthy sequences hold."""
+        much = np.zeros(self.size, bool)
+        for name in GRANULARITIES:
+            _, inverse, counts = np.unique(self.near[name], return_inverse=True, return_counts=True)
+            much |= (counts[inverse] >= FEWEST_OF_COUNT) & (self.value(f"{name}_count") >= CLEAR)
+        return much
+
+    def healthy_count(self, granularity: str) -> np.ndarray:
+        """How often each entry was seen, `(entries,)`."""
+        habits = self.habits(granularity)
+        return habits.count[np.minimum(self.ids[granularity], habits.size - 1)]
+
+    @cached_property
+    def is_rare(self) -> np.ndarray:
+        """Entries that were seen, but hardly ever; a rare text of a common template only where that is unusual."""
+        rare = self._is_few("template")
+        if self.rank_of("text_rarity") >= TELLING:
+            rare = rare | self._is_few("text")
+        return rare
+
+    def _is_few(self, granularity: str) -> np.ndarray:
+        count = self.healthy_count(granularity)
+        most = max(RARE_COUNT, self.habits(granularity).total * RARE_SHARE)
+        return (count > 0) & (count <= most)
+
+    @cached_property
+    def cause(self) -> np.ndarray:
+        """What each entry is, `(entries,)`: new, too many, rare, or, as for what order tells, none of these."""
+        return np.select([self.is_new, self.is_much, self.is_rare], [NEW, COUNT, RARE], ORDER)
+
+    def unseen(self, granularity: str, distance: int) -> np.ndarray:
+        """Whether each entry from `distance` on never came up to that soon after the one before it."""
+        habits, near = self.habits(granularity), self.near[granularity]
+        pair = near[:-distance] * habits.size + near[distance:]
+        return ~np.isin(pair, habits.near_pairs)
+
+    # ------------------------------------------------------------------ kinds
+
+    def _of_pairs(self, granularity: str) -> tuple[np.ndarray, np.ndarray]:
+        """What makes each entry's transition, and its unseen pairs: `(entries, kinds)`, rows that sum to 1.
+
+        A pair of which one entry is new, too many or rare tells of that, not of order.
+        """
+        cause = self.cause
+        transition, unseen = np.zeros((2, self.size, len(KINDS)))
+        transition[np.arange(self.size), cause] = 1e-9
+        unseen[np.arange(self.size), cause] = 1e-9
+        rows = np.arange(self.size)
+        for distance in range(1, min(NEIGHBOURS + 1, self.size)):
+            of_pair = np.where(cause[distance:] != ORDER, cause[distance:], cause[:-distance])
+            if distance == 1:
+                transition[rows[1:], of_pair] += 1
+            unseen[rows[distance:], of_pair] += self.unseen(granularity, distance)
+        return transition / transition.sum(1, keepdims=True), unseen / unseen.sum(1, keepdims=True)
+
+    def _of_entries(self) -> list[np.ndarray]:
+        """What makes each feature of each entry: for each of `OF_ENTRY`, `(entries, kinds)`, rows that sum to 1."""
+        one_of = np.eye(len(KINDS))
+        parts = {"distance": one_of[np.full(self.size, NEW)], "gap": self._of_time() + np.zeros((self.size, 1))}
+        of_rarity = one_of[np.where(self.cause == ORDER, RARE, self.cause)]
+        for name in GRANULARITIES:
+            transition, unseen = self._of_pairs(name)
+            parts |= {
+                f"{name}_new": one_of[np.full(self.size, NEW)],
+                f"{name}_rarity": of_rarity,
+                f"{name}_nearest_rarity": of_rarity,
+                f"{name}_transition": transition,
+                f"{name}_unseen_pairs": unseen,
+                f"{name}_count": self._of_presence(),
+            }
+        return [parts[name] for name in OF_ENTRY]
+
+    def _of_time(self) -> np.ndarray:
+        """What makes time pass: `(kinds,)`. Where entries are missing by their number, that is why."""
+        missing = max(self.rank("overdue_count"), self.rank("late_count")) ** 2
+        pace = max(self.rank("slow"), self.rank("gap_max")) ** 2
+        part = missing / max(missing + pace, 1e-9)
+        return part * _only(MISSING) + (1 - part) * _only(PACE)
+
+    @cached_property
+    def surplus(self) -> np.ndarray:
+        """Share of the sequence's entries that are more than there should be, by what they are: `(kinds,)`."""
+        shares = np.zeros(len(KINDS))
+        habits, near = self.habits("template"), self.near["template"]
+        entry, first, count = np.unique(near, return_index=True, return_counts=True)
+        usual = (habits.tail[habits.row_of[entry], 1:] > UNUSUAL_SHARE * habits.num_windows).sum(1)
+        for kind in (NEW, RARE):
+            shares[kind] = (self.cause == kind).sum()
+        shares[COUNT] = np.maximum(0, count - usual)[self.cause[first] == COUNT].sum()
+        return shares / self.size
+
+    @cached_property
+    def absences(self) -> list[tuple[int, int, int, float, bool]]:
+        """How long each timed entry stayed away into the sequence: its place among those, the position where it came
+        or the sequence ends, the position and time of when it was last seen, and whether this log has held it."""
+        if not self.has_past:
+            return []
+        entries, start, end = self.around.entries, int(self.positions[0]), int(self.positions[-1]) + 1
+        last = self.surprise.last_seen(entries, 0, self.around.last.get(self.block))
+        assert self.around.log.number is not None
+        # Where the log began, counted in the entries that are known.
+        log_start = int(self.positions[0]) - int(self.around.log.number[self.around.in_log[self.row, 0]])
+        found = []
+        for row, entry in enumerate(self.surprise.timed):
+            seen = np.flatnonzero(entries.template[:end] == entry)
+            earlier = int(np.searchsorted(seen, start)) - 1
+            here = int(seen[earlier + 1]) if earlier + 1 < len(seen) else end - 1
+            then, when = (seen[earlier], entries.time[seen[earlier]]) if earlier >= 0 else last[:, row]
+            found.append((row, here, int(then), float(when), earlier >= 0 or int(then) > log_start))
+        return found
+
+    @cached_property
+    def lack(self) -> float:
+        """Share of healthy entries that those make up which stayed away for too long, whatever crowds the sequence."""
+        habits, share = self.habits("template"), 0.0
+        crowd = self.size * float(self.surplus.sum())
+        for row, here, then, _, was_there in self.absences:
+            counts = self.surprise.return_counts[row]
+            if was_there and _tail_evidence(counts, here - then - crowd) >= CLEAR:
+                share += habits.count[self.surprise.timed[row]] / habits.total
+        return float(share)
+
+    def _of_absence(self) -> np.ndarray:
+        """What makes usual entries stay away: `(kinds,)`. Where others crowd the sequence, these do."""
+        crowd, total = self.surplus.copy(), float(self.surplus.sum())
+        crowded = total / (total + self.lack) if self.lack else min(1.0, 2 * total)
+        crowd *= crowded / max(total, 1e-9)
+        crowd[MISSING] = 1 - crowd.sum()
+        return crowd
+
+    def _of_presence(self) -> np.ndarray:
+        """What makes each entry be there more often than usual: `(entries, kinds)`.
+
+        Where usual entries are missing, the others fill their place.
+        """
+        filled = self.lack / max(self.lack + float(self.surplus.sum()), 1e-9)
+        kinds = np.eye(len(KINDS))[np.where(self.cause == ORDER, COUNT, self.cause)]
+        kinds[:, MISSING] = filled * kinds[:, COUNT]
+        kinds[:, COUNT] *= 1 - filled
+        return kinds
+
+    def _of_counts(self, places: np.ndarray, brings: np.ndarray) -> np.ndarray:
+        """`(kinds,)` of what entries bring; `places` are rows of the sequence."""
+        return np.maximum(brings, 0) @ self._of_presence()[places]
+
+    def _of_mix(self, granularity: str) -> np.ndarray:
+        """What tells the sequence's counts from those of the most similar healthy window: `(kinds,)`, not scaled."""
+        habits = self.habits(granularity)
+        entry, first, count = np.unique(self.near[granularity], return_index=True, return_counts=True)
+        columns, root = habits.column_of[entry], np.sqrt(count)
+        nearest = int(np.argmin(habits.compared_sizes - 2 * root @ habits.compared[columns]))
+        there = habits.compared[:, nearest]
+        more = root - there[columns]
+        kinds = self._of_counts(first, np.where(more > 0, more**2, 0))
+        lacking = np.setdiff1d(np.flatnonzero(there), columns)
+        absent = float((there[lacking] ** 2).sum() + (more[more < 0] ** 2).sum())
+        return kinds + absent * self._of_absence()
+
+    def rates(self, granularity: str, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the sequence's distinct entries over the trailing `horizon` entries.
+
+        Returns:
+            For each a row of the sequence; how often it came; how often it does in healthy logs.
+        """
+        habits, end = self.habits(granularity), int(self.positions[-1]) + 1
+        window = self.around.entries.ids(granularity)[max(0, end - horizon) : end]
+        entry, first = np.unique(self.ids[granularity], return_index=True)
+        seen = (window[:, None] == entry).sum(0)
+        rate = (habits.count[np.minimum(entry, habits.size - 1)] + 0.25) / (habits.total + 1)
+        return first, seen, len(window) * rate
+
+    def parts(self) -> np.ndarray:
+        """Which part of each input each kind of reason brings: `(kinds, len(INPUTS))`, columns that sum to 1."""
+        columns: dict[str, np.ndarray] = {}
+        of_entries = self._of_entries()
+        for pool in POOLS:
+            for place, name in enumerate(OF_ENTRY):
+                columns[f"{name}_{pool}"] = pool_weights(self.values[:, place], pool) @ of_entries[place]
+        for name in GRANULARITIES:
+            columns[f"{name}_missing"] = self._of_absence()
+            columns[f"{name}_nearest_window"] = self._of_mix(name)
+            columns[f"{name}_distinct"] = _only(COUNT)
+            for horizon in HORIZONS:
+                columns[f"{name}_rate{horizon}_low"] = self._of_absence()
+                if not self.has_past:
+                    continue
+                first, seen, expected = self.rates(name, horizon)
+                more = 2 * (np.sqrt(seen + 0.375) - np.sqrt(expected + 0.375))
+                for pool in ("max", "mean", "top3"):
+                    brings = np.maximum(more, 0)
+                    brings[np.argsort(-more, kind="stable")[{"max": 1, "mean": len(more), "top3": 3}[pool] :]] = 0
+                    columns[f"{name}_rate{horizon}_{pool}"] = self._of_counts(first, brings)
+        columns["slow"] = columns["overdue_time"] = columns["late_time"] = self._of_time()
+        columns["overdue_count"] = columns["late_count"] = self._of_absence()
+        parts = np.zeros((len(KINDS), len(SEQUENCE_FEATURES)))
+        for place, name in enumerate(SEQUENCE_FEATURES):
+            column = columns.get(name)
+            if column is None or column.sum() <= 0:
+                parts[KINDS.index(kind_of(name)), place] = 1
+            else:
+                parts[:, place] = column / column.sum()
+        return np.tile(parts, len(INPUTS) // len(SEQUENCE_FEATURES))
+
+    def is_telling(self, kind: str, parts: np.ndarray) -> bool:
+        """Whether the facts that a kind of reason would tell are unusual at all.
+
+        Also what is within the usual departs from the median, and adds to the margin; nobody would call it a reason.
+
+        Args:
+            kind: one of `KINDS`.
+            parts: see `parts`.
+        """
+        number = KINDS.index(kind)
+        if number in (NEW, RARE):
+            return bool((self.is_new if number == NEW else self.cause == RARE).any())
+        if number == KNOWN:
+            return True
+        ranks = np.nan_to_num(self.inputs[_RANKS])
+        return bool((ranks[parts[number, _RANKS] > 0.5] >= TELLING).any())
+
+    # ------------------------------------------------------------------ words
+
+    def reason(self, kind: str, entry_shares: np.ndarray) -> dict[str, Any]:
+        """A reason of a kind: `kind`, `text`, and what the text says, for machines.
+
+        Args:
+            kind: one of `KINDS`.
+            entry_shares: `(entries,)`, what each entry adds to the score.
+        """
+        tell: dict[str, Callable[[], dict[str, Any]]] = {
+            "new_entry": self._tell_new,
+            "rare_entry": self._tell_rare,
+            "unusual_order": self._tell_order,
+            "unusual_count": self._tell_count,
+            "missing_entry": self._tell_missing,
+            "unusual_pace": self._tell_pace,
+        }
+        told = tell[kind]() if kind in tell else self._tell_known(entry_shares)
+        return {"kind": kind} | told
+
+    def _entry(self, place: int) -> dict[str, Any]:
+        """The entry at a place of the sequence: its line and its text."""
+        position = int(self.around.in_log[self.row, place])
+        log = self.around.log
+        return {"line": int(log.first_line[position]), "entry": shown(log.text[position].as_py())}
+
+    def _masked(self, place: int) -> str:
+        log = self.around.log
+        position = int(self.around.in_log[self.row, place])
+        return str(log.distinct[int(log.entry_index[position])].as_py())
+
+    def _strongest(self, is_meant: np.ndarray, *names: str) -> int:
+        """Of the entries that are meant, or of all if none is, the first one with the highest features."""
+        strength = sum(self.value(name) for name in names)
+        return int(np.argmax(np.where(is_meant, strength, -np.inf) if is_meant.any() else strength))
+
+    def _tell_new(self) -> dict[str, Any]:
+        place = self._strongest(self.is_new, "distance", "template_new", "text_new")
+        here = self._entry(place)
+        number = int(self.is_new.sum())
+        told: dict[str, Any] = here | {"count": number}
+        more = f" and {number - 1:,} more of the {self.size:,} entries" if number > 1 else ""
+        if self.value("template_new")[place] > 0:
+            told["closest"] = shown(self.reference.texts[int(self.near["text"][place])])
+            text = f"a new kind of entry (line {here['line']:,}{more}): `{here['entry']}`"
+            return told | {"text": f"{text}; closest {self.where}: `{told['closest']}`"}
+        if self.value("text_new")[place] > 0:
+            template = int(self.near["template"][place])
+            told["closest"] = shown(readable(self.reference.templates.texts[template]))
+            words = self._new_words(place, template)
+            if words:
+                told["words"] = words
+                quoted = ", ".join(f"`{word}`" for word in words)
+                text = f"a known kind of entry, never seen with {quoted} (line {here['line']:,}{more})"
+            else:
+                text = f"words that never stood together (line {here['line']:,}{more})"
+            return told | {"text": f"{text}: `{here['entry']}`"}
+        # Nothing is new, but it is less like the rest than healthy entries are.
+        text = f"an entry that hardly resembles others {self.where} (line {here['line']:,}): `{here['entry']}`"
+        return here | {"text": text}
+
+    def _new_words(self, place: int, template: int) -> list[str]:
+        """Words of an entry that no healthy text of its template holds; at most three."""
+        known = np.flatnonzero((self.reference.template_of == template) & self.surprise.habits["text"].is_known)
+        texts = "\n".join(self.reference.texts[row] for row in known[:COMPARED_TEXTS].tolist())
+        words = dict.fromkeys(_WORD.findall(self._masked(place)))
+        return [shown(word) for word in words if word not in texts][:3]
+
+    def _tell_rare(self) -> dict[str, Any]:
+        place = self._strongest(self.cause == RARE, "template_rarity", "text_rarity")
+        granularity = "template" if self._is_few("template")[place] else "text"
+        count, total = int(self.healthy_count(granularity)[place]), self.habits(granularity).total
+        here = self._entry(place)
+        seen = f"seen {_times(count)} in {total:,} {self.of_healthy}" if count else f"never seen {self.where}"
+        text = f"a rare entry (line {here['line']:,}), {seen}: `{here['entry']}`"
+        return here | {"count": count, "total": total, "text": text}
+
+    def _tell_order(self) -> dict[str, Any]:
+        if self.size == 1:
+            return {"text": f"it stands alone, as entries {self.where} do not"} | self._entry(0)
+        granularity = max(GRANULARITIES[::-1], key=lambda name: self.rank_of(f"{name}_unseen_pairs"))
+        near, is_order = self.near[granularity], self.cause == ORDER
+        names = f"{granularity}_unseen_pairs", f"{granularity}_transition"
+        place = max(1, self._strongest(is_order & (self.value(names[0]) > 0), *names))
+        habits = self.habits(granularity)
+        for distance in range(1, min(NEIGHBOURS, place) + 1):
+            if self.unseen(granularity, distance)[place - distance] and near[place - distance] != near[place]:
+                break
+        else:
+            distance = 0
+        if distance:
+            here, before = self._entry(place), self._entry(place - distance)
+            never = f"never came after `{before['entry']}` (within {NEIGHBOURS} entries) {self.where}"
+            told = here | {"after": before["entry"], "after_line": before["line"], "count": 0}
+            return told | {"text": f"`{here['entry']}` (line {here['line']:,}) {never}"}
+        place = max(1, self._strongest(np.arange(self.size) > 0, f"{granularity}_transition"))
+        here, before = self._entry(place), self._entry(place - 1)
+        key = near[place - 1] * habits.size + near[place]
+        found = np.flatnonzero(habits.pairs == key)
+        count = int(habits.pair_counts[found[0]]) if len(found) else 0
+        often = f"in {count:,} of {int(habits.before[near[place - 1]]):,} cases" if count else "never"
+        told = here | {"after": before["entry"], "after_line": before["line"], "count": count}
+        text = f"`{here['entry']}` (line {here['line']:,}) right after `{before['entry']}`"
+        return told | {"text": f"{text}: {often} {self.where}"}
+
+    def _tell_count(self) -> dict[str, Any]:
+        granularity = max(GRANULARITIES[::-1], key=lambda name: self.rank_of(f"{name}_count"))
+        habits, near = self.habits(granularity), self.near[granularity]
+        in_sequence = self.rank_of(f"{granularity}_count")
+        # A known entry, if there is one: how many there are of a new one is usual for none.
+        is_meant = self.cause == COUNT if (self.cause == COUNT).any() else ~self.is_new
+        if self.has_past:
+            rates = [(name, horizon) for name in GRANULARITIES for horizon in HORIZONS]
+            name, horizon = max(rates, key=lambda rate: self.rank(f"{rate[0]}_rate{rate[1]}_max"))
+            if self.rank(f"{name}_rate{horizon}_max") > in_sequence:
+                first, seen, expected = self.rates(name, horizon)
+                more = np.sqrt(seen + 0.375) - np.sqrt(expected + 0.375)
+                best = int(np.argmax(np.where(is_meant[first], more, more - 1e6)))
+                here = self._entry(int(first[best]))
+                trailing = min(horizon, int(self.positions[-1]) + 1)
+                told = here | {"count": int(seen[best]), "of": trailing, "usual": round(float(expected[best]), 1)}
+                text = f"in the last {trailing:,} entries {told['count']:,}, usually {_number(told['usual'])}"
+                return told | {"text": f"{text}: `{here['entry']}`"}
+        place = self._strongest(is_meant, f"{granularity}_count")
+        count = int((near == near[place]).sum())
+        tail = habits.tail[habits.row_of[near[place]]]
+        usual = int(np.max(np.flatnonzero(tail > UNUSUAL_SHARE * habits.num_windows), initial=0))
+        told = self._entry(place) | {"count": count, "of": self.size, "usual": usual}
+        if count <= usual:
+            return told | {"text": f"a mix of entries that does not occur {self.where}"}
+        at_most = f"usually at most {usual:,}" if usual else "usually none"
+        return told | {"text": f"{count:,} in {self.size:,} entries, {at_most}: `{told['entry']}`"}
+
+    def _tell_missing(self) -> dict[str, Any]:
+        overdue = self._most_overdue() if self.has_past else None
+        if overdue is not None:
+            return overdue
+        habits = self.habits("template")
+        absent = habits.usual[~np.isin(habits.usual, self.near["template"])]
+        if len(absent):
+            share = habits.tail[habits.row_of[absent], 1] / max(1, habits.num_windows)
+            entry, present = int(absent[np.argmax(share)]), float(share.max())
+            text = shown(self.reference.texts[self.usual_text(entry)])
+            often = "in every" if present > 0.99 else f"in {round(100 * present)} of 100"
+            plural = "" if present > 0.99 else "s"
+            return {
+                "entry": text,
+                "usual": round(present, 2),
+                "text": f"`{text}` usually {often} sequence{plural} of {self.size:,} entries, not in this one",
+            }
+        return {"text": f"entries that are frequent {self.where} are fewer than usual"}
+
+    def _most_overdue(self) -> dict[str, Any] | None:
+        """The frequent entry that stayed away longest into the sequence, against its healthy returns."""
+        surprise, entries = self.surprise, self.around.entries
+        best: tuple[bool, float, int, float, float, bool] | None = None
+        for row, here, then, when, was_there in self.absences:
+            times, counts = surprise.return_times[row], surprise.return_counts[row]
+            # Times first, which people know; where they are too coarse, or told nothing, numbers.
+            for ordered, away in ((times, float(entries.time[here] - when)), (counts, float(here - then))):
+                is_long = len(ordered) and np.median(ordered) > 0 and away > ordered[-1]
+                if is_long and _tail_evidence(ordered, away) >= CLEAR:
+                    ratio, usual = away / float(ordered[-1]), float(np.median(ordered))
+                    if best is None or (was_there, ratio) > best[:2]:
+                        best = was_there, ratio, row, away, usual, ordered is times
+        if best is None:
+            return None
+        was_there, _, row, away, usual, is_time = best
+        text = shown(self.reference.texts[self.usual_text(surprise.timed[row])])
+        if is_time:
+            facts = {"seconds": away, "usual_seconds": usual}
+            every, told = seconds_in_words(usual), seconds_in_words(away)
+        else:
+            facts = {"count": int(away), "usual": usual}
+            every, told = f"{_number(usual)} entries" if usual > 1 else "entry", f"{away:,.0f} entries"
+        so_far = f"not for {told}" if was_there else f"not once in the {told} of this log so far"
+        return {"entry": text} | facts | {"text": f"`{text}` usually every {every}, {so_far}"}
+
+    def _tell_pace(self) -> dict[str, Any]:
+        times, durations = self.around.entries.time[self.positions], self.surprise.durations
+        gaps = self.surprise.gaps
+        slow, fast, gap = self.rank("slow"), self.rank("fast"), self.rank("gap_max")
+        took = float(max(0.0, times[-1] - times[0]))
+        told: dict[str, Any] = {"seconds": took, "count": self.size}
+        if gap > max(slow, fast) and len(gaps):
+            place = self._strongest(np.arange(self.size) >= 0, "gap")
+            position = int(self.positions[place])
+            earlier = position - 1 if self.has_past else int(self.positions[max(0, place - 1)])
+            if position and earlier >= 0:
+                away = float(max(0.0, self.around.entries.time[position] - self.around.entries.time[earlier]))
+                usual = float(np.quantile(gaps, 1 - UNUSUAL_SHARE))
+                here = self._entry(place)
+                limits = f"99 in 100 pauses {self.where} are no longer than {seconds_in_words(usual)}"
+                return here | {
+                    "seconds": away,
+                    "usual_seconds": usual,
+                    "text": f"nothing for {seconds_in_words(away)} before line {here['line']:,}; {limits}",
+                }
+        if not len(durations):
+            return told | {"text": "entries come at another pace than usual"}
+        usual = float(np.median(durations))
+        pace = f"{self.size:,} entries in {seconds_in_words(took)}"
+        return told | {"usual_seconds": usual, "text": f"{pace}, usually {seconds_in_words(usual)}"}
+
+    def _tell_known(self, entry_shares: np.ndarray) -> dict[str, Any]:
+        positive = np.maximum(entry_shares, 0)
+        place = int(np.argmax(positive))
+        here = self._entry(place)
+        # One entry makes more than half of it: its words do. Else it is how they stand together.
+        if positive[place] > positive.sum() / 2:
+            text = f"worded like faults of other services (line {here['line']:,}): `{here['entry']}`"
+        else:
+            text = "an order or wording that faults of other services have"
+        return here | {"text": text}
+
+
+def _only(kind: int) -> np.ndarray:
+    return np.eye(len(KINDS))[kind]
+
+
+def _tail_evidence(ordered: np.ndarray, value: float) -> float:
+    """-log10 of the share of ordered values that are at least as large."""
+    return float(-np.log10((len(ordered) - np.searchsorted(ordered, value) + 1) / (len(ordered) + 1)))
+
+
+def shown(text: str) -> str:
+    """A text as it is shown: its first line, cut."""
+    line = text.strip().split("\n", 1)[0].rstrip()
+    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1].rstrip() + "…"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """A duration in the unit that people would use."""
+    if seconds < 0.0995:
+        return f"{_number(1000 * seconds)} ms" if seconds >= 0.0005 else "no time"
+    for limit, unit_seconds, unit in ((99.5, 1, "s"), (99.5 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{_number(seconds / unit_seconds)} {unit}"
+    return f"{_number(seconds / 86400)} days"
+
+
+def _number(value: float) -> str:
+    """Two digits of a small number, all of a large one."""
+    return f"{value:,.0f}" if value >= 9.95 or value == int(value) else f"{value:.1f}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+__all__ = ["KINDS", "OF_ENTRY", "Scene", "kind_of", "pool_weights", "seconds_in_words", "shown"]

@@ -1,0 +1,620 @@
+"""What a healthy log looks like, as data: `LogReference`, fitted in one pass, merged, saved, and measured against.
+
+A reference is the healthy log itself, kept small: its distinct masked texts and their templates, one embedding for
+each template, and the order and times in which they came. Every table that surprise needs is made from that in a
+fraction of a second, so two references merge exactly, and none is out of date. The pipeline fits and applies it.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import load, save_file
+
+from .habits_logmoe import windows_of
+from .parsing_logmoe import ParsedLog, check_integer
+from .sequences_logmoe import pad_sequences
+from .surprise_logmoe import Occurrences, Surprise, Vocabulary, cross_fitted
+from .templates_logmoe import SLOT, Templates, learn_templates
+
+# Of the files; a reader refuses others.
+FORMAT_VERSION = 1
+MAX_REFERENCE_ENTRIES = 1 << 17
+# Sequences that are kept or dropped together when a log has more entries than a reference holds.
+SEQUENCES_PER_GROUP = 8
+# Healthy sequences that scores are ranked among.
+HEALTHY_SEQUENCES = 4096
+# Below this share of entries with a time, a log has none.
+TIMED_SHARE = 0.05
+# Blocks of a log that are judged by the others.
+BLOCKS = 3
+
+# Embeddings float32 `(texts, encoder_hidden)` of masked texts.
+Encode = Callable[[list[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a reference was made with; it fits nothing else.
+
+    Attributes:
+        rules: digest of the rules by which logs are read.
+        encoder: digest of the encoder.
+        max_sequence_length, window_seconds, session_pattern: how its logs were cut, see [`SequenceRule`].
+    """
+
+    rules: str
+    encoder: str
+    max_sequence_length: int
+    window_seconds: float | None
+    session_pattern: str | None
+
+    def check(self, other: "Origin", what: str) -> None:
+        """Refuses another origin; a length may differ.
+
+        Raises:
+            ValueError: says which part differs, and the way out.
+        """
+        different = {
+            "rules": "was made with other rules of reading (masks or entry pattern)",
+            "encoder": "was made with another encoder",
+            "window_seconds": f"was cut with `window_seconds` {other.window_seconds}, not {self.window_seconds}",
+            "session_pattern": f"was cut with `session_pattern` {other.session_pattern!r}, not "
+            f"{self.session_pattern!r}",
+        }
+        for name, problem in different.items():
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(f"{what} {problem}: fit it again from its logs with this checkpoint, `pipe.fit(…)`.")
+
+
+@dataclass
+class Healthy:
+    """What healthy sequences of a length look like, each measured against the reference's other blocks.
+
+    Attributes:
+        features: float32 `(sequences, len(SEQUENCE_FEATURES))`.
+        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last their gaps.
+        templates: int64 `(sequences, entries)`, -1 at padding.
+        scores: what a model makes of them, by the model; filled where they are weighed.
+    """
+
+    features: np.ndarray
+    entry_features: np.ndarray
+    templates: np.ndarray
+    scores: dict[Any, Any] = field(default_factory=dict)
+
+
+class LogReference:
+    """What a healthy log looks like.
+
+    Made by [`LogAnomalyPipeline.fit`]. It holds masked text of somebody's log: share it as you would the log.
+
+    Attributes:
+        texts: the distinct masked texts.
+        count: int64 `(texts,)`, how often each came, in entries that are kept or not.
+        entries: the entries that are kept, in order, as rows of `texts` and `templates`. One without a time has that
+            of the entry before it in its stretch; none has one if hardly any was written with one.
+        time: float64 `(entries,)`, as they were written, NaN where unknown.
+        first: int64 `(entries,)`, in the log it was fitted from, the place of the first entry of each one's sequence.
+        templates: of the texts.
+        embeddings: float32 `(templates, encoder_hidden)` as the encoder gives them, NaN where not encoded yet.
+        origin: what it was made with.
+        num_entries: entries it was fitted on, kept or not.
+        num_dropped_texts: entries whose text was not kept, because there were too many.
+        max_reference_entries: most entries that are kept, and most texts.
+    """
+
+    def __init__(
+        self,
+        texts: list[str],
+        count: np.ndarray,
+        text: np.ndarray,
+        time: np.ndarray,
+        stretch: np.ndarray,
+        origin: Origin,
+        num_entries: int,
+        num_dropped_texts: int = 0,
+        max_reference_entries: int = MAX_REFERENCE_ENTRIES,
+        first: np.ndarray | None = None,
+        known: dict[str, np.ndarray] | None = None,
+    ):
+        self.origin, self.num_entries, self.num_dropped_texts = origin, num_entries, num_dropped_texts
+        self.max_reference_entries = max_reference_entries
+        self.first = np.zeros(len(text), np.int64) if first is None else first
+        self._set_texts(texts, count, learn_templates(texts))
+        self.template_of = self.templates.match(texts)
+        self._set_entries(text, time, stretch)
+        self.embeddings = np.full((len(self.templates.texts), 0), np.nan, np.float32)
+        if known:
+            width = len(next(iter(known.values())))
+            missing = np.full(width, np.nan, np.float32)
+            self.embeddings = np.stack([known.get(entry, missing) for entry in self.templates.texts])
+
+    def _set_texts(self, texts: list[str], count: np.ndarray, templates: Templates) -> None:
+        self.texts, self.count, self.templates = texts, count, templates
+        self.row_of = {entry: row for row, entry in enumerate(texts)}
+        self._rows: dict[str, int] | None = None
+        self._surprise: dict[int, Surprise] = {}
+        self._healthy: dict[int, Healthy] = {}
+
+    def _set_entries(self, text: np.ndarray, time: np.ndarray, stretch: np.ndarray) -> None:
+        self.time = time
+        has_times = len(time) and (~np.isnan(time)).mean() >= TIMED_SHARE
+        time = filled_times(time, stretch) if has_times else np.full(len(time), np.nan)
+        self.entries = Occurrences(text, self.template_of[text], time, stretch)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __repr__(self) -> str:
+        return (
+            f"LogReference({self.num_entries:,} entries, {len(self):,} of them kept; {len(self.texts):,} distinct "
+            f"texts, {len(self.templates.texts):,} templates)"
+        )
+
+    # ------------------------------------------------------------------ encoding
+
+    def encode(self, encode: Encode) -> "LogReference":
+        """Encodes the templates that have no embedding yet; returns itself."""
+        if not self.embeddings.shape[1]:
+            missing = np.arange(len(self.templates.texts))
+        else:
+            missing = np.flatnonzero(np.isnan(self.embeddings[:, 0]))
+        if len(missing):
+            new = encode([readable(self.templates.texts[row]) for row in missing])
+            if not self.embeddings.shape[1]:
+                self.embeddings = np.empty((len(self.templates.texts), new.shape[1]), np.float32)
+            # As they are saved, so that a saved reference gives the same results.
+            self.embeddings[missing] = new.astype(np.float16)
+            self._surprise.clear()
+            self._healthy.clear()
+        return self
+
+    def embedding_rows(self) -> dict[str, int]:
+        """Rows of `embeddings`, by what the encoder read."""
+        if self._rows is None:
+            self._rows = {readable(template): row for row, template in enumerate(self.templates.texts)}
+        return self._rows
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Texts, templates and directions of embeddings."""
+        return Vocabulary(self.template_of, unit(self.embeddings))
+
+    # ------------------------------------------------------------------ measuring
+
+    def surprise(self, length: int) -> Surprise:
+        """Measures sequences of up to `length` entries against all of the reference."""
+        if length not in self._surprise:
+            self._surprise[length] = Surprise(self.entries, self.vocabulary, length, self.count)
+        return self._surprise[length]
+
+    def surprise_without(self, low: int, high: int, length: int) -> Surprise:
+        """The same, without the sequences that begin at places from `low` to before `high` of the log.
+
+        For a reference of a single log, whose own sequences are to be measured.
+        """
+        rest = self._without(low, high, length)
+        jump = np.append(0, (np.diff(rest) > 1).cumsum())
+        return Surprise(self.entries.take(rest, self.entries.stretch[rest] + jump), self.vocabulary, length)
+
+    def _without(self, low: int, high: int, length: int) -> np.ndarray:
+        # Windows that overlap those of the block are its own as well.
+        reach = length if self.origin.session_pattern is None else 1
+        return np.flatnonzero((self.first <= low - reach) | (self.first >= high + reach - 1))
+
+    def blocks(self) -> np.ndarray:
+        """Where the blocks of a single log begin, int64 `(BLOCKS + 1,)`, the last its end: places of entries."""
+        starts = np.sort(self.first[self._starts()])
+        edges = starts[np.arange(BLOCKS) * len(starts) // BLOCKS]
+        return np.concatenate([[0], edges[1:], [starts[-1] + 1]])
+
+    def can_judge_itself(self, length: int) -> bool:
+        """Whether each block of a single log has two sequences of `length` entries to be measured against."""
+        edges = self.blocks().tolist()
+        return all(len(self._without(*block, length)) >= 2 * length for block in itertools.pairwise(edges))
+
+    def _starts(self) -> np.ndarray:
+        """Positions of the first entries of the sequences that it was fitted on."""
+        is_start = np.diff(self.first, prepend=-1) != 0
+        # Of two logs a sequence may begin at the same place.
+        return np.flatnonzero(is_start | (np.diff(self.entries.stretch, prepend=-1) != 0))
+
+    def healthy(self, length: int) -> Healthy:
+        """The reference's own sequences of `length` entries, each measured against the other blocks."""
+        if length not in self._healthy:
+            if self.is_windowed:
+                sequences = windows_of(self.entries.stretch, length, length)
+            else:
+                parts = np.split(np.arange(len(self)), self._starts()[1:])
+                sequences = pad_sequences([part[:length] for part in parts])
+            if len(sequences) > HEALTHY_SEQUENCES:
+                sequences = sequences[np.arange(HEALTHY_SEQUENCES) * len(sequences) // HEALTHY_SEQUENCES]
+            entry, features = cross_fitted(
+                self.entries, sequences, self.vocabulary, length, BLOCKS, self.origin.session_pattern is None
+            )
+            templates = np.where(sequences >= 0, self.entries.template[sequences], -1)
+            # A reference of a single sequence has nothing to measure it against.
+            is_measured = ~np.isnan(features).all(1)
+            self._healthy[length] = Healthy(features[is_measured], entry[is_measured], templates[is_measured])
+        return self._healthy[length]
+
+    def sequences_per_day(self, length: int) -> float:
+        """How many sequences of `length` entries a day of healthy log has.
+
+        Raises:
+            ValueError: its entries have no times.
+        """
+        same = self.entries.stretch[1:] == self.entries.stretch[:-1]
+        gaps = np.diff(self.entries.time)[same]
+        seconds = float(np.clip(gaps[~np.isnan(gaps)], 0, None).sum())
+        if not seconds:
+            raise ValueError(
+                "`false_alarms_per_day` needs times, and the entries of this reference have none: give "
+                "`false_alarm_rate`, a share of sequences, in its place."
+            )
+        return float(same.sum()) / length / seconds * 86400
+
+    @property
+    def is_windowed(self) -> bool:
+        """Its sequences are windows by count."""
+        return self.origin.session_pattern is None and self.origin.window_seconds is None
+
+    # ------------------------------------------------------------------ merging
+
+    def merge(self, other: "LogReference") -> "LogReference":
+        """A reference of both logs: the one that fitting them together would give.
+
+        As long as both together have no more entries than a reference keeps; else each is thinned evenly. Templates
+        are learned anew; [`encode`] gives new ones their embeddings, which the pipeline sees to.
+
+        Raises:
+            ValueError: they were made with other rules or another encoder, or cut otherwise.
+        """
+        self.origin.check(other.origin, "The other reference")
+        builder = ReferenceBuilder(self.origin, max(self.max_reference_entries, other.max_reference_entries))
+        for reference in (self, other):
+            builder.add_reference(reference)
+        known: dict[str, np.ndarray] = {}
+        for reference in (self, other):
+            if reference.embeddings.shape[1]:
+                rows = zip(reference.templates.texts, reference.embeddings, strict=True)
+                known |= {entry: row for entry, row in rows if not np.isnan(row[0])}
+        return builder.finish(known)
+
+    # ------------------------------------------------------------------ files
+
+    def save_pretrained(self, save_directory: str | os.PathLike) -> None:
+        """Saves the reference: `reference.json`, and the two files that it names, of texts and of numbers.
+
+        Their names come from their content, so that saving over another reference leaves it whole to its readers, and
+        after a crash, until `reference.json` is replaced.
+        """
+        folder = Path(save_directory)
+        if folder.is_file():
+            raise FileExistsError(f"cannot save a reference to {str(folder)!r}: it is a file, a folder is needed")
+        folder.mkdir(parents=True, exist_ok=True)
+        kinds = [("text", self.texts), ("template", self.templates.texts)]
+        of_template = np.bincount(self.template_of, self.count, len(self.templates.texts)).astype(np.int64)
+        table = pa.table(
+            {
+                "kind": pa.array([kind for kind, texts in kinds for _ in texts]).dictionary_encode(),
+                "text": pa.array([text for _, texts in kinds for text in texts], pa.large_string()),
+                "count": pa.array(np.append(self.count, of_template)),
+            }
+        )
+        tensors = {
+            "text": self.entries.text.astype(np.int32),
+            "time": self.time,
+            "stretch": self.entries.stretch.astype(np.int32),
+            "first": self.first,
+            "embeddings": self.embeddings.astype(np.float16),
+            "template_of": self.template_of.astype(np.int32),
+        }
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
+            written = Path(temporary)
+            pq.write_table(table, written / "texts.parquet", compression="zstd")
+            save_file(tensors, written / "numbers.safetensors")
+            files = {}
+            for path in sorted(written.iterdir()):
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                name = f"reference-{digest[:16]}{path.suffix}"
+                os.replace(path, folder / name)
+                files[name] = digest
+            facts = {
+                "format_version": FORMAT_VERSION,
+                "files": files,
+                **vars(self.origin),
+                **{name: getattr(self, name) for name in _FACTS},
+            }
+            (written / "reference.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            before = _named_files(folder)
+            os.replace(written / "reference.json", folder / "reference.json")
+        for name in before - set(files):
+            (folder / name).unlink(missing_ok=True)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> "LogReference":
+        """Loads a reference from a folder or from the Hub.
+
+        Args:
+            name_or_path: what `save_pretrained` or `push_to_hub` wrote.
+            kwargs: of `huggingface_hub.snapshot_download`, such as `revision` and `token`.
+
+        Raises:
+            FileNotFoundError: there is no reference, or a part of it is missing.
+            ValueError: it is damaged, or of another version.
+        """
+        folder = Path(name_or_path)
+        if not folder.is_dir():
+            from huggingface_hub import snapshot_download
+
+            try:
+                patterns = ["reference.json", "reference-*"]
+                downloaded = snapshot_download(str(name_or_path), allow_patterns=patterns, **kwargs)
+            except Exception as error:
+                raise FileNotFoundError(f"no reference at {str(name_or_path)!r}: {error}") from error
+            folder = Path(downloaded)
+        if not (folder / "reference.json").is_file():
+            raise FileNotFoundError(
+                f"no reference in {str(name_or_path)!r}: it has no reference.json. `pipe.fit(…)` makes one of a "
+                "healthy log, `save_pretrained` saves it."
+            )
+        try:
+            return cls._read(*_read_files(folder))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"the reference {str(name_or_path)!r} is incomplete: it lacks {Path(error.filename).name}. Download "
+                "or fit it again."
+            ) from error
+        except _DAMAGED as error:
+            problem = f"the reference {str(name_or_path)!r} cannot be used ({type(error).__name__}: {error})"
+            raise ValueError(f"{problem}. Download or fit it again.") from error
+
+    @classmethod
+    def _read(cls, facts: dict[str, Any], table: pa.Table, tensors: dict[str, np.ndarray]) -> "LogReference":
+        kinds = table["kind"].to_pylist()
+        texts, counts = table["text"].to_pylist(), table["count"].to_numpy()
+        number = kinds.count("text")
+        reference = cls.__new__(cls)
+        for name in _FACTS:
+            setattr(reference, name, facts[name])
+        reference.origin = Origin(**{name: facts[name] for name in Origin.__annotations__})
+        reference.first = tensors["first"]
+        reference._set_texts(texts[:number], counts[:number].astype(np.int64), Templates(texts[number:]))
+        reference.template_of = tensors["template_of"].astype(np.int64)
+        reference._set_entries(tensors["text"].astype(np.int64), tensors["time"], tensors["stretch"].astype(np.int64))
+        reference.embeddings = tensors["embeddings"].astype(np.float32)
+        return reference
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Uploads the reference, which holds masked text of its logs; a new repository is private.
+
+        Args:
+            repo_id: name on the Hub, `"org/name"`.
+            kwargs: `private` (by default true) and `token`; others go to `huggingface_hub.upload_folder`.
+
+        Returns:
+            The address of the commit.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=kwargs.pop("token", None))
+        kwargs.setdefault("commit_message", "Upload LogReference")
+        kwargs.setdefault("delete_patterns", ["reference-*"])  # of the reference before it
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api.create_repo(repo_id, private=kwargs.pop("private", True), exist_ok=True)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **kwargs))
+
+
+class ReferenceBuilder:
+    """Gathers healthy sequences, which may come in chunks, into a reference.
+
+    Args:
+        origin: what reads and cuts the logs.
+        max_reference_entries: most entries that are kept, and most distinct texts. If there are more, sequences are
+            kept evenly over all of the logs, and no more than half of the bound is ever lost to that.
+    """
+
+    def __init__(self, origin: Origin, max_reference_entries: int = MAX_REFERENCE_ENTRIES):
+        self.origin = origin
+        self.max_reference_entries = check_integer("max_reference_entries", max_reference_entries, 1)
+        self.rows: dict[str, int] = {}
+        self.count = np.zeros(0, np.int64)
+        self.num_entries = self.num_dropped_texts = 0
+        # Small enough that several groups fit.
+        self._group_size = max(1, min(SEQUENCES_PER_GROUP, max_reference_entries // (8 * origin.max_sequence_length)))
+        self._every = 1  # every so manyth group of sequences is kept
+        self._sequences = 0
+        self._logs = 0
+        # Text, time, first, log, order of its sequence in the log, place, group. Places of neighbours are consecutive.
+        self._kept: list[tuple[np.ndarray, ...]] = []
+        self._num_kept = 0
+
+    def start_log(self) -> None:
+        """What comes next is another log."""
+        self._logs += 1
+
+    def add(self, log: ParsedLog, sequences: Sequence[np.ndarray]) -> None:
+        """Takes sequences of a log, as positions in it, ordered by their first entry.
+
+        Args:
+            log: with `seconds` and `number`.
+        """
+        assert log.seconds is not None
+        assert log.number is not None
+        if not len(sequences):
+            return
+        positions = np.concatenate(list(sequences))
+        # In order of first appearance, and none that the log has only elsewhere.
+        _, used = np.unique(log.entry_index[positions], return_index=True)
+        distinct = log.distinct.to_pylist()
+        rows = np.full(len(distinct), -1)
+        for row in log.entry_index[positions[np.sort(used)]].tolist():
+            rows[row] = self._row(distinct[row])
+        sizes = np.array([len(sequence) for sequence in sequences])
+        starts = sizes.cumsum() - sizes
+        first = log.number[positions[starts]]
+        sequence = self._sequences + np.arange(len(sizes))
+        self._sequences += len(sizes)
+        # Sessions are no neighbours, nor are their entries and what stands between them.
+        place = first if self.origin.session_pattern is None else sequence << 32
+        order, place, group = (np.repeat(of, sizes) for of in (first, place - starts, sequence // self._group_size))
+        self._add(rows[log.entry_index[positions]], log.seconds[positions], order, order, place, group)
+
+    def add_reference(self, reference: LogReference) -> None:
+        """Takes the entries of a reference."""
+        self.start_log()
+        rows = np.array([self._row(text) for text in reference.texts], np.int64)
+        entries = reference.entries
+        starts = reference._starts()
+        order = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(reference))))
+        place = entries.stretch << 32
+        group = (self._sequences + order) // self._group_size
+        self._sequences += len(starts)
+        self._add(rows[entries.text], reference.time, reference.first, order, place, group, counted=False)
+        kept = rows >= 0
+        self._count(rows[kept], reference.count[kept])
+        self.num_entries += reference.num_entries
+        self.num_dropped_texts += reference.num_dropped_texts + int(reference.count[~kept].sum())
+
+    def _row(self, text: str) -> int:
+        if text not in self.rows and len(self.rows) >= self.max_reference_entries:
+            return -1
+        return self.rows.setdefault(text, len(self.rows))
+
+    def _count(self, rows: np.ndarray, counts: np.ndarray | None = None) -> None:
+        new = np.bincount(rows, counts, minlength=len(self.rows)).astype(np.int64)
+        new[: len(self.count)] += self.count
+        self.count = new
+
+    def _add(
+        self,
+        text: np.ndarray,
+        time: np.ndarray,
+        first: np.ndarray,
+        order: np.ndarray,
+        place: np.ndarray,
+        group: np.ndarray,
+        counted: bool = True,
+    ) -> None:
+        if counted:
+            self.num_entries += len(text)
+            self._count(text[text >= 0])
+            self.num_dropped_texts += int((text < 0).sum())
+        columns = time, first, np.full(len(text), self._logs), order, place + np.arange(len(text)), group
+        kept = (text >= 0) & (columns[-1] % self._every == 0)
+        self._kept.append(tuple(column[kept] for column in (text, *columns)))
+        self._num_kept += int(kept.sum())
+        while self._num_kept > self.max_reference_entries:
+            self._every *= 2
+            joined = [np.concatenate(column) for column in zip(*self._kept, strict=True)]
+            kept = joined[-1] % self._every == 0
+            if not kept.any() or kept.all():  # a single group is more than all there may be
+                kept = np.arange(len(kept)) < self.max_reference_entries
+            self._kept = [tuple(column[kept] for column in joined)]
+            self._num_kept = int(kept.sum())
+
+    def finish(self, known: dict[str, np.ndarray] | None = None) -> LogReference:
+        """The reference.
+
+        Args:
+            known: embeddings of templates that need not be encoded again.
+
+        Raises:
+            ValueError: there was no entry.
+        """
+        if not self._num_kept:
+            raise ValueError("a reference needs at least one log entry, got none")
+        # Sequences come when they are complete; the order of the log does not depend on its chunks.
+        joined = [np.concatenate(column) for column in zip(*self._kept, strict=True)]
+        sorting = np.lexsort((joined[4], joined[3]))
+        text, time, first, of_log, place = (column[sorting] for column in (*joined[:4], joined[5]))
+        is_new = (np.diff(place) != 1) | (np.diff(of_log) != 0)
+        return LogReference(
+            list(self.rows),
+            self.count,
+            text,
+            time,
+            np.append(0, is_new.cumsum()),
+            self.origin,
+            self.num_entries,
+            self.num_dropped_texts,
+            self.max_reference_entries,
+            first,
+            known,
+        )
+
+
+# Numbers that are saved as they are.
+_FACTS = ("num_entries", "num_dropped_texts", "max_reference_entries")
+# What reading a damaged file may raise.
+_DAMAGED = (LookupError, TypeError, AttributeError, ValueError, OSError, pa.ArrowException, SafetensorError)
+
+
+def _named_files(folder: Path) -> set[str]:
+    """The files that a saved reference consists of, without `reference.json`; none if there is no such reference."""
+    try:
+        return {
+            Path(name).name for name in json.loads((folder / "reference.json").read_text(encoding="utf-8"))["files"]
+        }
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
+
+
+def _read_files(folder: Path) -> tuple[dict[str, Any], pa.Table, dict[str, np.ndarray]]:
+    """What a saved reference holds: facts, texts, numbers.
+
+    Raises:
+        FileNotFoundError: one is missing.
+        Exception: one is damaged, of many kinds.
+    """
+    while True:
+        written = (folder / "reference.json").read_text(encoding="utf-8")
+        facts = json.loads(written)
+        if facts["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"version {facts['format_version']}, this code reads {FORMAT_VERSION}")
+        try:
+            contents = {Path(name).suffix: (folder / Path(name).name).read_bytes() for name in facts["files"]}
+        except FileNotFoundError:
+            if (folder / "reference.json").read_text(encoding="utf-8") == written:
+                raise
+            continue  # another reference was saved over it meanwhile
+        for name, digest in facts["files"].items():
+            if hashlib.sha256(contents[Path(name).suffix]).hexdigest() != digest:
+                raise ValueError(f"{name} is not what was saved")
+        return facts, pq.read_table(pa.BufferReader(contents[".parquet"])), load(contents[".safetensors"])
+
+
+def filled_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndarray:
+    """Times `(entries,)`, each unknown one that of the latest entry before it, in its stretch, with a time."""
+    place = np.where(np.isnan(time), -1, np.arange(len(time)))
+    previous = np.maximum.accumulate(place) if len(time) else place
+    is_known = previous >= 0
+    if stretch is not None:
+        is_known &= stretch[previous] == stretch
+    return np.where(is_known, time[previous], np.nan)
+
+
+def unit(embeddings: np.ndarray) -> np.ndarray:
+    """Embeddings `(entries, encoder_hidden)` at unit length."""
+    return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+
+
+def readable(template: str) -> str:
+    """What the encoder reads of a template: a word in place of each slot."""
+    return template.replace(SLOT, "name")
+
+
+__all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "filled_times", "readable", "unit"]

@@ -1,0 +1,284 @@
+"""Evidence in, a score out: what speaks against a sequence, on the scale of healthy sequences of the same log.
+
+Two scores are joined: what the model learned from other services, and the untrained sum of how far a sequence's
+features rank among healthy ones. Each is brought to the scale of the reference's own healthy sequences, measured
+against each other, so that scores mean the same for every log; these sequences also keep the promise on false alarms
+(split conformal prediction, Papadopoulos et al., 2002). Called by the pipeline and the scan.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from .judging_logmoe import Evidence, Explanation, Prediction, anomaly_margin
+from .measuring_logmoe import Measured
+from .predicting_logmoe import Predictor
+from .reasons_logmoe import KINDS, KNOWN, OF_ENTRY, SMALLEST_REASON, Scene, pool_weights
+from .reference_logmoe import LogReference
+from .surprise_logmoe import ENTRY_FEATURES, INPUTS, POOLS, SEQUENCE_FEATURES, lower_quarter, sequence_inputs
+
+FALSE_ALARM_RATE = 0.01
+# Of whose entries a smaller share is known to a reference, that log is another one's.
+FAMILIAR_SHARE = 0.5
+# With fewer healthy sequences the model's own scale takes their place.
+FEWEST_HEALTHY = 20
+# Healthy sequences that go through the model at once.
+BATCH_SIZE = 128
+
+RANKS = np.array([name.startswith("rank_") for name in INPUTS])
+"""Which inputs are ranks."""
+
+
+@dataclass(frozen=True)
+class Against:
+    """What logs are judged against.
+
+    Attributes:
+        reference: healthy logs; None for each log's own other blocks.
+        false_alarm_rate: share of healthy sequences that may be called anomalous.
+        false_alarms_per_day: the same as a number, for healthy logs with times; in place of the rate.
+    """
+
+    reference: LogReference | None
+    false_alarm_rate: float = FALSE_ALARM_RATE
+    false_alarms_per_day: float | None = None
+
+    def weigher(self, predictor: Predictor, reference: LogReference, length: int) -> "Weigher":
+        """Weighs sequences of up to `length` entries against the reference, or the log's own."""
+        rate = self.false_alarm_rate
+        if self.false_alarms_per_day is not None:
+            rate = min(1.0, self.false_alarms_per_day / reference.sequences_per_day(length))
+        return Weigher(predictor, reference, length, self.reference is None, rate)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Healthy sequences, as the scale of scores.
+
+    Attributes:
+        learned, untrained: center and spread of either score: median, and from there to the 99th percentile.
+        weight: of the untrained score, in [0, 1]; 0 in self mode.
+        healthy: joined scores of healthy sequences, ascending; empty in self mode, which promises nothing.
+        baseline: `(len(INPUTS),)`, a healthy median sequence.
+        stack: median margin of the sequence stack.
+    """
+
+    learned: tuple[float, float]
+    untrained: tuple[float, float]
+    weight: float
+    healthy: np.ndarray
+    baseline: np.ndarray
+    stack: float
+
+    def joined(self, learned: np.ndarray, untrained: np.ndarray) -> np.ndarray:
+        """The joined score: 0 for a healthy median sequence, 1 for the most anomalous in a hundred."""
+        return (1 - self.weight) * (learned - self.learned[0]) / self.learned[1] + self.weight * (
+            untrained - self.untrained[0]
+        ) / self.untrained[1]
+
+    def rarity(self, scores: np.ndarray) -> np.ndarray:
+        """Share of healthy sequences that are at least as odd, counting the judged one; NaN without any."""
+        if not len(self.healthy):
+            return np.full(len(scores), np.nan)
+        at_least = len(self.healthy) - np.searchsorted(self.healthy, scores, side="left")
+        return (at_least + 1) / (len(self.healthy) + 1)
+
+    def threshold(self, rate: float) -> tuple[float, float]:
+        """The score from which on a sequence is anomalous.
+
+        Args:
+            rate: share of healthy sequences that may be.
+
+        Returns:
+            The threshold, and the rate that it keeps: `rate`, or more if there are too few healthy sequences for it.
+        """
+        if not len(self.healthy):
+            return 1.0, np.nan
+        number = len(self.healthy) + 1
+        allowed = int(np.floor(rate * number + 1e-9)) - 1  # of the healthy ones
+        if allowed < 0:
+            return float(np.nextafter(self.healthy[-1], np.inf)), 1 / number
+        return float(np.nextafter(self.healthy[len(self.healthy) - 1 - allowed], np.inf)), rate
+
+
+class Weigher:
+    """Weighs the evidence of sequences that were measured against a reference.
+
+    Args:
+        predictor: the model.
+        reference: with embeddings.
+        length: entries per sequence, at most.
+        is_self: the reference is of the judged log itself.
+        false_alarm_rate: share of healthy sequences that may be called anomalous.
+
+    Attributes:
+        scale: of the scores.
+        threshold: the score from which on a sequence is anomalous.
+        kept_rate: the rate that this promises: more than was asked if there are too few healthy sequences, NaN without
+            any.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        reference: LogReference,
+        length: int,
+        is_self: bool = False,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
+    ):
+        self.predictor, self.reference, self.is_self = predictor, reference, is_self
+        self.slope = float(predictor.model.config.reference_slope)
+        self.scale = self._make_scale(length)
+        self.threshold, self.kept_rate = self.scale.threshold(false_alarm_rate)
+
+    def _make_scale(self, length: int) -> Scale:
+        config = self.predictor.model.config
+        healthy = self.reference.healthy(length)
+        center, spread = config.reference_scale
+        # Sums of ranks differ from log to log; without healthy sequences to compare them with they do not count.
+        stored = ((center, spread), (0.0, 1.0), 0.0)
+        if not len(healthy.features):
+            return Scale(*stored, np.empty(0), np.zeros(len(INPUTS), np.float32), 0.0)
+        key = self.predictor.model
+        if key not in healthy.scores:
+            healthy.scores.clear()
+            healthy.scores[key] = self._score_healthy(length)
+        learned, untrained, stack, baseline = healthy.scores[key]
+        if self.is_self or len(learned) < FEWEST_HEALTHY:
+            return Scale(*stored, np.empty(0), baseline, stack)
+        scales = [_center_and_spread(values) for values in (learned, untrained)]
+        weight = float(config.untrained_weight)
+        scale = Scale(scales[0], scales[1], weight, np.empty(0), baseline, stack)
+        return replace(scale, healthy=np.sort(scale.joined(learned, untrained)))
+
+    def _score_healthy(self, length: int) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+        """Both scores of the healthy sequences, the median margin of the stack, and the median inputs."""
+        healthy = self.reference.healthy(length)
+        inputs = sequence_inputs(healthy.features, healthy.features, lower_quarter(healthy.features))
+        embeddings = torch.from_numpy(self.reference.embeddings).to(self.predictor.device, self.predictor.model.dtype)
+        sequences = [row[row >= 0] for row in healthy.templates]
+        features = [
+            rows[: len(sequence), : len(ENTRY_FEATURES)]
+            for rows, sequence in zip(healthy.entry_features, sequences, strict=True)
+        ]
+        predictions = self.predictor.predict(embeddings, sequences, BATCH_SIZE, features)
+        stack = anomaly_margin(np.stack([prediction.logits for prediction in predictions]))
+        with np.errstate(all="ignore"):
+            baseline = np.where(np.isnan(inputs).all(0), np.nan, np.nanmedian(inputs, axis=0)).astype(np.float32)
+        return stack + self.predictor.term_margins(inputs), untrained_score(inputs), float(np.median(stack)), baseline
+
+    def weigh(self, measured: Measured, predictions: Sequence[Prediction]) -> Evidence:
+        """The evidence of sequences.
+
+        Args:
+            measured: the sequences, one at least.
+            predictions: of the sequence stack.
+        """
+        stack = anomaly_margin(np.stack([prediction.logits for prediction in predictions]))
+        learned = stack + self.predictor.term_margins(measured.inputs)
+        score = self.scale.joined(learned, untrained_score(measured.inputs))
+        return Evidence(
+            "self" if self.is_self else "reference",
+            self.slope * (score - self.threshold),
+            self.scale.rarity(score),
+            measured.inputs,
+            lambda row, with_reasons: self.explain(measured, row, predictions[row], with_reasons),
+        )
+
+    def explain(self, measured: Measured, row: int, prediction: Prediction, with_reasons: bool = True) -> Explanation:
+        """What made the margin of one sequence.
+
+        Args:
+            measured, row: the sequence.
+            prediction: of the sequence stack.
+            with_reasons: also say it in words, which takes longer.
+        """
+        scene = Scene(measured, row, self.reference, self.is_self)
+        parts = scene.parts()
+        entry_shares, of_sequence = self.shares(measured, row, prediction, parts)
+        evidence = {kind: self.slope * share for kind, share in of_sequence.items()}
+        if not with_reasons:
+            return Explanation(self.slope * entry_shares, evidence)
+        losses = self.losses(measured, row, prediction, parts)
+        smallest = SMALLEST_REASON * max(losses.values())
+        kept = {kind: loss for kind, loss in losses.items() if loss > 0 and loss >= smallest}
+        telling = {kind: loss for kind, loss in kept.items() if scene.is_telling(kind, parts)} or kept
+        # What is known of other services says least about this one: it comes first only if it clearly weighs more.
+        ordered = sorted(telling.items(), key=lambda item: -item[1] * (0.5 if item[0] == KINDS[KNOWN] else 1.0))
+        reasons = [
+            scene.reason(kind, prediction.entry_scores) | {"weight": self.slope * loss} for kind, loss in ordered
+        ]
+        return Explanation(self.slope * entry_shares, evidence, reasons)
+
+    def losses(self, measured: Measured, row: int, prediction: Prediction, parts: np.ndarray) -> dict[str, float]:
+        """What the score of one sequence loses where all that a kind of reason brings is as in a healthy median one.
+
+        Args:
+            measured, row: the sequence.
+            prediction: of the sequence stack.
+            parts: `(kinds, len(INPUTS))`, which part of each input each kind brings.
+
+        Returns:
+            By kind, those that no input belongs to left out.
+        """
+        scale, inputs = self.scale, measured.inputs[row]
+        used = np.flatnonzero(parts.any(axis=1))
+        # Where the median is not known, neither is what has been neutralised.
+        back = np.where(parts[used] > 0, parts[used] * (inputs - scale.baseline), 0.0)
+        rows = np.concatenate([inputs[None], inputs - back]).astype(np.float32)
+        learned, untrained = self.predictor.term_margins(rows), untrained_score(rows)
+        lost = (1 - scale.weight) * (learned[0] - learned[1:]) / scale.learned[1]
+        lost += scale.weight * (untrained[0] - untrained[1:]) / scale.untrained[1]
+        losses = dict(zip((KINDS[kind] for kind in used), lost.tolist(), strict=True))
+        stack_margin = float(anomaly_margin(prediction.logits[None])[0])
+        losses[KINDS[KNOWN]] = (1 - scale.weight) * (stack_margin - scale.stack) / scale.learned[1]
+        return losses
+
+    def shares(
+        self, measured: Measured, row: int, prediction: Prediction, parts: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, float]]:
+        """What makes the score of one sequence: exact, they add up to its score less that of the healthy median.
+
+        Args:
+            measured, row, prediction, parts: as in `losses`.
+
+        Returns:
+            The share of each entry, `(entries,)`, and the shares of evidence that belongs to no entry, by kind.
+        """
+        scale, number = self.scale, len(prediction.entry_scores)
+        inputs = measured.inputs[row : row + 1]
+        stack_margin = float(anomaly_margin(prediction.logits[None])[0])
+        shares = np.asarray(prediction.entry_scores, np.float64)
+        # What the head's biases add belongs to no entry in particular.
+        shares = shares + (stack_margin - scale.stack - shares.sum()) / number
+        entry_shares = shares * (1 - scale.weight) / scale.learned[1]
+        of_input = np.nan_to_num(self.predictor.feature_shares(inputs, scale.baseline)[0])
+        of_input *= (1 - scale.weight) / scale.learned[1]
+        ranks = np.nan_to_num(inputs[0][RANKS]) - np.nan_to_num(scale.baseline[RANKS])
+        of_input[RANKS] += ranks * scale.weight / scale.untrained[1]
+
+        values = np.nan_to_num(measured.entry_features[row, :number].astype(np.float64))
+        of_sequence = np.zeros(len(KINDS))
+        for column in np.flatnonzero(of_input):
+            bare = column % len(SEQUENCE_FEATURES)
+            if bare < len(POOLS) * len(OF_ENTRY):
+                pool = POOLS[bare // len(OF_ENTRY)]
+                entry_shares += of_input[column] * pool_weights(values[:, bare % len(OF_ENTRY)], pool)
+            else:
+                of_sequence += of_input[column] * parts[:, column]
+        return entry_shares, {KINDS[kind]: float(of_sequence[kind]) for kind in np.flatnonzero(of_sequence)}
+
+
+def untrained_score(inputs: np.ndarray) -> np.ndarray:
+    """The sum of the rank evidence of all features, float64 `(sequences,)`."""
+    return np.nan_to_num(inputs[:, RANKS]).sum(axis=1, dtype=np.float64)
+
+
+def _center_and_spread(values: np.ndarray) -> tuple[float, float]:
+    center, high = np.median(values), np.quantile(values, 0.99)
+    return float(center), float(max(high - center, 1e-3))
+
+
+__all__ = ["Scale", "Weigher", "untrained_score"]
