@@ -26,7 +26,7 @@ from machine import describe
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the recordings are no part of the installed package
 
-from logmoe.applying_logmoe import PreparedLog, predict_measured  # noqa: E402
+from logmoe.applying_logmoe import PreparedLog  # noqa: E402
 from logmoe.fitting_logmoe import ReferenceFit, origin_of  # noqa: E402
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline  # noqa: E402
 from logmoe.judging_logmoe import anomaly_margin  # noqa: E402
@@ -35,7 +35,7 @@ from logmoe.pipeline_logmoe import LogAnomalyPipeline  # noqa: E402
 from logmoe.rules_logmoe import SEVERITY_WORDS  # noqa: E402
 from logmoe.sequences_logmoe import SequenceCutter  # noqa: E402
 from logmoe.surprise_logmoe import INPUTS  # noqa: E402
-from logmoe.weighing_logmoe import Against, untrained_score  # noqa: E402
+from logmoe.weighing_logmoe import untrained_score  # noqa: E402
 from recordings import corpus  # noqa: E402
 from recordings.windows import ParsedRun, read_runs  # noqa: E402
 
@@ -189,26 +189,27 @@ def judge(pipe: LogAnomalyPipeline, parsed: ParsedLog, kind: str, reference: Any
     words = re.compile("|".join(SEVERITY_WORDS), re.IGNORECASE)
     severe = np.array([bool(words.search(text)) for text in parsed.distinct.to_pylist()])[parsed.entry_index]
     scores = {"severity words": np.array([severe[positions].sum() for positions in sequences], float)}
-    if kind == "none":
-        (predicted,) = pipe._predict_wording([prepared], 128, None)
+    given = {"none": False, "self": None}.get(kind, reference)
+    (predicted,) = pipe._forward([prepared], 128, reference=given)
+    evidence = predicted.evidence
+    if evidence is None:
         margins = anomaly_margin(np.stack([prediction.logits for prediction in predicted.predictions]))
-        is_called = margins >= 0
     else:
-        predicted = predict_measured(pipe.predictor, prepared, Against(reference), pipe.processor, 128, None)
-        evidence = predicted.evidence
-        margins, is_called, inputs = evidence.margins, evidence.margins >= 0, np.nan_to_num(evidence.inputs)
+        inputs = np.nan_to_num(evidence.inputs)
+        margins = evidence.margins
         scores |= {
             "new template": inputs[:, FEATURE["template_new_mean"]],
             "1-NN distance": inputs[:, FEATURE["distance_top8"]],
             "sum of ranks, untrained": untrained_score(evidence.inputs),
         }
+    is_called = margins >= 0
     scores["LogMoE"] = margins
     tops = {}
     for place in np.flatnonzero(is_called).tolist():
         shares = (
             predicted.predictions[place].entry_scores
-            if kind == "none"
-            else predicted.evidence.explain(place, False).entry_scores
+            if evidence is None
+            else evidence.explain(place, False).entry_scores
         )
         tops[place] = int(np.argmax(shares))
     return {"sequences": sequences, "scores": scores, "is_called": is_called, "tops": tops}
