@@ -457,12 +457,7 @@ class ReferenceBuilder:
         if not len(sequences):
             return
         positions = np.concatenate(list(sequences))
-        # In order of first appearance, and none that the log has only elsewhere.
-        _, used = np.unique(log.entry_index[positions], return_index=True)
-        distinct = log.distinct.to_pylist()
-        rows = np.full(len(distinct), -1)
-        for row in log.entry_index[positions[np.sort(used)]].tolist():
-            rows[row] = self._row(distinct[row])
+        rows = np.array([self._row(text) for text in log.distinct.to_pylist()], np.int64)
         sizes = np.array([len(sequence) for sequence in sequences])
         starts = sizes.cumsum() - sizes
         first = log.number[positions[starts]]

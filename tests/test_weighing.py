@@ -8,6 +8,7 @@ import pytest
 from conftest import tiny_encoder_config
 from test_reference import EVENTS, LENGTH, features_pipe, make_log
 
+from logmoe.fitting_logmoe import StreamPast
 from logmoe.reference_logmoe import LogReference
 from logmoe.weighing_logmoe import Scale
 
@@ -230,7 +231,7 @@ def test_of_healthy_sessions_no_more_is_called_than_was_promised():
 
 def test_the_threshold_keeps_the_rate_that_it_names():
     healthy = np.arange(99.0)
-    scale = Scale((0.0, 1.0), (0.0, 1.0), 0.5, healthy, np.zeros(1), 0.0)
+    scale = Scale((0.0, 1.0), (0.0, 1.0), 0.5, np.ones(1), healthy, np.zeros(1), 0.0)
     for rate, above in ((0.01, 0), (0.02, 1), (0.1, 9), (0.999, 98)):
         threshold, kept = scale.threshold(rate)
         assert kept == rate
@@ -254,3 +255,17 @@ def test_saved_and_merged_references_keep_the_promise_of_fitted_ones(pipe, refer
         pipe(log, reference=merged)["sequences"],
         pipe(log, reference=pipe.fit(make_log(400, 1), make_log(400, 2)))["sequences"],
     )
+
+
+@pytest.mark.parametrize("chunk_bytes", [90, 700, 5000])
+def test_a_stream_is_judged_by_what_came_before(pipe, monkeypatch, chunk_bytes):
+    monkeypatch.setattr(StreamPast, "FIRST", 64)
+    log = make_log(400, 2, events=FAULTY)
+    expected = list(pipe.scan(io.StringIO(log)))
+    assert [sequence["mode"] for sequence in expected] == ["none"] * (64 // LENGTH) + ["self"] * (336 // LENGTH)
+    scan = pipe.scan(io.StringIO(log), chunk_bytes=chunk_bytes)
+    assert_alike(expected, scan)
+    assert scan.statistics.mode == "self"
+    # What comes later changes nothing.
+    beginning = "\n".join(log.splitlines()[: 40 * LENGTH])
+    assert_alike(expected[:40], list(pipe.scan(io.StringIO(beginning)))[:40])

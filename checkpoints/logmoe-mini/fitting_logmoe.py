@@ -156,7 +156,10 @@ class StreamPast:
             positions = np.unique(np.concatenate(new))
             self._next = int(log.number[positions[-1]]) + 1
             length = self.builder.origin.max_sequence_length
-            self.builder.add(log, np.split(positions, np.arange(length, len(positions), length)))
+            # Without what follows them: no text of the future is known.
+            self.builder.add(
+                log.take(positions), np.split(np.arange(len(positions)), np.arange(length, len(positions), length))
+            )
 
     def before(self, number: int) -> ParsedLog | None:
         """The recent entries among the last `RECENT` before this one."""

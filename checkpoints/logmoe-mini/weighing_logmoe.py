@@ -27,8 +27,11 @@ FEWEST_HEALTHY = 20
 # Healthy sequences that go through the model at once.
 BATCH_SIZE = 128
 
-RANKS = np.array([name.startswith("rank_") for name in INPUTS])
-"""Which inputs are ranks."""
+RANKS = np.array([float(name.startswith("rank_")) for name in INPUTS])
+NEW = np.array([float(name == "template_new_top3") for name in INPUTS])
+"""What the untrained score is the sum of, by input: ranks; new entries."""
+# How much new entries count against a small reference, and which share of three makes up a spread.
+NEW_WEIGHT, NEW_SPREAD = 0.5, 0.25
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Scale:
         learned, untrained: center and spread of either score: median, and from there to the 99th percentile.
         weight: of the untrained score, in [0, 1]; 0 in self mode.
         healthy: joined scores of healthy sequences, ascending; empty in self mode, which promises nothing.
+        counts: `(len(INPUTS),)`, how much each input counts in the untrained score: ranks do, or, where there are too
+            few healthy sequences to rank among, what is new.
         baseline: `(len(INPUTS),)`, a healthy median sequence.
         stack: median margin of the sequence stack.
     """
@@ -68,6 +73,7 @@ class Scale:
     learned: tuple[float, float]
     untrained: tuple[float, float]
     weight: float
+    counts: np.ndarray
     healthy: np.ndarray
     baseline: np.ndarray
     stack: float
@@ -137,8 +143,10 @@ class Weigher:
         config = self.predictor.model.config
         healthy = self.reference.healthy(length)
         center, spread = config.reference_scale
-        # Sums of ranks differ from log to log; without healthy sequences to compare them with they do not count.
-        stored = ((center, spread), (0.0, 1.0), 0.0)
+        # Sums of ranks differ from log to log; without healthy sequences to compare them with they do not count. What
+        # is new to a small reference does: the model, which has seen many, makes little of it.
+        few = 0.0 if self.is_self else NEW_WEIGHT
+        stored = ((center, spread), (0.0, NEW_SPREAD), few, NEW)
         if not len(healthy.features):
             return Scale(*stored, np.empty(0), np.zeros(len(INPUTS), np.float32), 0.0)
         key = self.predictor.model
@@ -147,10 +155,11 @@ class Weigher:
             healthy.scores[key] = self._score_healthy(length)
         learned, untrained, stack, baseline = healthy.scores[key]
         if self.is_self or len(learned) < FEWEST_HEALTHY:
-            return Scale(*stored, np.empty(0), baseline, stack)
+            # So few healthy sequences are new to each other; nothing new is what is healthy.
+            return Scale(*stored, np.empty(0), np.where(NEW > 0, 0, baseline).astype(np.float32), stack)
         scales = [_center_and_spread(values) for values in (learned, untrained)]
         weight = float(config.untrained_weight)
-        scale = Scale(scales[0], scales[1], weight, np.empty(0), baseline, stack)
+        scale = Scale(scales[0], scales[1], weight, RANKS, np.empty(0), baseline, stack)
         return replace(scale, healthy=np.sort(scale.joined(learned, untrained)))
 
     def _score_healthy(self, length: int) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
@@ -165,8 +174,9 @@ class Weigher:
         ]
         predictions = self.predictor.predict(embeddings, sequences, BATCH_SIZE, features)
         stack = anomaly_margin(np.stack([prediction.logits for prediction in predictions]))
-        with np.errstate(all="ignore"):
-            baseline = np.where(np.isnan(inputs).all(0), np.nan, np.nanmedian(inputs, axis=0)).astype(np.float32)
+        baseline = np.full(inputs.shape[1], np.nan, np.float32)
+        is_known = ~np.isnan(inputs).all(0)
+        baseline[is_known] = np.nanmedian(inputs[:, is_known], axis=0)
         return stack + self.predictor.term_margins(inputs), untrained_score(inputs), float(np.median(stack)), baseline
 
     def weigh(self, measured: Measured, predictions: Sequence[Prediction]) -> Evidence:
@@ -178,7 +188,7 @@ class Weigher:
         """
         stack = anomaly_margin(np.stack([prediction.logits for prediction in predictions]))
         learned = stack + self.predictor.term_margins(measured.inputs)
-        score = self.scale.joined(learned, untrained_score(measured.inputs))
+        score = self.scale.joined(learned, untrained_score(measured.inputs, self.scale.counts))
         return Evidence(
             "self" if self.is_self else "reference",
             self.slope * (score - self.threshold),
@@ -228,7 +238,7 @@ class Weigher:
         # Where the median is not known, neither is what has been neutralised.
         back = np.where(parts[used] > 0, parts[used] * (inputs - scale.baseline), 0.0)
         rows = np.concatenate([inputs[None], inputs - back]).astype(np.float32)
-        learned, untrained = self.predictor.term_margins(rows), untrained_score(rows)
+        learned, untrained = self.predictor.term_margins(rows), untrained_score(rows, scale.counts)
         lost = (1 - scale.weight) * (learned[0] - learned[1:]) / scale.learned[1]
         lost += scale.weight * (untrained[0] - untrained[1:]) / scale.untrained[1]
         losses = dict(zip((KINDS[kind] for kind in used), lost.tolist(), strict=True))
@@ -256,8 +266,8 @@ class Weigher:
         entry_shares = shares * (1 - scale.weight) / scale.learned[1]
         of_input = np.nan_to_num(self.predictor.feature_shares(inputs, scale.baseline)[0])
         of_input *= (1 - scale.weight) / scale.learned[1]
-        ranks = np.nan_to_num(inputs[0][RANKS]) - np.nan_to_num(scale.baseline[RANKS])
-        of_input[RANKS] += ranks * scale.weight / scale.untrained[1]
+        departure = np.nan_to_num(inputs[0]) - np.nan_to_num(scale.baseline)
+        of_input += scale.counts * departure * scale.weight / scale.untrained[1]
 
         values = np.nan_to_num(measured.entry_features[row, :number].astype(np.float64))
         of_sequence = np.zeros(len(KINDS))
@@ -271,9 +281,10 @@ class Weigher:
         return entry_shares, {KINDS[kind]: float(of_sequence[kind]) for kind in np.flatnonzero(of_sequence)}
 
 
-def untrained_score(inputs: np.ndarray) -> np.ndarray:
-    """The sum of the rank evidence of all features, float64 `(sequences,)`."""
-    return np.nan_to_num(inputs[:, RANKS]).sum(axis=1, dtype=np.float64)
+def untrained_score(inputs: np.ndarray, counts: np.ndarray = RANKS) -> np.ndarray:
+    """The sum of the inputs that count, by default the rank evidence of all features, float64 `(sequences,)`."""
+    chosen = counts > 0
+    return np.nan_to_num(inputs[:, chosen]).astype(np.float64) @ counts[chosen]
 
 
 def _center_and_spread(values: np.ndarray) -> tuple[float, float]:
