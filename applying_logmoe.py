@@ -204,6 +204,14 @@ class JudgesAgainstReferences:
         false_alarms_per_day: float | None = None,
     ) -> Against | None:
         """What a log is judged against; None for its wording alone."""
+        given = {"false_alarm_rate": false_alarm_rate, "false_alarms_per_day": false_alarms_per_day}
+        if reference is None or reference is False:
+            for name, value in given.items():
+                if value is not None:
+                    raise ValueError(
+                        f"`{name}` is a promise about healthy logs, and needs one: give `reference`, a healthy log or "
+                        f"what `pipe.fit` made of it. Without it nothing can be promised; leave out `{name}`."
+                    )
         if reference is False or (reference is None and not self.measures_surprise):
             return None
         self._require_surprise()

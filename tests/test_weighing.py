@@ -269,3 +269,12 @@ def test_a_stream_is_judged_by_what_came_before(pipe, monkeypatch, chunk_bytes):
     # What comes later changes nothing.
     beginning = "\n".join(log.splitlines()[: 40 * LENGTH])
     assert_alike(expected[:40], list(pipe.scan(io.StringIO(beginning)))[:40])
+
+
+@pytest.mark.parametrize("promise", [{"false_alarm_rate": 0.1}, {"false_alarms_per_day": 5}], ids=str)
+@pytest.mark.parametrize("reference", [None, False])
+def test_nothing_is_promised_without_a_healthy_log(pipe, log_file, promise, reference):
+    (name,) = promise
+    for judge in (pipe, lambda log, **kwargs: pipe.scan(log_file(log), **kwargs)):
+        with pytest.raises(ValueError, match=f"`{name}` is a promise about healthy logs, and needs one"):
+            judge(make_log(300, 2), reference=reference, **promise)
