@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(INSTALLED)
 
-demo: $(INSTALLED)  ## judge a real PostgreSQL log with the built-in checkpoint
+demo: $(INSTALLED)  ## judge a web server's log that the model has never seen, with a healthy log and without
 	HF_HUB_OFFLINE=1 $(VENV_PYTHON) examples/demo.py
 
 test: $(INSTALLED)  ## run the tests

@@ -128,3 +128,18 @@ def test_shares_add_up_to_the_margin(judged):
         medians.append(sequence["logits"][1] - sequence["logits"][0] - shares)
     assert medians == pytest.approx([medians[0]] * len(medians), abs=1e-3)
     assert medians[0] < 0
+
+
+def test_a_new_name_in_a_known_kind_of_entry_is_named(pipe):
+    names = "anna bert cleo dora emil finn gina hans iris jack kate luis".split()
+    messages, seconds = healthy(1600, 2)
+    for place in range(0, 1600, 5):
+        messages[place] = f"worker {names[place // 5 % len(names)]} took a job"
+    reference = pipe.fit(as_log(messages, seconds))
+    assert "worker <*> took a job" in [template.split("> ", 1)[1] for template in reference.templates.texts]
+    messages[800] = "worker zoe took a job"
+    result = pipe([as_log(messages[640:960], seconds[640:960])], reference=reference, threshold=1e-9)[0]
+    sequence = next(sequence for sequence in result["sequences"] if sequence["first_line"] == 161)
+    (told,) = (reason for reason in sequence["reasons"] if reason["kind"] == "new_entry")
+    assert (told["line"], told["words"]) == (161, ["zoe"])
+    assert "never seen with `zoe`" in told["text"]

@@ -427,7 +427,8 @@ class Scene:
 
     def _new_words(self, place: int, template: int) -> list[str]:
         """Words of an entry that no healthy text of its template holds; at most three."""
-        known = np.flatnonzero((self.reference.template_of == template) & self.surprise.habits["text"].is_known)
+        is_known = self.surprise.habits["text"].is_known[:-1]  # the last row stands for what it lacks
+        known = np.flatnonzero((self.reference.template_of == template) & is_known)
         texts = "\n".join(self.reference.texts[row] for row in known[:COMPARED_TEXTS].tolist())
         words = dict.fromkeys(_WORD.findall(self._masked(place)))
         return [shown(word) for word in words if word not in texts][:3]
