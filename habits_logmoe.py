@@ -220,18 +220,20 @@ class Habits:
         length = ends - lows
         seen = past.counts(own.entry, lows[own.row], ends[own.row])
         rate = (self.count[np.minimum(own.entry, self.size - 1)] + 0.25) / (self.total + 1)
-        departure = _departure(seen, length[own.row] * rate)
+        departures = departure(seen, length[own.row] * rate)
         per_row = own.per_row()
-        order = np.lexsort((-departure, own.row))
+        order = np.lexsort((-departures, own.row))
         is_top = np.arange(len(order)) - np.repeat(own.starts, per_row) < 3
-        top = own.pooled(np.where(is_top, departure[order], 0), np.add) / np.minimum(per_row, 3)
+        top = own.pooled(np.where(is_top, departures[order], 0), np.add) / np.minimum(per_row, 3)
         frequent = self.known[self.count[self.known] * horizon >= 3 * self.total]
         low = np.zeros(len(ends))
         for entry in frequent[np.argsort(-self.count[frequent], kind="stable")][:TIMED_ENTRIES].tolist():
             expected = length * (self.count[entry] / self.total)
-            away = _departure(past.counts_of(entry, lows, ends), expected)
+            away = departure(past.counts_of(entry, lows, ends), expected)
             low = np.maximum(low, np.where(expected >= 3, -away, 0))
-        return np.stack([own.pooled(departure, np.maximum), own.pooled(departure, np.add) / per_row, top, low], axis=1)
+        return np.stack(
+            [own.pooled(departures, np.maximum), own.pooled(departures, np.add) / per_row, top, low], axis=1
+        )
 
     def _nearest_window(self, runs: Runs) -> np.ndarray:
         """Hellinger-like distance of each sequence's counts to the nearest healthy window's."""
@@ -267,7 +269,7 @@ def _counts(keys: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndar
     return np.where(keys[place] == wanted, counts[place], 0)
 
 
-def _departure(count: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def departure(count: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """How far a count is from a Poisson rate, with the variance made even (Anscombe, 1948)."""
     return 2 * (np.sqrt(count + 0.375) - np.sqrt(expected + 0.375))
 
@@ -280,8 +282,7 @@ class Past:
     """
 
     def __init__(self, ids: np.ndarray):
-        self.ids, self.end = ids, len(ids)
-        self._span = self.end + 1
+        self.ids, self._span = ids, len(ids) + 1
         self._keys = np.sort(ids * self._span + np.arange(len(ids)))
 
     def counts(self, entry: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -297,4 +298,4 @@ class Past:
         return np.searchsorted(self._keys, entry * self._span + position)
 
 
-__all__ = ["Habits", "Past", "Runs", "windows_of"]
+__all__ = ["Habits", "Past", "Runs", "departure", "windows_of"]

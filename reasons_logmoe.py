@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits
+from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits, departure
 from .measuring_logmoe import Measured
 from .reference_logmoe import LogReference, readable
-from .surprise_logmoe import ENTRY_FEATURES, GRANULARITIES, INPUTS, POOLS, SEQUENCE_FEATURES
+from .surprise_logmoe import ENTRY_FEATURES, GRANULARITIES, INPUTS, POOLS, SEQUENCE_FEATURES, pool_weights
 
 KINDS = (
     "new_entry",
@@ -32,7 +32,6 @@ NEW, RARE, ORDER, COUNT, MISSING, PACE, KNOWN = range(len(KINDS))
 OF_ENTRY = (*ENTRY_FEATURES, "gap")
 """What is pooled over the entries of a sequence, in the order in which it stands in each pool."""
 
-_POOLED = len(POOLS) * len(OF_ENTRY)
 _COLUMN = {name: column for column, name in enumerate(INPUTS)}
 _RANKS = np.array([name.startswith("rank_") for name in INPUTS])
 # An entry is rare up to this many occurrences, and up to this share of all.
@@ -65,17 +64,6 @@ def kind_of(feature: str) -> str:
         if any(mark in name for mark in marks):
             return KINDS[kind]
     return KINDS[COUNT]
-
-
-def pool_weights(values: np.ndarray, pool: str) -> np.ndarray:
-    """How a pooled feature is divided among the entries `(entries,)`, by what each brings to it; they sum to 1."""
-    brings = np.zeros(len(values))
-    number = {"max": 1, "mean": len(values), "top3": 3, "top8": 8}[pool]
-    top = np.argsort(-values, kind="stable")[:number]
-    brings[top] = np.maximum(values[top] - min(0.0, values.min()), 0)
-    if brings.sum() <= 0:
-        brings[top] = 1
-    return brings / brings.sum()
 
 
 class Scene:
@@ -212,7 +200,7 @@ class Scene:
                 f"{name}_nearest_rarity": of_rarity,
                 f"{name}_transition": transition,
                 f"{name}_unseen_pairs": unseen,
-                f"{name}_count": self._of_presence(),
+                f"{name}_count": self._of_presence,
             }
         return [parts[name] for name in OF_ENTRY]
 
@@ -248,9 +236,9 @@ class Scene:
         log_start = int(self.positions[0]) - int(self.around.log.number[self.around.in_log[self.row, 0]])
         found = []
         for row, entry in enumerate(self.surprise.timed):
-            seen = np.flatnonzero(entries.template[:end] == entry)
+            seen = self.around.positions_of(entry)
             earlier = int(np.searchsorted(seen, start)) - 1
-            here = int(seen[earlier + 1]) if earlier + 1 < len(seen) else end - 1
+            here = min(int(seen[earlier + 1]), end - 1) if earlier + 1 < len(seen) else end - 1
             then, when = (seen[earlier], entries.time[seen[earlier]]) if earlier >= 0 else last[:, row]
             found.append((row, here, int(then), float(when), earlier >= 0 or int(then) > log_start))
         return found
@@ -266,6 +254,7 @@ class Scene:
                 share += habits.count[self.surprise.timed[row]] / habits.total
         return float(share)
 
+    @cached_property
     def _of_absence(self) -> np.ndarray:
         """What makes usual entries stay away: `(kinds,)`. Where others crowd the sequence, these do."""
         crowd, total = self.surplus.copy(), float(self.surplus.sum())
@@ -274,6 +263,7 @@ class Scene:
         crowd[MISSING] = 1 - crowd.sum()
         return crowd
 
+    @cached_property
     def _of_presence(self) -> np.ndarray:
         """What makes each entry be there more often than usual: `(entries, kinds)`.
 
@@ -287,7 +277,7 @@ class Scene:
 
     def _of_counts(self, places: np.ndarray, brings: np.ndarray) -> np.ndarray:
         """`(kinds,)` of what entries bring; `places` are rows of the sequence."""
-        return np.maximum(brings, 0) @ self._of_presence()[places]
+        return np.maximum(brings, 0) @ self._of_presence[places]
 
     def _of_mix(self, granularity: str) -> np.ndarray:
         """What tells the sequence's counts from those of the most similar healthy window: `(kinds,)`, not scaled."""
@@ -300,7 +290,7 @@ class Scene:
         kinds = self._of_counts(first, np.where(more > 0, more**2, 0))
         lacking = np.setdiff1d(np.flatnonzero(there), columns)
         absent = float((there[lacking] ** 2).sum() + (more[more < 0] ** 2).sum())
-        return kinds + absent * self._of_absence()
+        return kinds + absent * self._of_absence
 
     def rates(self, granularity: str, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the sequence's distinct entries over the trailing `horizon` entries.
@@ -315,29 +305,32 @@ class Scene:
         rate = (habits.count[np.minimum(entry, habits.size - 1)] + 0.25) / (habits.total + 1)
         return first, seen, len(window) * rate
 
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """How pooled features are divided among the entries: `(pooled features, entries)`, see `pool_weights`."""
+        return np.stack([pool_weights(values, pool) for pool in POOLS for values in self.values.T])
+
     def parts(self) -> np.ndarray:
         """Which part of each input each kind of reason brings: `(kinds, len(INPUTS))`, columns that sum to 1."""
-        columns: dict[str, np.ndarray] = {}
         of_entries = self._of_entries()
-        for pool in POOLS:
-            for place, name in enumerate(OF_ENTRY):
-                columns[f"{name}_{pool}"] = pool_weights(self.values[:, place], pool) @ of_entries[place]
+        pooled = enumerate(SEQUENCE_FEATURES[: len(self.weights)])
+        columns = {name: self.weights[row] @ of_entries[row % len(OF_ENTRY)] for row, name in pooled}
         for name in GRANULARITIES:
-            columns[f"{name}_missing"] = self._of_absence()
+            columns[f"{name}_missing"] = self._of_absence
             columns[f"{name}_nearest_window"] = self._of_mix(name)
             columns[f"{name}_distinct"] = _only(COUNT)
             for horizon in HORIZONS:
-                columns[f"{name}_rate{horizon}_low"] = self._of_absence()
+                columns[f"{name}_rate{horizon}_low"] = self._of_absence
                 if not self.has_past:
                     continue
                 first, seen, expected = self.rates(name, horizon)
-                more = 2 * (np.sqrt(seen + 0.375) - np.sqrt(expected + 0.375))
+                more = departure(seen, expected)
                 for pool in ("max", "mean", "top3"):
                     brings = np.maximum(more, 0)
                     brings[np.argsort(-more, kind="stable")[{"max": 1, "mean": len(more), "top3": 3}[pool] :]] = 0
                     columns[f"{name}_rate{horizon}_{pool}"] = self._of_counts(first, brings)
         columns["slow"] = columns["overdue_time"] = columns["late_time"] = self._of_time()
-        columns["overdue_count"] = columns["late_count"] = self._of_absence()
+        columns["overdue_count"] = columns["late_count"] = self._of_absence
         parts = np.zeros((len(KINDS), len(SEQUENCE_FEATURES)))
         for place, name in enumerate(SEQUENCE_FEATURES):
             column = columns.get(name)
@@ -481,7 +474,7 @@ class Scene:
             name, horizon = max(rates, key=lambda rate: self.rank(f"{rate[0]}_rate{rate[1]}_max"))
             if self.rank(f"{name}_rate{horizon}_max") > in_sequence:
                 first, seen, expected = self.rates(name, horizon)
-                more = np.sqrt(seen + 0.375) - np.sqrt(expected + 0.375)
+                more = departure(seen, expected)
                 best = int(np.argmax(np.where(is_meant[first], more, more - 1e6)))
                 here = self._entry(int(first[best]))
                 trailing = min(horizon, int(self.positions[-1]) + 1)

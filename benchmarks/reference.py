@@ -35,12 +35,12 @@ from logmoe.pipeline_logmoe import LogAnomalyPipeline  # noqa: E402
 from logmoe.rules_logmoe import SEVERITY_WORDS  # noqa: E402
 from logmoe.sequences_logmoe import SequenceCutter  # noqa: E402
 from logmoe.surprise_logmoe import INPUTS  # noqa: E402
+from logmoe.training.metrics import auroc  # noqa: E402
 from logmoe.weighing_logmoe import untrained_score  # noqa: E402
 from recordings import corpus  # noqa: E402
 from recordings.windows import ParsedRun, read_runs  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "reference.json"
-TABLES = ROOT / "docs" / "reference.md"
 KINDS = ("earlier", "twin", "both", "self", "none")
 SETTLING = (1.0, 2.0)
 """Seconds before and after a fault that are no healthy log."""
@@ -50,17 +50,7 @@ LEFT_OUT = 0.2
 FEATURE = {name: column for column, name in enumerate(INPUTS)}
 
 
-# --- measures --------------------------------------------------------------------------------------------------------
-
-
-def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve, ties counted half; NaN with one class."""
-    if labels.min() == labels.max():
-        return float("nan")
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    rank = (count.cumsum() - (count - 1) / 2)[place]
-    positives = int(labels.sum())
-    return float((rank[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(labels) - positives)))
+# --- recordings ------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -82,9 +72,6 @@ class Judged:
     visible: np.ndarray
     faults: list[set[str]]
     top_is_caused: list[bool]
-
-
-# --- recordings ------------------------------------------------------------------------------------------------------
 
 
 class Recorded:

@@ -19,6 +19,7 @@ from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
 from logmoe.training import episodes as episodes_of
 from logmoe.training import general
 from logmoe.training.episodes import KINDS, VISIBLE, WINDOW
+from logmoe.training.metrics import auroc
 from logmoe.training.wording import Wording, with_header, without_severity
 from recordings.corpus import TEST_ONLY
 
@@ -177,7 +178,7 @@ def test_a_sequence_of_statements_is_bad_if_one_of_them_is():
 
 
 def test_auroc_and_quantiles_by_hand():
-    assert general.auroc(np.array([0, 0, 1, 1]), np.array([1.0, 2.0, 2.0, 3.0])) == 0.875
+    assert auroc(np.array([0, 0, 1, 1]), np.array([1.0, 2.0, 2.0, 3.0])) == 0.875
     values, groups = np.array([1.0, 2.0, 3.0, 4.0, 100.0]), np.array([0, 0, 0, 0, 1])
     assert general.quantile(values, groups, 0.5) == 4.0  # half of the weight is the second group's
     assert general.quantile(values, groups, 0.51) == 100.0

@@ -339,17 +339,6 @@ def leave_groups_out(
     )
 
 
-def auroc(label: np.ndarray, value: np.ndarray) -> float:
-    """Area under the ROC curve, ties counting half; NaN where there is one class only."""
-    is_bad = label.astype(bool)
-    if is_bad.all() or not is_bad.any():
-        return float("nan")
-    _, inverse, count = np.unique(value, return_inverse=True, return_counts=True)
-    rank = (count.cumsum() - (count - 1) / 2)[inverse]
-    bad, fine = is_bad.sum(), (~is_bad).sum()
-    return float((rank[is_bad].sum() - bad * (bad + 1) / 2) / (bad * fine))
-
-
 def quantile(values: np.ndarray, groups: np.ndarray, share: float) -> float:
     """The smallest value that at least `share` of the values do not exceed, where groups count alike."""
     order = np.argsort(values, kind="stable")

@@ -76,9 +76,14 @@ def detection_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) 
         "mcc": float(matthews_corrcoef(labels, detected)) if both else float("nan"),
         "false_positive_rate": float(detected[normal].mean()) if normal.any() else float("nan"),
         "pr_auc": float(average_precision_score(labels, scores)) if both else float("nan"),
-        "auroc": float(roc_auc_score(labels, scores)) if both else float("nan"),
+        "auroc": auroc(labels, scores),
         "expected_calibration_error": expected_calibration_error(labels, scores),
     }
+
+
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve, ties counted half; NaN where there is one class only."""
+    return float(roc_auc_score(labels, scores)) if 0 < np.sum(labels) < len(labels) else float("nan")
 
 
 def reliability(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ log itself, each sequence is measured against the other blocks. Called by the pi
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -53,6 +53,13 @@ class Surroundings:
     block: np.ndarray
     last: dict[int, np.ndarray]
     surprise: Callable[[int], Surprise]
+    _positions: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def positions_of(self, template: int) -> np.ndarray:
+        """Where a template stands in `entries`, ascending; found once for all sequences."""
+        if template not in self._positions:
+            self._positions[template] = np.flatnonzero(self.entries.template == template)
+        return self._positions[template]
 
 
 @dataclass

@@ -20,7 +20,7 @@ from transformers.utils import cached_file, logging
 
 from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog, predict_measured
 from .caching_logmoe import ScanCache
-from .fitting_logmoe import ReferenceFit, origin_of
+from .fitting_logmoe import FEWEST_SELF_ENTRIES, ReferenceFit, origin_of
 from .judging_logmoe import Judge
 from .parsing_logmoe import ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
@@ -426,11 +426,13 @@ class LogAnomalyPipeline(JudgesAgainstReferences, Pipeline):
         """Judges logs against what `_against` says, those that are judged by wording together."""
         processor = self._processor_for(entry_pattern)
         by_wording, measured = [], {}
+        # All logs of a call are cut by one rule.
+        rule = prepared_logs[0].rule
+        judged_against = self._against(processor, rule, **against)
         for place, prepared in enumerate(prepared_logs):
-            judged_against = self._against(processor, prepared.rule, **against)
             reference = None if judged_against is None else judged_against.reference
-            if judged_against is not None and reference is None:
-                fit = ReferenceFit(processor, prepared.rule, origin_of(self.model, processor, prepared.rule))
+            if judged_against is not None and reference is None and len(prepared.parsed) >= FEWEST_SELF_ENTRIES:
+                fit = ReferenceFit(processor, rule, origin_of(self.model, processor, rule))
                 fit.add_parsed(prepared.parsed)
                 reference = fit.finish_own()
             if judged_against is None or reference is None:

@@ -297,7 +297,15 @@ def pool(values: np.ndarray, is_entry: np.ndarray) -> np.ndarray:
     )
 
 
-__all__ = ["ENTRY_FEATURES", "SEQUENCE_FEATURES", "Habits", "Occurrences", "Past", "Surprise", "Vocabulary", "pool"]
+def pool_weights(values: np.ndarray, pool: str) -> np.ndarray:
+    """How a pooled feature is divided among the entries `(entries,)`, by what each brings to it; they sum to 1."""
+    brings = np.zeros(len(values))
+    number = {"max": 1, "mean": len(values), "top3": 3, "top8": 8}[pool]
+    top = np.argsort(-values, kind="stable")[:number]
+    brings[top] = np.maximum(values[top] - min(0.0, values.min()), 0)
+    if brings.sum() <= 0:
+        brings[top] = 1
+    return brings / brings.sum()
 
 
 def cross_fitted(
@@ -436,3 +444,22 @@ def sequence_inputs(features: np.ndarray, healthy: np.ndarray, level: np.ndarray
         level: of the log, `(features,)` or of each sequence.
     """
     return np.concatenate([features, rank_evidence(features, healthy), features - level], axis=1).astype(np.float32)
+
+
+__all__ = [
+    "ENTRY_FEATURES",
+    "GRANULARITIES",
+    "INPUTS",
+    "POOLS",
+    "SEQUENCE_FEATURES",
+    "Occurrences",
+    "RunningLevel",
+    "Surprise",
+    "Vocabulary",
+    "cross_fitted",
+    "lower_quarter",
+    "pool",
+    "pool_weights",
+    "rank_evidence",
+    "sequence_inputs",
+]

@@ -15,9 +15,9 @@ import torch
 from .judging_logmoe import Evidence, Explanation, Prediction, anomaly_margin
 from .measuring_logmoe import Measured
 from .predicting_logmoe import Predictor
-from .reasons_logmoe import KINDS, KNOWN, OF_ENTRY, SMALLEST_REASON, Scene, pool_weights
+from .reasons_logmoe import KINDS, KNOWN, SMALLEST_REASON, Scene
 from .reference_logmoe import LogReference
-from .surprise_logmoe import ENTRY_FEATURES, INPUTS, POOLS, SEQUENCE_FEATURES, lower_quarter, sequence_inputs
+from .surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES, lower_quarter, sequence_inputs
 
 FALSE_ALARM_RATE = 0.01
 # Of whose entries a smaller share is known to a reference, that log is another one's.
@@ -207,7 +207,7 @@ class Weigher:
         """
         scene = Scene(measured, row, self.reference, self.is_self)
         parts = scene.parts()
-        entry_shares, of_sequence = self.shares(measured, row, prediction, parts)
+        entry_shares, of_sequence = self.shares(measured, row, prediction, parts, scene.weights)
         evidence = {kind: self.slope * share for kind, share in of_sequence.items()}
         if not with_reasons:
             return Explanation(self.slope * entry_shares, evidence)
@@ -247,12 +247,13 @@ class Weigher:
         return losses
 
     def shares(
-        self, measured: Measured, row: int, prediction: Prediction, parts: np.ndarray
+        self, measured: Measured, row: int, prediction: Prediction, parts: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, dict[str, float]]:
         """What makes the score of one sequence: exact, they add up to its score less that of the healthy median.
 
         Args:
             measured, row, prediction, parts: as in `losses`.
+            weights: `(pooled features, entries)`, see `Scene.weights`.
 
         Returns:
             The share of each entry, `(entries,)`, and the shares of evidence that belongs to no entry, by kind.
@@ -269,15 +270,11 @@ class Weigher:
         departure = np.nan_to_num(inputs[0]) - np.nan_to_num(scale.baseline)
         of_input += scale.counts * departure * scale.weight / scale.untrained[1]
 
-        values = np.nan_to_num(measured.entry_features[row, :number].astype(np.float64))
-        of_sequence = np.zeros(len(KINDS))
-        for column in np.flatnonzero(of_input):
-            bare = column % len(SEQUENCE_FEATURES)
-            if bare < len(POOLS) * len(OF_ENTRY):
-                pool = POOLS[bare // len(OF_ENTRY)]
-                entry_shares += of_input[column] * pool_weights(values[:, bare % len(OF_ENTRY)], pool)
-            else:
-                of_sequence += of_input[column] * parts[:, column]
+        # A feature's value, its rank and its distance from the level come from the same entries.
+        of_feature = of_input.reshape(-1, len(SEQUENCE_FEATURES)).sum(axis=0)
+        pooled = len(weights)
+        entry_shares += of_feature[:pooled] @ weights
+        of_sequence = parts[:, pooled : len(SEQUENCE_FEATURES)] @ of_feature[pooled:]
         return entry_shares, {KINDS[kind]: float(of_sequence[kind]) for kind in np.flatnonzero(of_sequence)}
 
 
