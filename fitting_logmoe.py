@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -95,22 +95,14 @@ class ReferenceFit:
         Raises:
             EmptyLogError: it has no entries.
         """
-        processor = self.processor
-        reader = LogReader(source, chunk_bytes, 4 * processor.max_entry_characters, encoding, False, 0.0)
-        stream = EntryStream(processor, chunk_bytes)
-        cutter = SequenceCutter(self.rule, processor, max_waiting_entries)
-        headers = processor.header_reader()
         self.builder.start_log()
-        number = 0
-        with ThreadPoolExecutor(num_workers, "logmoe-fit") as pool:
-            chunks = (stream.push(lines) for lines in reader)
-            for chunk, parsed in _ahead(pool, chunks, processor):
-                parsed = with_places(parsed, processor, headers, number)
-                number += len(parsed)
-                self.num_entries += len(parsed)
-                log, sequences = cutter.push(parsed, chunk.is_last)
-                self.builder.add(log, sequences)
-        if not number:
+        before = self.num_entries
+        for log, sequences, number in read_sequences(
+            source, self.processor, self.rule, encoding, chunk_bytes, max_waiting_entries, num_workers
+        ):
+            self.num_entries = before + number
+            self.builder.add(log, sequences)
+        if self.num_entries == before:
             raise EmptyLogError(f"no log entries in {source}: it is empty or all blank lines")
 
     def finish(self) -> LogReference:
@@ -186,6 +178,27 @@ class StreamPast:
         return reference
 
 
+def read_sequences(
+    source: Any,
+    processor: LogMoEProcessor,
+    rule: SequenceRule,
+    encoding: str | None,
+    chunk_bytes: int,
+    max_waiting_entries: int,
+    num_workers: int,
+) -> Iterator[tuple[ParsedLog, list[np.ndarray], int]]:
+    """The sequences of a log, as they are complete: a parsed log, their positions in it, and entries so far."""
+    reader = LogReader(source, chunk_bytes, 4 * processor.max_entry_characters, encoding, False, 0.0)
+    stream = EntryStream(processor, chunk_bytes)
+    cutter = SequenceCutter(rule, processor, max_waiting_entries)
+    headers, number = processor.header_reader(), 0
+    with ThreadPoolExecutor(num_workers, "logmoe-fit") as pool:
+        for chunk, parsed in _ahead(pool, (stream.push(lines) for lines in reader), processor):
+            parsed = with_places(parsed, processor, headers, number)
+            number += len(parsed)
+            yield *cutter.push(parsed, chunk.is_last), number
+
+
 def _ahead(pool: ThreadPoolExecutor, chunks: Iterable[Any], processor: LogMoEProcessor) -> Any:
     """Masks chunks of entries while those before them are used; gives each with what became of it."""
     waiting: deque[Any] = deque()
@@ -211,4 +224,12 @@ def with_places(parsed: ParsedLog, processor: LogMoEProcessor, headers: Any = No
     return placed
 
 
-__all__ = ["FEWEST_SELF_ENTRIES", "ReferenceFit", "StreamPast", "encoder_digest", "origin_of", "with_places"]
+__all__ = [
+    "FEWEST_SELF_ENTRIES",
+    "ReferenceFit",
+    "StreamPast",
+    "encoder_digest",
+    "origin_of",
+    "read_sequences",
+    "with_places",
+]

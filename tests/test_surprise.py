@@ -294,6 +294,16 @@ def test_the_level_of_a_log_does_not_depend_on_how_it_arrives(seed, sizes):
         np.testing.assert_array_equal(whole[16], lower_quarter(values[:16]))
 
 
+def test_the_level_of_a_log_that_can_be_read_ahead(monkeypatch):
+    monkeypatch.setattr(RunningLevel, "AHEAD", 20)
+    values = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    levels = RunningLevel(np.zeros(3), values).push(values)
+    np.testing.assert_array_equal(levels[:30], np.broadcast_to(lower_quarter(values[:20]), (30, 3)))
+    np.testing.assert_array_equal(levels[30:], np.broadcast_to(lower_quarter(values[:30]), (10, 3)))
+    # A log of a few sequences is no measure of itself.
+    np.testing.assert_array_equal(RunningLevel(np.zeros(3), values[:15]).push(values[:15]), 0)
+
+
 def test_the_level_keeps_a_bounded_sample(monkeypatch):
     monkeypatch.setattr(RunningLevel, "MOST", 64)
     level = RunningLevel(np.zeros(1))

@@ -10,7 +10,8 @@ from test_reference import EVENTS, LENGTH, features_pipe, make_log
 
 from logmoe.fitting_logmoe import StreamPast
 from logmoe.reference_logmoe import LogReference
-from logmoe.weighing_logmoe import Scale
+from logmoe.surprise_logmoe import RunningLevel
+from logmoe.weighing_logmoe import LEAST_LEARNED, LEAST_UNTRAINED, Against, Scale
 
 FAULTY = (*EVENTS, "error fatal {word} hardware failed")
 
@@ -67,6 +68,26 @@ def test_logs_of_any_length_by_call_scan_and_stream(pipe, reference, log_file, e
     assert_alike(result["sequences"], pipe([log.splitlines()], reference=reference)[0]["sequences"])
     both = pipe([make_log(30, 5), log], reference=reference)
     assert_alike(result["sequences"], both[1]["sequences"])
+
+
+@pytest.mark.parametrize(("cut", "ahead"), [({}, 24), ({"window_seconds": 20.0}, 100)], ids=str)
+def test_the_level_of_a_file_is_known_before_it_is_judged_that_of_a_stream_so_far(
+    pipe, log_file, monkeypatch, cut, ahead
+):
+    monkeypatch.setattr(RunningLevel, "AHEAD", ahead)
+    reference = pipe.fit(make_log(800, 1), **cut)
+    log = make_log(60 * LENGTH, 2, events=FAULTY)
+    expected = pipe(log, reference=reference, **cut)["sequences"]
+    for chunk_bytes in (700, 1 << 20):
+        assert_alike(expected, pipe.scan(log_file(log), reference=reference, chunk_bytes=chunk_bytes, **cut))
+    # A stream is judged as it comes: nothing that follows is known.
+    stream = list(pipe.scan(io.StringIO(log), reference=reference, **cut))
+    beginning = "\n".join(log.splitlines()[: 40 * LENGTH])
+    assert margins(stream[:20]) == pytest.approx(
+        margins(list(pipe.scan(io.StringIO(beginning), reference=reference, **cut))[:20]), abs=1e-4
+    )
+    with pytest.raises(AssertionError):
+        assert_alike(expected, stream)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +263,27 @@ def test_the_threshold_keeps_the_rate_that_it_names():
     assert kept == 1 / 100
     assert threshold > healthy.max()
     assert scale.rarity(np.array([98.0, 1e9])).tolist() == [0.02, 0.01]
+
+
+def test_a_healthy_log_that_repeats_itself_to_the_letter_leaves_room_for_others(pipe):
+    def periodic(entries, skipped=()):
+        return "\n".join(
+            f"2026-01-01 {row // 3600:02}:{row // 60 % 60:02}:{row % 60:02} info step {'abcd'[row % 4]} done"
+            for row in range(entries)
+            if row not in skipped
+        )
+
+    reference = pipe.fit(periodic(200 * LENGTH))
+    weigher = Against(reference).weigher(pipe.predictor, reference, LENGTH)
+    config = pipe.model.config
+    # Scores of healthy sequences are all but equal, and yet a difference of any size is not the rarest in a hundred.
+    assert weigher.scale.learned[1] == pytest.approx(LEAST_LEARNED * config.reference_scale[1])
+    assert weigher.scale.untrained[1] == LEAST_UNTRAINED
+    assert 0.5 < weigher.threshold <= 1.0
+    # Spreads that logs have by nature are left alone.
+    other = pipe.fit(make_log(800, 1))
+    scale = Against(other).weigher(pipe.predictor, other, LENGTH).scale
+    assert scale.untrained[1] > LEAST_UNTRAINED
 
 
 def test_saved_and_merged_references_keep_the_promise_of_fitted_ones(pipe, reference, tmp_path):

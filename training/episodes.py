@@ -17,7 +17,7 @@ import torch
 
 from logmoe import LogParser
 from logmoe.habits_logmoe import windows_of
-from logmoe.reference_logmoe import BLOCKS, TIMED_SHARE
+from logmoe.reference_logmoe import BLOCKS, TIMED_SHARE, filled_times
 from logmoe.surprise_logmoe import (
     ENTRY_FEATURES,
     Occurrences,
@@ -106,15 +106,6 @@ class Recording:
         ]
 
 
-def filled_times(time: np.ndarray) -> np.ndarray:
-    """Times with that of the entry before in place of NaN; all NaN where hardly any is known."""
-    known = np.flatnonzero(~np.isnan(time))
-    if len(known) < max(2, TIMED_SHARE * len(time)):
-        return np.full(len(time), np.nan)
-    before = np.searchsorted(known, np.arange(len(time)), side="right") - 1
-    return time[known[np.maximum(before, 0)]]
-
-
 @dataclass(frozen=True)
 class Service:
     """The recordings of a service, and what is said in them.
@@ -177,13 +168,15 @@ def _recording(run: ParsedRun, intervals: list[dict[str, Any]], parser: LogParse
     lines = list(zip((run.parsed.first_line - 1).tolist(), run.parsed.last_line.tolist(), strict=True))
     shown_by = {row["fault"]: VISIBLE.index(row["visible"]) for row in intervals}
     faults = [next((row["fault"] for row in run.rows[a:b] if row["label"]), None) for a, b in lines]
+    time = parser.timestamps(run.parsed)
+    is_timed = np.mean(~np.isnan(time)) >= TIMED_SHARE
     name = run.name + "-twin" * (run.split == "twin" and not run.name.endswith("-twin"))
     return Recording(
         name=name,
         settings=name.removesuffix("-twin").rsplit("-", 1)[0],
         split=run.split,
         text=known[run.parsed.entry_index],
-        time=filled_times(parser.timestamps(run.parsed)),
+        time=filled_times(time) if is_timed else np.full(len(time), np.nan),
         clock=np.array([run.rows[a]["time"].timestamp() for a, _ in lines]),
         is_faulty=run.labels.astype(bool),
         shown=np.array([0 if fault is None else shown_by.get(fault, 1) for fault in faults], np.int8),
@@ -215,7 +208,9 @@ class Judge:
     def measure(self, log: Occurrences, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Entry features and inputs of the terms, as a log's sequences get them when it is read once."""
         entry_features, features = self.surprise.measure(log, sequences)
-        return entry_features, sequence_inputs(features, self.features, RunningLevel(self.level).push(features))
+        return entry_features, sequence_inputs(
+            features, self.features, RunningLevel(self.level, features).push(features)
+        )
 
     def own(self) -> tuple[np.ndarray, np.ndarray]:
         """Those of the reference's own sequences."""

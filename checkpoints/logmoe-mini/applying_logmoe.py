@@ -85,7 +85,7 @@ def predict_measured(
     row_of = rows | {text: len(reference.embeddings) + place for place, text in enumerate(new)}
     table = np.concatenate([reference.embeddings, encode(new)]) if new else reference.embeddings
     index = np.array([row_of[text] for text in texts])
-    measured = measure.push(parsed, sequences, table[index])
+    measured = measure.push(parsed, sequences, table[index], is_all=measure.has_past)
 
     distinct = {key: row for row, key in reversed(list(enumerate(measured.keys)))}
     entries = [index[parsed.entry_index[sequences[row]]] for row in distinct.values()]

@@ -90,19 +90,21 @@ class LogMeasure:
         reference: with embeddings.
         length: entries per sequence, at most.
         is_self: the reference is of this very log, whose blocks are left out for their own sequences.
+        ahead: sequence features of the log's first sequences, by which its level is known beforehand; see
+            [`RunningLevel`].
 
     Attributes:
         num_entries: entries seen so far.
         num_familiar: those of them whose template the reference knows.
     """
 
-    def __init__(self, reference: LogReference, length: int, is_self: bool = False):
+    def __init__(self, reference: LogReference, length: int, is_self: bool = False, ahead: np.ndarray | None = None):
         self.reference, self.length = reference, length
         self.healthy = reference.healthy(length).features
         self.has_past = reference.origin.session_pattern is None
         # The healthy sequences of a log that is its own reference are all of it: its level is known beforehand.
         self._level = lower_quarter(self.healthy)
-        self._running = None if is_self else RunningLevel(self._level)
+        self._running = None if is_self else RunningLevel(self._level, ahead)
         self._is_self = is_self
         self._blocks = reference.blocks().tolist() if is_self else [0, 0]
         self._surprise: dict[int, Surprise] = {}
@@ -191,13 +193,16 @@ class LogMeasure:
 
     # ------------------------------------------------------------------ sequences
 
-    def push(self, log: ParsedLog, sequences: list[np.ndarray], embeddings: np.ndarray) -> Measured:
+    def push(
+        self, log: ParsedLog, sequences: list[np.ndarray], embeddings: np.ndarray, is_all: bool = False
+    ) -> Measured:
         """Measures the sequences of a log that are complete.
 
         Args:
             log: with `seconds` and `number`: the entries that are new, and those before them that sequences hold.
             sequences: positions in it.
             embeddings: `(distinct, encoder_hidden)`, of the `encoder_texts` of `log.distinct`.
+            is_all: this is the whole log, whose level is therefore known by its first sequences.
         """
         assert log.seconds is not None
         assert log.number is not None
@@ -224,7 +229,7 @@ class LogMeasure:
         place = np.searchsorted(number, log.number)
         measured = self._nothing()
         if sequences:
-            measured = self._measure(log, sequences, entries, place, distinct, template, embeddings)
+            measured = self._measure(log, sequences, entries, place, distinct, template, embeddings, is_all)
         is_waiting = np.ones(len(log), bool)
         is_waiting[np.concatenate(sequences) if sequences else []] = False
         self._remember(entries, number, int(place[is_waiting].min()) if is_waiting.any() else len(number))
@@ -248,6 +253,7 @@ class LogMeasure:
         distinct: list[str],
         template: np.ndarray,
         embeddings: np.ndarray,
+        is_all: bool,
     ) -> Measured:
         assert log.number is not None
         positions = pad_sequences(sequences)
@@ -265,6 +271,8 @@ class LogMeasure:
             entry_features[rows], features[rows] = self._surprise_of(block).measure(
                 entries, in_entries[rows], located, self._last.get(block), self.has_past
             )
+        if is_all and self._running is not None:
+            self._running = RunningLevel(self._level, features)
         level = self._level if self._running is None else self._running.push(features)
         text = entries.text[place]
         keys = [

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from .caching_logmoe import ScanCache
-from .fitting_logmoe import ReferenceFit, StreamPast, origin_of, with_places
+from .fitting_logmoe import ReferenceFit, StreamPast, origin_of, read_sequences, with_places
 from .judging_logmoe import ANOMALY, Judge, Prediction
 from .measuring_logmoe import LogMeasure, Measured
 from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, longer_than
@@ -33,7 +33,7 @@ from .predicting_logmoe import Predictor
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceCutter, SequenceRule
-from .surprise_logmoe import ENTRY_FEATURES
+from .surprise_logmoe import ENTRY_FEATURES, SEQUENCE_FEATURES, RunningLevel
 from .weighing_logmoe import Against, Weigher
 
 # Chunks that are parsed ahead of the model, and that wait for it to finish.
@@ -210,6 +210,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self._measure: LogMeasure | None = None
         self._weigher: Weigher | None = None
         self._past: StreamPast | None = None
+        self._ahead: np.ndarray | None = None
         self._results = self._run()
 
     def __next__(self) -> dict[str, Any]:
@@ -397,7 +398,7 @@ class LogScan(Iterator[dict[str, Any]]):
 
     def _start_measuring(self, source: Any) -> None:
         """Finds what the next log is judged against, which without a reference takes a first pass over it."""
-        self._measure = self._weigher = self._reference = self._past = None
+        self._measure = self._weigher = self._reference = self._past = self._ahead = None
         self.statistics.mode, self.statistics.kept_rate = "none", None
         self.statistics.measured_entries = self.statistics.familiar_entries = 0
         if self.against is None:
@@ -416,6 +417,46 @@ class LogScan(Iterator[dict[str, Any]]):
             self._past = StreamPast(origin_of(self.predictor.model, self.processor, self.rule))
         if self._reference is not None:
             self._prefix = next(_SERIAL).to_bytes(8, "little")
+        if self.statistics.mode == "reference" and is_readable_twice(source) and not self.follow:
+            self._ahead = self._look_ahead(source)
+
+    def _look_ahead(self, source: Any) -> np.ndarray | None:
+        """Sequence features of a log's first sequences, which say what its level is; None for sessions.
+
+        These may be complete at its end only.
+        """
+        assert self._reference is not None
+        measure = LogMeasure(self._reference, self.rule.max_sequence_length)
+        if not measure.has_past:
+            return None
+        known, number_before = [], self.cache.entries.next_number
+        left = RunningLevel.AHEAD
+        # What cannot be read is said by the second pass.
+        with contextlib.suppress(ValueError, OSError, EOFError):
+            for log, sequences, _ in read_sequences(
+                source,
+                self.processor,
+                self.rule,
+                self.encoding,
+                self.chunk_bytes,
+                self.max_waiting_entries,
+                self.num_workers,
+            ):
+                embeddings, rows_of, _ = self._embed(measure, log)
+                inputs = measure.push(log, sequences[:left], _as_array(embeddings)[rows_of]).inputs
+                known.append(inputs[:, : len(SEQUENCE_FEATURES)])
+                left -= len(known[-1])
+                if not left:
+                    break
+        self.statistics.encoded_entries += self.cache.entries.next_number - number_before
+        return np.concatenate(known) if known else None
+
+    def _embed(self, measure: LogMeasure, log: ParsedLog) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """Embeddings of what is read of distinct entries, their rows there, and which texts were truncated."""
+        texts = measure.encoder_texts(log.distinct.to_pylist())
+        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        embeddings, _, is_truncated = self.cache.entries.look_up(list(place), self._encode_unknown)
+        return embeddings, np.array([place[text] for text in texts], np.int64), is_truncated
 
     def _measured(
         self, log: ParsedLog, sequences: list[np.ndarray]
@@ -444,12 +485,8 @@ class LogScan(Iterator[dict[str, Any]]):
             # A log that only pauses at its beginning goes on with longer sequences, and is measured anew.
             if length == self.rule.max_sequence_length:
                 self._measure, self._weigher = measure, weigher
-        texts = measure.encoder_texts(log.distinct.to_pylist())
-        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        rows_of = np.array([place[text] for text in texts], np.int64)
-        embeddings, _, is_truncated = self.cache.entries.look_up(list(place), self._encode_unknown)
-        as_array = embeddings.float().cpu().numpy() if len(place) else np.empty((0, 0), np.float32)
-        measured = measure.push(log, sequences, as_array[rows_of])
+        embeddings, rows_of, is_truncated = self._embed(measure, log)
+        measured = measure.push(log, sequences, _as_array(embeddings)[rows_of])
         self.statistics.measured_entries = measure.num_entries
         self.statistics.familiar_entries = measure.num_familiar
         return embeddings, rows_of, is_truncated[rows_of], measured, weigher
@@ -462,7 +499,7 @@ class LogScan(Iterator[dict[str, Any]]):
         is_self = self.against.reference is None and self._past is None
         weigher = self.against.weigher(self.predictor, self._reference, length)
         self.statistics.kept_rate = None if np.isnan(weigher.kept_rate) else weigher.kept_rate
-        return LogMeasure(self._reference, length, is_self), weigher
+        return LogMeasure(self._reference, length, is_self, self._ahead), weigher
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
         return self._encode(texts)[0].float().cpu().numpy()
@@ -542,6 +579,11 @@ class LogScan(Iterator[dict[str, Any]]):
             if result is not None:
                 self.statistics.anomalies += result["label"] == self.judge.id2label[ANOMALY]
                 yield result
+
+
+def _as_array(embeddings: torch.Tensor) -> np.ndarray:
+    """Embeddings `(texts, encoder_hidden)` in float32; `(0, 0)` of none."""
+    return embeddings.float().cpu().numpy() if len(embeddings) else np.empty((0, 0), np.float32)
 
 
 def _use_one_thread(pool: ThreadPoolExecutor, workers: int) -> None:

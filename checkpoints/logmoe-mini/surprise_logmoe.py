@@ -374,14 +374,20 @@ class RunningLevel:
 
     Args:
         prior: `(features,)`, the lower quarter of healthy sequences, in use until there are `FIRST` of the log's own.
+        ahead: `(sequences, features)`, the first `AHEAD` sequences of the log, or all of a shorter one, if it can be
+            read before it is judged; None for a stream.
     """
 
     FIRST = 16
+    AHEAD = 256
     MOST = 2048
 
-    def __init__(self, prior: np.ndarray):
+    def __init__(self, prior: np.ndarray, ahead: np.ndarray | None = None):
         self.level = prior
         self._renew_at = self.FIRST
+        if ahead is not None and len(ahead) >= self.FIRST:
+            self.level = lower_quarter(ahead[: self.AHEAD])
+            self._renew_at = len(ahead[: self.AHEAD]) * 3 // 2
         self._seen = 0
         self._step = 1  # every so manyth sequence is kept
         self._kept: list[np.ndarray] = []

@@ -24,6 +24,10 @@ FALSE_ALARM_RATE = 0.01
 FAMILIAR_SHARE = 0.5
 # With fewer healthy sequences the model's own scale takes their place.
 FEWEST_HEALTHY = 20
+# The smallest spreads of healthy scores. A log that repeats itself to the letter has none, and every second that is
+# lost would be an anomaly. The learned one is a share of that of logs judged by themselves, the untrained one counts
+# decades of ranks; references of the training services have .40 and 13.8 or more.
+LEAST_LEARNED, LEAST_UNTRAINED = 0.3, 10.0
 # Healthy sequences that go through the model at once.
 BATCH_SIZE = 128
 
@@ -61,13 +65,15 @@ class Scale:
     """Healthy sequences, as the scale of scores.
 
     Attributes:
-        learned, untrained: center and spread of either score: median, and from there to the 99th percentile.
+        learned, untrained: center and spread of either score: median, and from there to the 99th percentile, or the
+            least spread that is allowed.
         weight: of the untrained score, in [0, 1]; 0 in self mode.
         healthy: joined scores of healthy sequences, ascending; empty in self mode, which promises nothing.
         counts: `(len(INPUTS),)`, how much each input counts in the untrained score: ranks do, or, where there are too
             few healthy sequences to rank among, what is new.
         baseline: `(len(INPUTS),)`, a healthy median sequence.
         stack: median margin of the sequence stack.
+        least: the lowest threshold: 0, or more where a spread was widened, 1 where there was none at all.
     """
 
     learned: tuple[float, float]
@@ -77,6 +83,7 @@ class Scale:
     healthy: np.ndarray
     baseline: np.ndarray
     stack: float
+    least: float = 0.0
 
     def joined(self, learned: np.ndarray, untrained: np.ndarray) -> np.ndarray:
         """The joined score: 0 for a healthy median sequence, 1 for the most anomalous in a hundred."""
@@ -104,9 +111,9 @@ class Scale:
             return 1.0, np.nan
         number = len(self.healthy) + 1
         allowed = int(np.floor(rate * number + 1e-9)) - 1  # of the healthy ones
-        if allowed < 0:
-            return float(np.nextafter(self.healthy[-1], np.inf)), 1 / number
-        return float(np.nextafter(self.healthy[len(self.healthy) - 1 - allowed], np.inf)), rate
+        highest = self.healthy[len(self.healthy) - 1 - max(allowed, 0)]
+        kept = rate if allowed >= 0 else 1 / number
+        return max(float(np.nextafter(highest, np.inf)), self.least), kept
 
 
 class Weigher:
@@ -157,9 +164,13 @@ class Weigher:
         if self.is_self or len(learned) < FEWEST_HEALTHY:
             # So few healthy sequences are new to each other; nothing new is what is healthy.
             return Scale(*stored, np.empty(0), np.where(NEW > 0, 0, baseline).astype(np.float32), stack)
-        scales = [_center_and_spread(values) for values in (learned, untrained)]
         weight = float(config.untrained_weight)
-        scale = Scale(scales[0], scales[1], weight, RANKS, np.empty(0), baseline, stack)
+        centers, spreads = zip(*map(_center_and_spread, (learned, untrained)), strict=True)
+        widened = max(spreads[0], LEAST_LEARNED * spread), max(spreads[1], LEAST_UNTRAINED)
+        least = 1 - (1 - weight) * spreads[0] / widened[0] - weight * spreads[1] / widened[1]
+        scale = Scale(
+            (centers[0], widened[0]), (centers[1], widened[1]), weight, RANKS, np.empty(0), baseline, stack, least
+        )
         return replace(scale, healthy=np.sort(scale.joined(learned, untrained)))
 
     def _score_healthy(self, length: int) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
@@ -286,7 +297,7 @@ def untrained_score(inputs: np.ndarray, counts: np.ndarray = RANKS) -> np.ndarra
 
 def _center_and_spread(values: np.ndarray) -> tuple[float, float]:
     center, high = np.median(values), np.quantile(values, 0.99)
-    return float(center), float(max(high - center, 1e-3))
+    return float(center), float(high - center)
 
 
 __all__ = ["Scale", "Weigher", "untrained_score"]
