@@ -114,8 +114,9 @@ def principal_components(healthy: np.ndarray, seed: int) -> Scorer:
     """Squared distance from the principal components of counts that explain most of their variance."""
     center = healthy.mean(axis=0)
     variances, directions = np.linalg.eigh(np.cov(healthy, rowvar=False, bias=True).reshape(healthy.shape[1], -1))
-    reach = variances[::-1].cumsum() / max(variances.sum(), 1e-12)
-    kept = directions[:, ::-1][:, : int(np.searchsorted(reach, EXPLAINED)) + 1]
+    reach, whole = variances[::-1].cumsum(), variances.sum()
+    number = int(np.searchsorted(reach, EXPLAINED * whole)) + 1 if whole > 1e-9 else 0  # all sequences may be alike
+    kept = directions[:, ::-1][:, :number]
 
     def score(counts: np.ndarray) -> np.ndarray:
         departure = counts - center
