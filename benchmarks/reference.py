@@ -163,9 +163,9 @@ class Recorded:
         scored = detectors.score(self.pipe, log, reference, mode, boosting, seed=draw)
         labels, visible, faults, caused = self._truth(run, parsed, log.sequences)
         tops = [
-            bool(caused[place][entry])
-            for place, entry in scored.top_entries().items()
-            if labels[place] and any(caused[place])
+            caused[place][scored.top_entry(place)]
+            for place in np.flatnonzero(scored.is_called).tolist()
+            if any(caused[place])
         ]
         return Judged(scored.scores, scored.is_called, labels, visible, faults, tops)
 
@@ -297,41 +297,43 @@ def measure_lengths(recorded: Recorded, length: int) -> dict[str, Any] | None:
 
 def measure_times(recorded: Recorded) -> dict[str, Any] | None:
     """Seconds that detectors take to fit to a reference, and to judge a test run; both are parsed beforehand."""
+    pipe, rule = recorded.pipe, recorded.rule
     for run in recorded.faulty[::-1]:
-        recorded.pipe.forget()
-        reference, fitting = timed(lambda run=run: recorded.reference(run, "earlier", 0))
+        pipe.forget()
+        begun = time.perf_counter()
+        reference = recorded.reference(run, "earlier", 0)
+        fitting = time.perf_counter() - begun
         if reference is not None:
             break
     else:
         return None
-    pipe, log = recorded.pipe, recorded.prepare(run.parsed)
+    _, learning = timed(recorded.reference, run, "earlier", 0)  # all texts are encoded: what detectors on counts need
+    log = recorded.prepare(run.parsed)
     # The first judgement makes what all others share: that is part of fitting.
-    _, learning = timed(lambda: recorded.reference(run, "earlier", 0))  # all texts are encoded: what counts need
-    start = recorded.prepare(run.parsed.take(np.arange(min(len(run.parsed), recorded.rule.max_sequence_length))))
-    _, warming = timed(lambda: detectors.predict(pipe, start, reference, "reference"))
+    start = recorded.prepare(run.parsed.take(np.arange(min(len(run.parsed), rule.max_sequence_length))))
+    _, warming = timed(detectors.predict, pipe, start, reference, "reference")
     pipe.forget()
-    predicted, judging = timed(lambda: detectors.predict(pipe, log, reference, "reference"))
+    predicted, judging = timed(detectors.predict, pipe, log, reference, "reference")
     seconds = {"LogMoE": {"fit": fitting + warming, "judge": judging}}
-    healthy, counting = timed(lambda: detectors.healthy_counts(reference, recorded.rule))
-    counts, counting_log = timed(lambda: detectors.counts_of(reference, log))
+    healthy, counting = timed(detectors.healthy_counts, reference, rule)
+    counts, counting_log = timed(detectors.counts_of, reference, log)
     for name, fit in detectors.ON_COUNTS.items():
-        scorer, fitting = timed(lambda fit=fit: fit(healthy, 0))
-        _, scoring = timed(lambda scorer=scorer: scorer(counts))
+        scorer, fitting = timed(fit, healthy, 0)
+        _, scoring = timed(scorer, counts)
         seconds[name] = {"fit": learning + counting + fitting, "judge": counting_log + scoring}
-    fitted = recorded.boosting.without(recorded.service)
-    assert predicted.evidence is not None
-    _, deciding = timed(lambda: fitted.decision_function(predicted.evidence.inputs))
+    boosting = recorded.boosting.without(recorded.service)
+    _, deciding = timed(boosting.decision_function, predicted.evidence.inputs)
     seconds[detectors.BOOSTING] = {"fit": seconds["LogMoE"]["fit"], "judge": judging + deciding}
-    _, reading = timed(lambda: detectors.score_severity(log))
+    _, reading = timed(detectors.score_severity, log)
     seconds["severity words"] = {"fit": 0.0, "judge": reading}
     record = {"reference_entries": len(reference), "entries": len(log.parsed), "seconds": seconds}
     return record | {"boosting_trained_in": sum(recorded.boosting.seconds.values())}
 
 
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+def timed(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     """What a call gives, and the seconds it takes."""
     begun = time.perf_counter()
-    return call(), time.perf_counter() - begun
+    return call(*arguments), time.perf_counter() - begun
 
 
 # --- command ---------------------------------------------------------------------------------------------------------

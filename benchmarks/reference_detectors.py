@@ -234,15 +234,12 @@ class Scored:
     is_called: np.ndarray
     predicted: PredictedLog
 
-    def top_entries(self) -> dict[int, int]:
-        """Of each sequence that is called, the place of its most telling entry."""
-        evidence, tops = self.predicted.evidence, {}
-        for place in np.flatnonzero(self.is_called).tolist():
-            shares = self.predicted.predictions[place].entry_scores
-            if evidence is not None:
-                shares = evidence.explain(place, False).entry_scores
-            tops[place] = int(np.argmax(shares))
-        return tops
+    def top_entry(self, place: int) -> int:
+        """The place of the most telling entry of a sequence."""
+        evidence = self.predicted.evidence
+        if evidence is None:
+            return int(np.argmax(self.predicted.predictions[place].entry_scores))
+        return int(np.argmax(evidence.explain(place, False).entry_scores))
 
 
 def score_severity(log: PreparedLog) -> np.ndarray:

@@ -28,6 +28,7 @@ if all its lines lie in normal ones, and else left out. Hadoop's labels are thos
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,8 @@ def read_stream(pipe: RememberingPipeline, path: Path, most_lines: int) -> Itera
     table = pq.read_table(path, columns=["line", "window20_label"])
     third = len(table) // 3 // BLOCK * BLOCK
     size = min(most_lines, third) // BLOCK * BLOCK
-    parts, is_healthy = [], np.empty(0, bool)
+    parts: list[Part] = []
+    is_healthy = np.empty(0, bool)
     for start in (0, third, 2 * third):
         piece = table.slice(start, size)
         label = piece["window20_label"].to_numpy()[::BLOCK]
@@ -254,8 +256,8 @@ LOGS: dict[str, tuple[str, Reader]] = {
     "BGL": ("bgl_stream.parquet", read_stream),
     "Spirit": ("spirit_stream.parquet", read_stream),
     "MultiLog": ("multilog_iotdb_lines.parquet", read_multilog),
-    "OpenStack": ("openstack_kalaki_raw.parquet", lambda *given: read_sessions(*given, order=shuffled)),
-    "Hadoop": ("hadoop_containers_raw.parquet", lambda *given: read_sessions(*given, order=by_time)),
+    "OpenStack": ("openstack_kalaki_raw.parquet", partial(read_sessions, order=shuffled)),
+    "Hadoop": ("hadoop_containers_raw.parquet", partial(read_sessions, order=by_time)),
 }
 
 
@@ -301,17 +303,16 @@ def record_of(logs: Sequence[dict[str, np.ndarray]]) -> Record:
 def run(pipe: RememberingPipeline, boosting: Boosting, results: Results, folder: Path, most_lines: int) -> None:
     """Makes the records of public logs that are missing."""
     for name, (file, read) in LOGS.items():
-        keys = [{"log": name, "reference": kind, "most_lines": most_lines} for kind in ("reference", "self")]
-        missing = [key for key in keys if not results.has("public", key)]
+        keys = {kind: {"log": name, "reference": kind, "most_lines": most_lines} for kind in ("reference", "self")}
+        missing = {kind: key for kind, key in keys.items() if not results.has("public", key)}
         if not (folder / file).exists():
             print(f"{name} is skipped: there is no {file} in {folder}", file=sys.stderr)
         elif missing:
             pipe.forget()
             model = boosting.without("")
             logs = list(read(pipe, folder / file, most_lines))
-            for key in missing:
-                judged = [judge_log(pipe, log, key["reference"], model) for log in logs]
-                results.add("public", key, record_of(judged))
+            for kind, key in missing.items():
+                results.add("public", key, record_of([judge_log(pipe, log, kind, model) for log in logs]))
 
 
 __all__ = ["LOGS", "MOST_LINES", "label_by_blocks", "label_by_lines", "most_anomalous", "normal_blocks", "run"]
