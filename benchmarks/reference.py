@@ -87,6 +87,7 @@ class Recorded:
         self.runs = list(read_runs(service, (*corpus.SPLITS, "twin")))
         self.intervals = corpus.read_intervals([service]).to_pylist()
         self._placed = {id(run): with_places(run.parsed, pipe.processor) for run in self.runs}
+        self._is_healthy = {id(run): self.is_healthy(run) for run in self.runs}
         pipe.forget()  # another service's texts
 
     @property
@@ -118,14 +119,14 @@ class Recorded:
 
     def reference(self, run: ParsedRun, kind: str, draw: int) -> LogReference | None:
         """What is healthy for a run; None if there is nothing."""
-        others = []
-        for other in self.runs:
-            if other is run or settings_of(other) != settings_of(run):
-                continue
-            is_twin = other.split == "twin"
-            if kind in ("twin", "both") if is_twin else kind != "twin" and other.split != "test":
-                others.append(other)
-        kept = [self.is_healthy(other) for other in others]  # of each a mask of its own, changed below
+        splits = {"twin": ("twin",), "both": ("train", "validation", "twin")}.get(kind, ("train", "validation"))
+        others = [
+            other
+            for other in self.runs
+            if other is not run and settings_of(other) == settings_of(run) and other.split in splits
+        ]
+        healthy = [self._is_healthy[id(other)] for other in others]
+        kept = [mask.copy() for mask in healthy]
         stretches = [
             (mask, piece)
             for other, mask in zip(others, kept, strict=True)
@@ -140,7 +141,8 @@ class Recorded:
             for (mask, stretch), out in zip(stretches, is_left_out, strict=True):
                 mask[stretch] &= not out
         if kind == "dirty":
-            soil(kept, [other.labels.astype(bool) for other in others], np.random.default_rng([draw, 1]))
+            is_caused = [other.labels.astype(bool) for other in others]
+            soil(kept, healthy, is_caused, np.random.default_rng([draw, 1]))
         parts = []
         for other, mask in zip(others, kept, strict=True):
             windows = [count_windows(stretch, self.rule)[0] for stretch in stretches_of(mask)]
@@ -207,21 +209,27 @@ def stretches_of(mask: np.ndarray) -> list[np.ndarray]:
     return [np.arange(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def soil(kept: list[np.ndarray], is_caused: list[np.ndarray], generator: np.random.Generator) -> None:
+def soil(
+    kept: list[np.ndarray],
+    is_healthy: list[np.ndarray],
+    is_caused: list[np.ndarray],
+    generator: np.random.Generator,
+) -> None:
     """Adds to what is kept of some logs stretches around faults, as they were recorded.
 
     Until faults caused `DIRT` as many entries as were kept, or there are no more.
 
     Args:
         kept: bool `(entries,)` of each log, changed in place.
-        is_caused: the same of entries that a fault caused; none of them is kept.
+        is_healthy: the same of all that may be kept; the stretches are what is between.
+        is_caused: the same of entries that a fault caused.
         generator: draws the stretches.
     """
     wanted = round(DIRT * sum(int(mask.sum()) for mask in kept))
     stretches = [
         (mask, stretch, caused[stretch])
-        for mask, caused in zip(kept, is_caused, strict=True)
-        for stretch in stretches_of(~mask)
+        for mask, healthy, caused in zip(kept, is_healthy, is_caused, strict=True)
+        for stretch in stretches_of(~healthy)
         if caused[stretch].any()
     ]
     for number in generator.permutation(len(stretches)):
@@ -298,6 +306,7 @@ def measure_lengths(recorded: Recorded, length: int) -> dict[str, Any] | None:
 def measure_times(recorded: Recorded) -> dict[str, Any] | None:
     """Seconds that detectors take to fit to a reference, and to judge a test run; both are parsed beforehand."""
     pipe, rule = recorded.pipe, recorded.rule
+    boosting = recorded.boosting.without(recorded.service)  # now, and not within what is timed
     for run in recorded.faulty[::-1]:
         pipe.forget()
         begun = time.perf_counter()
@@ -321,7 +330,6 @@ def measure_times(recorded: Recorded) -> dict[str, Any] | None:
         scorer, fitting = timed(fit, healthy, 0)
         _, scoring = timed(scorer, counts)
         seconds[name] = {"fit": learning + counting + fitting, "judge": counting_log + scoring}
-    boosting = recorded.boosting.without(recorded.service)
     _, deciding = timed(boosting.decision_function, predicted.evidence.inputs)
     seconds[detectors.BOOSTING] = {"fit": seconds["LogMoE"]["fit"], "judge": judging + deciding}
     _, reading = timed(detectors.score_severity, log)
@@ -361,7 +369,6 @@ def run_recordings(
             continue
         if recorded is None or recorded.service != key["service"]:
             recorded = Recorded(key["service"], pipe, boosting)
-            boosting.without(recorded.service)  # now, not within what is timed
         if part == "recordings":
             record = measure_recordings(recorded, key["reference"], key["draw"])
         elif part == "lengths":

@@ -160,7 +160,7 @@ def found_table(records: Sequence[Record]) -> str:
     return table_of([*header, "text faults found", "top line caused by the fault"], rows)
 
 
-def services_table(records: Sequence[Record], detector: str = "LogMoE") -> str:
+def services_table(records: Sequence[Record], detector: str) -> str:
     """AUROC of one detector by service."""
     kinds = by_kind(records)
     rows = []
@@ -241,7 +241,8 @@ def print_tables(content: dict[str, Any]) -> str:
     tables = [
         detectors_table(recordings),
         found_table(recordings),
-        services_table(recordings),
+        services_table(recordings, "LogMoE"),
+        services_table(recordings, "gradient boosting on LogMoE's features"),
         dirt_table(recordings),
         lengths_table(parts["lengths"]),
         times_table(parts["times"]),
