@@ -88,6 +88,7 @@ class Recorded:
         self.intervals = corpus.read_intervals([service]).to_pylist()
         self._placed = {id(run): with_places(run.parsed, pipe.processor) for run in self.runs}
         self._is_healthy = {id(run): self.is_healthy(run) for run in self.runs}
+        self._references: dict[tuple[Any, ...], LogReference | None] = {}
         pipe.forget()  # another service's texts
 
     @property
@@ -117,14 +118,27 @@ class Recorded:
     def _intervals(self, run: ParsedRun) -> list[dict[str, Any]]:
         return [] if run.split == "twin" else [row for row in self.intervals if row["recording"] == run.name]
 
-    def reference(self, run: ParsedRun, kind: str, draw: int) -> LogReference | None:
-        """What is healthy for a run; None if there is nothing."""
+    def others(self, run: ParsedRun, kind: str) -> list[ParsedRun]:
+        """The runs that have a reference's entries for a run."""
         splits = {"twin": ("twin",), "both": ("train", "validation", "twin")}.get(kind, ("train", "validation"))
-        others = [
+        return [
             other
             for other in self.runs
             if other is not run and settings_of(other) == settings_of(run) and other.split in splits
         ]
+
+    def reference(self, run: ParsedRun, kind: str, draw: int) -> LogReference | None:
+        """What is healthy for a run; None if there is nothing. Runs that have the same one share it."""
+        others = self.others(run, kind)
+        key = kind, draw, *(id(other) for other in others)
+        if key not in self._references:
+            if any(known[:2] != (kind, draw) for known in self._references):
+                self._references.clear()
+            self._references[key] = self.fit(others, kind, draw)
+        return self._references[key]
+
+    def fit(self, others: list[ParsedRun], kind: str, draw: int) -> LogReference | None:
+        """A reference of what is healthy in some runs; None if nothing is."""
         healthy = [self._is_healthy[id(other)] for other in others]
         kept = [mask.copy() for mask in healthy]
         stretches = [
@@ -308,15 +322,13 @@ def measure_times(recorded: Recorded) -> dict[str, Any] | None:
     pipe, rule = recorded.pipe, recorded.rule
     boosting = recorded.boosting.without(recorded.service)  # now, and not within what is timed
     for run in recorded.faulty[::-1]:
-        pipe.forget()
-        begun = time.perf_counter()
-        reference = recorded.reference(run, "earlier", 0)
-        fitting = time.perf_counter() - begun
-        if reference is not None:
+        if others := recorded.others(run, "earlier"):
             break
     else:
         return None
-    _, learning = timed(recorded.reference, run, "earlier", 0)  # all texts are encoded: what detectors on counts need
+    pipe.forget()
+    reference, fitting = timed(recorded.fit, others, "earlier", 0)
+    _, learning = timed(recorded.fit, others, "earlier", 0)  # all texts are encoded: what detectors on counts need
     log = recorded.prepare(run.parsed)
     # The first judgement makes what all others share: that is part of fitting.
     start = recorded.prepare(run.parsed.take(np.arange(min(len(run.parsed), rule.max_sequence_length))))

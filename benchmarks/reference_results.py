@@ -186,16 +186,18 @@ def dirt_table(records: Sequence[Record]) -> str:
 
 
 def lengths_table(records: Sequence[Record]) -> str:
-    """False alarms on short healthy logs, all services together."""
+    """False alarms on short healthy logs: all services together, then logs by service."""
+    services = list(dict.fromkeys(record["service"] for record in records))
     rows = []
     for length in sorted({record["length"] for record in records}):
-        mine = [record for record in records if record["length"] == length]
-        logs, sequences = (sum(record[key] for record in mine) for key in ("logs", "sequences"))
-        called_logs = sum(record["called_logs"] * record["logs"] for record in mine) / logs
-        called = sum(record["called"] * record["sequences"] for record in mine) / sequences
-        rows.append([str(length), str(logs), shown(called_logs), str(sequences), shown(called)])
-    header = ["entries of a healthy log", "logs", "called anomalous", "sequences", "called anomalous"]
-    return table_of(header, rows)
+        mine = {record["service"]: record for record in records if record["length"] == length}
+        cells = []
+        for number, called in (("sequences", "called"), ("logs", "called_logs")):
+            whole = sum(record[number] for record in mine.values())
+            cells.append(shown(sum(record[called] * record[number] for record in mine.values()) / whole))
+        cells += [shown(mine[service]["called_logs"]) if service in mine else "" for service in services]
+        rows.append([str(length), str(sum(record["logs"] for record in mine.values())), *cells])
+    return table_of(["entries of a healthy log", "logs", "sequences called", "logs called", *services], rows)
 
 
 def times_table(records: Sequence[Record]) -> str:
