@@ -24,6 +24,7 @@ from logmoe import LogAnomalyPipeline, LogMoEProcessor
 from logmoe.answering import TextAnswer, misfit_of
 from logmoe.caching_logmoe import ScanCache
 from logmoe.explaining import add_reading_arguments, explain, for_each_log, print_json, visible
+from logmoe.findings_logmoe import Findings
 from logmoe.fitting_command import add_cutting_arguments, cutting, fit, learn
 from logmoe.fitting_logmoe import FEWEST_SELF_ENTRIES
 from logmoe.modeling_logmoe import load_encoder
@@ -232,6 +233,10 @@ class LogAnomalyDetector:
             _require_string(log, f"Log {position} of the batch: ")
         results = self.pipeline(iter(logs), batch_size=batch_size, reference=self._reference(reference))
         return [self._translated(result) for result in results]
+
+    def findings(self, log: Any, reference: Any = None, **options: Any) -> Findings:
+        """What is wrong in a log, since when, which lines, and why; see [`LogAnomalyPipeline.findings`]."""
+        return self.pipeline.findings(log, reference=self._reference(reference), **options)
 
     @torch.no_grad()
     def preprocess_log_sequence(

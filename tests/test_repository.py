@@ -19,7 +19,7 @@ from logmoe import LogMoEProcessor
 ORDER = (
     "configuration reading columns rules masking terminal lines transports tables records unwrapping times severities "
     "headers grouping parsing templates sequences habits surprise reference measuring processing terms modeling "
-    "judging predicting reasons weighing fitting applying caching scanning pipeline"
+    "judging predicting reasons weighing fitting applying caching scanning findings gathering pipeline"
 ).split()
 TRAVELS = [f"{name}_logmoe.py" for name in ORDER]
 
