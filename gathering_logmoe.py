@@ -6,7 +6,9 @@ join them, so that memory stays bounded. Called by the pipeline and the command.
 
 import hashlib
 import os
+import queue
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -36,6 +38,8 @@ KEPT_SESSIONS = 5
 # Findings that are open at once; findings of sessions that wait for others like them.
 OPEN_FINDINGS = 64
 OPEN_SESSIONS = 1024
+# Sequences of a stream after which a finding is given out, though it may go on.
+STREAM_SEQUENCES = 8
 # What the model knows from other services comes first only if it is twice as strong; see `Explanation.reasons`.
 KNOWN_WEIGHT = 0.5
 # These are about what is not there: no entry of the sequence is what they are about.
@@ -294,10 +298,17 @@ class FindingMaker:
         id2label: names of the two labels.
         session_pattern: by which the log was cut into sessions, if it was.
         parser: masks entries and reads their times where the sequences do not say these.
+        longest: sequences after which a finding is given out although more may join it; None for no such bound.
     """
 
-    def __init__(self, id2label: dict[int, str], session_pattern: str | None = None, parser: LogParser | None = None):
-        self.anomaly = id2label[ANOMALY]
+    def __init__(
+        self,
+        id2label: dict[int, str],
+        session_pattern: str | None = None,
+        parser: LogParser | None = None,
+        longest: int | None = None,
+    ):
+        self.anomaly, self.longest = id2label[ANOMALY], longest
         self.session_pattern = re.compile(session_pattern, re.ASCII) if session_pattern else None
         self.parser = parser
         self._source: str | None = None
@@ -349,6 +360,8 @@ class FindingMaker:
             if of.mode == sequence["mode"] and ((touches and kind == of.kind) or topics & of.topics):
                 of.add(sequence)
                 self._open.append(self._open.pop(place))
+                if self.longest is not None and of.sequences >= self.longest:
+                    closed.append(self._open.pop())
                 return closed
         self._open.append(_Open(sequence, self.anomaly))
         if len(self._open) > OPEN_FINDINGS:
@@ -410,15 +423,18 @@ class FindingScan(Iterator[Finding]):
     Args:
         scan: made by [`LogAnomalyPipeline.scan`]. With normal sequences too a finding is given out as soon as
             the log is past it; without, when the next anomalous one comes.
+        pause: of a stream: seconds without a sequence after which what was found is given out. A finding that goes on
+            without a pause is given out in parts.
 
     Attributes:
         found: how many were given out.
     """
 
-    def __init__(self, scan: LogScan):
-        self.scan, self.found = scan, 0
+    def __init__(self, scan: LogScan, pause: float | None = None):
+        self.scan, self.pause, self.found = scan, pause, 0
         scan.judge = DetailingJudge.of(scan.judge, scan.processor)
-        self.maker = FindingMaker(scan.judge.id2label, scan.rule.session_pattern, scan.processor)
+        longest = None if pause is None else STREAM_SEQUENCES
+        self.maker = FindingMaker(scan.judge.id2label, scan.rule.session_pattern, scan.processor, longest)
         self._findings = self._run()
 
     def __next__(self) -> Finding:
@@ -426,8 +442,8 @@ class FindingScan(Iterator[Finding]):
 
     def _run(self) -> Iterator[Finding]:
         try:
-            for sequence in self.scan:
-                yield from self._counted(self.maker.add(sequence))
+            for sequence in self.scan if self.pause is None else with_pauses(self.scan, self.pause):
+                yield from self._counted(self.maker.close() if sequence is None else self.maker.add(sequence))
         except Exception:  # what was found before a log broke off is said
             yield from self._counted(self.maker.close())
             raise
@@ -445,6 +461,36 @@ class FindingScan(Iterator[Finding]):
     def summary(self) -> LogSummary:
         """What was seen so far."""
         return LogSummary.of(self.scan.statistics, self.found)
+
+
+def with_pauses(results: Iterator[Any], seconds: float) -> Iterator[Any]:
+    """What an iterator gives, and None where it gave nothing for so many seconds; once for each pause."""
+    waiting: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=64)
+
+    def pump() -> None:
+        try:
+            for result in results:
+                waiting.put(("result", result))
+            waiting.put(("end", None))
+        except BaseException as error:
+            waiting.put(("error", error))
+
+    # A daemon: a stream may be silent for ever, and must not keep the process from ending.
+    threading.Thread(target=pump, name="logmoe-scan", daemon=True).start()
+    is_paused = True
+    while True:
+        try:
+            what, result = waiting.get(timeout=None if is_paused else seconds)
+        except queue.Empty:
+            is_paused = True
+            yield None
+            continue
+        is_paused = False
+        if what == "error":
+            raise result
+        if what == "end":
+            return
+        yield result
 
 
 def is_in_memory(log: Any) -> bool:
