@@ -259,18 +259,17 @@ def answer(
         can_measure: logs may be judged against themselves.
     """
     summary = findings.summary
-    yield headline(summary, can_measure)
     yield from misfits(summary)
+    yield headline(summary, can_measure)
     shown = findings[:limit]
     for number, finding in enumerate(shown, 1):
         yield ""
         yield from told(finding, number, len(summary.logs) > 1, lines, width)
     if len(shown) < len(findings):
         left = count(len(findings) - len(shown), "more finding")
-        yield f"\n{left} not shown (--limit N, --all)"
-    if ending := promised(summary):
-        yield f"\n{ending}"
-    yield from skipped(summary)
+        yield from ("", f"{left} not shown (--limit N, --all)")
+    ending = [*filter(None, [promised(summary)]), *skipped(summary)]
+    yield from ["", *ending] if ending else []
 
 
 def headline(summary: Summary, can_measure: bool = True) -> str:

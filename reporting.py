@@ -115,6 +115,14 @@ def write(text: str, path: str) -> None:
             raise
 
 
+def _plain_data(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: _plain_data(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_plain_data(value) for value in data]
+    return plain(data) if isinstance(data, str) else data
+
+
 def plain(text: str) -> str:
     """A text without characters that control, deceive, or are none."""
     return _NO_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", visible(text))
@@ -198,7 +206,7 @@ def sarif(findings: Findings) -> str:
         tool=sp.Tool(driver=driver),
         invocations=[invocation],
         results=results,
-        properties={"headline": plain(headline(findings.summary))} | findings.summary.to_dict(),
+        properties=_plain_data({"headline": headline(findings.summary)} | findings.summary.to_dict()),
     )
     log = sp.Sarif(runs=[run], **{"$schema": SARIF_SCHEMA})
     return json.dumps(log.model_dump(**_SARIF), indent=1) + "\n"
@@ -215,7 +223,11 @@ def _uri(source: str | None) -> str:
     if source is None:
         return "stdin"
     path = PurePath(source)
-    name = quote(os.fsencode(path.as_posix()), safe="/")
+    try:
+        encoded = os.fsencode(path.as_posix())
+    except UnicodeEncodeError:  # no file is called so
+        encoded = path.as_posix().encode("utf-8", "backslashreplace")
+    name = quote(encoded, safe="/")
     # A colon before the first slash would begin a scheme; quote escapes it.
     return f"file://{name}" if path.is_absolute() else name
 
@@ -266,8 +278,7 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
         limit: most that are shown.
     """
     summary = findings.summary
-    lines = ["### LogMoE", "", code(headline(summary))]
-    lines += [f"\n{code(misfit)}" for misfit in misfits(summary)]
+    lines = ["### LogMoE", *(f"\n{code(line)}" for line in (*misfits(summary), headline(summary)))]
     for number, finding in enumerate(findings[:limit], 1):
         facts = ", ".join(filter(None, [when(finding), how_odd(finding)]))
         lines += [
