@@ -13,6 +13,8 @@ if __name__ == "logmoe":
 
     from .caching_logmoe import ScanCache
     from .configuration_logmoe import LogMoEConfig
+    from .findings_logmoe import Finding, FindingEntry, Findings, Reason
+    from .gathering_logmoe import FindingScan
     from .modeling_logmoe import (
         LogMoEForSequenceClassification,
         LogMoEModel,
@@ -43,6 +45,10 @@ if __name__ == "logmoe":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     __all__ = [
+        "Finding",
+        "FindingEntry",
+        "FindingScan",
+        "Findings",
         "LogAnomalyDetector",
         "LogAnomalyPipeline",
         "LogMoEConfig",
@@ -56,6 +62,7 @@ if __name__ == "logmoe":
         "LogReference",
         "LogScan",
         "ParsedLog",
+        "Reason",
         "ScanCache",
         "ScanStatistics",
         "SequenceCutter",

@@ -1,20 +1,39 @@
-"""Results in, sentences out: what `logmoe LOG…` prints of a log.
+"""Results in, sentences out: what `logmoe LOG…` prints, and what its reports say.
 
-A heading says what the log was judged against, then come its sequences, each with the reasons and the entries that
-made it odd, and a line that sums up and says what is promised. The one place that holds these words.
+First a line that says what was found, in what, judged against what; then the findings, each with reasons and entries;
+then what is promised and what was skipped. With `--sequences` the same by sequences. The one place that holds these
+words.
 """
 
+import re
 import shutil
 import sys
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 from logmoe.explaining import visible
+from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, Summary
 from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
 
-# Reasons that are shown of a sequence.
+# What a kind of reason means, in a few words; None is a log that was judged by its wording.
+KIND_WORDS = {
+    "new_entry": "something new",
+    "rare_entry": "something rare",
+    "unusual_order": "an unusual order",
+    "unusual_count": "an unusual number",
+    "missing_entry": "something is missing",
+    "unusual_pace": "an unusual pace",
+    "known_anomaly": "like faults of other services",
+    None: "worded like a fault",
+}
+_FRACTION = re.compile(r"\.\d+")
+OF_ITSELF = "judged against itself: shows what stands out, promises nothing"
+BY_WORDING = "judged by its wording"
+# Reasons that are shown of a sequence or a finding.
 REASONS = 2
 # Of the strongest entry's share: an entry with less is no help to a reader.
 TELLING_SHARE = 0.1
@@ -113,12 +132,12 @@ def heading(
             facts.append(f"{_familiar(scan)} of {part} familiar")
         return f"judged against {baseline or 'a healthy log'} ({', '.join(facts)})"
     if statistics.mode == "self":
-        return "judged against itself: shows what stands out, promises nothing"
+        return OF_ITSELF
     if not can_measure:
-        return "judged by its wording"
+        return BY_WORDING
     if is_live:
         return "a stream, with no healthy log (--baseline) to judge it against: judged by its wording"
-    return f"too short to have habits ({count(statistics.entries, 'entry')}): judged by its wording"
+    return f"{_too_short(statistics.entries)}: {BY_WORDING}"
 
 
 def telling(sequence: dict[str, Any], number: int) -> list[dict[str, Any]]:
@@ -147,7 +166,7 @@ def misfit_of(scan: LogScan) -> str | None:
         return None
     if seen.familiar_entries / seen.measured_entries >= FAMILIAR_SHARE:
         return None
-    return f"this reference does not fit this log: only {_familiar(scan)} of its entries are familiar"
+    return _misfit(_familiar(scan))
 
 
 def summary(scan: LogScan) -> str:
@@ -167,15 +186,18 @@ def promise(scan: LogScan) -> str:
     """How many healthy sequences may be called anomalous, in words."""
     against, kept = scan.against, scan.statistics.kept_rate
     assert against is not None
+    asked, per_day = against.false_alarm_rate, against.false_alarms_per_day
+    if per_day is not None:
+        asked = min(1.0, per_day / reference_of(scan).sequences_per_day(scan.rule.max_sequence_length))
+    return _promise(asked, kept, per_day)
+
+
+def _promise(asked: float, kept: float | None, per_day: float | None) -> str:
     if kept is None:
         return "too few healthy sequences to promise how many of them would be"
-    asked, unit = against.false_alarm_rate, 1.0
-    if against.false_alarms_per_day is not None:
-        unit = reference_of(scan).sequences_per_day(scan.rule.max_sequence_length)
-        asked = min(1.0, against.false_alarms_per_day / unit)
 
     def said(rate: float) -> str:
-        return percent(rate) if against.false_alarms_per_day is None else f"{rate * unit:.3g} a day"
+        return percent(rate) if per_day is None else f"{rate / asked * per_day:.3g} a day"
 
     if kept > asked and said(kept) != said(asked):
         return f"too few healthy sequences for {said(asked)}: {said(kept)} is what they allow"
@@ -201,9 +223,205 @@ def percent(share: float) -> str:
 
 
 def _familiar(scan: LogScan) -> str:
-    # Rounded down: what is not all is not 100%.
-    return f"{100 * scan.statistics.familiar_entries // max(scan.statistics.measured_entries, 1)}%"
+    return _rounded_down(scan.statistics.familiar_entries / max(scan.statistics.measured_entries, 1))
+
+
+def _rounded_down(share: float) -> str:
+    # What is not all is not 100%; a hundredth that lost its last bit is one all the same.
+    return f"{int(100 * share + 1e-9)}%"
+
+
+def _too_short(entries: int) -> str:
+    return f"too short to have habits ({count(entries, 'entry')})"
+
+
+def _misfit(familiar: str) -> str:
+    return f"this reference does not fit this log: only {familiar} of its entries are familiar"
 
 
 def _fitted(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
+
+
+# ---------------------------------------------------------------------- findings
+
+
+def answer(
+    findings: Findings, limit: int | None = None, lines: int = 3, width: int | None = None, can_measure: bool = True
+) -> Iterator[str]:
+    """The answer to what is wrong, as lines of text.
+
+    Args:
+        findings: in the order in which they are shown.
+        limit: most that are shown.
+        lines: entries that are shown of each, at most.
+        width: where lines are broken, entries cut; None for nowhere.
+        can_measure: logs may be judged against themselves.
+    """
+    summary = findings.summary
+    yield from misfits(summary)
+    yield headline(summary, can_measure)
+    shown = findings[:limit]
+    for number, finding in enumerate(shown, 1):
+        yield ""
+        yield from told(finding, number, len(summary.logs) > 1, lines, width)
+    if len(shown) < len(findings):
+        left = count(len(findings) - len(shown), "more finding")
+        yield from ("", f"{left} not shown (--limit N, --all)")
+    ending = [*filter(None, [promised(summary)]), *skipped(summary)]
+    yield from ["", *ending] if ending else []
+
+
+def headline(summary: Summary, can_measure: bool = True) -> str:
+    """What was found, in what, and against what it was judged."""
+    logs, entries = summary.logs, summary.total("entries")
+    where = name_of(logs[0].source) if len(logs) == 1 else count(len(logs), "log")
+    size = count(summary.total("lines"), "line")
+    if entries != summary.total("lines"):
+        size += f" ({count(entries, 'entry')})"
+    number = summary.total("findings")
+    found = count(number, "finding") if number else "no findings"
+    if not logs:
+        return "nothing was judged"
+    return f"{where}: {found} in {size}; {judged(summary, can_measure)}"
+
+
+def judged(summary: Summary, can_measure: bool = True) -> str:
+    """Against what logs were judged, and how far they are familiar."""
+    mode, one = summary.mode, len(summary.logs) == 1
+    if mode == "reference":
+        facts = []
+        if summary.healthy_entries is not None:
+            facts.append(count(summary.healthy_entries, "healthy entry"))
+        if summary.familiarity is not None:
+            of = "this log is" if one else "these logs is"
+            facts.append(f"{_rounded_down(summary.familiarity)} of {of} familiar")
+        return f"judged against {visible(summary.baseline or 'a healthy log')} ({', '.join(facts)})"
+    if mode == "self":
+        return OF_ITSELF if one else "each judged against itself: shows what stands out, promises nothing"
+    if mode == "mixed":
+        short = sum(log.mode == "none" for log in summary.logs)
+        return f"each judged against itself, or, where it is too short ({count(short, 'log')}), by its wording"
+    if not can_measure:
+        return BY_WORDING
+    return (
+        f"{_too_short(summary.total('entries'))}: {BY_WORDING}" if one else f"too short to have habits: {BY_WORDING}"
+    )
+
+
+def misfits(summary: Summary) -> list[str]:
+    """Says of each log that the reference does not fit it, if so."""
+    return [
+        f"{name_of(log.source)}: {_misfit(_rounded_down(log.familiarity))}"
+        for log in summary.logs
+        if log.familiarity is not None and log.familiarity < FAMILIAR_SHARE and log.entries >= FEWEST_FITTING_ENTRIES
+    ]
+
+
+def promised(summary: Summary) -> str | None:
+    """What is promised about false alarms, as a sentence; None where nothing is."""
+    if summary.mode != "reference" or summary.promised_rate is None:
+        return None
+    of_all = f"{summary.total('anomalous_sequences'):,} of {count(summary.total('sequences'), 'sequence')} anomalous"
+    return f"{of_all}; {_promise(summary.promised_rate, summary.kept_rate, summary.promised_per_day)}"
+
+
+def skipped(summary: Summary) -> list[str]:
+    """What was not judged, and why."""
+    return [f"skipped {name_of(log.source)}: {visible(log.reason)}" for log in summary.skipped]
+
+
+def notes(log: LogSummary, encoding: str | None = None) -> list[str]:
+    """What a reader should know of how a log was read."""
+    said = [
+        (
+            log.replaced_bytes,
+            f"bytes are not valid {encoding or 'UTF-8'}; each became U+FFFD; --encoding says what the text is in",
+        ),
+        (log.truncated_entries, "entries are longer than the model reads; it read only their beginning"),
+        (log.oversized_entries, "lines or entries are too long to be kept whole"),
+        (log.split_sessions, "sessions were judged before the end of the log, because too many were open"),
+    ]
+    return [f"{name_of(log.source)}: {number} {what}" for number, what in said if number]
+
+
+def told(
+    finding: Finding, number: int, names_log: bool = True, lines: int = 3, width: int | None = None
+) -> Iterator[str]:
+    """A finding as lines of text; see `answer`."""
+    margin = " " * (len(str(number)) + 2)
+    parts = [place(finding, names_log), *filter(None, [when(finding), how_odd(finding)])]
+    yield from _wrapped(f"{number}. " + "; ".join([*parts, f"id {finding.id}"]), margin, width)
+    for reason in main_reasons(finding):
+        yield from _wrapped(margin + visible(reason.text), margin + "  ", width)
+    for entry in finding.entries[:lines]:
+        head = f"{margin}{percent(entry.share):>5}  {repetitions(entry)}  "
+        text, *more = entry.text.split("\n")
+        tail = f" (+{count(len(more), 'line')})" if more else ""
+        text = visible(text.expandtabs())
+        yield head + (text if width is None else _fitted(text, max(20, width - len(head) - len(tail)))) + tail
+
+
+def main_reasons(finding: Finding) -> list[Reason]:
+    """The reasons that are shown. What other services' faults are like says little beside anything else."""
+    others = [reason for reason in finding.reasons if reason.kind != "known_anomaly" or reason is finding.reasons[0]]
+    return others[:REASONS]
+
+
+def place(finding: Finding, names_log: bool = True) -> str:
+    """Where a finding is."""
+    first, last = finding.first_line, finding.last_line
+    where = f"line {first}" if first == last else f"lines {first}-{last}"
+    named = f"{name_of(finding.source)}, {where}" if names_log else where
+    return named if finding.sessions is None else f"{named}, {sessions(finding)}"
+
+
+def sessions(finding: Finding) -> str:
+    """The sessions that tell of a finding."""
+    names, number = [visible(name) for name in finding.session_names], finding.sessions or 0
+    more = f" and {number - len(names):,} more" if number > len(names) else ""
+    return f"{count(number, 'session')} ({', '.join(names)}{more})"
+
+
+def when(finding: Finding) -> str | None:
+    """When a finding began and ended; None if that is unknown."""
+    if not finding.start:
+        return None
+    # To the second: who needs more has it in the entries.
+    times = (finding.start, finding.end or finding.start)
+    start, end = (_FRACTION.sub("", time).removeprefix("--") for time in times)  # which stands for no year
+    told = start.replace("T", " ")
+    if end == start:
+        return told
+    day, _, time = end.partition("T")
+    return f"{told} to {time if start.startswith(day) else f'{day} {time}'}"
+
+
+def how_odd(finding: Finding) -> str:
+    """How odd a finding is, in terms of how it was judged."""
+    if finding.healthy_rarity is not None:
+        return rarity(finding.healthy_rarity)
+    return "stands out" if finding.mode == "self" else f"anomaly {finding.score:.2f}"
+
+
+def repetitions(entry: FindingEntry) -> str:
+    """How often an entry of a finding comes, and where."""
+    if entry.count == 1:
+        return f"line {entry.line}"
+    return f"{entry.count:,} times, lines {entry.first_line}-{entry.last_line}"
+
+
+def title(finding: Finding) -> str:
+    """What kind of finding it is, in a few words."""
+    return KIND_WORDS.get(finding.reasons[0].kind if finding.reasons else None, "an anomaly")
+
+
+def name_of(source: str | None) -> str:
+    """What an answer calls a log."""
+    return "standard input" if source in (None, "-") else visible(source)
+
+
+def _wrapped(text: str, margin: str, width: int | None) -> list[str]:
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, max(40, width), subsequent_indent=margin, drop_whitespace=True) or [text]

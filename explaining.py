@@ -118,16 +118,30 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--entry_pattern", help="RE2 pattern of the lines that start an entry")
 
 
-def for_each_log(given: Sequence[str], handle: Callable[[str], Answer]) -> tuple[list[Answer], bool]:
-    """Handles the logs that arguments name. What is wrong with one is printed, and the others are still handled.
+def print_problem(log: str, error: Exception, what: str) -> None:
+    """Says what is wrong with a log: `what` is `"error"` or `"skipped"`."""
+    # That a log is empty is said with its name.
+    named = str(error) if isinstance(error, EmptyLogError) else f"{log}: {error}"
+    print(f"{what}: {visible(named)}", file=sys.stderr)
+
+
+def for_each_log(
+    given: Sequence[str],
+    handle: Callable[[str], Answer],
+    tell: Callable[[str, Exception, str], None] = print_problem,
+) -> tuple[list[Answer], bool]:
+    """Handles the logs that arguments name. What is wrong with one is told, and the others are still handled.
 
     An empty log among others is passed over with a note; if all are empty, that is an error.
+
+    Args:
+        tell: takes a log, what is wrong with it, and `"error"` or `"skipped"`.
 
     Returns:
         What `handle` gave for each log, and whether something was wrong.
     """
     answers: list[Answer] = []
-    empty: list[str] = []
+    empty: list[tuple[str, EmptyLogError]] = []
     failed = False
     for argument in given:
         for log, problem in _expanded(argument):
@@ -138,13 +152,13 @@ def for_each_log(given: Sequence[str], handle: Callable[[str], Answer]) -> tuple
             except BrokenPipeError:
                 raise
             except EmptyLogError as error:
-                empty.append(visible(str(error)))
+                empty.append((log, error))
             except Exception as error:
-                print(f"error: {visible(log)}: {visible(str(error))}", file=sys.stderr)
+                tell(log, error, "error")
                 failed = True
     is_error = bool(empty) and not answers and not failed
-    for note in empty:
-        print(f"{'error' if is_error else 'skipped'}: {note}", file=sys.stderr)
+    for log, of_log in empty:
+        tell(log, of_log, "error" if is_error else "skipped")
     return answers, failed or is_error
 
 

@@ -8,27 +8,30 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from tqdm import tqdm
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoProcessor, AutoTokenizer, pipeline
 from transformers.utils import cached_file, logging
 
 import logmoe
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
-from logmoe.answering import TextAnswer, misfit_of
+from logmoe.answering import TextAnswer, misfit_of, notes
 from logmoe.caching_logmoe import ScanCache
 from logmoe.explaining import add_reading_arguments, explain, for_each_log, print_json, visible
+from logmoe.findings_command import AnswerOptions, FindingsRun, Progress, show_effort
+from logmoe.findings_logmoe import ORDERS, Findings, LogSummary
 from logmoe.fitting_command import add_cutting_arguments, cutting, fit, learn
 from logmoe.fitting_logmoe import FEWEST_SELF_ENTRIES
 from logmoe.modeling_logmoe import load_encoder
 from logmoe.reference_logmoe import LogReference
-from logmoe.scanning_logmoe import ScanStatistics
+from logmoe.reporting import EXTENSIONS, format_of, require
+from logmoe.scanning_logmoe import LogScan, ScanStatistics
 
 DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")
 
@@ -233,6 +236,10 @@ class LogAnomalyDetector:
         results = self.pipeline(iter(logs), batch_size=batch_size, reference=self._reference(reference))
         return [self._translated(result) for result in results]
 
+    def findings(self, log: Any, reference: Any = None, **options: Any) -> Findings:
+        """What is wrong in a log, since when, which lines, and why; see [`LogAnomalyPipeline.findings`]."""
+        return self.pipeline.findings(log, reference=self._reference(reference), **options)
+
     @torch.no_grad()
     def preprocess_log_sequence(
         self, log: str, max_log_entry_length: int = 128, max_sequence_length: int = 32
@@ -313,42 +320,35 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
 # ---------------------------------------------------------------------- command line
 
 
-class _Progress:
-    """A bar on a terminal: bytes of the log read so far, lines per second, distinct entries, anomalies."""
-
-    def __init__(self, name: str, is_shown: bool):
-        self.bar = tqdm(desc=name, unit="B", unit_scale=True, disable=not is_shown, leave=False, miniters=1)
-
-    def update(self, statistics: ScanStatistics) -> None:
-        if self.bar.disable:
-            return
-        self.bar.total = statistics.total_bytes
-        rate = statistics.lines / max(statistics.seconds, 1e-9)
-        self.bar.set_postfix_str(
-            f"{rate:,.0f} lines/s, {statistics.encoded_entries:,} distinct entries, "
-            f"{statistics.anomalies:,} anomalies",
-            refresh=False,
-        )
-        self.bar.update(statistics.bytes_read - self.bar.n)
-
-
-def _judge_log(
-    pipe: LogAnomalyPipeline, source: str, args: argparse.Namespace, overrides: dict[str, Any], cache: ScanCache
-) -> bool:
-    """Prints the results of one log as they come; true if a sequence is anomalous."""
-    name = "standard input" if source == "-" else visible(source)
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    progress = _Progress(name, is_terminal and not args.follow)
-    scan = pipe.scan(
+def _scan(
+    pipe: LogAnomalyPipeline,
+    args: argparse.Namespace,
+    overrides: dict[str, Any],
+    cache: ScanCache,
+    only_anomalies: bool,
+    source: str,
+    on_progress: Callable[[ScanStatistics], None],
+) -> LogScan:
+    return pipe.scan(
         source,
-        only_anomalies=not args.all,
+        only_anomalies=only_anomalies,
         encoding=args.encoding,
         follow=args.follow,
         dtype=args.dtype,
-        on_progress=progress.update,
+        on_progress=on_progress,
         cache=cache,
         **overrides,
     )
+
+
+def _judge_sequences(
+    pipe: LogAnomalyPipeline, source: str, args: argparse.Namespace, overrides: dict[str, Any], cache: ScanCache
+) -> bool:
+    """Prints the sequences of one log as they come; true if one is anomalous."""
+    name = "standard input" if source == "-" else visible(source)
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    progress = Progress(name, is_terminal and not args.follow)
+    scan = _scan(pipe, args, overrides, cache, not args.all, source, progress.update)
     can_measure = pipe.measures_surprise and not args.no_baseline
     answer = TextAnswer(scan, name, _named(args.baseline), source == "-" or args.follow, can_measure, args.lines)
     try:
@@ -368,28 +368,25 @@ def _judge_log(
         answer.finish()
     elif misfit := misfit_of(scan):
         print(f"warning: {name}: {misfit}", file=sys.stderr)
-    notes = [
-        (
-            seen.replaced_bytes,
-            f"bytes are not valid {args.encoding or 'UTF-8'}; each became U+FFFD; --encoding says what the text is in",
-        ),
-        (seen.truncated_entries, "entries are longer than the model reads; it read only their beginning"),
-        (
-            seen.oversized_entries,
-            "lines or entries are too long to be kept whole",
-        ),
-        (seen.split_sessions, "sessions were judged before the end of the log, because too many were open"),
-    ]
-    for number, what in notes:
-        if number:
-            print(f"warning: {name}: {number} {what}", file=sys.stderr)
-    if is_terminal:
-        print(
-            f"{name}: {seen.lines:,} lines in {seen.seconds:.1f} s; {seen.encoded_entries:,} distinct entries and "
-            f"{seen.predicted_sequences:,} distinct sequences went through the model, in {seen.dtype}",
-            file=sys.stderr,
-        )
+    for note in notes(LogSummary.of(seen, 0), args.encoding):
+        print(f"warning: {note}", file=sys.stderr)
+    show_effort(name, seen)
     return seen.anomalies > 0
+
+
+def _answer_options(args: argparse.Namespace, can_measure: bool) -> AnswerOptions:
+    return AnswerOptions(
+        form=args.format,
+        outputs=tuple(args.output),
+        order=args.by,
+        limit=None if args.all else args.limit,
+        lines=args.lines,
+        is_live="-" in args.files or args.follow,
+        follow=args.follow,
+        baseline=_named(args.baseline),
+        can_measure=can_measure,
+        encoding=args.encoding,
+    )
 
 
 def _named(baseline: Sequence[str]) -> str | None:
@@ -417,9 +414,10 @@ def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="logmoe",
-        description="Finds the anomalous sequences in logs of any size, and the lines that made them so.",
+        description="Finds what is wrong in logs of any size: since when, which lines, and why.",
         epilog="`logmoe fit GOOD -o REFERENCE` saves what is healthy, `logmoe explain LOG` shows how a log is read. "
-        "Exit code: 0, or 2 on an error; with --fail_on_anomaly 1 if anything is anomalous.",
+        "Exit code: 0, or 2 on an error or if something could not be read; with --fail-on-finding 1 if there is a "
+        "finding.",
     )
     parser.add_argument(
         "files",
@@ -454,13 +452,40 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NUMBER",
         help="the same as a number for each day; needs a --baseline with times",
     )
+    parser.add_argument(
+        "--format",
+        choices=["text", "jsonl", "sarif", "junit", "markdown"],
+        default="text",
+        help="of the findings that are printed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write the findings to a file as well, in the format of its extension: "
+        + ", ".join(f"{extension} {name}" for extension, name in EXTENSIONS.items())
+        + "; may be repeated",
+    )
+    parser.add_argument("--by", choices=ORDERS, default=ORDERS[0], help="order of the findings (default: %(default)s)")
+    parser.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="findings shown to people, at most (default: %(default)s)"
+    )
+    parser.add_argument("--all", action="store_true", help="show all findings; of sequences, also normal ones")
+    parser.add_argument(
+        "--lines", type=int, default=3, help="entries shown of each, the most telling (default: %(default)s)"
+    )
+    parser.add_argument("--sequences", action="store_true", help="print anomalous sequences in place of findings")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line and anomalous sequence")
-    parser.add_argument("--all", action="store_true", help="print normal sequences too")
     parser.add_argument("--follow", action="store_true", help="go on as the file grows, is truncated or replaced")
     parser.add_argument(
-        "--lines", type=int, default=3, help="entries shown per sequence, the most telling (default: %(default)s)"
+        "--fail-on-finding",
+        "--fail_on_anomaly",
+        dest="fail_on_finding",
+        action="store_true",
+        help="exit with 1 if there is a finding",
     )
-    parser.add_argument("--fail_on_anomaly", action="store_true", help="exit with 1 if anything is anomalous")
     parser.add_argument("--threshold", type=float, help="smallest probability of an anomaly to report")
     parser.add_argument("--max_log_entry_length", type=int, help="tokens per entry")
     parser.add_argument("--stride", type=int, help="entries from the start of a window to the start of the next")
@@ -491,6 +516,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.lines < 1:
         parser.error(f"argument --lines: must be at least 1, got {args.lines}")
+    if args.limit < 1:
+        parser.error(f"argument --limit: must be at least 1, got {args.limit}")
+    if (args.json or args.sequences) and (args.format != "text" or args.output):
+        parser.error("--json and --sequences print sequences: they go with neither --format nor --output")
     if args.follow and (len(args.files) != 1 or not os.path.isfile(args.files[0])):
         parser.error("--follow needs exactly one file")
     if args.baseline and not args.files:
@@ -517,6 +546,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     } | cutting(args)
     failed = anomalous = False
     try:
+        for path in args.output:  # what cannot be written is said before the work, not after
+            require(format_of(path))
+            if not os.path.isdir(os.path.dirname(path) or "."):
+                raise FileNotFoundError(f"cannot write {path}: there is no folder {os.path.dirname(path)}")
+        require(args.format)
         pipe = load_pipeline(args.model, device=args.device)
         if args.baseline:
             overrides["reference"], _ = learn(pipe, args.baseline, args.encoding, **cutting(args))
@@ -525,8 +559,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.files:
             anomalous = _run_examples(pipe, args.json, overrides)
         cache = ScanCache()
-        answers, failed = for_each_log(args.files, lambda log: _judge_log(pipe, log, args, overrides, cache))
-        anomalous |= any(answers)
+        if args.json or args.sequences:
+            answers, failed = for_each_log(args.files, lambda log: _judge_sequences(pipe, log, args, overrides, cache))
+            anomalous |= any(answers)
+        elif args.files:
+            options = _answer_options(args, pipe.measures_surprise and not args.no_baseline)
+            run = FindingsRun(partial(_scan, pipe, args, overrides, cache, not options.is_live), options)
+            failed = run.run(args.files)
+            anomalous |= run.found > 0
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, perhaps `head`, has seen enough; without this Python complains again when it flushes at exit.
@@ -538,7 +578,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         failed = True
     if failed:
         return 2
-    return 1 if anomalous and args.fail_on_anomaly else 0
+    return 1 if anomalous and args.fail_on_finding else 0
 
 
 if __name__ == "__main__":

@@ -87,7 +87,18 @@ def first_line(out: str) -> str:
 
 
 def test_against_a_healthy_log(run):
-    code, out, _ = run("today.log", "--baseline", "yesterday.log", "--fail_on_anomaly")
+    code, out, _ = run("today.log", "--baseline", "yesterday.log", "--fail-on-finding")
+    assert code == 1
+    assert first_line(out).endswith("% of this log is familiar)")
+    assert " in 640 lines; judged against yesterday.log (4,000 healthy entries, 9" in first_line(out)
+    first = out.split("\n\n")[1]
+    assert first.startswith("1. lines 321-332; 2026-03-12 06:05:20 to 06:05:31; 1 in ")
+    assert f" 12 times, lines 321-332  2026-03-12 06:05:20 {FAULT}" in first
+    assert out.splitlines()[-1].endswith("of 20 sequences anomalous; at most 1% of healthy ones would be")
+
+
+def test_sequences_against_a_healthy_log(run):
+    code, out, _ = run("today.log", "--baseline", "yesterday.log", "--sequences", "--fail_on_anomaly")
     assert code == 1
     assert first_line(out).startswith("today.log: judged against yesterday.log (4,000 healthy entries, 9")
     assert first_line(out).endswith("% of this log is familiar)")
@@ -120,7 +131,9 @@ def test_the_healthy_logs_are_read_once(run, general, monkeypatch):
     monkeypatch.setattr(general, "fit", lambda *logs, **kwargs: fitted.append(logs) or fit(*logs, **kwargs))
     _, out, _ = run("today.log", "quiet.log", "--baseline", "yesterday.log", "--baseline", "other.log")
     assert fitted == [("yesterday.log", "other.log")]
-    assert out.count("judged against yesterday.log and 1 other (4,600 healthy entries") == 2
+    assert first_line(out).startswith("2 logs: ")
+    assert " in 1,280 lines; judged against yesterday.log and 1 other (4,600 healthy entries" in first_line(out)
+    assert "1. today.log, lines 321-332; " in out
 
 
 def test_folders_patterns_and_empty_logs(run, logs):
@@ -130,7 +143,7 @@ def test_folders_patterns_and_empty_logs(run, logs):
     (logs / "old" / "c.log").touch()
     for baseline in ("old", "old/*.log"):
         _, out, _ = run("quiet.log", "--baseline", baseline)
-        assert first_line(out).startswith(f"quiet.log: judged against {baseline} (1,200 healthy entries")
+        assert f" in 640 lines; judged against {baseline} (1,200 healthy entries" in first_line(out)
     _, out, _ = run("fit", "old", "-o", "old.reference")
     assert "from 2 logs;" in out
     code, _, err = run("fit", "old/c.log", "-o", "none")
@@ -172,8 +185,13 @@ def test_fit_overwrites_nothing_but_references(run, logs):
 
 
 def test_a_log_by_itself_stands_out_and_promises_nothing(run):
-    _, out, _ = run("today.log", "--all")
-    assert first_line(out) == "today.log: judged against itself: shows what stands out, promises nothing"
+    promises_nothing = "judged against itself: shows what stands out, promises nothing"
+    _, out, _ = run("today.log")
+    assert first_line(out) == f"today.log: 1 finding in 640 lines; {promises_nothing}"
+    assert "; stands out; id " in out
+    assert "anomal" not in out
+    _, out, _ = run("today.log", "--sequences", "--all")
+    assert first_line(out) == f"today.log: {promises_nothing}"
     assert " stands out " in out
     assert "anomal" not in out
     assert out.splitlines()[-1].endswith((" stand out", " stands out"))
@@ -182,25 +200,31 @@ def test_a_log_by_itself_stands_out_and_promises_nothing(run):
 
 
 def test_a_short_log_is_judged_by_its_wording(run, general, logs):
-    _, out, _ = run("short.log", "--all")
-    assert first_line(out) == "short.log: too short to have habits (30 entries): judged by its wording"
+    too_short = "too short to have habits (30 entries): judged by its wording"
+    _, out, _ = run("short.log", "--sequences")
+    assert first_line(out) == f"short.log: {too_short}"
+    _, out, _ = run("short.log")
+    assert first_line(out) == f"short.log: 1 finding in 30 lines; {too_short}"
     for arguments in (["short.log"], ["today.log", "--no_baseline"]):
         _, out, _ = run(*arguments, "--json", "--all")
         expected = general((logs / arguments[0]).read_text(), reference=False)["sequences"]
         assert [of["mode"] for of in results(out)] == ["none"] * len(expected)
         for one, other in zip(results(out), expected, strict=True):
             assert one["logits"] == pytest.approx(other["logits"], abs=1e-3)
-    assert first_line(run("today.log", "--no_baseline")[1]) == "today.log: judged by its wording"
+    assert first_line(run("today.log", "--no_baseline", "--sequences")[1]) == "today.log: judged by its wording"
+    assert first_line(run("today.log", "--no_baseline")[1]).endswith(" in 640 lines; judged by its wording")
 
 
 def test_a_reference_of_another_service_is_said_first(run):
     misfit = "other.log: this reference does not fit this log: only 0% of its entries are familiar"
-    _, out, _ = run("other.log", "--baseline", "yesterday.log")
-    assert first_line(out) == misfit
-    assert out.count("does not fit") == 1
-    _, out, err = run("other.log", "--baseline", "yesterday.log", "--json")
-    assert results(out)
-    assert err == f"warning: {misfit}\n"
+    for form in ([], ["--sequences"]):
+        _, out, _ = run("other.log", "--baseline", "yesterday.log", *form)
+        assert first_line(out) == misfit
+        assert out.count("does not fit") == 1
+    for form in (["--json"], ["--format", "jsonl"]):
+        _, out, err = run("other.log", "--baseline", "yesterday.log", *form)
+        assert results(out)
+        assert err == f"warning: {misfit}\n"
     assert "does not fit" not in run("quiet.log", "--baseline", "yesterday.log")[1]
 
 
@@ -220,11 +244,12 @@ def test_what_was_found_before_a_log_broke_off_is_said(run, logs, general, monke
     monkeypatch.setattr(general, "scan", partial(general.scan, chunk_bytes=1 << 14))
     packed = gzip.compress("\n".join(faulty(4000, 7)).encode())
     (logs / "broken.log.gz").write_bytes(packed[: len(packed) * 3 // 4])
-    code, out, err = run("broken.log.gz", "--baseline", "yesterday.log")
-    assert code == 2
-    assert err.startswith("error: broken.log.gz: ")
-    assert first_line(out).startswith("broken.log.gz: judged against yesterday.log (4,000 healthy entries, ")
-    assert FAULT in out
+    for form in ([], ["--sequences"]):
+        code, out, err = run("broken.log.gz", "--baseline", "yesterday.log", *form)
+        assert code == 2
+        assert err.startswith("error: broken.log.gz: ")
+        assert "judged against yesterday.log (4,000 healthy entries, " in first_line(out)
+        assert FAULT in out
 
 
 def test_what_is_promised(run, logs):
@@ -268,7 +293,7 @@ def test_a_checkpoint_trained_on_labels_alone_has_no_baseline(run, checkpoint, m
     code, _, err = run("short.log", "--baseline", "yesterday.log")
     assert code == 2
     assert "trained on labels alone" in err
-    assert first_line(run("today.log")[1]) == "today.log: judged by its wording"
+    assert first_line(run("today.log")[1]) == "today.log: no findings in 640 lines; judged by its wording"
 
 
 # ---------------------------------------------------------------------- its words

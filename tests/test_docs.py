@@ -57,7 +57,7 @@ SECTIONS = [
 ]
 
 BLOCK = re.compile(r"^([ \t]*)```(\w*)[^\n]*\n(.*?)^\1```[ \t]*$", re.MULTILINE | re.DOTALL)
-FLAG = re.compile(r"--[A-Za-z]\w*")
+FLAG = re.compile(r"--[A-Za-z][\w-]*")
 
 
 def blocks(path: Path, language: str) -> list[tuple[int, str]]:

@@ -152,7 +152,7 @@ def test_hostile_file_and_ascii_terminal(checkpoint, tmp_path):
     log.write_bytes(b"info a\n\x1b]0;owned\x07error \x07\x08\x7f \x9b b \xff\n\tat c\n")
     foreign.write_text("错误 a\n" * 100, encoding="utf-8")
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    command = command_line(checkpoint, log, foreign, "--all", "--lines", "5")
+    command = command_line(checkpoint, log, foreign, "--sequences", "--all", "--lines", "5")
     done = subprocess.run(command, env=ascii_only, capture_output=True)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.decode("ascii")
@@ -181,9 +181,16 @@ def test_exit_codes(checkpoint, tmp_path, capsys):
     log.write_text(LOG)
     model = ["--model", str(checkpoint), "--device", "cpu"]
     assert main([*model, str(log), "--threshold", "0.001"]) == 0
-    assert "1 of 1 sequences anomalous" in capsys.readouterr().out
-    assert main([*model, str(log), "--threshold", "0.001", "--fail_on_anomaly"]) == 1
-    assert main([*model, str(log), "--threshold", "0.999", "--fail_on_anomaly"]) == 0
+    assert "log: 1 finding in 4 lines (3 entries); judged by its wording" in capsys.readouterr().out
+    for form in ([], ["--json"], ["--sequences"], ["--format", "jsonl"], ["--format", "markdown"]):
+        assert main([*model, str(log), "--threshold", "0.001", "--fail-on-finding", *form]) == 1
+        assert main([*model, str(log), "--threshold", "0.001", "--fail_on_anomaly", *form]) == 1
+        assert main([*model, str(log), "--threshold", "0.001", *form]) == 0
+        capsys.readouterr()
+        assert main([*model, str(log), "--threshold", "0.999", "--fail-on-finding", *form]) == 0
+    assert main([*model, str(log), "--threshold", "0.999"]) == 0
+    assert "log: no findings in 4 lines" in capsys.readouterr().out
+    assert main([*model, str(log), "--threshold", "0.999", "--sequences"]) == 0
     assert "0 of 1 sequences anomalous" in capsys.readouterr().out
     assert main([*model, str(tmp_path / "nowhere"), str(log), "--fail_on_anomaly"]) == 2
     output = capsys.readouterr()
@@ -198,6 +205,12 @@ def test_exit_codes(checkpoint, tmp_path, capsys):
     with pytest.raises(SystemExit) as usage:
         main(["--no_such_flag"])
     assert usage.value.code == 2
-    with pytest.raises(SystemExit) as usage:
-        main([*model, str(log), "--lines", "0"])
-    assert usage.value.code == 2
+    for options in (
+        ["--lines", "0"],
+        ["--limit", "0"],
+        ["--json", "--format", "jsonl"],
+        ["--sequences", "-o", "a.md"],
+    ):
+        with pytest.raises(SystemExit) as usage:
+            main([*model, str(log), *options])
+        assert usage.value.code == 2

@@ -19,7 +19,7 @@ from logmoe import LogMoEProcessor
 ORDER = (
     "configuration reading columns rules masking terminal lines transports tables records unwrapping times severities "
     "headers grouping parsing templates sequences habits surprise reference measuring processing terms modeling "
-    "judging predicting reasons weighing fitting applying caching scanning pipeline"
+    "judging predicting reasons weighing fitting applying caching scanning findings gathering pipeline"
 ).split()
 TRAVELS = [f"{name}_logmoe.py" for name in ORDER]
 
@@ -118,6 +118,7 @@ def test_wheel_holds_modules_and_checkpoint_and_works(tmp_path):
         "__init__.py",
         "inference.py",
         "train.py",
+        "findings.schema.json",
         "model_card.md",
         "py.typed",
         "training/sources.py",
@@ -137,7 +138,8 @@ def test_wheel_holds_modules_and_checkpoint_and_works(tmp_path):
         text=True,
     )
     assert judged.returncode == 0, judged.stderr
-    assert "of 1 sequences anomalous" in judged.stdout
+    assert "server.log: " in judged.stdout
+    assert " in 1 line; too short to have habits (1 entry): judged by its wording" in judged.stdout
 
 
 @pytest.mark.parametrize("name", ["logmoe", "logmoe-train"])

@@ -48,6 +48,7 @@ class PredictedLog:
     is_truncated: np.ndarray  # bool (entries,)
     evidence: Evidence | None = None
     familiarity: float | None = None
+    kept_rate: float | None = None
 
 
 def encode_texts(
@@ -96,12 +97,14 @@ def predict_measured(
     found = predictor.predict(embeddings, entries, batch_size, features)
     by_key = dict(zip(distinct, found, strict=True))
     predictions = [by_key[key] for key in measured.keys]
-    evidence = against.weigher(predictor, reference, length).weigh(measured, predictions)
+    weigher = against.weigher(predictor, reference, length)
+    evidence = weigher.weigh(measured, predictions)
     _, is_truncated = processor.tokenize(texts, max_log_entry_length)
     is_truncated = is_truncated[parsed.entry_index]
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
     familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
-    return PredictedLog(prepared, predictions, is_truncated, evidence, familiarity)
+    kept_rate = None if np.isnan(weigher.kept_rate) else weigher.kept_rate
+    return PredictedLog(prepared, predictions, is_truncated, evidence, familiarity, kept_rate)
 
 
 class JudgesAgainstReferences:

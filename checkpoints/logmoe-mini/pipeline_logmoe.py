@@ -9,6 +9,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -20,7 +21,9 @@ from transformers.utils import cached_file, logging
 
 from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog, predict_measured
 from .caching_logmoe import ScanCache
+from .findings_logmoe import Findings
 from .fitting_logmoe import FEWEST_SELF_ENTRIES, ReferenceFit, origin_of
+from .gathering_logmoe import DetailingJudge, findings_in_memory, findings_of_logs, is_in_memory
 from .judging_logmoe import Judge
 from .parsing_logmoe import ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
@@ -342,6 +345,33 @@ class LogAnomalyPipeline(JudgesAgainstReferences, Pipeline):
             cache=cache or ScanCache(),
             max_waiting_entries=check_integer("max_waiting_entries", max_waiting_entries, 1),
         )
+
+    def findings(self, log: Any, *, order: str = "strength", **options: Any) -> Findings:
+        """What is wrong in a log, since when, which lines, and why: for people, as `scan` is for programs.
+
+        Args:
+            log: a log in memory, as a text of several lines, bytes, or a list of its entries; or what `scan` takes:
+                paths, given as `Path` where there are several, folders, patterns, `"-"`, open files.
+            order: `"strength"`, or `"time"`.
+            options: as for a call or, of logs that are read, for `scan`.
+
+        Raises:
+            FileNotFoundError, EmptyLogError, ValueError: as a call or `scan`; of several logs those that cannot be
+                read are skipped, as `findings.summary.skipped` says.
+        """
+        if not is_in_memory(log):
+            scans = (partial(self.scan, of_log, **options | {"only_anomalies": True}) for of_log in find_logs(log))
+            return findings_of_logs(scans, options.get("reference"), order)
+        batch_size = check_integer("batch_size", options.pop("batch_size", None) or DEFAULT_BATCH_SIZE, 1)
+        preprocess_params, forward_params, postprocess_params = self._sanitize_parameters(**options)
+        prepared = self.preprocess(log, **{**self._preprocess_params, **preprocess_params})
+        given = {**self._forward_params, **forward_params}
+        (predicted,) = self.forward([prepared], **given, batch_size=batch_size)
+        processor = self._processor_for(given.pop("entry_pattern", None))
+        given.pop("max_log_entry_length", None)
+        judge = DetailingJudge.of(self._judge(**{**self._postprocess_params, **postprocess_params}), processor)
+        against = self._against(processor, prepared.rule, **given)
+        return findings_in_memory(predicted, judge, against, options.get("reference"), order)
 
     def _judge(self, threshold: float | None = None) -> Judge:
         return Judge.from_config(self.model.config, threshold)

@@ -1,0 +1,207 @@
+"""Logs in, an answer out: what `logmoe LOG…` does once its arguments are read.
+
+Goes through the logs, gathers their findings, and gives the answer: of files when all are read, for the first line
+says what was found; of a stream as findings come. Knows nothing of how arguments are written.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from tqdm import tqdm
+
+from logmoe.answering import answer, heading, headline, misfit_of, misfits, notes, promised, told
+from logmoe.explaining import for_each_log, print_problem, visible
+from logmoe.findings_logmoe import Finding, Findings, LogSummary, Skipped, Summary
+from logmoe.gathering_logmoe import FindingScan, summary_of
+from logmoe.reporting import finding_record, format_of, render, summary_record, write
+from logmoe.scanning_logmoe import LogScan, ScanStatistics
+
+# Seconds of silence after which a stream's findings are given out.
+PAUSE = 2.0
+# Formats that can be written as findings come.
+AS_THEY_COME = ("text", "jsonl")
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """How the answer is given.
+
+    Attributes:
+        form: of what is printed, one of the formats of `reporting.render`.
+        outputs: files to write as well, each in the format that its extension names.
+        order: `"strength"` or `"time"`; a stream's findings come as they come.
+        limit: most findings that are shown to people; None for all.
+        lines: entries that are shown of each, at most.
+        is_live: findings are wanted as they come, as of a stream.
+        follow: the log goes on for ever.
+        baseline: name of the healthy log, if one was given.
+        can_measure: logs may be judged against themselves.
+        encoding: of the logs, if it was given.
+    """
+
+    form: str = "text"
+    outputs: tuple[str, ...] = ()
+    order: str = "strength"
+    limit: int | None = 20
+    lines: int = 3
+    is_live: bool = False
+    follow: bool = False
+    baseline: str | None = None
+    can_measure: bool = True
+    encoding: str | None = None
+
+
+class Progress:
+    """A bar on a terminal: bytes of the log read so far, lines per second, distinct entries, anomalies."""
+
+    def __init__(self, name: str, is_shown: bool):
+        self.bar = tqdm(desc=name, unit="B", unit_scale=True, disable=not is_shown, leave=False, miniters=1)
+
+    def update(self, statistics: ScanStatistics) -> None:
+        if self.bar.disable:
+            return
+        self.bar.total = statistics.total_bytes
+        rate = statistics.lines / max(statistics.seconds, 1e-9)
+        self.bar.set_postfix_str(
+            f"{rate:,.0f} lines/s, {statistics.encoded_entries:,} distinct entries, "
+            f"{statistics.anomalies:,} anomalies",
+            refresh=False,
+        )
+        self.bar.update(statistics.bytes_read - self.bar.n)
+
+
+def show_effort(name: str, seen: ScanStatistics) -> None:
+    """Says on a terminal what a scan took."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(
+            f"{name}: {seen.lines:,} lines in {seen.seconds:.1f} s; {seen.encoded_entries:,} distinct entries and "
+            f"{seen.predicted_sequences:,} distinct sequences went through the model, in {seen.dtype}",
+            file=sys.stderr,
+        )
+
+
+class FindingsRun:
+    """Finds what is wrong in the logs of one run of the command.
+
+    Args:
+        start: starts the scan of a log, and tells how far it is.
+        options: how the answer is given.
+
+    Attributes:
+        found: how many findings there are.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[str, Callable[[ScanStatistics], None]], LogScan],
+        options: AnswerOptions = AnswerOptions(),
+    ):
+        self.start, self.options, self.found = start, options, 0
+        self._prints_as_they_come = options.is_live and options.form in AS_THEY_COME
+        self._keeps = not self._prints_as_they_come or bool(options.outputs)
+        self._findings: list[Finding] = []
+        self._logs: list[LogSummary] = []
+        self._problems: list[tuple[str, Exception, str]] = []
+        self._summary = Summary()
+        self._headed: set[int] = set()
+
+    def run(self, logs: Sequence[str]) -> bool:
+        """Judges logs and gives the answer, also when it is interrupted.
+
+        Returns:
+            Whether something could not be read.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted.
+        """
+        try:
+            _, failed = for_each_log(logs, self._judge, self._tell)
+        except KeyboardInterrupt:
+            self._finish()
+            raise
+        self._finish()
+        return failed
+
+    def _judge(self, log: str) -> None:
+        name = "standard input" if log == "-" else visible(log)
+        progress = Progress(name, sys.stderr is not None and sys.stderr.isatty() and not self.options.follow)
+        scan = self.start(log, progress.update)
+        self._summary = replace(summary_of(scan.against, scan.rule), baseline=self.options.baseline)
+        findings = FindingScan(scan, PAUSE if self.options.is_live else None)
+        try:
+            for finding in findings:
+                progress.bar.clear()
+                self.found += 1
+                if self._keeps:
+                    self._findings.append(finding)
+                if self._prints_as_they_come:
+                    self._print(finding, scan, name)
+        finally:
+            findings.close()
+            progress.bar.close()
+            if scan.statistics.entries:
+                self._logs.append(replace(findings.summary(), source=None if log == "-" else log))
+        show_effort(name, scan.statistics)
+
+    def _tell(self, log: str, error: Exception, what: str) -> None:
+        if self.options.is_live:
+            print_problem(log, error, what)
+        self._problems.append((log, error, what))
+
+    def _print(self, finding: Finding, scan: LogScan, name: str) -> None:
+        if self.options.form == "jsonl":
+            print(finding_record(finding), flush=True)
+            return
+        if id(scan) not in self._headed:
+            self._headed.add(id(scan))
+            options = self.options
+            print(f"{name}: {heading(scan, options.baseline, True, options.can_measure, is_whole=False)}")
+            if misfit := misfit_of(scan):
+                print(f"{name}: {misfit}")
+        print()
+        for line in told(finding, self.found, False, self.options.lines, _width()):
+            print(line)
+        sys.stdout.flush()
+
+    def _finish(self) -> None:
+        options = self.options
+        skipped = tuple(Skipped(None if log == "-" else log, str(error)) for log, error, _ in self._problems)
+        summary = replace(self._summary, logs=tuple(self._logs), skipped=skipped)
+        findings = Findings(self._findings, summary, options.order)
+        for path in options.outputs:
+            write(render(findings, format_of(path), options.limit), path)
+        if self._prints_as_they_come:
+            self._sum_up(summary)
+        elif options.form == "text":
+            if self._logs:
+                # What was skipped is said on the other stream, where errors belong.
+                shown = Findings(self._findings, replace(summary, skipped=()), options.order)
+                for line in answer(shown, options.limit, options.lines, _width(), options.can_measure):
+                    print(line)
+        else:
+            print(render(findings, options.form, options.limit), end="")
+        sys.stdout.flush()
+        if options.form != "text":
+            for misfit in misfits(summary):
+                print(f"warning: {misfit}", file=sys.stderr)
+        for log in self._logs:
+            for note in notes(log, options.encoding):
+                print(f"warning: {note}", file=sys.stderr)
+        if not options.is_live:
+            for problem in self._problems:
+                print_problem(*problem)
+
+    def _sum_up(self, summary: Summary) -> None:
+        if self.options.form == "jsonl":
+            print(summary_record(summary))
+        elif summary.logs:
+            print(f"\n{headline(summary, self.options.can_measure)}" if self.found else headline(summary))
+            if ending := promised(summary):
+                print(ending)
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None where there is none, and nothing is cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

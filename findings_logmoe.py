@@ -1,0 +1,347 @@
+"""Findings: what is wrong in a log, since when, which lines, and why; and what was seen in the run that found it.
+
+A sequence is how the model reads a log, not what people ask for: neighbouring anomalous sequences that tell of one
+thing are one `Finding`. Only data is here, and tables of it for notebooks; `gathering_logmoe.py` makes it. Used by the
+pipeline, the command and what it writes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from .scanning_logmoe import ScanStatistics
+
+ORDERS = ("strength", "time")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a finding stands out.
+
+    Attributes:
+        kind: one of `reasons_logmoe.KINDS`.
+        text: the reason in words.
+        weight: what the score loses without it, in logit units, where it is strongest.
+        line: of the entry that it names, or None.
+        sequences: how many sequences gave it.
+    """
+
+    kind: str
+    text: str
+    weight: float
+    line: int | None = None
+    sequences: int = 1
+
+
+@dataclass(frozen=True)
+class FindingEntry:
+    """An entry that makes a finding, with its repetitions: entries that are equal once they are masked.
+
+    Attributes:
+        line: of the most telling one, from 1.
+        text: of that one, as the log has it.
+        share: their part of all that speaks for an anomaly in the finding, in (0, 1].
+        count: how many there are.
+        first_line, last_line: where the first and the last one begin.
+        first_time, last_time: when these were written, in ISO 8601 as `Headers.iso` gives it; None if unknown.
+        masked: what they have in common.
+    """
+
+    line: int
+    text: str
+    share: float
+    count: int
+    first_line: int
+    last_line: int
+    first_time: str | None
+    last_time: str | None
+    masked: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        id: the same wherever and whenever the same thing is found: a digest of the kind of its strongest reason and of
+            the masked entry that it is about.
+        source: path of the log; None for a stream or a log in memory.
+        first_line, last_line: from the first entry shown to the last, or, where something is missing or late, of the
+            sequences; from 1.
+        start, end: when those were written; None if unknown.
+        score: highest probability of "anomaly" of its sequences.
+        strength: highest margin of the logits; orders findings where scores are all near 1.
+        healthy_rarity: share of healthy sequences at least as odd as its oddest; None where it cannot be said.
+        mode: `"reference"`, `"self"` or `"none"`, see [`LogAnomalyPipeline`].
+        reasons: strongest first.
+        entries: most telling first.
+        more_entries: other telling entries, different from those, that are not shown.
+        sequences: how many anomalous sequences it is made of.
+        sessions: how many sessions tell of it; None where a log is not cut into sessions.
+        session_names: the first of these.
+    """
+
+    id: str
+    source: str | None
+    first_line: int
+    last_line: int
+    start: str | None
+    end: str | None
+    score: float
+    strength: float
+    healthy_rarity: float | None
+    mode: str
+    reasons: tuple[Reason, ...]
+    entries: tuple[FindingEntry, ...]
+    more_entries: int = 0
+    sequences: int = 1
+    sessions: int | None = None
+    session_names: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as plain data, for `json.dumps`."""
+        plain = asdict(self)
+        return plain | {name: list(plain[name]) for name in ("reasons", "entries", "session_names")}
+
+
+# ---------------------------------------------------------------------- findings of a run
+
+
+@dataclass(frozen=True)
+class LogSummary:
+    """What was seen of one log.
+
+    Attributes:
+        source: its path; None for a stream or a log in memory.
+        lines, entries, sequences, anomalous_sequences: how many.
+        findings: how many.
+        mode: how it was judged, see [`LogAnomalyPipeline`].
+        familiarity: share of its entries that the healthy log knows; None where it was judged otherwise.
+        kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
+        replaced_bytes, truncated_entries, oversized_entries, split_sessions: see [`ScanStatistics`].
+    """
+
+    source: str | None
+    lines: int
+    entries: int
+    sequences: int
+    anomalous_sequences: int
+    findings: int
+    mode: str
+    familiarity: float | None = None
+    kept_rate: float | None = None
+    replaced_bytes: int = 0
+    truncated_entries: int = 0
+    oversized_entries: int = 0
+    split_sessions: int = 0
+
+    @classmethod
+    def of(cls, seen: ScanStatistics, findings: int) -> "LogSummary":
+        """Of a scan of one log."""
+        familiarity = None
+        if seen.mode == "reference" and seen.measured_entries:
+            familiarity = seen.familiar_entries / seen.measured_entries
+        same = {name: getattr(seen, name) for name in (*_COUNTS, "kept_rate", "mode", "source")}
+        return cls(**same, anomalous_sequences=seen.anomalies, findings=findings, familiarity=familiarity)
+
+
+_COUNTS = (
+    "lines",
+    "entries",
+    "sequences",
+    "replaced_bytes",
+    "truncated_entries",
+    "oversized_entries",
+    "split_sessions",
+)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A log that was not judged, or not to its end, and why."""
+
+    source: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was seen in a run, and against what it was judged.
+
+    Attributes:
+        logs: of each log.
+        skipped: what was not judged.
+        baseline: name of the healthy log, if one was given.
+        healthy_entries: how many entries that holds; None without one.
+        promised_rate: share of healthy sequences that may be called anomalous, as it was asked for; None without a
+            healthy log.
+        promised_per_day: the same as a number, if it was asked for so.
+    """
+
+    logs: tuple[LogSummary, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    baseline: str | None = None
+    healthy_entries: int | None = None
+    promised_rate: float | None = None
+    promised_per_day: float | None = None
+
+    def total(self, name: str) -> int:
+        """A count of `LogSummary` over all logs."""
+        return sum(getattr(log, name) for log in self.logs)
+
+    @property
+    def mode(self) -> str | None:
+        """How the logs were judged: a mode, `"mixed"`, or None if none was."""
+        modes = {log.mode for log in self.logs}
+        return None if not modes else modes.pop() if len(modes) == 1 else "mixed"
+
+    @property
+    def familiarity(self) -> float | None:
+        """Share of all entries that the healthy log knows; None without one."""
+        known = [(log.familiarity, log.entries) for log in self.logs if log.familiarity is not None]
+        return sum(share * size for share, size in known) / sum(size for _, size in known) if known else None
+
+    @property
+    def kept_rate(self) -> float | None:
+        """The highest rate of false alarms that a log's promise allows; None if one is promised nothing."""
+        rates = [log.kept_rate for log in self.logs]
+        return None if not rates or None in rates else max(rate for rate in rates if rate is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain data, for `json.dumps`."""
+        counts = {name: self.total(name) for name in (*_COUNTS, "anomalous_sequences", "findings")}
+        return counts | {
+            "mode": self.mode,
+            "baseline": self.baseline,
+            "healthy_entries": self.healthy_entries,
+            "familiarity": self.familiarity,
+            "promised_rate": self.promised_rate,
+            "promised_per_day": self.promised_per_day,
+            "kept_rate": self.kept_rate,
+            "logs": [asdict(log) for log in self.logs],
+            "skipped": [asdict(log) for log in self.skipped],
+        }
+
+
+class Findings(Sequence[Finding]):
+    """The findings of a run.
+
+    Args:
+        findings: in any order.
+        summary: of the run.
+        order: `"strength"`, the strongest first; `"time"`, those with a time by it, then the others by log and line.
+
+    Raises:
+        ValueError: there is no such order.
+    """
+
+    def __init__(self, findings: Iterable[Finding], summary: Summary, order: str = "strength"):
+        self.summary, self.order = summary, order
+        self._findings = in_order(findings, order)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._findings[place]
+
+    def __len__(self) -> int:
+        return len(self._findings)
+
+    def __repr__(self) -> str:
+        seen = self.summary
+        return f"Findings({len(self)} in {seen.total('lines')} lines of {len(seen.logs)} logs, mode={seen.mode!r})"
+
+    def ordered(self, order: str) -> "Findings":
+        """The same findings in another order."""
+        return Findings(self._findings, self.summary, order)
+
+    def table(self) -> pa.Table:
+        """One row per finding; `.to_pandas()` makes it a data frame. `reason` is the text of the strongest reason."""
+        rows = [
+            {name: getattr(finding, name) for name in _FINDING_COLUMNS.names if hasattr(finding, name)}
+            | {
+                "kind": finding.reasons[0].kind if finding.reasons else None,
+                "reason": finding.reasons[0].text if finding.reasons else None,
+                "line": finding.entries[0].line if finding.entries else None,
+                "text": finding.entries[0].text if finding.entries else None,
+            }
+            for finding in self
+        ]
+        return pa.Table.from_pylist(rows, _FINDING_COLUMNS)
+
+    def entries_table(self) -> pa.Table:
+        """One row per entry of each finding; `finding` is the row of the finding in `table()`, `id` its id."""
+        rows = [
+            {"finding": row, "id": finding.id, "source": finding.source} | asdict(entry)
+            for row, finding in enumerate(self)
+            for entry in finding.entries
+        ]
+        return pa.Table.from_pylist(rows, _ENTRY_COLUMNS)
+
+
+_FINDING_COLUMNS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("first_line", pa.int64()),
+        ("last_line", pa.int64()),
+        ("start", pa.string()),
+        ("end", pa.string()),
+        ("score", pa.float64()),
+        ("strength", pa.float64()),
+        ("healthy_rarity", pa.float64()),
+        ("mode", pa.string()),
+        ("sequences", pa.int64()),
+        ("sessions", pa.int64()),
+        ("kind", pa.string()),
+        ("reason", pa.string()),
+        ("line", pa.int64()),
+        ("text", pa.string()),
+    ]
+)
+_ENTRY_COLUMNS = pa.schema(
+    [
+        ("finding", pa.int64()),
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("line", pa.int64()),
+        ("text", pa.string()),
+        ("share", pa.float64()),
+        ("count", pa.int64()),
+        ("first_line", pa.int64()),
+        ("last_line", pa.int64()),
+        ("first_time", pa.string()),
+        ("last_time", pa.string()),
+        ("masked", pa.string()),
+    ]
+)
+
+
+def in_order(findings: Iterable[Finding], order: str) -> list[Finding]:
+    """Findings by `"strength"` or by `"time"`; see [`Findings`]."""
+    if order == "strength":
+        return sorted(findings, key=lambda finding: -finding.strength)
+    if order != "time":
+        raise ValueError(f"`order` must be one of {ORDERS}, got {order!r}.")
+    # Times without a year begin with "-", and cannot be compared with others: they come by log and line.
+    return sorted(
+        findings,
+        key=lambda finding: (
+            (0, finding.start, "", finding.first_line)
+            if finding.start and finding.start[0] != "-"
+            else (1, "", finding.source or "", finding.first_line)
+        ),
+    )
+
+
+__all__ = [
+    "ORDERS",
+    "Finding",
+    "FindingEntry",
+    "Findings",
+    "LogSummary",
+    "Reason",
+    "Skipped",
+    "Summary",
+    "in_order",
+]

@@ -1,0 +1,344 @@
+"""Findings in, files out: JSON lines, SARIF, JUnit and Markdown, for programs, CI and pull requests.
+
+What a log holds was written by anybody: nothing of it may control a terminal, deceive a reader, or become markup.
+JSON lines need nothing but Python; SARIF and JUnit are written by libraries of the extra `logmoe[report]`, so that
+they are what others read. `findings.schema.json` describes the JSON lines.
+"""
+
+import importlib
+import json
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import quote
+
+from logmoe import __version__
+from logmoe.answering import (
+    KIND_WORDS,
+    answer,
+    headline,
+    how_odd,
+    main_reasons,
+    misfits,
+    name_of,
+    place,
+    promised,
+    repetitions,
+    sessions,
+    skipped,
+    title,
+    told,
+    when,
+)
+from logmoe.explaining import visible
+from logmoe.findings_logmoe import Finding, Findings, Summary
+
+EXTENSIONS = {".txt": "text", ".jsonl": "jsonl", ".sarif": "sarif", ".xml": "junit", ".md": "markdown"}
+LIBRARIES = {"sarif": "sarif_pydantic.sarif", "junit": "junitparser"}
+SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+FINGERPRINT = "logmoeFinding/v1"
+# Findings of a Markdown report, and characters of a line in it: a comment on GitHub holds 65,536.
+MARKDOWN_FINDINGS = 20
+MARKDOWN_LINE = 240
+MARKDOWN_ENTRIES = 5
+# Not allowed in XML 1.0, and no control characters either; those are made visible everywhere.
+_NO_CHARACTERS = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def format_of(path: str) -> str:
+    """The format of a file, by its extension.
+
+    Raises:
+        ValueError: the extension is not known.
+    """
+    extension = PurePath(path).suffix.lower()
+    if extension not in EXTENSIONS:
+        known = ", ".join(f"{name} ({what})" for name, what in EXTENSIONS.items())
+        raise ValueError(f"{path!r} does not say what to write: its name must end in one of {known}.")
+    return EXTENSIONS[extension]
+
+
+def require(name: str) -> Any:
+    """The library that writes a format; None if it needs none.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    if name not in LIBRARIES:
+        return None
+    try:
+        return importlib.import_module(LIBRARIES[name])
+    except ImportError as error:
+        raise ImportError(
+            f"{name} reports need a library that is not installed ({error}): pip install 'logmoe[report]'"
+        ) from error
+
+
+def render(findings: Findings, name: str, limit: int | None = None) -> str:
+    """A report.
+
+    Args:
+        findings: in the order of the report.
+        name: `"text"`, `"jsonl"`, `"sarif"`, `"junit"` or `"markdown"`.
+        limit: most findings that are shown, where people read; programs get all.
+    """
+    if name == "text":
+        return "\n".join(answer(findings, limit)) + "\n"
+    if name == "markdown":
+        return markdown(findings, MARKDOWN_FINDINGS if limit is None else limit)
+    reports: dict[str, Callable[[Findings], str]] = {"jsonl": jsonl, "sarif": sarif, "junit": junit}
+    return reports[name](findings)
+
+
+def write(text: str, path: str) -> None:
+    """Writes a report so that whoever reads the file finds the old one or the new one, and never half of it."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not stat.S_ISREG(target.stat().st_mode):  # a pipe or a device
+        target.write_text(text, encoding="utf-8")
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(file.name, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~mask)
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _plain_data(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: _plain_data(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_plain_data(value) for value in data]
+    return plain(data) if isinstance(data, str) else data
+
+
+def plain(text: str) -> str:
+    """A text without characters that control, deceive, or are none."""
+    return _NO_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", visible(text))
+
+
+# ---------------------------------------------------------------------- JSON lines
+
+
+def jsonl(findings: Findings) -> str:
+    """One record per finding, and a last one with the summary."""
+    return "".join(f"{line}\n" for line in (*map(finding_record, findings), summary_record(findings.summary)))
+
+
+def finding_record(finding: Finding) -> str:
+    """A finding as one line of JSON."""
+    return _line({"type": "finding"} | finding.to_dict())
+
+
+def summary_record(summary: Summary) -> str:
+    """The summary of a run as one line of JSON."""
+    return _line({"type": "summary", "version": __version__} | summary.to_dict())
+
+
+def _line(record: dict[str, Any]) -> str:
+    # ASCII, so that no character is taken for another; json.dumps leaves DEL as it is.
+    return json.dumps(record).replace("\x7f", "\\u007f")
+
+
+# ---------------------------------------------------------------------- SARIF
+
+
+def sarif(findings: Findings) -> str:
+    """SARIF 2.1.0, for code scanning. A finding's `id` is its fingerprint: it stays one alert from run to run."""
+    sp = require("sarif")
+    kinds = [kind or "wording" for kind in KIND_WORDS]
+
+    def message(text: str) -> Any:
+        # In a message "[text](target)" would be a link.
+        return sp.Message(text=plain(text).replace("](", "]\\("))
+
+    def location(source: str | None, first: int, last: int, text: str | None = None) -> Any:
+        region = sp.Region(start_line=first, end_line=last)
+        if text is not None:
+            region.snippet = sp.ArtifactContent(text=plain(text))
+        at = sp.ArtifactLocation(uri=_uri(source))
+        return sp.Location(physical_location=sp.PhysicalLocation(artifact_location=at, region=region))
+
+    results = [
+        sp.Result(
+            rule_id=(kind := finding.reasons[0].kind if finding.reasons else "wording"),
+            rule_index=kinds.index(kind) if kind in kinds else None,
+            level=sp.Level.WARNING if finding.mode == "reference" else sp.Level.NOTE,
+            message=message("; ".join(_facts(finding))),
+            locations=[location(finding.source, finding.first_line, finding.last_line)],
+            related_locations=[
+                location(finding.source, entry.line, entry.line + entry.text.count("\n"), entry.text)
+                for entry in finding.entries
+            ]
+            or None,
+            partial_fingerprints={FINGERPRINT: finding.id},
+            properties={
+                name: getattr(finding, name)
+                for name in ("score", "strength", "healthy_rarity", "mode", "start", "end", "sequences", "sessions")
+            },
+        )
+        for finding in findings
+    ]
+    notifications = [
+        sp.Notification(level=sp.Level.ERROR, message=message(line)).model_dump(**_SARIF)
+        for line in skipped(findings.summary)
+    ]
+    invocation = sp.Invocation(
+        execution_successful=not notifications, **{"toolExecutionNotifications": notifications or None}
+    )
+    rules = [
+        sp.ReportingDescriptor(id=kind, name=_pascal(kind), short_description=sp.Message(text=words))
+        for kind, words in zip(kinds, KIND_WORDS.values(), strict=True)
+    ]
+    driver = sp.ToolDriver(name="LogMoE", version=__version__, rules=rules)
+    run = sp.Run(
+        tool=sp.Tool(driver=driver),
+        invocations=[invocation],
+        results=results,
+        properties=_plain_data({"headline": headline(findings.summary)} | findings.summary.to_dict()),
+    )
+    log = sp.Sarif(runs=[run], **{"$schema": SARIF_SCHEMA})
+    return json.dumps(log.model_dump(**_SARIF), indent=1) + "\n"
+
+
+_SARIF = {"mode": "json", "by_alias": True, "exclude_none": True}
+
+
+def _pascal(kind: str) -> str:
+    return "".join(word.capitalize() for word in kind.split("_"))
+
+
+def _uri(source: str | None) -> str:
+    if source is None:
+        return "stdin"
+    path = PurePath(source)
+    try:
+        encoded = os.fsencode(path.as_posix())
+    except UnicodeEncodeError:  # no file is called so
+        encoded = path.as_posix().encode("utf-8", "backslashreplace")
+    name = quote(encoded, safe="/")
+    # A colon before the first slash would begin a scheme; quote escapes it.
+    return f"file://{name}" if path.is_absolute() else name
+
+
+# ---------------------------------------------------------------------- JUnit
+
+
+def junit(findings: Findings) -> str:
+    """JUnit XML: a suite for each log, a failed test for each finding in it, a passed one where there is none."""
+    jp = require("junit")
+    report = jp.JUnitXml(name="logmoe")
+    sources = {log.source: jp.TestSuite(plain(name_of(log.source))) for log in findings.summary.logs}
+    for finding in findings:
+        case = jp.TestCase(plain(f"{title(finding)} ({finding.id})"), classname=plain(name_of(finding.source)))
+        failure = jp.Failure(plain("; ".join(_facts(finding))), finding.reasons[0].kind if finding.reasons else None)
+        failure.text = plain_lines(told(finding, 1))
+        case.result = [failure]
+        sources.setdefault(finding.source, jp.TestSuite(plain(name_of(finding.source)))).add_testcase(case)
+    for source, suite in sources.items():
+        if not len(suite):
+            suite.add_testcase(jp.TestCase("no findings", classname=plain(name_of(source))))
+    for log in findings.summary.skipped:
+        suite = sources.setdefault(log.source, jp.TestSuite(plain(name_of(log.source))))
+        case = jp.TestCase("could be read", classname=plain(name_of(log.source)))
+        case.result = [jp.Error(plain(log.reason))]
+        suite.add_testcase(case)
+    for suite in sources.values():
+        report.add_testsuite(suite)
+    report.update_statistics()
+    text: bytes | str = report.tostring()
+    body = text.decode("utf-8") if isinstance(text, bytes) else text
+    return body if body.startswith("<?xml") else f'<?xml version="1.0" encoding="utf-8"?>\n{body}\n'
+
+
+def plain_lines(lines: Iterator[str]) -> str:
+    """Lines of text that are safe in XML."""
+    return "\n".join(_NO_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", line) for line in lines)
+
+
+# ---------------------------------------------------------------------- Markdown
+
+
+def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
+    """Markdown for a comment on a pull request. All that logs hold is code: it is neither markup nor mentions anybody.
+
+    Args:
+        findings: in the order of the report.
+        limit: most that are shown.
+    """
+    summary = findings.summary
+    lines = ["### LogMoE", *(f"\n{code(line)}" for line in (*misfits(summary), headline(summary)))]
+    for number, finding in enumerate(findings[:limit], 1):
+        facts = ", ".join(filter(None, [when(finding), how_odd(finding)]))
+        lines += [
+            "",
+            f"**{number}. {title(finding)[0].upper()}{title(finding)[1:]}** in {code(place(finding))}",
+            facts,
+        ]
+        lines += ["", *fenced(_block(finding))]
+    if len(findings) > limit:
+        lines += ["", f"{len(findings) - limit:,} more not shown."]
+    if ending := promised(summary):
+        lines += ["", ending]
+    lines += [f"\n{code(line)}" for line in skipped(summary)]
+    return "\n".join(lines) + "\n"
+
+
+def _block(finding: Finding) -> list[str]:
+    lines = [plain(reason.text) for reason in main_reasons(finding)]
+    entries = [
+        f"{entry.share:>4.0%}  {repetitions(entry)}  {plain(entry.text.split(chr(10), 1)[0].expandtabs())}"
+        for entry in finding.entries[:MARKDOWN_ENTRIES]
+    ]
+    block = lines + ([""] if lines and entries else []) + entries
+    return [line if len(line) <= MARKDOWN_LINE else f"{line[: MARKDOWN_LINE - 1]}…" for line in block]
+
+
+def code(text: str) -> str:
+    """Inline code, whatever backticks the text has."""
+    text = plain(text)
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
+    return f"{ticks}{space}{text}{space}{ticks}"
+
+
+def fenced(lines: list[str]) -> list[str]:
+    """A block of code, whatever backticks the lines have."""
+    ticks = "`" * max(3, 1 + max((len(run) for line in lines for run in re.findall("`+", line)), default=0))
+    return [f"{ticks}text", *lines, ticks]
+
+
+def _facts(finding: Finding) -> list[str]:
+    """What a finding is, in one line."""
+    facts = [reason.text for reason in finding.reasons[:1]] or [title(finding)]
+    if finding.sessions is not None:
+        facts.append(sessions(finding))
+    if finding.entries and finding.entries[0].count > 1:
+        facts.append(f"{finding.entries[0].count:,} times")
+    return [*facts, *filter(None, [when(finding)]), how_odd(finding)]
+
+
+__all__ = [
+    "EXTENSIONS",
+    "finding_record",
+    "format_of",
+    "jsonl",
+    "junit",
+    "markdown",
+    "render",
+    "require",
+    "sarif",
+    "summary_record",
+    "write",
+]
