@@ -21,6 +21,7 @@ from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, Encode, LogReference, Origin, ReferenceBuilder
 from .sequences_logmoe import SequenceCutter, SequenceRule
+from .surprise_logmoe import OWN_FOLDS
 
 # Chunks that are masked at once.
 CHUNKS_AHEAD = 2
@@ -114,6 +115,7 @@ class ReferenceFit:
         if self.num_entries < FEWEST_SELF_ENTRIES or not self.builder.num_entries:
             return None
         reference = self.finish()
+        reference.folds = OWN_FOLDS
         return reference if reference.can_judge_itself(self.rule.max_sequence_length) else None
 
 

@@ -187,8 +187,7 @@ class LogMeasure:
             if not self._is_self:
                 self._surprise[block] = self.reference.surprise(self.length)
             else:
-                low, high = self._blocks[block : block + 2]
-                self._surprise[block] = self.reference.surprise_without(low, high, self.length)
+                self._surprise[block] = self.reference.surprise_without(block, self.length)
         return self._surprise[block]
 
     # ------------------------------------------------------------------ sequences

@@ -290,6 +290,8 @@ def pool(values: np.ndarray, is_entry: np.ndarray) -> np.ndarray:
     number = is_entry.sum(1)[:, None]
     hidden = np.where(is_entry[..., None], values, -np.inf)
     top = -np.sort(-hidden, axis=1)[:, :8] if values.shape[1] > 8 else -np.sort(-hidden, axis=1)
+    # NaN sorts behind the padding, whose place it then takes.
+    top = np.where(np.isneginf(top), np.nan, top)
     top = np.where(np.arange(top.shape[1])[None, :, None] < number[..., None], top, 0)
     mean = np.where(is_entry[..., None], values, 0).sum(1) / number
     return np.concatenate(
@@ -308,12 +310,36 @@ def pool_weights(values: np.ndarray, pool: str) -> np.ndarray:
     return brings / brings.sum()
 
 
+@dataclass(frozen=True)
+class Folds:
+    """How a log is cut into blocks whose sequences are measured against the rest.
+
+    Attributes:
+        blocks: how many, contiguous.
+        beside: blocks on either side that are no part of the rest. An incident that goes on from one block into the
+            next is then no habit.
+    """
+
+    blocks: int
+    beside: int = 0
+
+    def left_out(self, block: int) -> tuple[int, int]:
+        """The first block that is left out for the sequences of one, and the one after the last."""
+        return max(0, block - self.beside), min(self.blocks, block + 1 + self.beside)
+
+
+HEALTHY_FOLDS = Folds(3)
+"""Of a reference, whose sequences are all healthy."""
+OWN_FOLDS = Folds(8, beside=1)
+"""Of a log that is judged by itself."""
+
+
 def cross_fitted(
     log: Occurrences,
     sequences: np.ndarray,
     vocabulary: Vocabulary,
     length: int,
-    blocks: int = 3,
+    folds: Folds = HEALTHY_FOLDS,
     has_past: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of sequences of a log against the log's other blocks: never against themselves.
@@ -321,31 +347,32 @@ def cross_fitted(
     Args:
         log: the log.
         sequences: int64 `(sequences, entries)`, positions, -1 at padding, ordered by their first entry.
-        blocks: contiguous blocks of sequences.
+        folds: the blocks.
         has_past: see `Surprise.measure`.
 
     Returns:
-        As `Surprise.measure`; NaN for sequences besides whose block the log has nothing.
+        As `Surprise.measure`; NaN for sequences besides which the log has nothing that they are measured against.
     """
     first = sequences[:, 0]
-    edges = [first[0] + (len(log) - first[0]) * block // blocks for block in range(blocks + 1)]
+    edges = [first[0] + (len(log) - first[0]) * block // folds.blocks for block in range(folds.blocks + 1)]
     block_of = np.searchsorted(edges[1:-1], first, side="right")
     entry = np.zeros((*sequences.shape, len(ENTRY_FEATURES) + 1), np.float32)
     of_sequence = np.zeros((len(sequences), len(SEQUENCE_FEATURES)), np.float32)
     for block in np.unique(block_of):
         rows = np.flatnonzero(block_of == block)
-        is_own = np.zeros(len(log), bool)
-        own = sequences[rows]
-        is_own[own[own >= 0]] = True
-        rest = np.flatnonzero(~is_own)
+        low, high = folds.left_out(int(block))
+        left_out = sequences[(block_of >= low) & (block_of < high)]
+        is_left_out = np.zeros(len(log), bool)
+        is_left_out[left_out[left_out >= 0]] = True
+        rest = np.flatnonzero(~is_left_out)
         if not len(rest):
             entry[rows] = of_sequence[rows] = np.nan
             continue
-        # Entries on the two sides of the block are no neighbours.
+        # Entries on the two sides of what is left out are no neighbours.
         jump = np.append(0, (np.diff(rest) > 1).cumsum())
         stretch = log.stretch[rest] + jump
         surprise = Surprise(log.take(rest, stretch), vocabulary, length)
-        entry[rows], of_sequence[rows] = surprise.measure(log, own, has_past=has_past)
+        entry[rows], of_sequence[rows] = surprise.measure(log, sequences[rows], has_past=has_past)
     return entry, of_sequence
 
 
@@ -455,9 +482,12 @@ def sequence_inputs(features: np.ndarray, healthy: np.ndarray, level: np.ndarray
 __all__ = [
     "ENTRY_FEATURES",
     "GRANULARITIES",
+    "HEALTHY_FOLDS",
     "INPUTS",
+    "OWN_FOLDS",
     "POOLS",
     "SEQUENCE_FEATURES",
+    "Folds",
     "Occurrences",
     "RunningLevel",
     "Surprise",

@@ -17,7 +17,7 @@ from logmoe.habits_logmoe import windows_of
 from logmoe.parsing_logmoe import LogParser
 from logmoe.reference_logmoe import LogReference, Origin, ReferenceBuilder, filled_times
 from logmoe.sequences_logmoe import SequenceCutter, SequenceRule
-from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES
+from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES, Folds
 
 LENGTH = 8
 EVENTS = (
@@ -448,8 +448,14 @@ def test_what_a_log_can_be_judged_by_of_itself():
     blocks = reference.blocks()
     assert np.diff(blocks[:3]).tolist() == [160, 160]
     assert reference.can_judge_itself(LENGTH)
-    without = reference._without(160, 320, LENGTH)
+    without = reference._without(1, LENGTH)
     assert reference.first[without].tolist() == [f for f in reference.first.tolist() if f < 160 or f >= 328]
+    reference.folds = Folds(6, beside=1)
+    assert np.diff(reference.blocks()[:3]).tolist() == [80, 80]
+    for block, (low, high) in {0: (0, 160), 2: (80, 320), 5: (320, 480)}.items():
+        without = reference._without(block, LENGTH)
+        assert reference.first[without].tolist() == [f for f in reference.first.tolist() if f < low or f >= high + 8]
+    assert reference.can_judge_itself(LENGTH)
     assert not reference.can_judge_itself(400)
     assert not encoded(fit("info a")).can_judge_itself(LENGTH)
     # Sessions that all begin at once are told apart by nothing.

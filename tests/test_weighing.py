@@ -11,7 +11,7 @@ from test_reference import EVENTS, LENGTH, features_pipe, make_log
 from logmoe.fitting_logmoe import StreamPast
 from logmoe.reference_logmoe import LogReference
 from logmoe.surprise_logmoe import RunningLevel
-from logmoe.weighing_logmoe import LEAST_LEARNED, LEAST_UNTRAINED, Against, Scale
+from logmoe.weighing_logmoe import LEAST_LEARNED, LEAST_UNTRAINED, USUAL_UNTRAINED, Against, Scale
 
 FAULTY = (*EVENTS, "error fatal {word} hardware failed")
 
@@ -278,12 +278,20 @@ def test_a_healthy_log_that_repeats_itself_to_the_letter_leaves_room_for_others(
     config = pipe.model.config
     # Scores of healthy sequences are all but equal, and yet a difference of any size is not the rarest in a hundred.
     assert weigher.scale.learned[1] == pytest.approx(LEAST_LEARNED * config.reference_scale[1])
-    assert weigher.scale.untrained[1] == LEAST_UNTRAINED
+    assert weigher.scale.untrained[1] >= LEAST_UNTRAINED
     assert 0.5 < weigher.threshold <= 1.0
-    # Spreads that logs have by nature are left alone.
-    other = pipe.fit(make_log(800, 1))
-    scale = Against(other).weigher(pipe.predictor, other, LENGTH).scale
-    assert scale.untrained[1] > LEAST_UNTRAINED
+
+
+def test_the_spread_of_few_healthy_scores_is_drawn_to_the_usual_one(pipe):
+    spreads = []
+    for entries in (5 * LENGTH, 1600 * LENGTH):
+        reference = pipe.fit(make_log(entries, 1))
+        spreads.append(Against(reference).weigher(pipe.predictor, reference, LENGTH).scale.untrained[1])
+    assert abs(spreads[0] - USUAL_UNTRAINED) < 0.1 * USUAL_UNTRAINED < abs(spreads[1] - USUAL_UNTRAINED)
+    # Nor do few promise what many do: what the usual spread would not call is not called.
+    few = Scale((0.0, 1.0), (0.0, 1.0), 0.5, np.ones(1), np.array([-0.5, 0.0, 0.2, 0.5]), np.zeros(1), 0.0)
+    assert few.threshold(0.01) == (1.0, 1 / 5)
+    assert few.threshold(0.2) == (np.nextafter(0.5, 1), 0.2)
 
 
 def test_saved_and_merged_references_keep_the_promise_of_fitted_ones(pipe, reference, tmp_path):

@@ -17,9 +17,10 @@ import torch
 
 from logmoe import LogParser
 from logmoe.habits_logmoe import windows_of
-from logmoe.reference_logmoe import BLOCKS, TIMED_SHARE, filled_times
+from logmoe.reference_logmoe import TIMED_SHARE, filled_times
 from logmoe.surprise_logmoe import (
     ENTRY_FEATURES,
+    OWN_FOLDS,
     Occurrences,
     RunningLevel,
     Surprise,
@@ -202,7 +203,7 @@ class Judge:
         self.number, self.healthy = number, healthy
         self.surprise = Surprise(healthy, vocabulary, WINDOW)
         self.sequences = windows_of(healthy.stretch, WINDOW, WINDOW)
-        self.entry_features, self.features = cross_fitted(healthy, self.sequences, vocabulary, WINDOW, BLOCKS)
+        self.entry_features, self.features = cross_fitted(healthy, self.sequences, vocabulary, WINDOW)
         self.level = lower_quarter(self.features)
 
     def measure(self, log: Occurrences, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -220,7 +221,7 @@ class Judge:
 
 def measure_itself(log: Occurrences, sequences: np.ndarray, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
     """Entry features and inputs of the terms of a log that is judged by its own other blocks."""
-    entry_features, features = cross_fitted(log, sequences, vocabulary, WINDOW, BLOCKS)
+    entry_features, features = cross_fitted(log, sequences, vocabulary, WINDOW, OWN_FOLDS)
     level = np.broadcast_to(lower_quarter(features), features.shape)
     return entry_features, sequence_inputs(features, features, level)
 

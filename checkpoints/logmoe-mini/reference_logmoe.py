@@ -6,7 +6,6 @@ fraction of a second, so two references merge exactly, and none is out of date. 
 """
 
 import hashlib
-import itertools
 import json
 import os
 import tempfile
@@ -24,7 +23,7 @@ from safetensors.numpy import load, save_file
 from .habits_logmoe import windows_of
 from .parsing_logmoe import ParsedLog, check_integer
 from .sequences_logmoe import pad_sequences
-from .surprise_logmoe import Occurrences, Surprise, Vocabulary, cross_fitted
+from .surprise_logmoe import HEALTHY_FOLDS, Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
 
 # Of the files; a reader refuses others.
@@ -36,8 +35,6 @@ SEQUENCES_PER_GROUP = 8
 HEALTHY_SEQUENCES = 4096
 # Below this share of entries with a time, a log has none.
 TIMED_SHARE = 0.05
-# Blocks of a log that are judged by the others.
-BLOCKS = 3
 
 # Embeddings float32 `(texts, encoder_hidden)` of masked texts.
 Encode = Callable[[list[str]], np.ndarray]
@@ -112,7 +109,10 @@ class LogReference:
         num_entries: entries it was fitted on, kept or not.
         num_dropped_texts: entries whose text was not kept, because there were too many.
         max_reference_entries: most entries that are kept, and most texts.
+        folds: how its own sequences are measured; see [`Folds`].
     """
+
+    folds = HEALTHY_FOLDS
 
     def __init__(
         self,
@@ -199,30 +199,27 @@ class LogReference:
             self._surprise[length] = Surprise(self.entries, self.vocabulary, length, self.count)
         return self._surprise[length]
 
-    def surprise_without(self, low: int, high: int, length: int) -> Surprise:
-        """The same, without the sequences that begin at places from `low` to before `high` of the log.
-
-        For a reference of a single log, whose own sequences are to be measured.
-        """
-        rest = self._without(low, high, length)
+    def surprise_without(self, block: int, length: int) -> Surprise:
+        """The same, without a block and those beside it, for a single log whose own sequences are to be measured."""
+        rest = self._without(block, length)
         jump = np.append(0, (np.diff(rest) > 1).cumsum())
         return Surprise(self.entries.take(rest, self.entries.stretch[rest] + jump), self.vocabulary, length)
 
-    def _without(self, low: int, high: int, length: int) -> np.ndarray:
+    def _without(self, block: int, length: int) -> np.ndarray:
+        low, high = self.blocks()[list(self.folds.left_out(block))]
         # Windows that overlap those of the block are its own as well.
         reach = length if self.origin.session_pattern is None else 1
         return np.flatnonzero((self.first <= low - reach) | (self.first >= high + reach - 1))
 
     def blocks(self) -> np.ndarray:
-        """Where the blocks of a single log begin, int64 `(BLOCKS + 1,)`, the last its end: places of entries."""
-        starts = np.sort(self.first[self._starts()])
-        edges = starts[np.arange(BLOCKS) * len(starts) // BLOCKS]
+        """Where the blocks of a single log begin, int64 `(blocks + 1,)`, the last its end: places of entries."""
+        starts, blocks = np.sort(self.first[self._starts()]), self.folds.blocks
+        edges = starts[np.arange(blocks) * len(starts) // blocks]
         return np.concatenate([[0], edges[1:], [starts[-1] + 1]])
 
     def can_judge_itself(self, length: int) -> bool:
         """Whether each block of a single log has two sequences of `length` entries to be measured against."""
-        edges = self.blocks().tolist()
-        return all(len(self._without(*block, length)) >= 2 * length for block in itertools.pairwise(edges))
+        return all(len(self._without(block, length)) >= 2 * length for block in range(self.folds.blocks))
 
     def _starts(self) -> np.ndarray:
         """Positions of the first entries of the sequences that it was fitted on."""
@@ -241,7 +238,7 @@ class LogReference:
             if len(sequences) > HEALTHY_SEQUENCES:
                 sequences = sequences[np.arange(HEALTHY_SEQUENCES) * len(sequences) // HEALTHY_SEQUENCES]
             entry, features = cross_fitted(
-                self.entries, sequences, self.vocabulary, length, BLOCKS, self.origin.session_pattern is None
+                self.entries, sequences, self.vocabulary, length, self.folds, self.origin.session_pattern is None
             )
             templates = np.where(sequences >= 0, self.entries.template[sequences], -1)
             # A reference of a single sequence has nothing to measure it against.
