@@ -4,6 +4,7 @@
 join them, so that memory stays bounded. Called by the pipeline and the command.
 """
 
+import contextlib
 import hashlib
 import os
 import queue
@@ -162,9 +163,8 @@ class _Open:
             one = _Folded(entry["line"], entry["text"], entry["score"], entry["score"], count, place, place)
             self._fold(entry["masked"], one)
         for reason in sequence["reasons"]:
-            about = _about(reason, entries)
             told = Reason(reason["kind"], reason.get("text", ""), reason.get("weight", 0.0), reason.get("line"))
-            self._add_reason(told, about)
+            self._add_reason(told, _about(reason, entries))
         self.topics |= topics_of(sequence)
         self._shrink()
 
@@ -431,10 +431,11 @@ class FindingScan(Iterator[Finding]):
     """
 
     def __init__(self, scan: LogScan, pause: float | None = None):
-        self.scan, self.pause, self.found = scan, pause, 0
+        self.scan, self.found = scan, 0
         scan.judge = DetailingJudge.of(scan.judge, scan.processor)
         longest = None if pause is None else STREAM_SEQUENCES
         self.maker = FindingMaker(scan.judge.id2label, scan.rule.session_pattern, scan.processor, longest)
+        self._sequences: Iterator[Any] = scan if pause is None else WithPauses(scan, pause)
         self._findings = self._run()
 
     def __next__(self) -> Finding:
@@ -442,7 +443,7 @@ class FindingScan(Iterator[Finding]):
 
     def _run(self) -> Iterator[Finding]:
         try:
-            for sequence in self.scan if self.pause is None else with_pauses(self.scan, self.pause):
+            for sequence in self._sequences:
                 yield from self._counted(self.maker.close() if sequence is None else self.maker.add(sequence))
         except Exception:  # what was found before a log broke off is said
             yield from self._counted(self.maker.close())
@@ -457,40 +458,56 @@ class FindingScan(Iterator[Finding]):
     def close(self) -> None:
         """Ends the scan early."""
         self.scan.close()
+        if isinstance(self._sequences, WithPauses):
+            self._sequences.stop()
 
     def summary(self) -> LogSummary:
         """What was seen so far."""
         return LogSummary.of(self.scan.statistics, self.found)
 
 
-def with_pauses(results: Iterator[Any], seconds: float) -> Iterator[Any]:
+class WithPauses(Iterator[Any]):
     """What an iterator gives, and None where it gave nothing for so many seconds; once for each pause."""
-    waiting: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=64)
 
-    def pump() -> None:
+    def __init__(self, results: Iterator[Any], seconds: float):
+        self.results, self.seconds = results, seconds
+        self._waiting: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=64)
+        self._is_stopped = threading.Event()
+        self._is_paused = True
+        # A daemon: a stream may be silent for ever, and must not keep the process from ending.
+        self._thread = threading.Thread(target=self._pump, name="logmoe-scan", daemon=True)
+        self._thread.start()
+
+    def _pump(self) -> None:
         try:
-            for result in results:
-                waiting.put(("result", result))
-            waiting.put(("end", None))
+            for result in self.results:
+                self._put("result", result)
+                if self._is_stopped.is_set():
+                    return
+            self._put("end", StopIteration())
         except BaseException as error:
-            waiting.put(("error", error))
+            self._put("error", error)
 
-    # A daemon: a stream may be silent for ever, and must not keep the process from ending.
-    threading.Thread(target=pump, name="logmoe-scan", daemon=True).start()
-    is_paused = True
-    while True:
+    def _put(self, what: str, result: Any) -> None:
+        while not self._is_stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                return self._waiting.put((what, result), timeout=0.1)
+
+    def __next__(self) -> Any:
         try:
-            what, result = waiting.get(timeout=None if is_paused else seconds)
+            what, result = self._waiting.get(timeout=None if self._is_paused else self.seconds)
         except queue.Empty:
-            is_paused = True
-            yield None
-            continue
-        is_paused = False
-        if what == "error":
+            self._is_paused = True
+            return None
+        self._is_paused = False
+        if what in ("error", "end"):
             raise result
-        if what == "end":
-            return
-        yield result
+        return result
+
+    def stop(self) -> None:
+        """Waits for the thread, which must not be inside the model when the process ends."""
+        self._is_stopped.set()
+        self._thread.join(5)
 
 
 def is_in_memory(log: Any) -> bool:

@@ -109,7 +109,7 @@ BINARIES = {
 }
 
 
-@pytest.mark.parametrize("command", [["explain"], ["--lines", "9"]], ids=["explain", "scan"])
+@pytest.mark.parametrize("command", [["explain"], ["--sequences", "--lines", "9"]], ids=["explain", "scan"])
 @pytest.mark.parametrize("kind", BINARIES)
 def test_a_binary_file_is_named_and_the_rest_is_judged(capsys, checkpoint, log, tmp_path, command, kind):
     path = tmp_path / "what.bin"
@@ -121,7 +121,7 @@ def test_a_binary_file_is_named_and_the_rest_is_judged(capsys, checkpoint, log, 
     assert "order 7 failed" in out
 
 
-@pytest.mark.parametrize("command", [["explain"], ["--lines", "9"]], ids=["explain", "scan"])
+@pytest.mark.parametrize("command", [["explain"], ["--sequences", "--lines", "9"]], ids=["explain", "scan"])
 def test_an_empty_file_among_others_is_passed_over(capsys, checkpoint, log, tmp_path, command):
     empty = tmp_path / "empty.log"
     empty.write_text("\n \n")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from conftest import MINI, ROOT
 from logmoe import answering, inference, reporting
 from logmoe.findings_command import FindingsRun
 from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, Skipped, Summary
-from logmoe.gathering_logmoe import with_pauses
+from logmoe.gathering_logmoe import WithPauses
 from logmoe.reporting import format_of, render, write
 
 HOSTILE = (
@@ -403,7 +404,7 @@ def test_pauses():
         yield 3
         raise ValueError("broken")
 
-    given = with_pauses(results(), 0.2)
+    given = WithPauses(results(), 0.2)
     assert [next(given) for _ in range(4)] == [1, 2, None, 3]
     with pytest.raises(ValueError, match="broken"):
         next(given)
@@ -432,3 +433,21 @@ def test_a_stream_answers_while_it_is_open(form):
     else:
         summary = json.loads(rest.splitlines()[-1])
         assert (summary["type"], summary["lines"], summary["findings"]) == ("summary", 140, 1)
+
+
+def test_a_followed_log_ends_quietly_when_it_is_interrupted(tmp_path):
+    log, report = tmp_path / "app.log", tmp_path / "report.jsonl"
+    log.write_bytes(
+        b"".join((ROOT / "examples" / "apache-faulty.log").read_bytes().splitlines(keepends=True)[960:1100])
+    )
+    arguments = [str(log), "--follow", *BASELINE, "--format", "jsonl", "-o", str(report), "--device", "cpu"]
+    command = [sys.executable, str(ROOT / "inference.py"), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        first = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert b"Traceback" not in errors
+    last = json.loads(rest.splitlines()[-1])
+    assert (last["type"], last["findings"]) == ("summary", 1)
+    assert [json.loads(line) for line in report.read_text().splitlines()] == [first, last]
