@@ -41,6 +41,10 @@ TELLING_SHARE = 0.1
 SETTLED_ENTRIES = 10_000
 # With fewer entries, a share of familiar ones says little about a reference.
 FEWEST_FITTING_ENTRIES = 64
+# Where a larger share of entries is older than the one before, it is said that the log is not sorted by time.
+BACKWARD_SHARE = 0.05
+# Places of the same trouble that are named.
+PLACES = 3
 
 
 class TextAnswer:
@@ -156,7 +160,7 @@ def rarity(share: float) -> str:
     """How rare a sequence is among healthy ones, in words."""
     if share > 0.1:
         return f"{percent(share)} of healthy sequences are as odd"
-    return f"1 in {round(1 / share):,} healthy sequences is as odd"
+    return f"at most 1 in {round(1 / share):,} healthy sequences is as odd"
 
 
 def misfit_of(scan: LogScan) -> str | None:
@@ -261,12 +265,20 @@ def answer(
     summary = findings.summary
     yield from misfits(summary)
     yield headline(summary, can_measure)
-    shown = findings[:limit]
-    for number, finding in enumerate(shown, 1):
+    names_log = len(summary.logs) > 1
+    # The same trouble at several places is told once.
+    same: dict[str, list[Finding]] = {}
+    for finding in findings:
+        same.setdefault(finding.id, []).append(finding)
+    shown = list(same.values())[:limit]
+    for number, (finding, *others) in enumerate(shown, 1):
         yield ""
-        yield from told(finding, number, len(summary.logs) > 1, lines, width)
-    if len(shown) < len(findings):
-        left = count(len(findings) - len(shown), "more finding")
+        yield from told(finding, number, names_log, lines, width)
+        if others:
+            margin = " " * (len(str(number)) + 2)
+            yield from _wrapped(f"{margin}the same at {_places(others, names_log)}", margin + "  ", width)
+    if len(shown) < len(same):
+        left = count(sum(map(len, same.values())) - sum(map(len, shown)), "more finding")
         yield from ("", f"{left} not shown (--limit N, --all)")
     ending = [*filter(None, [promised(summary)]), *skipped(summary)]
     yield from ["", *ending] if ending else []
@@ -341,6 +353,11 @@ def notes(log: LogSummary, encoding: str | None = None) -> list[str]:
         (log.truncated_entries, "entries are longer than the model reads; it read only their beginning"),
         (log.oversized_entries, "lines or entries are too long to be kept whole"),
         (log.split_sessions, "sessions were judged before the end of the log, because too many were open"),
+        (
+            log.backward_entries if log.backward_entries > BACKWARD_SHARE * log.entries else 0,
+            f"of {log.entries} entries are older than the one before: this log is not in the order of time, so order, "
+            "pace and silence tell nothing; sort it first",
+        ),
     ]
     return [f"{name_of(log.source)}: {number} {what}" for number, what in said if number]
 
@@ -374,6 +391,13 @@ def place(finding: Finding, names_log: bool = True) -> str:
     where = f"line {first}" if first == last else f"lines {first}-{last}"
     named = f"{name_of(finding.source)}, {where}" if names_log else where
     return named if finding.sessions is None else f"{named}, {sessions(finding)}"
+
+
+def _places(findings: list[Finding], names_log: bool) -> str:
+    """Where findings are, the first few of them."""
+    named = [place(finding, names_log) for finding in sorted(findings, key=lambda one: one.first_line)]
+    more = f" and {count(len(named) - PLACES, 'more place')}" if len(named) > PLACES else ""
+    return ", ".join(named[:PLACES]) + more
 
 
 def sessions(finding: Finding) -> str:

@@ -120,7 +120,7 @@ class LogSummary:
         mode: how it was judged, see [`LogAnomalyPipeline`].
         familiarity: share of its entries that the healthy log knows; None where it was judged otherwise.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
-        replaced_bytes, truncated_entries, oversized_entries, split_sessions: see [`ScanStatistics`].
+        replaced_bytes, truncated_entries, oversized_entries, split_sessions, backward_entries: see [`ScanStatistics`].
     """
 
     source: str | None
@@ -136,6 +136,7 @@ class LogSummary:
     truncated_entries: int = 0
     oversized_entries: int = 0
     split_sessions: int = 0
+    backward_entries: int = 0
 
     @classmethod
     def of(cls, seen: ScanStatistics, findings: int) -> "LogSummary":
@@ -155,6 +156,7 @@ _COUNTS = (
     "truncated_entries",
     "oversized_entries",
     "split_sessions",
+    "backward_entries",
 )
 
 

@@ -96,6 +96,7 @@ class LogMeasure:
     Attributes:
         num_entries: entries seen so far.
         num_familiar: those of them whose template the reference knows.
+        num_backward: those written more than a second before the one ahead of them.
     """
 
     def __init__(self, reference: LogReference, length: int, is_self: bool = False, ahead: np.ndarray | None = None):
@@ -115,7 +116,8 @@ class LogMeasure:
         nothing = np.empty(0, np.int64)
         self._tail, self._tail_number = Occurrences(nothing, nothing, np.empty(0), nothing), nothing
         self._has_time = not np.isnan(reference.entries.time).all()
-        self.num_entries = self.num_familiar = 0
+        self._latest = np.empty(0)  # time of the last entry that has one
+        self.num_entries = self.num_familiar = self.num_backward = 0
 
     def start_at(self, recent: ParsedLog | None, number: int) -> None:
         """Begins in the middle of a log.
@@ -126,7 +128,7 @@ class LogMeasure:
         """
         if recent is not None and len(recent):
             self.push(recent, [], np.empty((0, 0), np.float32))
-        self.num_entries, self.num_familiar = number, 0
+        self.num_entries, self.num_familiar, self.num_backward = number, 0, 0
 
     # ------------------------------------------------------------------ entries
 
@@ -211,6 +213,9 @@ class LogMeasure:
             return self._nothing()
         is_new = log.number >= self.num_entries
         self.num_familiar += int((template[log.entry_index[is_new]] < len(self.reference.templates.texts)).sum())
+        times = np.append(self._latest, log.seconds[is_new & ~np.isnan(log.seconds)])
+        self.num_backward += int((np.diff(times) < -1).sum())
+        self._latest = times[-1:]
         self.num_entries = max(self.num_entries, int(log.number.max()) + 1)
 
         # Entries that wait for their sequence, as those of a window by time, may stand among those that do not.

@@ -66,6 +66,7 @@ class ScanStatistics:
             (`"none"`).
         measured_entries, familiar_entries: entries that were measured against a reference, and those of them whose
             template it knows, of that log.
+        backward_entries: those of them that were written more than a second before the one ahead of them.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         dtype: the precision that the model computes in.
         seconds: since the scan began.
@@ -88,6 +89,7 @@ class ScanStatistics:
     mode: str = "none"
     measured_entries: int = 0
     familiar_entries: int = 0
+    backward_entries: int = 0
     kept_rate: float | None = None
     dtype: str = "float32"
     seconds: float = 0.0
@@ -327,7 +329,6 @@ class LogScan(Iterator[dict[str, Any]]):
             self._measure.start_at(self._past.before(first), first)
             self.statistics.mode = "self"
             # Nor on how much of the past the chunk happens to hold.
-            assert log.number is not None
             rows = np.flatnonzero(log.number >= first - self._past.RECENT)
             sequences = [np.searchsorted(rows, sequence) for sequence in sequences[place:]]
             log, numbers = log.take(rows), numbers[place:]
@@ -400,7 +401,7 @@ class LogScan(Iterator[dict[str, Any]]):
         """Finds what the next log is judged against, which without a reference takes a first pass over it."""
         self._measure = self._weigher = self._reference = self._past = self._ahead = None
         self.statistics.mode, self.statistics.kept_rate = "none", None
-        self.statistics.measured_entries = self.statistics.familiar_entries = 0
+        self.statistics.measured_entries = self.statistics.familiar_entries = self.statistics.backward_entries = 0
         if self.against is None:
             return
         if self.against.reference is not None:
@@ -421,10 +422,7 @@ class LogScan(Iterator[dict[str, Any]]):
             self._ahead = self._look_ahead(source)
 
     def _look_ahead(self, source: Any) -> np.ndarray | None:
-        """Sequence features of a log's first sequences, which say what its level is; None for sessions.
-
-        These may be complete at its end only.
-        """
+        """Sequence features of a log's first sequences, its level; None for sessions, which may be complete last."""
         assert self._reference is not None
         measure = LogMeasure(self._reference, self.rule.max_sequence_length)
         if not measure.has_past:
@@ -489,6 +487,7 @@ class LogScan(Iterator[dict[str, Any]]):
         measured = measure.push(log, sequences, _as_array(embeddings)[rows_of])
         self.statistics.measured_entries = measure.num_entries
         self.statistics.familiar_entries = measure.num_familiar
+        self.statistics.backward_entries = measure.num_backward
         return embeddings, rows_of, is_truncated[rows_of], measured, weigher
 
     def _new_measure(self, length: int) -> tuple[LogMeasure, Weigher]:

@@ -339,7 +339,7 @@ def test_a_sequence_says_why_it_is_odd(capsys):
     assert capsys.readouterr().out.splitlines() == [
         "a.log: judged against good.log (5,000 healthy entries, 95% of its first 20,000 entries are familiar)",
         "",
-        "  lines 1-7: anomaly 0.99, 1 in 200 healthy sequences is as odd",
+        "  lines 1-7: anomaly 0.99, at most 1 in 200 healthy sequences is as odd",
         "    never seen: \\x1b[2J",
         "    17 in 32 entries, usually at most 2",
         "         1    +2.00  entry 1",
@@ -380,7 +380,7 @@ def test_a_stream_does_not_wait(capsys):
 
 def test_numbers_in_words():
     assert [percent(share) for share in (0.01, 0.0333, 0.0001, 0.25, 1.0)] == ["1%", "3.3%", "0.01%", "25%", "100%"]
-    assert rarity(0.005) == "1 in 200 healthy sequences is as odd"
+    assert rarity(0.005) == "at most 1 in 200 healthy sequences is as odd"
     assert rarity(0.5) == "50% of healthy sequences are as odd"
     assert promise(fake_scan(kept=1 / 98)) == "at most 1% of healthy ones would be"  # as near as is said
     daily = Against(fake_scan().against.reference, false_alarms_per_day=1)

@@ -212,12 +212,12 @@ def test_the_answer_first_then_detail():
         "app.log: 2 findings in 100 lines (90 entries); judged against good.log (5,000 healthy entries, 95% of this "
         "log is familiar)",
         "",
-        "1. lines 5-9; 2026-03-12 06:00:05 to 06:00:09; 1 in 200 healthy sequences is as odd; id 0123456789ab",
+        "1. lines 5-9; 2026-03-12 06:00:05 to 06:00:09; at most 1 in 200 healthy sequences is as odd; id 0123456789ab",
         "   a new kind of entry: `connection refused`",
         "     50%  3 times, lines 5-9  connection refused",
         "     20%  line 9  connection refused (+1 line)",
         "",
-        "2. lines 5-9; 2026-03-12 06:00:05 to 06:00:09; 1 in 200 healthy sequences is as odd; id ba9876543210",
+        "2. lines 5-9; 2026-03-12 06:00:05 to 06:00:09; at most 1 in 200 healthy sequences is as odd; id ba9876543210",
         "   a new kind of entry: `disk full`",
         "     50%  3 times, lines 5-9  disk full",
         "     20%  line 9  disk full (+1 line)",
@@ -233,6 +233,23 @@ def test_the_answer_first_then_detail():
     assert "ba9876543210" not in "\n".join(limited)
     assert list(answering.answer(UNREAD)) == ["nothing was judged", "", "skipped a.log.gz: damaged"]
     assert next(answering.answer(NOTHING)).startswith("app.log: no findings in 100 lines")
+
+
+def test_the_same_trouble_at_several_places_is_told_once():
+    places = [finding(first_line=line, last_line=line + 3, strength=-line) for line in (9, 20, 30, 40, 50)]
+    other = finding(first_line=60, last_line=60, strength=-60, id="f" * 12)
+    text = list(answering.answer(findings_of(*places, other), limit=1))
+    assert sum(line.startswith(("1. ", "2. ")) for line in text) == 1
+    assert "   the same at lines 20-23, lines 30-33, lines 40-43 and 1 more place" in text
+    assert "1 more finding not shown (--limit N, --all)" in text
+
+
+def test_a_log_that_is_not_in_the_order_of_time_is_told_so():
+    assert not answering.notes(log_summary(backward_entries=4))
+    (note,) = answering.notes(log_summary(backward_entries=5))
+    assert note.startswith(
+        "app.log: 5 of 90 entries are older than the one before: this log is not in the order of time"
+    )
 
 
 def test_words_for_every_way_of_judging():

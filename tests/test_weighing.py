@@ -282,6 +282,30 @@ def test_a_healthy_log_that_repeats_itself_to_the_letter_leaves_room_for_others(
     assert 0.5 < weigher.threshold <= 1.0
 
 
+@pytest.mark.parametrize("chunk_bytes", [500, 1 << 20])
+def test_entries_out_of_the_order_of_time_are_counted(pipe, reference, log_file, chunk_bytes):
+    lines = make_log(100, 2).splitlines()
+    counts = []
+    for log in (lines, lines[50:] + lines[:50], lines[::-1]):
+        scan = pipe.scan(log_file("\n".join(log)), reference=reference, chunk_bytes=chunk_bytes)
+        list(scan)
+        counts.append(scan.statistics.backward_entries)
+    assert counts[:2] == [0, 1]
+    assert counts[2] > 20  # not all: many entries are a second apart, or less
+
+
+def test_the_start_of_a_healthy_log_does_not_set_the_bar(pipe):
+    start = "\n".join(f"2026-01-01 00:00:00 warn slab class {word} of zebra" for word in "abcdefghijkl")
+    log = make_log(800, 1)
+    thresholds = []
+    for healthy in (log, f"{start}\n{log}", f"{log}\n{start}\n{log}"):
+        reference = pipe.fit(healthy)
+        weigher = Against(reference).weigher(pipe.predictor, reference, LENGTH)
+        thresholds.append(weigher.threshold)
+    assert thresholds[1] == pytest.approx(thresholds[0], abs=0.5)
+    assert len(weigher.scale.healthy) == len(reference) // LENGTH
+
+
 def test_the_spread_of_few_healthy_scores_is_drawn_to_the_usual_one(pipe):
     spreads = []
     for entries in (5 * LENGTH, 1600 * LENGTH):

@@ -31,6 +31,8 @@ LEAST_LEARNED, LEAST_UNTRAINED = 0.3, 10.0
 # The usual ones, and how many healthy sequences count as much as these: the 99th percentile of a few is a guess. On
 # services left out, with references of a third the size, AUROC .886 / .903 (earlier / both) against .858 / .879.
 USUAL_LEARNED, USUAL_UNTRAINED, USUAL_COUNTS = 0.5, 38.0, 100
+# Sequences at the head of a healthy log that may be its start: written once, odder than all that follows, no measure.
+LONGEST_START = 4
 # Healthy sequences that go through the model at once.
 BATCH_SIZE = 128
 
@@ -169,18 +171,13 @@ class Weigher:
             # So few healthy sequences are new to each other; nothing new is what is healthy.
             return Scale(*stored, np.empty(0), np.where(NEW > 0, 0, baseline).astype(np.float32), stack)
         weight = float(config.untrained_weight)
-        centers, spreads = zip(*map(_center_and_spread, (learned, untrained)), strict=True)
-        own = len(learned) / (len(learned) + USUAL_COUNTS)
-        usual, floors = (USUAL_LEARNED * spread, USUAL_UNTRAINED), (LEAST_LEARNED * spread, LEAST_UNTRAINED)
-        widened = [
-            max(own * spreads[place] + (1 - own) * usual[place], floors[place]) for place in range(len(spreads))
-        ]
-        shares = [min(1.0, spread / least) for spread, least in zip(spreads, floors, strict=True)]
-        least = 1 - (1 - weight) * shares[0] - weight * shares[1]
-        scale = Scale(
-            (centers[0], widened[0]), (centers[1], widened[1]), weight, RANKS, np.empty(0), baseline, stack, least
-        )
-        return replace(scale, healthy=np.sort(scale.joined(learned, untrained)))
+        scale = _scale_of(learned, untrained, weight, spread, baseline, stack)
+        joined = scale.joined(learned, untrained)
+        start = _length_of_start(joined)
+        if start:
+            scale = _scale_of(learned[start:], untrained[start:], weight, spread, baseline, stack)
+            joined = scale.joined(learned[start:], untrained[start:])
+        return replace(scale, healthy=np.sort(joined))
 
     def _score_healthy(self, length: int) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
         """Both scores of the healthy sequences, the median margin of the stack, and the median inputs."""
@@ -304,9 +301,29 @@ def untrained_score(inputs: np.ndarray, counts: np.ndarray = RANKS) -> np.ndarra
     return np.nan_to_num(inputs[:, chosen]).astype(np.float64) @ counts[chosen]
 
 
-def _center_and_spread(values: np.ndarray) -> tuple[float, float]:
-    center, high = np.median(values), np.quantile(values, 0.99)
-    return float(center), float(high - center)
+def _scale_of(
+    learned: np.ndarray, untrained: np.ndarray, weight: float, stored: float, baseline: np.ndarray, stack: float
+) -> Scale:
+    """The scale that healthy scores `(sequences,)` make, without these; `stored` is the model's own spread."""
+    own = len(learned) / (len(learned) + USUAL_COUNTS)
+    scales, natural = [], 0.0
+    for values, counts, usual, least in (
+        (learned, 1 - weight, USUAL_LEARNED * stored, LEAST_LEARNED * stored),
+        (untrained, weight, USUAL_UNTRAINED, LEAST_UNTRAINED),
+    ):
+        center = float(np.median(values))
+        spread = float(np.quantile(values, 0.99)) - center
+        scales.append((center, max(own * spread + (1 - own) * usual, least)))
+        natural += counts * min(1.0, spread / least)
+    return Scale(scales[0], scales[1], weight, RANKS, np.empty(0), baseline, stack, 1 - natural)
+
+
+def _length_of_start(scores: np.ndarray) -> int:
+    """Sequences at the head, each odder than all that follow."""
+    start = 0
+    while start < LONGEST_START and len(scores) - start > FEWEST_HEALTHY and scores[start] > scores[start + 1 :].max():
+        start += 1
+    return start
 
 
 __all__ = ["Scale", "Weigher", "untrained_score"]
