@@ -10,6 +10,7 @@ import threading
 import time
 import unicodedata
 from dataclasses import replace
+from functools import partial
 from xml.etree import ElementTree
 
 import jsonschema
@@ -459,7 +460,9 @@ def test_a_followed_log_ends_quietly_when_it_is_interrupted(tmp_path):
     )
     arguments = [str(log), "--follow", *BASELINE, "--format", "jsonl", "-o", str(report), "--device", "cpu"]
     command = [sys.executable, str(ROOT / "inference.py"), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # A shell that starts the tests in the background has them ignore the signal, and all that they start.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds) as process:
         first = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=120)
