@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logmoe import LogParser, parsing_logmoe, reading_logmoe
@@ -286,6 +286,9 @@ def open_bytes(stream):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(LINES), min_size=1, max_size=60), st.integers(20, 200), st.booleans())
+@example(
+    ["Traceback (most recent call last):", "  2024-01-01 10:00:01 WARN e", "2024-01-01 10:00:00 INFO a"], 20, False
+)
 def test_chunked_log_has_the_same_entries_as_the_whole(lines, chunk_bytes, has_newline):
     """Whatever the chunk size, `EntryStream` yields the entries of the log parsed in one piece."""
     parser = LogParser()

@@ -258,7 +258,8 @@ class LineGrouper:
             below_time = np.append(False, lines.match(TIMED_ENTRY_PATTERN)[:-1]) & ~group_starts
             exception |= above_frame & lines.match(CLASS_PATTERN)
             exception |= ((above_frame & below_time) | caret) & lines.match(ERROR_PATTERN)
-        starts = ~(lines.match(self.continuation_pattern) | exception) | lines.match(self.indented_entry_pattern)
+        indented_entry = lines.match(self.indented_entry_pattern)
+        starts = ~(lines.match(self.continuation_pattern) | exception) | indented_entry
 
         position = np.arange(len(lines.index))
         log_start = first_of_log[log_of_line]
@@ -269,9 +270,10 @@ class LineGrouper:
         def before(places: np.ndarray) -> np.ndarray:
             return np.append(-1, places[:-1])
 
-        # A Python traceback is open from its first line to the first that is not indented, which ends it.
+        # A Python traceback is open from its first line to the first that is not indented, which ends it, or to an
+        # indented one that starts an entry.
         traceback = before(latest(lines.match(TRACEBACK_PATTERN)))
-        ended = before(latest(~indented & ~lines.match(TRACEBACK_PATTERN)))
+        ended = before(latest((~indented & ~lines.match(TRACEBACK_PATTERN)) | indented_entry))
         ends_traceback = (traceback > ended) & (traceback >= log_start) & ~indented
         starts &= ~ends_traceback
         if exception.any():
