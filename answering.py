@@ -227,10 +227,10 @@ def percent(share: float) -> str:
 
 
 def _familiar(scan: LogScan) -> str:
-    return _rounded_down(scan.statistics.familiar_entries / max(scan.statistics.measured_entries, 1))
+    return rounded_down(scan.statistics.familiar_entries / max(scan.statistics.measured_entries, 1))
 
 
-def _rounded_down(share: float) -> str:
+def rounded_down(share: float) -> str:
     # What is not all is not 100%; a hundredth that lost its last bit is one all the same.
     return f"{int(100 * share + 1e-9)}%"
 
@@ -307,7 +307,7 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
             facts.append(count(summary.healthy_entries, "healthy entry"))
         if summary.familiarity is not None:
             of = "this log is" if one else "these logs is"
-            facts.append(f"{_rounded_down(summary.familiarity)} of {of} familiar")
+            facts.append(f"{rounded_down(summary.familiarity)} of {of} familiar")
         return f"judged against {visible(summary.baseline or 'a healthy log')} ({', '.join(facts)})"
     if mode == "self":
         return OF_ITSELF if one else "each judged against itself: shows what stands out, promises nothing"
@@ -324,7 +324,7 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
 def misfits(summary: Summary) -> list[str]:
     """Says of each log that the reference does not fit it, if so."""
     return [
-        f"{name_of(log.source)}: {_misfit(_rounded_down(log.familiarity))}"
+        f"{name_of(log.source)}: {_misfit(rounded_down(log.familiarity))}"
         for log in summary.logs
         if log.familiarity is not None and log.familiarity < FAMILIAR_SHARE and log.entries >= FEWEST_FITTING_ENTRIES
     ]

@@ -454,7 +454,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--format",
-        choices=["text", "jsonl", "sarif", "junit", "markdown"],
+        choices=["text", "html", "jsonl", "sarif", "junit", "markdown"],
         default="text",
         help="of the findings that are printed (default: %(default)s)",
     )

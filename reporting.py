@@ -2,7 +2,7 @@
 
 What a log holds was written by anybody: nothing of it may control a terminal, deceive a reader, or become markup.
 JSON lines need nothing but Python; SARIF and JUnit are written by libraries of the extra `logmoe[report]`, so that
-they are what others read. `findings.schema.json` describes the JSON lines.
+they are what others read; pages are made in `page.py`. `findings.schema.json` describes the JSON lines.
 """
 
 import importlib
@@ -37,8 +37,15 @@ from logmoe.answering import (
 from logmoe.explaining import visible
 from logmoe.findings_logmoe import Finding, Findings, Summary
 
-EXTENSIONS = {".txt": "text", ".jsonl": "jsonl", ".sarif": "sarif", ".xml": "junit", ".md": "markdown"}
-LIBRARIES = {"sarif": "sarif_pydantic.sarif", "junit": "junitparser"}
+EXTENSIONS = {
+    ".html": "html",
+    ".txt": "text",
+    ".jsonl": "jsonl",
+    ".sarif": "sarif",
+    ".xml": "junit",
+    ".md": "markdown",
+}
+LIBRARIES = {"html": "jinja2", "sarif": "sarif_pydantic.sarif", "junit": "junitparser"}
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 FINGERPRINT = "logmoeFinding/v1"
 # Findings of a Markdown report, and characters of a line in it: a comment on GitHub holds 65,536.
@@ -83,13 +90,19 @@ def render(findings: Findings, name: str, limit: int | None = None) -> str:
 
     Args:
         findings: in the order of the report.
-        name: `"text"`, `"jsonl"`, `"sarif"`, `"junit"` or `"markdown"`.
-        limit: most findings that are shown, where people read; programs get all.
+        name: `"text"`, `"html"`, `"jsonl"`, `"sarif"`, `"junit"` or `"markdown"`.
+        limit: most findings that are shown in text and Markdown; a page and programs get all.
     """
     if name == "text":
         return "\n".join(answer(findings, limit)) + "\n"
     if name == "markdown":
         return markdown(findings, MARKDOWN_FINDINGS if limit is None else limit)
+    if name == "html":
+        require(name)
+        # Here, for only who wants a page needs its library.
+        from logmoe.page import html
+
+        return html(findings)
     reports: dict[str, Callable[[Findings], str]] = {"jsonl": jsonl, "sarif": sarif, "junit": junit}
     return reports[name](findings)
 

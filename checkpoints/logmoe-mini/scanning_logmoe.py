@@ -329,6 +329,7 @@ class LogScan(Iterator[dict[str, Any]]):
             self._measure.start_at(self._past.before(first), first)
             self.statistics.mode = "self"
             # Nor on how much of the past the chunk happens to hold.
+            assert log.number is not None
             rows = np.flatnonzero(log.number >= first - self._past.RECENT)
             sequences = [np.searchsorted(rows, sequence) for sequence in sequences[place:]]
             log, numbers = log.take(rows), numbers[place:]
