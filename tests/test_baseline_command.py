@@ -92,7 +92,7 @@ def test_against_a_healthy_log(run):
     assert first_line(out).endswith("% of this log is familiar)")
     assert " in 640 lines; judged against yesterday.log (4,000 healthy entries, 9" in first_line(out)
     first = out.split("\n\n")[1]
-    assert first.startswith("1. lines 321-332; 2026-03-12 06:05:20 to 06:05:31; 1 in ")
+    assert first.startswith("1. lines 321-332; 2026-03-12 06:05:20 to 06:05:31; at most 1 in ")
     assert f" 12 times, lines 321-332  2026-03-12 06:05:20 {FAULT}" in first
     assert out.splitlines()[-1].endswith("of 20 sequences anomalous; at most 1% of healthy ones would be")
 
