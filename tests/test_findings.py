@@ -151,6 +151,11 @@ def test_an_id_survives_other_numbers_other_lines_and_another_day():
     assert found(sequence(1, ten("x"), kind="rare_entry"))[0].id != found(sequence(1, ten("x")))[0].id
 
 
+def test_a_share_too_small_for_a_number_is_not_shown():
+    entries = [("a", 5e-324), ("b", 2.0), ("b", -2.0), ("c", 0.0)]
+    assert found(sequence(1, entries))[0].entries == ()
+
+
 @st.composite
 def logs(draw):
     """Sequences of a log or two, some of them anomalous, windows that may overlap."""

@@ -225,10 +225,10 @@ class _Open:
         """The finding as it is now."""
         ordered = sorted(self.folded.items(), key=lambda item: (-item[1].total, item[1].line))
         least = TELLING_SHARE * ordered[0][1].total
-        telling = [(masked, of) for masked, of in ordered if of.total > 0 and of.total >= least]
-        shown = telling[:SHOWN_ENTRIES]
         # Entries of the same text may speak for and against: the sum of those that speak for is the larger one.
-        total = max(self.total, sum(of.total for _, of in telling))
+        total = max(self.total, sum(max(0.0, of.total) for _, of in ordered)) or 1.0
+        telling = [(masked, of) for masked, of in ordered if of.total / total > 0 and of.total >= least]
+        shown = telling[:SHOWN_ENTRIES]
         entries = tuple(
             FindingEntry(
                 of.line, of.text, of.total / total, of.count, of.first[0], of.last[0], of.first[1], of.last[1], masked
