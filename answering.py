@@ -14,6 +14,7 @@ from typing import Any
 
 from logmoe.explaining import visible
 from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, Summary
+from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
@@ -35,8 +36,6 @@ OF_ITSELF = "judged against itself: shows what stands out, promises nothing"
 BY_WORDING = "judged by its wording"
 # Reasons that are shown of a sequence or a finding.
 REASONS = 2
-# Of the strongest entry's share: an entry with less is no help to a reader.
-TELLING_SHARE = 0.1
 # Entries after which it is known how much of a log is familiar: results wait for them, for that comes first.
 SETTLED_ENTRIES = 10_000
 # With fewer entries, a share of familiar ones says little about a reference.

@@ -105,7 +105,7 @@ class FindingsRun:
         self._logs: list[LogSummary] = []
         self._problems: list[tuple[str, Exception, str]] = []
         self._summary = Summary()
-        self._headed: set[int] = set()
+        self._headed: LogScan | None = None  # the scan whose heading is printed
 
     def run(self, logs: Sequence[str]) -> bool:
         """Judges logs and gives the answer, also when it is interrupted.
@@ -154,8 +154,8 @@ class FindingsRun:
         if self.options.form == "jsonl":
             print(finding_record(finding), flush=True)
             return
-        if id(scan) not in self._headed:
-            self._headed.add(id(scan))
+        if scan is not self._headed:
+            self._headed = scan
             options = self.options
             print(f"{name}: {heading(scan, options.baseline, True, options.can_measure, is_whole=False)}")
             if misfit := misfit_of(scan):
@@ -171,7 +171,7 @@ class FindingsRun:
         summary = replace(self._summary, logs=tuple(self._logs), skipped=skipped)
         findings = Findings(self._findings, summary, options.order)
         for path in options.outputs:
-            write(render(findings, format_of(path), options.limit), path)
+            write(render(findings, format_of(path), options.limit, options.encoding), path)
         if self._prints_as_they_come:
             self._sum_up(summary)
         elif options.form == "text":
@@ -181,7 +181,7 @@ class FindingsRun:
                 for line in answer(shown, options.limit, options.lines, _width(), options.can_measure):
                     print(line)
         else:
-            print(render(findings, options.form, options.limit), end="")
+            print(render(findings, options.form, options.limit, options.encoding), end="")
         sys.stdout.flush()
         if options.form != "text":
             for misfit in misfits(summary):

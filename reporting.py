@@ -85,13 +85,14 @@ def require(name: str) -> Any:
         ) from error
 
 
-def render(findings: Findings, name: str, limit: int | None = None) -> str:
+def render(findings: Findings, name: str, limit: int | None = None, encoding: str | None = None) -> str:
     """A report.
 
     Args:
         findings: in the order of the report.
         name: `"text"`, `"html"`, `"jsonl"`, `"sarif"`, `"junit"` or `"markdown"`.
         limit: most findings that are shown in text and Markdown; a page and programs get all.
+        encoding: of the logs, if it was given.
     """
     if name == "text":
         return "\n".join(answer(findings, limit)) + "\n"
@@ -102,7 +103,7 @@ def render(findings: Findings, name: str, limit: int | None = None) -> str:
         # Here, for only who wants a page needs its library.
         from logmoe.page import html
 
-        return html(findings)
+        return html(findings, encoding)
     reports: dict[str, Callable[[Findings], str]] = {"jsonl": jsonl, "sarif": sarif, "junit": junit}
     return reports[name](findings)
 
@@ -138,7 +139,11 @@ def _plain_data(data: Any) -> Any:
 
 def plain(text: str) -> str:
     """A text without characters that control, deceive, or are none."""
-    return _NO_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", visible(text))
+    return _only_characters(visible(text))
+
+
+def _only_characters(text: str) -> str:
+    return _NO_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 # ---------------------------------------------------------------------- JSON lines
@@ -277,7 +282,7 @@ def junit(findings: Findings) -> str:
 
 def plain_lines(lines: Iterator[str]) -> str:
     """Lines of text that are safe in XML."""
-    return "\n".join(_NO_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", line) for line in lines)
+    return "\n".join(map(_only_characters, lines))
 
 
 # ---------------------------------------------------------------------- Markdown

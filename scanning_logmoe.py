@@ -326,7 +326,7 @@ class LogScan(Iterator[dict[str, Any]]):
             self._prefix = next(_SERIAL).to_bytes(8, "little")
             self._measure, self._weigher = self._new_measure(self.rule.max_sequence_length)
             first = int(numbers[place])
-            self._measure.start_at(self._past.before(first), first)
+            self._measure.start_at(self._past.before(first), first, self.statistics.backward_entries)
             self.statistics.mode = "self"
             # Nor on how much of the past the chunk happens to hold.
             assert log.number is not None
@@ -498,7 +498,7 @@ class LogScan(Iterator[dict[str, Any]]):
         # What a stream is judged by is of its past, of which no sequence is a part.
         is_self = self.against.reference is None and self._past is None
         weigher = self.against.weigher(self.predictor, self._reference, length)
-        self.statistics.kept_rate = None if np.isnan(weigher.kept_rate) else weigher.kept_rate
+        self.statistics.kept_rate = weigher.kept_rate
         return LogMeasure(self._reference, length, is_self, self._ahead), weigher
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:

@@ -413,8 +413,8 @@ class RunningLevel:
         self.level = prior
         self._renew_at = self.FIRST
         if ahead is not None and len(ahead) >= self.FIRST:
-            self.level = lower_quarter(ahead[: self.AHEAD])
-            self._renew_at = len(ahead[: self.AHEAD]) * 3 // 2
+            ahead = ahead[: self.AHEAD]
+            self.level, self._renew_at = lower_quarter(ahead), len(ahead) * 3 // 2
         self._seen = 0
         self._step = 1  # every so manyth sequence is kept
         self._kept: list[np.ndarray] = []

@@ -15,7 +15,7 @@ import torch
 from .judging_logmoe import Evidence, Explanation, Prediction, anomaly_margin
 from .measuring_logmoe import Measured
 from .predicting_logmoe import Predictor
-from .reasons_logmoe import KINDS, KNOWN, SMALLEST_REASON, Scene
+from .reasons_logmoe import KINDS, KNOWN, SMALLEST_REASON, Scene, ranked
 from .reference_logmoe import LogReference
 from .surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES, lower_quarter, sequence_inputs
 
@@ -78,7 +78,7 @@ class Scale:
             few healthy sequences to rank among, what is new.
         baseline: `(len(INPUTS),)`, a healthy median sequence.
         stack: median margin of the sequence stack.
-        least: the lowest threshold: 0, or more where a spread was widened, 1 where there was none at all.
+        least: the lowest threshold: 0, or more where a spread is below the least one, 1 where there is none at all.
     """
 
     learned: tuple[float, float]
@@ -135,8 +135,8 @@ class Weigher:
     Attributes:
         scale: of the scores.
         threshold: the score from which on a sequence is anomalous.
-        kept_rate: the rate that this promises: more than was asked if there are too few healthy sequences, NaN without
-            any.
+        kept_rate: the rate that this promises: more than was asked if there are too few healthy sequences, None
+            without any.
     """
 
     def __init__(
@@ -150,7 +150,8 @@ class Weigher:
         self.predictor, self.reference, self.is_self = predictor, reference, is_self
         self.slope = float(predictor.model.config.reference_slope)
         self.scale = self._make_scale(length)
-        self.threshold, self.kept_rate = self.scale.threshold(false_alarm_rate)
+        self.threshold, kept = self.scale.threshold(false_alarm_rate)
+        self.kept_rate = None if np.isnan(kept) else kept
 
     def _make_scale(self, length: int) -> Scale:
         config = self.predictor.model.config
@@ -232,8 +233,7 @@ class Weigher:
         smallest = SMALLEST_REASON * max(losses.values())
         kept = {kind: loss for kind, loss in losses.items() if loss > 0 and loss >= smallest}
         telling = {kind: loss for kind, loss in kept.items() if scene.is_telling(kind, parts)} or kept
-        # What is known of other services says least about this one: it comes first only if it clearly weighs more.
-        ordered = sorted(telling.items(), key=lambda item: -item[1] * (0.5 if item[0] == KINDS[KNOWN] else 1.0))
+        ordered = sorted(telling.items(), key=lambda item: -ranked(*item))
         reasons = [
             scene.reason(kind, prediction.entry_scores) | {"weight": self.slope * loss} for kind, loss in ordered
         ]

@@ -120,6 +120,12 @@ def test_warnings_and_several_logs():
     assert tree.tags.count("option") == 3
 
 
+def test_a_page_says_what_the_text_was_taken_for():
+    odd = findings_of(finding(), logs=(log_summary(replaced_bytes=3),))
+    assert "3 bytes are not valid gb18030" in Tree(reporting.render(odd, "html", encoding="gb18030")).text
+    assert "3 bytes are not valid UTF-8" in Tree(reporting.render(odd, "html")).text
+
+
 # ---------------------------------------------------------------------- the picture
 
 

@@ -292,6 +292,20 @@ def test_entries_out_of_the_order_of_time_are_counted(pipe, reference, log_file,
         counts.append(scan.statistics.backward_entries)
     assert counts[:2] == [0, 1]
     assert counts[2] > 20  # not all: many entries are a second apart, or less
+    in_memory = pipe.findings("\n".join(lines[::-1]), reference=reference)
+    assert in_memory.summary.total("backward_entries") == counts[2]
+
+
+def test_a_stream_that_goes_back_in_time_is_counted_as_a_whole(pipe, monkeypatch):
+    """From where it is judged by what came before, however often that is renewed."""
+    monkeypatch.setattr(StreamPast, "FIRST", 64)
+    lines = make_log(400, 2).splitlines()[::-1]
+    counts = []
+    for end in (128, 400):  # before the past is renewed, and long after
+        scan = pipe.scan(io.StringIO("\n".join(lines[:end])))
+        list(scan)
+        counts.append(scan.statistics.backward_entries)
+    assert counts[1] > 3 * counts[0] > 0
 
 
 def test_the_start_of_a_healthy_log_does_not_set_the_bar(pipe):

@@ -17,7 +17,7 @@ import torch
 
 from logmoe import LogParser
 from logmoe.habits_logmoe import windows_of
-from logmoe.reference_logmoe import TIMED_SHARE, filled_times
+from logmoe.reference_logmoe import usable_times
 from logmoe.surprise_logmoe import (
     ENTRY_FEATURES,
     OWN_FOLDS,
@@ -169,15 +169,13 @@ def _recording(run: ParsedRun, intervals: list[dict[str, Any]], parser: LogParse
     lines = list(zip((run.parsed.first_line - 1).tolist(), run.parsed.last_line.tolist(), strict=True))
     shown_by = {row["fault"]: VISIBLE.index(row["visible"]) for row in intervals}
     faults = [next((row["fault"] for row in run.rows[a:b] if row["label"]), None) for a, b in lines]
-    time = parser.timestamps(run.parsed)
-    is_timed = np.mean(~np.isnan(time)) >= TIMED_SHARE
     name = run.name + "-twin" * (run.split == "twin" and not run.name.endswith("-twin"))
     return Recording(
         name=name,
         settings=name.removesuffix("-twin").rsplit("-", 1)[0],
         split=run.split,
         text=known[run.parsed.entry_index],
-        time=filled_times(time) if is_timed else np.full(len(time), np.nan),
+        time=usable_times(parser.timestamps(run.parsed)),
         clock=np.array([run.rows[a]["time"].timestamp() for a, _ in lines]),
         is_faulty=run.labels.astype(bool),
         shown=np.array([0 if fault is None else shown_by.get(fault, 1) for fault in faults], np.int8),

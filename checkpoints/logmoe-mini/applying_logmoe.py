@@ -49,6 +49,7 @@ class PredictedLog:
     evidence: Evidence | None = None
     familiarity: float | None = None
     kept_rate: float | None = None
+    num_backward: int = 0  # see `LogMeasure`
 
 
 def encode_texts(
@@ -103,8 +104,9 @@ def predict_measured(
     is_truncated = is_truncated[parsed.entry_index]
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
     familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
-    kept_rate = None if np.isnan(weigher.kept_rate) else weigher.kept_rate
-    return PredictedLog(prepared, predictions, is_truncated, evidence, familiarity, kept_rate)
+    return PredictedLog(
+        prepared, predictions, is_truncated, evidence, familiarity, weigher.kept_rate, measure.num_backward
+    )
 
 
 class JudgesAgainstReferences:

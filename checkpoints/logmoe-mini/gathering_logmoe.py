@@ -23,6 +23,7 @@ from .findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason
 from .judging_logmoe import ANOMALY, Judge
 from .parsing_logmoe import LogParser, ParsedLog
 from .reading_logmoe import EmptyLogError
+from .reasons_logmoe import ranked
 from .scanning_logmoe import LogScan
 from .sequences_logmoe import SequenceRule
 from .weighing_logmoe import Against
@@ -41,8 +42,6 @@ OPEN_FINDINGS = 64
 OPEN_SESSIONS = 1024
 # Sequences of a stream after which a finding is given out, though it may go on.
 STREAM_SEQUENCES = 8
-# What the model knows from other services comes first only if it is twice as strong; see `Explanation.reasons`.
-KNOWN_WEIGHT = 0.5
 # These are about what is not there: no entry of the sequence is what they are about.
 ABSENT_KINDS = ("missing_entry", "unusual_pace")
 
@@ -261,7 +260,7 @@ class _Open:
 
 
 def _rank(reason: Reason) -> float:
-    return reason.weight * (KNOWN_WEIGHT if reason.kind == "known_anomaly" else 1.0)
+    return ranked(reason.kind, reason.weight)
 
 
 def _about(reason: dict[str, Any], entries: list[dict[str, Any]]) -> str | None:
@@ -605,6 +604,7 @@ def findings_in_memory(
         predicted.kept_rate,
         parsed.replaced_bytes,
         int(predicted.is_truncated.sum()),
+        backward_entries=predicted.num_backward,
     )
     return Findings(found, replace(summary_of(against, prepared.rule, reference), logs=(seen,)), order)
 

@@ -119,16 +119,17 @@ class LogMeasure:
         self._latest = np.empty(0)  # time of the last entry that has one
         self.num_entries = self.num_familiar = self.num_backward = 0
 
-    def start_at(self, recent: ParsedLog | None, number: int) -> None:
+    def start_at(self, recent: ParsedLog | None, number: int, num_backward: int = 0) -> None:
         """Begins in the middle of a log.
 
         Args:
             recent: the entries before those that come next, as many as are kept.
             number: of the first entry that is to be counted.
+            num_backward: what was counted before.
         """
         if recent is not None and len(recent):
             self.push(recent, [], np.empty((0, 0), np.float32))
-        self.num_entries, self.num_familiar, self.num_backward = number, 0, 0
+        self.num_entries, self.num_familiar, self.num_backward = number, 0, num_backward
 
     # ------------------------------------------------------------------ entries
 

@@ -29,6 +29,9 @@ KINDS = (
 )
 NEW, RARE, ORDER, COUNT, MISSING, PACE, KNOWN = range(len(KINDS))
 
+# What is known of other services says least about this one: it comes first only if it clearly weighs more.
+KNOWN_WEIGHT = 0.5
+
 OF_ENTRY = (*ENTRY_FEATURES, "gap")
 """What is pooled over the entries of a sequence, in the order in which it stands in each pool."""
 
@@ -64,6 +67,11 @@ def kind_of(feature: str) -> str:
         if any(mark in name for mark in marks):
             return KINDS[kind]
     return KINDS[COUNT]
+
+
+def ranked(kind: str, weight: float) -> float:
+    """The weight by which reasons are put in order."""
+    return weight * (KNOWN_WEIGHT if kind == KINDS[KNOWN] else 1.0)
 
 
 class Scene:

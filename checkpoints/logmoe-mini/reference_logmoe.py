@@ -149,9 +149,7 @@ class LogReference:
 
     def _set_entries(self, text: np.ndarray, time: np.ndarray, stretch: np.ndarray) -> None:
         self.time = time
-        has_times = len(time) and (~np.isnan(time)).mean() >= TIMED_SHARE
-        time = filled_times(time, stretch) if has_times else np.full(len(time), np.nan)
-        self.entries = Occurrences(text, self.template_of[text], time, stretch)
+        self.entries = Occurrences(text, self.template_of[text], usable_times(time, stretch), stretch)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -589,6 +587,12 @@ def _read_files(folder: Path) -> tuple[dict[str, Any], pa.Table, dict[str, np.nd
         return facts, pq.read_table(pa.BufferReader(contents[".parquet"])), load(contents[".safetensors"])
 
 
+def usable_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndarray:
+    """As `filled_times`; none, if hardly any is known."""
+    is_timed = len(time) and np.mean(~np.isnan(time)) >= TIMED_SHARE
+    return filled_times(time, stretch) if is_timed else np.full(len(time), np.nan)
+
+
 def filled_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndarray:
     """Times `(entries,)`, each unknown one that of the latest entry before it, in its stretch, with a time."""
     place = np.where(np.isnan(time), -1, np.arange(len(time)))
@@ -609,4 +613,4 @@ def readable(template: str) -> str:
     return template.replace(SLOT, "name")
 
 
-__all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "filled_times", "readable", "unit"]
+__all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "filled_times", "readable", "unit", "usable_times"]
