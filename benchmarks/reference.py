@@ -25,7 +25,7 @@ import numpy as np
 import reference_detectors as detectors
 import reference_public as public
 import torch
-from reference_detectors import Boosting, RememberingPipeline, fit_reference
+from reference_detectors import Boosting, RememberingPipeline, fit_reference, stretches_of
 from reference_results import Results, print_tables, share
 
 from logmoe.applying_logmoe import PreparedLog
@@ -215,12 +215,6 @@ class Recorded:
 def settings_of(run: ParsedRun) -> str:
     """The settings that a run was recorded with."""
     return run.name.removesuffix("-twin").rsplit("-", 1)[0]
-
-
-def stretches_of(mask: np.ndarray) -> list[np.ndarray]:
-    """Positions of each run of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return [np.arange(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def soil(

@@ -78,6 +78,12 @@ class RememberingPipeline(LogAnomalyPipeline):
         self._known.clear()
 
 
+def stretches_of(mask: np.ndarray) -> list[np.ndarray]:
+    """Positions of each run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [np.arange(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
 def fit_reference(
     pipe: LogAnomalyPipeline, rule: SequenceRule, logs: Iterable[tuple[ParsedLog, list[np.ndarray]]]
 ) -> LogReference:
@@ -160,7 +166,7 @@ def score_by_counts(reference: LogReference, log: PreparedLog, is_self: bool, se
     """Scores of a log's sequences by the detectors on counts.
 
     Args:
-        is_self: the reference is of this very log: each block is judged by the others.
+        is_self: the reference is of this very log: each block is judged by the others that LogMoE judges it by.
     """
     counts = counts_of(reference, log)
     if not is_self:
@@ -169,10 +175,11 @@ def score_by_counts(reference: LogReference, log: PreparedLog, is_self: bool, se
     first = np.array([sequence[0] for sequence in log.sequences])
     block = np.searchsorted(reference.blocks()[1:-1], first, side="right")
     scores = {name: np.zeros(len(counts)) for name in ON_COUNTS}
-    for number in np.unique(block):
-        is_own = block == number
+    for number in np.unique(block).tolist():
+        low, high = reference.folds.left_out(number)
+        is_own, rest = block == number, counts[(block < low) | (block >= high)]
         for name, fit in ON_COUNTS.items():
-            scores[name][is_own] = fit(counts[~is_own], seed)(counts[is_own])
+            scores[name][is_own] = fit(rest, seed)(counts[is_own])
     return scores
 
 
@@ -283,7 +290,7 @@ def score(
     if mode == "self" and reference is None:
         fit = ReferenceFit(pipe.processor, log.rule, origin_of(pipe.model, pipe.processor, log.rule))
         fit.add_parsed(log.parsed)
-        reference = fit.finish()
+        reference = fit.finish_own()
     predicted = predict(pipe, log, reference, mode)
     scores = {"severity words": score_severity(log)}
     evidence = predicted.evidence
@@ -321,4 +328,5 @@ __all__ = [
     "score",
     "score_by_counts",
     "score_severity",
+    "stretches_of",
 ]

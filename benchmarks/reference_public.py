@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from reference_detectors import Boosting, RememberingPipeline, fit_reference, score
+from reference_detectors import Boosting, RememberingPipeline, fit_reference, score, stretches_of
 from reference_results import Record, Results, share
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -42,6 +42,7 @@ from logmoe.applying_logmoe import FEW_REFERENCE_ENTRIES, PreparedLog
 from logmoe.fitting_logmoe import with_places
 from logmoe.parsing_logmoe import ParsedLog
 from logmoe.sequences_logmoe import SequenceCutter, SequenceRule, count_windows
+from logmoe.surprise_logmoe import OWN_FOLDS
 from logmoe.training.metrics import auroc
 
 MOST_LINES = 400_000
@@ -145,10 +146,8 @@ def healthy_windows(
     """
     bad_before = np.concatenate([[0], np.cumsum(~is_healthy)])
     is_kept = bad_before[parsed.last_line] == bad_before[parsed.first_line - 1]
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_kept.astype(np.int8), [0]])))
     rule = pipe._rule(pipe.processor)
-    stretches = [np.arange(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
-    windows = [window for stretch in stretches for window in count_windows(stretch, rule)[0]]
+    windows = [window for stretch in stretches_of(is_kept) for window in count_windows(stretch, rule)[0]]
     return with_places(parsed, pipe.processor), windows
 
 
@@ -279,6 +278,7 @@ def judge_log(
         if is_self and has_sessions:
             placed = with_places(part.log.parsed, pipe.processor)
             given = fit_reference(pipe, log.rule, [(placed, part.log.sequences)])
+            given.folds = OWN_FOLDS
         scored = score(pipe, part.log, given, kind, boosting)
         columns = scored.scores | {"label": part.labels, "is_called": scored.is_called}
         columns = {name: most_anomalous(column, part.session) for name, column in columns.items()}
