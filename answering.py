@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from logmoe.explaining import visible
+from logmoe.console import PLAIN, Paint, visible
 from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, Summary
 from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
@@ -250,7 +250,12 @@ def _fitted(text: str, room: int) -> str:
 
 
 def answer(
-    findings: Findings, limit: int | None = None, lines: int = 3, width: int | None = None, can_measure: bool = True
+    findings: Findings,
+    limit: int | None = None,
+    lines: int = 3,
+    width: int | None = None,
+    can_measure: bool = True,
+    paint: Paint = PLAIN,
 ) -> Iterator[str]:
     """The answer to what is wrong, as lines of text.
 
@@ -260,10 +265,11 @@ def answer(
         lines: entries that are shown of each, at most.
         width: where lines are broken, entries cut; None for nowhere.
         can_measure: logs may be judged against themselves.
+        paint: colours.
     """
     summary = findings.summary
-    yield from misfits(summary)
-    yield headline(summary, can_measure)
+    yield from map(paint.warning, misfits(summary))
+    yield paint.strong(headline(summary, can_measure))
     names_log = len(summary.logs) > 1
     # The same trouble at several places is told once.
     same: dict[str, list[Finding]] = {}
@@ -272,7 +278,7 @@ def answer(
     shown = list(same.values())[:limit]
     for number, (finding, *others) in enumerate(shown, 1):
         yield ""
-        yield from told(finding, number, names_log, lines, width)
+        yield from told(finding, number, names_log, lines, width, paint)
         if others:
             margin = " " * (len(str(number)) + 2)
             yield from _wrapped(f"{margin}the same at {_places(others, names_log)}", margin + "  ", width)
@@ -362,12 +368,17 @@ def notes(log: LogSummary, encoding: str | None = None) -> list[str]:
 
 
 def told(
-    finding: Finding, number: int, names_log: bool = True, lines: int = 3, width: int | None = None
+    finding: Finding,
+    number: int,
+    names_log: bool = True,
+    lines: int = 3,
+    width: int | None = None,
+    paint: Paint = PLAIN,
 ) -> Iterator[str]:
     """A finding as lines of text; see `answer`."""
     margin = " " * (len(str(number)) + 2)
     parts = [place(finding, names_log), *filter(None, [when(finding), how_odd(finding)])]
-    yield from _wrapped(f"{number}. " + "; ".join([*parts, f"id {finding.id}"]), margin, width)
+    yield from map(paint.strong, _wrapped(f"{number}. " + "; ".join([*parts, f"id {finding.id}"]), margin, width))
     for reason in main_reasons(finding):
         yield from _wrapped(margin + visible(reason.text), margin + "  ", width)
     for entry in finding.entries[:lines]:
@@ -375,7 +386,8 @@ def told(
         text, *more = entry.text.split("\n")
         tail = f" (+{count(len(more), 'line')})" if more else ""
         text = visible(text.expandtabs())
-        yield head + (text if width is None else _fitted(text, max(20, width - len(head) - len(tail)))) + tail
+        text = text if width is None else _fitted(text, max(20, width - len(head) - len(tail)))
+        yield paint.faint(head) + text + paint.faint(tail)
 
 
 def main_reasons(finding: Finding) -> list[Reason]:

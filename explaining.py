@@ -1,21 +1,19 @@
 """A log in, how it is read out: `logmoe explain` shows the entries of a log before any model sees them.
 
 With each entry's lines, time, severity and masked text: where a log is misread, this shows it. Holds also what the
-command's parts share: going through the logs that were named, and printing what a log holds without letting it
-control the terminal.
+command's parts share: going through the logs that were named.
 """
 
-import argparse
 import json
-import os
-import sys
-import unicodedata
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from logmoe import LogMoEProcessor
+from logmoe.console import Console, visible
+from logmoe.inference import DEFAULT_CHECKPOINT
 from logmoe.parsing_logmoe import EntryStream
 from logmoe.reading_logmoe import EmptyLogError, LogReader, check_encoding, find_logs
 
@@ -26,39 +24,40 @@ EXPLAINED = 20
 EXPLAINED_KEYS = ("first_line", "last_line", "time", "severity", "text", "masked")
 
 
-def explain(argv: Sequence[str], default_model: str) -> int:
-    """`logmoe explain LOG…`: shows how the entries of a log are read, before any model sees them."""
-    parser = argparse.ArgumentParser(
-        prog="logmoe explain",
-        description="Shows how a log is read: its entries, with time, severity and masked text.",
+def explain(
+    logs: Sequence[str],
+    console: Console,
+    model: str | None = None,
+    show_all: bool = False,
+    as_json: bool = False,
+    encoding: str | None = None,
+    entry_pattern: str | None = None,
+) -> int:
+    """`logmoe explain LOG…`: shows how the entries of logs are read, before any model sees them.
+
+    Returns:
+        The exit code: 2 if something could not be read.
+
+    Raises:
+        OSError: there is no checkpoint at `model`.
+        ValueError: the encoding or the pattern is none.
+    """
+    processor = LogMoEProcessor.from_pretrained(model or DEFAULT_CHECKPOINT)
+    if entry_pattern is not None:
+        processor = processor.with_entry_pattern(entry_pattern)
+    check_encoding(encoding)
+    limit = None if show_all else EXPLAINED
+    _, failed = for_each_log(
+        logs, lambda log: _explain_log(processor, log, limit, as_json, encoding), partial(tell_problem, console)
     )
-    parser.add_argument("files", nargs="+", metavar="LOG", help="as for logmoe")
-    parser.add_argument("--all", action="store_true", help=f"show every entry (default: the first {EXPLAINED})")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per entry")
-    parser.add_argument("--model", default=default_model, help="checkpoint whose rules are used")
-    add_reading_arguments(parser)
-    args = parser.parse_args(argv)
-    failed = False
-    try:
-        processor = LogMoEProcessor.from_pretrained(args.model)
-        if args.entry_pattern is not None:
-            processor = processor.with_entry_pattern(args.entry_pattern)
-        check_encoding(args.encoding)
-        _, failed = for_each_log(args.files, lambda log: _explain_log(processor, log, args))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        print(f"error: {visible(str(error))}", file=sys.stderr)
-        failed = True
     return 2 if failed else 0
 
 
-def _explain_log(processor: LogMoEProcessor, source: str, args: argparse.Namespace) -> None:
+def _explain_log(
+    processor: LogMoEProcessor, source: str, most: int | None, as_json: bool, encoding: str | None
+) -> None:
     name = "standard input" if source == "-" else visible(source)
-    reader = LogReader(source, encoding=args.encoding, max_line_bytes=4 * processor.max_entry_characters)
+    reader = LogReader(source, encoding=encoding, max_line_bytes=4 * processor.max_entry_characters)
     stream, headers_of_log = EntryStream(processor, reader.chunk_bytes), processor.header_reader()
     shown, formats = 0, set()
     for lines in reader:
@@ -68,7 +67,7 @@ def _explain_log(processor: LogMoEProcessor, source: str, args: argparse.Namespa
         if not len(parsed):
             continue
         headers = processor.headers(parsed, headers_of_log)
-        limit = len(parsed) if args.all else min(len(parsed), EXPLAINED - shown)
+        limit = len(parsed) if most is None else min(len(parsed), most - shown)
         columns = zip(
             parsed.first_line[:limit].tolist(),
             parsed.last_line[:limit].tolist(),
@@ -79,19 +78,19 @@ def _explain_log(processor: LogMoEProcessor, source: str, args: argparse.Namespa
             strict=False,
         )
         for entry in columns:
-            if args.json:
+            if as_json:
                 print_json(dict(zip(EXPLAINED_KEYS, entry, strict=True)))
             else:
                 _print_explained(name if not shown else None, *entry)
             shown += 1
-        if not args.all and shown >= EXPLAINED:
+        if most is not None and shown >= most:
             break
     if not shown:
         raise EmptyLogError(f"no log entries in {name}: it is empty or all blank lines")
-    if not args.json:
+    if not as_json:
         print(
             f"\n{name}: {', '.join(sorted(formats))}; {shown} entries shown"
-            + ("" if args.all else " (--all: every one)")
+            + ("" if most is None else " (--all: every one)")
         )
     reader.stop()
 
@@ -111,24 +110,16 @@ def _print_explained(
 # ---------------------------------------------------------------------- what the parts of the command share
 
 
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--encoding", help="of the text, such as gb18030 or latin-1 (default: UTF-8, or UTF-16 if it is)"
-    )
-    parser.add_argument("--entry_pattern", help="RE2 pattern of the lines that start an entry")
-
-
-def print_problem(log: str, error: Exception, what: str) -> None:
+def tell_problem(console: Console, log: str, error: Exception, what: str) -> None:
     """Says what is wrong with a log: `what` is `"error"` or `"skipped"`."""
     # That a log is empty is said with its name.
-    named = str(error) if isinstance(error, EmptyLogError) else f"{log}: {error}"
-    print(f"{what}: {visible(named)}", file=sys.stderr)
+    console.problem(str(error) if isinstance(error, EmptyLogError) else f"{log}: {error}", what)
 
 
 def for_each_log(
     given: Sequence[str],
     handle: Callable[[str], Answer],
-    tell: Callable[[str, Exception, str], None] = print_problem,
+    tell: Callable[[str, Exception, str], None],
 ) -> tuple[list[Answer], bool]:
     """Handles the logs that arguments name. What is wrong with one is told, and the others are still handled.
 
@@ -168,16 +159,6 @@ def _expanded(given: str) -> list[tuple[str, Exception | None]]:
         return [(log, None) for log in find_logs(given)]
     except Exception as error:  # one bad argument must not keep the others from being read
         return [(given, error)]
-
-
-def visible(text: str) -> str:
-    """Escapes what could control a terminal or deceive its reader: control, format and surrogate characters."""
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else character
-        for character in text
-    )
 
 
 def print_json(sequence: dict[str, Any]) -> None:

@@ -4,15 +4,13 @@ Goes through the logs, gathers their findings, and gives the answer: of files wh
 says what was found; of a stream as findings come. Knows nothing of how arguments are written.
 """
 
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tqdm import tqdm
-
 from logmoe.answering import answer, heading, headline, misfit_of, misfits, notes, promised, told
-from logmoe.explaining import for_each_log, print_problem, visible
+from logmoe.console import Console, visible
+from logmoe.explaining import for_each_log, tell_problem
 from logmoe.findings_logmoe import Finding, Findings, LogSummary, Skipped, Summary
 from logmoe.gathering_logmoe import FindingScan, summary_of
 from logmoe.reporting import finding_record, format_of, render, summary_record, write
@@ -53,11 +51,11 @@ class AnswerOptions:
     encoding: str | None = None
 
 
-class Progress:
+class ScanProgress:
     """A bar on a terminal: bytes of the log read so far, lines per second, distinct entries, anomalies."""
 
-    def __init__(self, name: str, is_shown: bool):
-        self.bar = tqdm(desc=name, unit="B", unit_scale=True, disable=not is_shown, leave=False, miniters=1)
+    def __init__(self, console: Console, name: str, is_shown: bool = True):
+        self.bar = console.progress(name, is_shown)
 
     def update(self, statistics: ScanStatistics) -> None:
         if self.bar.disable:
@@ -72,14 +70,12 @@ class Progress:
         self.bar.update(statistics.bytes_read - self.bar.n)
 
 
-def show_effort(name: str, seen: ScanStatistics) -> None:
-    """Says on a terminal what a scan took."""
-    if sys.stderr is not None and sys.stderr.isatty():
-        print(
-            f"{name}: {seen.lines:,} lines in {seen.seconds:.1f} s; {seen.encoded_entries:,} distinct entries and "
-            f"{seen.predicted_sequences:,} distinct sequences went through the model, in {seen.dtype}",
-            file=sys.stderr,
-        )
+def effort(name: str, seen: ScanStatistics) -> str:
+    """What a scan took, in words."""
+    return (
+        f"{name}: {seen.lines:,} lines in {seen.seconds:.1f} s; {seen.encoded_entries:,} distinct entries and "
+        f"{seen.predicted_sequences:,} distinct sequences went through the model, in {seen.dtype}"
+    )
 
 
 class FindingsRun:
@@ -87,6 +83,7 @@ class FindingsRun:
 
     Args:
         start: starts the scan of a log, and tells how far it is.
+        console: where it is told.
         options: how the answer is given.
 
     Attributes:
@@ -96,9 +93,10 @@ class FindingsRun:
     def __init__(
         self,
         start: Callable[[str, Callable[[ScanStatistics], None]], LogScan],
+        console: Console,
         options: AnswerOptions = AnswerOptions(),
     ):
-        self.start, self.options, self.found = start, options, 0
+        self.start, self.console, self.options, self.found = start, console, options, 0
         self._prints_as_they_come = options.is_live and options.form in AS_THEY_COME
         self._keeps = not self._prints_as_they_come or bool(options.outputs)
         self._findings: list[Finding] = []
@@ -126,7 +124,7 @@ class FindingsRun:
 
     def _judge(self, log: str) -> None:
         name = "standard input" if log == "-" else visible(log)
-        progress = Progress(name, sys.stderr is not None and sys.stderr.isatty() and not self.options.follow)
+        progress = ScanProgress(self.console, name, not self.options.follow)
         scan = self.start(log, progress.update)
         self._summary = replace(summary_of(scan.against, scan.rule), baseline=self.options.baseline)
         findings = FindingScan(scan, PAUSE if self.options.is_live else None)
@@ -143,11 +141,11 @@ class FindingsRun:
             progress.bar.close()
             if scan.statistics.entries:
                 self._logs.append(replace(findings.summary(), source=None if log == "-" else log))
-        show_effort(name, scan.statistics)
+        self.console.effort(effort(name, scan.statistics))
 
     def _tell(self, log: str, error: Exception, what: str) -> None:
         if self.options.is_live:
-            print_problem(log, error, what)
+            tell_problem(self.console, log, error, what)
         self._problems.append((log, error, what))
 
     def _print(self, finding: Finding, scan: LogScan, name: str) -> None:
@@ -159,9 +157,9 @@ class FindingsRun:
             options = self.options
             print(f"{name}: {heading(scan, options.baseline, True, options.can_measure, is_whole=False)}")
             if misfit := misfit_of(scan):
-                print(f"{name}: {misfit}")
+                print(self.console.paint.warning(f"{name}: {misfit}"))
         print()
-        for line in told(finding, self.found, False, self.options.lines, _width()):
+        for line in told(finding, self.found, False, self.options.lines, self.console.width, self.console.paint):
             print(line)
         sys.stdout.flush()
 
@@ -178,20 +176,22 @@ class FindingsRun:
             if self._logs:
                 # What was skipped is said on the other stream, where errors belong.
                 shown = Findings(self._findings, replace(summary, skipped=()), options.order)
-                for line in answer(shown, options.limit, options.lines, _width(), options.can_measure):
+                for line in answer(
+                    shown, options.limit, options.lines, self.console.width, options.can_measure, self.console.paint
+                ):
                     print(line)
         else:
             print(render(findings, options.form, options.limit, options.encoding), end="")
         sys.stdout.flush()
         if options.form != "text":
             for misfit in misfits(summary):
-                print(f"warning: {misfit}", file=sys.stderr)
+                self.console.note(misfit)
         for log in self._logs:
             for note in notes(log, options.encoding):
-                print(f"warning: {note}", file=sys.stderr)
+                self.console.note(note)
         if not options.is_live:
             for problem in self._problems:
-                print_problem(*problem)
+                tell_problem(self.console, *problem)
 
     def _sum_up(self, summary: Summary) -> None:
         if self.options.form == "jsonl":
@@ -200,8 +200,3 @@ class FindingsRun:
             print(f"\n{headline(summary, self.options.can_measure)}" if self.found else headline(summary))
             if ending := promised(summary):
                 print(ending)
-
-
-def _width() -> int | None:
-    """Columns of the terminal; None where there is none, and nothing is cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -3,71 +3,63 @@
 Holds also how both find out what they were given: a log, a folder of logs, a pattern, or a saved reference.
 """
 
-import argparse
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from logmoe import LogAnomalyPipeline
+from transformers.utils import logging
+
+from logmoe import LogAnomalyPipeline, inference
 from logmoe.answering import count
-from logmoe.explaining import add_reading_arguments, visible
+from logmoe.console import Console, visible
 from logmoe.reading_logmoe import find_logs
 from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 
-# How logs are cut into sequences; a reference holds for logs that are cut alike.
-CUTTING = ("max_sequence_length", "window_seconds", "session_pattern", "entry_pattern")
 
+def fit(
+    good: Sequence[str],
+    output: str,
+    console: Console,
+    model: str | None = None,
+    max_reference_entries: int | None = None,
+    encoding: str | None = None,
+    device: str | None = None,
+    **cutting: Any,
+) -> int:
+    """`logmoe fit GOOD… -o REFERENCE`: learns what is healthy, and saves it.
 
-def fit(argv: Sequence[str], default_model: str, load_pipeline: Callable[..., LogAnomalyPipeline]) -> int:
-    """`logmoe fit GOOD… -o REFERENCE`: learns what is healthy, and saves it."""
-    parser = argparse.ArgumentParser(
-        prog="logmoe fit",
-        description="Learns from healthy logs what is usual, for `logmoe LOG --baseline REFERENCE`.",
-        epilog="The reference holds masked text of the logs: share it as you would the logs.",
-    )
-    parser.add_argument(
-        "logs", nargs="+", metavar="GOOD", help="healthy logs: files, folders, patterns, - ; or references, to merge"
-    )
-    parser.add_argument("-o", "--output", required=True, metavar="REFERENCE", help="folder to save the reference in")
-    parser.add_argument("--model", default=default_model, help="checkpoint that will judge (default: built in)")
-    parser.add_argument(
-        "--max_reference_entries",
-        type=int,
-        help=f"most entries to keep; of more, every so manyth sequence (default: {MAX_REFERENCE_ENTRIES:,})",
-    )
-    add_cutting_arguments(parser)
-    add_reading_arguments(parser)
-    parser.add_argument("--device", help="as for logmoe")
-    args = parser.parse_args(argv)
-    try:
-        refuse_to_overwrite(args.output)
-        pipe = load_pipeline(args.model, device=args.device)
-        reference, read = learn(
-            pipe, args.logs, args.encoding, max_reference_entries=args.max_reference_entries, **cutting(args)
-        )
-        reference.save_pretrained(args.output)
-        print(f"{visible(args.output)}: {told(reference, read)}", flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        print(f"error: {visible(str(error))}", file=sys.stderr)
-        return 2
+    Args:
+        good: as for `learn`.
+        output: folder to save the reference in.
+        cutting: how logs are read and cut, by the names of a call's parameters; None stands for the default.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        FileExistsError: something else lies at `output`.
+        FileNotFoundError, EmptyLogError, ValueError: as `learn`.
+    """
+    refuse_to_overwrite(output)
+    pipe = load(console, model, device)
+    with console.waiting("reading healthy logs"):
+        reference, read = learn(pipe, good, encoding, max_reference_entries=max_reference_entries, **given(cutting))
+        reference.save_pretrained(output)
+    print(f"{visible(output)}: {told(reference, read)}", flush=True)
     return 0
 
 
-def add_cutting_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max_sequence_length", type=int, help="entries per sequence")
-    parser.add_argument("--window_seconds", type=float, help="cut windows by time instead of by count")
-    parser.add_argument("--session_pattern", help="gather sessions by the identifier that this RE2 pattern matches")
+def load(console: Console, model: str | None, device: str | None) -> LogAnomalyPipeline:
+    """Loads a checkpoint, by default the built-in one; see [`load_pipeline`]."""
+    logging.disable_progress_bar()
+    with console.waiting("loading the model"):
+        return inference.load_pipeline(model or inference.DEFAULT_CHECKPOINT, device=device)
 
 
-def cutting(args: argparse.Namespace) -> dict[str, Any]:
-    """Those of the arguments that say how logs are cut."""
-    return {name: getattr(args, name) for name in CUTTING if getattr(args, name) is not None}
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def learn(
@@ -138,7 +130,7 @@ def told(reference: LogReference, read: dict[str, int]) -> str:
     dropped = reference.num_entries - len(reference)
     parts = [f"{count(reference.num_entries, 'healthy entry')} from {' and '.join(sources)}; {kept}; {texts}"]
     if dropped:
-        parts.append(f"dropped {dropped:,}, evenly over the logs (--max_reference_entries)")
+        parts.append(f"dropped {dropped:,}, evenly over the logs (--max-reference-entries)")
     if reference.num_dropped_texts:
         parts.append(f"{reference.num_dropped_texts:,} of them with a text that is not known at all")
     return "; ".join(parts)

@@ -1,15 +1,14 @@
-"""The two short ways in: `LogAnomalyDetector` for Python, and the command `logmoe` (also `python inference.py`).
+"""The short way in from Python: `LogAnomalyDetector`; and `load_pipeline`, which says clearly what is wrong with a
+checkpoint.
 
-Both load a checkpoint with `load_pipeline`, which says clearly what is wrong with one, and leave the rest to the
-pipeline. Nothing here travels with a checkpoint.
+`python inference.py` shows the examples of the original guide, and with arguments it is the command `logmoe`. Nothing
+here travels with a checkpoint.
 """
 
-import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,15 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoProcessor, AutoTokenizer, pipeline
-from transformers.utils import cached_file, logging
+from transformers.utils import cached_file
 
 import logmoe
+import logmoe_command
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
-from logmoe.answering import TextAnswer, misfit_of, notes
-from logmoe.caching_logmoe import ScanCache
-from logmoe.explaining import add_reading_arguments, explain, for_each_log, print_json, visible
-from logmoe.findings_command import AnswerOptions, FindingsRun, Progress, show_effort
-from logmoe.findings_logmoe import ORDERS, Findings, LogSummary
-from logmoe.fitting_command import add_cutting_arguments, cutting, fit, learn
-from logmoe.fitting_logmoe import FEWEST_SELF_ENTRIES
+from logmoe.console import Console
+from logmoe.findings_logmoe import Findings
 from logmoe.modeling_logmoe import load_encoder
 from logmoe.reference_logmoe import LogReference
-from logmoe.reporting import EXTENSIONS, format_of, require
-from logmoe.scanning_logmoe import LogScan, ScanStatistics
 
 DEFAULT_CHECKPOINT = str(Path(logmoe.__file__).parent / "checkpoints" / "logmoe-mini")
 
@@ -320,265 +313,20 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
 # ---------------------------------------------------------------------- command line
 
 
-def _scan(
-    pipe: LogAnomalyPipeline,
-    args: argparse.Namespace,
-    overrides: dict[str, Any],
-    cache: ScanCache,
-    only_anomalies: bool,
-    source: str,
-    on_progress: Callable[[ScanStatistics], None],
-) -> LogScan:
-    return pipe.scan(
-        source,
-        only_anomalies=only_anomalies,
-        encoding=args.encoding,
-        follow=args.follow,
-        dtype=args.dtype,
-        on_progress=on_progress,
-        cache=cache,
-        **overrides,
-    )
-
-
-def _judge_sequences(
-    pipe: LogAnomalyPipeline, source: str, args: argparse.Namespace, overrides: dict[str, Any], cache: ScanCache
-) -> bool:
-    """Prints the sequences of one log as they come; true if one is anomalous."""
-    name = "standard input" if source == "-" else visible(source)
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    progress = Progress(name, is_terminal and not args.follow)
-    scan = _scan(pipe, args, overrides, cache, not args.all, source, progress.update)
-    can_measure = pipe.measures_surprise and not args.no_baseline
-    answer = TextAnswer(scan, name, _named(args.baseline), source == "-" or args.follow, can_measure, args.lines)
-    try:
-        for sequence in scan:
-            progress.bar.clear()
-            if args.json:
-                print_json(sequence)
-            else:
-                answer.add(sequence)
-    finally:
-        scan.close()
-        progress.bar.close()
-        if sys.exc_info()[0] is not None:
-            answer.flush()
-    seen = scan.statistics
-    if not args.json:
-        answer.finish()
-    elif misfit := misfit_of(scan):
-        print(f"warning: {name}: {misfit}", file=sys.stderr)
-    for note in notes(LogSummary.of(seen, 0), args.encoding):
-        print(f"warning: {note}", file=sys.stderr)
-    show_effort(name, seen)
-    return seen.anomalies > 0
-
-
-def _answer_options(args: argparse.Namespace, can_measure: bool) -> AnswerOptions:
-    return AnswerOptions(
-        form=args.format,
-        outputs=tuple(args.output),
-        order=args.by,
-        limit=None if args.all else args.limit,
-        lines=args.lines,
-        is_live="-" in args.files or args.follow,
-        follow=args.follow,
-        baseline=_named(args.baseline),
-        can_measure=can_measure,
-        encoding=args.encoding,
-    )
-
-
-def _named(baseline: Sequence[str]) -> str | None:
-    """What the heading calls the healthy logs."""
-    if not baseline:
-        return None
-    others = len(baseline) - 1
-    first = "standard input" if baseline[0] == "-" else visible(baseline[0])
-    return first + (f" and {others} other{'s' * (others > 1)}" if others else "")
-
-
-def _run_examples(pipe: LogAnomalyPipeline, as_json: bool, overrides: dict[str, Any]) -> bool:
-    """Prints the results of the built-in examples; true if one is anomalous."""
-    results = [pipe(log, **overrides) for _, log in EXAMPLES]
-    for (name, log), result in zip(EXAMPLES, results, strict=True):
-        if as_json:
-            for sequence in result["sequences"]:
-                print_json(sequence | {"source": name})
-            continue
+def _run_examples() -> int:
+    """Prints the results of the original guide's examples."""
+    pipe = load_pipeline(DEFAULT_CHECKPOINT)
+    for name, log in EXAMPLES:
+        result = pipe(log)
         print(f"\n测试: {name}\n日志: {log}")
         print(f"结果: {LABELS['zh'][result['label']]} (置信度: {result['score']:.4f})")
-    return any(result["label"] == "anomaly" for result in results)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="logmoe",
-        description="Finds what is wrong in logs of any size: since when, which lines, and why.",
-        epilog="`logmoe fit GOOD -o REFERENCE` saves what is healthy, `logmoe explain LOG` shows how a log is read. "
-        "Exit code: 0, or 2 on an error or if something could not be read; with --fail-on-finding 1 if there is a "
-        "finding.",
-    )
-    parser.add_argument(
-        "files",
-        nargs="*",
-        metavar="LOG",
-        help="files (also .gz, .bz2, .xz, .zst), folders, patterns, or - for standard input (default: four examples)",
-    )
-    parser.add_argument(
-        "--model", default=DEFAULT_CHECKPOINT, help="checkpoint folder or Hub name (default: built in)"
-    )
-    against = parser.add_mutually_exclusive_group()
-    against.add_argument(
-        "--baseline",
-        action="append",
-        default=[],
-        metavar="GOOD",
-        help="what is healthy: a log, a folder or pattern of logs, or what `logmoe fit` saved; may be repeated "
-        f"(default: a log of {FEWEST_SELF_ENTRIES} entries or more is judged against itself, a shorter one by its "
-        "wording)",
-    )
-    against.add_argument("--no_baseline", action="store_true", help="judge by wording alone")
-    promised = parser.add_mutually_exclusive_group()
-    promised.add_argument(
-        "--false_alarm_rate",
-        type=float,
-        metavar="SHARE",
-        help="share of healthy sequences that may be called anomalous (default: 0.01); needs --baseline",
-    )
-    promised.add_argument(
-        "--false_alarms_per_day",
-        type=float,
-        metavar="NUMBER",
-        help="the same as a number for each day; needs a --baseline with times",
-    )
-    parser.add_argument(
-        "--format",
-        choices=["text", "html", "jsonl", "sarif", "junit", "markdown"],
-        default="text",
-        help="of the findings that are printed (default: %(default)s)",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="write the findings to a file as well, in the format of its extension: "
-        + ", ".join(f"{extension} {name}" for extension, name in EXTENSIONS.items())
-        + "; may be repeated",
-    )
-    parser.add_argument("--by", choices=ORDERS, default=ORDERS[0], help="order of the findings (default: %(default)s)")
-    parser.add_argument(
-        "--limit", type=int, default=20, metavar="N", help="findings shown to people, at most (default: %(default)s)"
-    )
-    parser.add_argument("--all", action="store_true", help="show all findings; of sequences, also normal ones")
-    parser.add_argument(
-        "--lines", type=int, default=3, help="entries shown of each, the most telling (default: %(default)s)"
-    )
-    parser.add_argument("--sequences", action="store_true", help="print anomalous sequences in place of findings")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per line and anomalous sequence")
-    parser.add_argument("--follow", action="store_true", help="go on as the file grows, is truncated or replaced")
-    parser.add_argument(
-        "--fail-on-finding",
-        "--fail_on_anomaly",
-        dest="fail_on_finding",
-        action="store_true",
-        help="exit with 1 if there is a finding",
-    )
-    parser.add_argument("--threshold", type=float, help="smallest probability of an anomaly to report")
-    parser.add_argument("--max_log_entry_length", type=int, help="tokens per entry")
-    parser.add_argument("--stride", type=int, help="entries from the start of a window to the start of the next")
-    add_cutting_arguments(parser)
-    add_reading_arguments(parser)
-    parser.add_argument("--batch_size", type=int, help="sequences per call of the model")
-    parser.add_argument(
-        "--dtype",
-        choices=["auto", "float32", "bfloat16"],
-        default="auto",
-        help="precision; auto is bfloat16 if that is fast and the model large enough to gain (default: %(default)s)",
-    )
-    parser.add_argument("--device", help="for example cpu or cuda:0 (default: a GPU if there is one)")
-    return parser
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `python inference.py` and of the console script `logmoe`; returns the exit code."""
+    """`python inference.py`: the examples of the original guide, or, with arguments, the command `logmoe`."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if sys.stdout is not None:  # a terminal that cannot show a character must not end the run
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if argv[:1] == ["explain"]:
-        return explain(argv[1:], DEFAULT_CHECKPOINT)
-    if argv[:1] == ["fit"]:
-        logging.disable_progress_bar()
-        return fit(argv[1:], DEFAULT_CHECKPOINT, load_pipeline)
-    parser = _parser()
-    args = parser.parse_args(argv)
-    if args.lines < 1:
-        parser.error(f"argument --lines: must be at least 1, got {args.lines}")
-    if args.limit < 1:
-        parser.error(f"argument --limit: must be at least 1, got {args.limit}")
-    if (args.json or args.sequences) and (args.format != "text" or args.output):
-        parser.error("--json and --sequences print sequences: they go with neither --format nor --output")
-    if args.follow and (len(args.files) != 1 or not os.path.isfile(args.files[0])):
-        parser.error("--follow needs exactly one file")
-    if args.baseline and not args.files:
-        parser.error("--baseline needs a LOG to judge")
-    for name in ("false_alarm_rate", "false_alarms_per_day"):
-        if getattr(args, name) is not None and not args.baseline:
-            parser.error(f"--{name} needs a --baseline: only healthy logs can tell how often they look anomalous")
-    if [*args.files, *args.baseline].count("-") > 1:
-        parser.error("standard input (-) can be read only once")
-    if sys.stdout is None or ("-" in [*args.files, *args.baseline] and sys.stdin is None):
-        return 2  # closed by the caller, and there may be nowhere to say so
-    logging.disable_progress_bar()
-    overrides = {
-        name: getattr(args, name)
-        for name in (
-            "threshold",
-            "max_log_entry_length",
-            "stride",
-            "batch_size",
-            "false_alarm_rate",
-            "false_alarms_per_day",
-        )
-        if getattr(args, name) is not None
-    } | cutting(args)
-    failed = anomalous = False
-    try:
-        for path in args.output:  # what cannot be written is said before the work, not after
-            require(format_of(path))
-            if not os.path.isdir(os.path.dirname(path) or "."):
-                raise FileNotFoundError(f"cannot write {path}: there is no folder {os.path.dirname(path)}")
-        require(args.format)
-        pipe = load_pipeline(args.model, device=args.device)
-        if args.baseline:
-            overrides["reference"], _ = learn(pipe, args.baseline, args.encoding, **cutting(args))
-        elif args.no_baseline:
-            overrides["reference"] = False
-        if not args.files:
-            anomalous = _run_examples(pipe, args.json, overrides)
-        cache = ScanCache()
-        if args.json or args.sequences:
-            answers, failed = for_each_log(args.files, lambda log: _judge_sequences(pipe, log, args, overrides, cache))
-            anomalous |= any(answers)
-        elif args.files:
-            options = _answer_options(args, pipe.measures_surprise and not args.no_baseline)
-            run = FindingsRun(partial(_scan, pipe, args, overrides, cache, not options.is_live), options)
-            failed = run.run(args.files)
-            anomalous |= run.found > 0
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader, perhaps `head`, has seen enough; without this Python complains again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:  # the way to end --follow
-        return 130
-    except Exception as error:  # of any kind: an exit code of 1 would mean an anomaly
-        print(f"error: {type(error).__name__}: {visible(str(error))}", file=sys.stderr)
-        failed = True
-    if failed:
-        return 2
-    return 1 if anomalous and args.fail_on_finding else 0
+    return logmoe_command.main(argv) if argv else logmoe_command.run(_run_examples, Console())
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from logmoe.answering import (
     told,
     when,
 )
-from logmoe.explaining import visible
+from logmoe.console import visible
 from logmoe.findings_logmoe import Finding, Findings, Summary
 
 EXTENSIONS = {

@@ -1,0 +1,143 @@
+"""What the command says beside its answer: notes, problems, progress, colours.
+
+Everything that a log, a file name or an exception may hold goes through `visible` before it reaches a terminal.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import traceback
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+from tqdm import tqdm
+
+# Seconds after which progress is shown: who waits for less needs no bar.
+PATIENCE = 2.0
+# Errors whose message says all; of others the kind is told too.
+SPOKEN_ERRORS = (OSError, ValueError, ImportError, FloatingPointError)
+
+
+def visible(text: str) -> str:
+    """Escapes what could control a terminal or deceive its reader: control, format and surrogate characters."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character
+        for character in text
+    )
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Colours of the answer; without them every text stays as it is."""
+
+    is_on: bool = False
+
+    def strong(self, text: str) -> str:
+        return click.style(text, bold=True) if self.is_on else text
+
+    def faint(self, text: str) -> str:
+        return click.style(text, dim=True) if self.is_on else text
+
+    def warning(self, text: str) -> str:
+        return click.style(text, fg="yellow") if self.is_on else text
+
+
+PLAIN = Paint()
+
+
+class Console:
+    """The terminal as the command sees it.
+
+    Args:
+        is_quiet: only the answer and errors are shown.
+        is_verbose: what the work took is said too, and errors show where they came from.
+        color: `"auto"` (on a terminal, unless the environment sets NO_COLOR or a dumb TERM), `"always"` or `"never"`.
+
+    Attributes:
+        paint: of the answer.
+    """
+
+    def __init__(self, is_quiet: bool = False, is_verbose: bool = False, color: str = "auto"):
+        self.is_quiet, self.is_verbose = is_quiet, is_verbose
+        self.color = color
+        self.paint = Paint(self._is_coloured(sys.stdout))
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal; None where there is none, and nothing is cut."""
+        return shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else None
+
+    @property
+    def shows_progress(self) -> bool:
+        return not self.is_quiet and _is_terminal(sys.stderr)
+
+    def note(self, text: str, what: str = "warning") -> None:
+        """Says what a reader should know."""
+        if not self.is_quiet:
+            self._say(f"{what}: {text}")
+
+    def effort(self, text: str) -> None:
+        """Says what the work took."""
+        if self.is_verbose:
+            self._say(text)
+
+    def error(self, error: BaseException) -> None:
+        """Says what ended the work."""
+        kind = "" if isinstance(error, SPOKEN_ERRORS) else f"{type(error).__name__}: "
+        self._say(f"error: {kind}{visible(str(error))}")
+        if self.is_verbose:
+            self._say("".join(traceback.format_exception(error)).rstrip())
+
+    def problem(self, named: str, what: str) -> None:
+        """Says what is wrong with a log: `what` is `"error"`, or `"skipped"` for what is only to be known."""
+        if what == "error" or not self.is_quiet:
+            self._say(f"{what}: {visible(named)}")
+
+    def progress(self, name: str, is_shown: bool = True) -> tqdm:
+        """A bar of bytes, with their rate; on a terminal, once the work takes long."""
+        return tqdm(
+            desc=name,
+            unit="B",
+            unit_scale=True,
+            disable=not (is_shown and self.shows_progress),
+            leave=False,
+            miniters=1,
+            delay=PATIENCE,
+        )
+
+    @contextlib.contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Says on a terminal what is waited for, and takes it back."""
+        if not self.shows_progress:
+            yield
+            return
+        sys.stderr.write(f"{text} …")
+        sys.stderr.flush()
+        try:
+            yield
+        finally:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def _say(self, text: str) -> None:
+        if sys.stderr is None:  # closed by the caller
+            return
+        what, colon, rest = text.partition(": ")
+        color = {"error": "red", "warning": "yellow", "skipped": "yellow"}.get(what)
+        if color and colon and self._is_coloured(sys.stderr):
+            text = f"{click.style(what, fg=color)}: {rest}"
+        print(text, file=sys.stderr)
+
+    def _is_coloured(self, stream) -> bool:
+        if self.color != "auto":
+            return self.color == "always"
+        return _is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _is_terminal(stream) -> bool:
+    return stream is not None and stream.isatty()
