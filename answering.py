@@ -268,8 +268,9 @@ def answer(
         paint: colours.
     """
     summary = findings.summary
-    yield from map(paint.warning, misfits(summary))
-    yield paint.strong(headline(summary, can_measure))
+    for misfit in misfits(summary):
+        yield from map(paint.warning, _wrapped(misfit, "  ", width))
+    yield from map(paint.strong, _wrapped(headline(summary, can_measure), "  ", width))
     names_log = len(summary.logs) > 1
     # The same trouble at several places is told once.
     same: dict[str, list[Finding]] = {}
@@ -286,7 +287,9 @@ def answer(
         left = count(sum(map(len, same.values())) - sum(map(len, shown)), "more finding")
         yield from ("", f"{left} not shown (--limit N, --all)")
     ending = [*filter(None, [promised(summary)]), *skipped(summary)]
-    yield from ["", *ending] if ending else []
+    yield from [""] if ending else []
+    for line in ending:
+        yield from _wrapped(line, "  ", width)
 
 
 def headline(summary: Summary, can_measure: bool = True) -> str:

@@ -313,9 +313,9 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
 # ---------------------------------------------------------------------- command line
 
 
-def _run_examples() -> int:
-    """Prints the results of the original guide's examples."""
-    pipe = load_pipeline(DEFAULT_CHECKPOINT)
+def run_examples(model_path: str | os.PathLike = DEFAULT_CHECKPOINT) -> int:
+    """Prints the results of the original guide's examples; returns the exit code."""
+    pipe = load_pipeline(model_path)
     for name, log in EXAMPLES:
         result = pipe(log)
         print(f"\n测试: {name}\n日志: {log}")
@@ -326,7 +326,7 @@ def _run_examples() -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """`python inference.py`: the examples of the original guide, or, with arguments, the command `logmoe`."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    return logmoe_command.main(argv) if argv else logmoe_command.run(_run_examples, Console())
+    return logmoe_command.main(argv) if argv else logmoe_command.run(run_examples, Console())
 
 
 if __name__ == "__main__":

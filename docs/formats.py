@@ -267,7 +267,7 @@ def page() -> str:
                 for name, (what, log) in ((name, TRANSPORT_EXAMPLES[name]) for name in names_of(TRANSPORTS))
             ],
         ),
-        "## Entries of several lines\n\nBy the shape of the lines, whatever a class is called. `--entry_pattern` "
+        "## Entries of several lines\n\nBy the shape of the lines, whatever a class is called. `--entry-pattern` "
         "overrules it.",
         _table(
             ["kind", "one entry"],

@@ -13,8 +13,8 @@ from typing import Any
 from demo_logs import FAULTS, FAULTY, HEALTHY, faulty_lines
 
 from logmoe.answering import heading, rarity, summary, telling
-from logmoe.explaining import visible
-from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline, main
+from logmoe.console import visible
+from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline, run_examples
 
 SHOWN = 5
 WIDTH = shutil.get_terminal_size((150, 24)).columns
@@ -57,7 +57,7 @@ def demo(model: str) -> int:
     print_row("nothing, yet called odd", found, everything, lambda of: not of)
 
     print("\nThe original guide's four examples, too short to have habits, judged by their wording:")
-    return main(["--model", model])
+    return run_examples(model)
 
 
 def print_row(

@@ -202,7 +202,7 @@ def test_weights_of_another_shape(checkpoint):
     (checkpoint / "config.json").write_text(json.dumps(config | {"moe_intermediate_size": 24}))
     with pytest.raises(ValueError, match="is damaged"):
         LogAnomalyDetector(checkpoint)
-    assert main(["--model", str(checkpoint)]) == 2
+    assert main(["app.log", "--model", str(checkpoint)]) == 2
 
 
 def test_broken_config(checkpoint):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from logmoe.inference import _parser
 from logmoe.train import make_parser
+from logmoe_command import command
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "usage.zh.md"
@@ -82,12 +82,8 @@ def headings(path: Path) -> list[str]:
     return re.findall(r"^#+ .*$", BLOCK.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
 
 
-def flags_of(parser) -> set[str]:
-    return set(parser._option_string_actions)
-
-
-INFERENCE_FLAGS = flags_of(_parser())
-TRAIN_FLAGS = flags_of(make_parser())
+INFERENCE_FLAGS = {flag for of in command.commands.values() for option in of.params for flag in option.opts}
+TRAIN_FLAGS = set(make_parser()._option_string_actions)
 FLAGS_OF = {
     "inference.py": INFERENCE_FLAGS,
     "logmoe": INFERENCE_FLAGS,
@@ -176,7 +172,8 @@ def test_flags_in_the_text_exist():
 
 
 def test_guide_names_every_option_of_the_command_line():
-    long_flags = {flag for flag in INFERENCE_FLAGS if flag.startswith("--")} - {"--help"}
+    shown = [option for option in command.commands["scan"].params if not getattr(option, "hidden", False)]
+    long_flags = {flag for option in shown for flag in option.opts if flag.startswith("--")}
     assert {flag for flag in long_flags if f"`{flag}`" not in GUIDE.read_text(encoding="utf-8")} == set()
 
 

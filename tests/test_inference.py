@@ -12,7 +12,8 @@ from conftest import ROOT, WORDS
 from transformers import AutoModel
 
 from logmoe import LogAnomalyDetector
-from logmoe.inference import EXAMPLES, main, visible
+from logmoe.console import visible
+from logmoe.inference import EXAMPLES, main
 
 LOG = "2024-01-01 10:00:00 INFO a\n2024-01-01 10:00:01 ERROR b\n\tat c\nd"
 
@@ -127,11 +128,9 @@ def test_command_line_reads_standard_input_and_writes_json_lines_while_it_is_ope
 
 
 def test_examples_of_the_original_guide_with_the_shipped_checkpoint(capsys):
-    assert main(["--device", "cpu"]) == 0
+    assert main([]) == 0
     printed = capsys.readouterr().out
     assert printed.count("测试: ") == printed.count("日志: ") == printed.count("结果: ") == 4
-    assert main(["--device", "cpu", "--json"]) == 0
-    assert [json.loads(line)["source"] for line in capsys.readouterr().out.splitlines()] == [n for n, _ in EXAMPLES]
     assert LogAnomalyDetector().predict(EXAMPLES[0][1])["prediction"] in ("正常", "异常")
 
 
@@ -202,15 +201,13 @@ def test_exit_codes(checkpoint, tmp_path, capsys):
         assert main([*model, *bad]) == 2
         assert capsys.readouterr().err.startswith("error: ")
     assert main(["--model", str(tmp_path), str(log)]) == 2
-    with pytest.raises(SystemExit) as usage:
-        main(["--no_such_flag"])
-    assert usage.value.code == 2
+    assert main(["--no_such_flag"]) == 2
+    assert "No such option '--no-such-flag'" in capsys.readouterr().err
     for options in (
         ["--lines", "0"],
         ["--limit", "0"],
         ["--json", "--format", "jsonl"],
         ["--sequences", "-o", "a.md"],
     ):
-        with pytest.raises(SystemExit) as usage:
-            main([*model, str(log), *options])
-        assert usage.value.code == 2
+        assert main([*model, str(log), *options]) == 2
+        assert options[0] in capsys.readouterr().err

@@ -18,6 +18,7 @@ import pytest
 from conftest import MINI, ROOT
 
 from logmoe import answering, inference, reporting
+from logmoe.console import Console
 from logmoe.findings_command import FindingsRun
 from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, Skipped, Summary
 from logmoe.gathering_logmoe import WithPauses
@@ -407,7 +408,7 @@ def test_what_was_found_so_far_is_said_when_it_is_interrupted(general, tmp_path,
         return general.scan(log, only_anomalies=True)
 
     with pytest.raises(KeyboardInterrupt):
-        FindingsRun(start).run([str(tmp_path / "first"), str(tmp_path / "second")])
+        FindingsRun(start, Console()).run([str(tmp_path / "first"), str(tmp_path / "second")])
     assert "first: 3 findings in 1,436 lines" in capsys.readouterr().out
 
 
