@@ -11,7 +11,7 @@ from test_modeling import CLOSE, plain_form
 
 from logmoe import LogMoEForSequenceClassification, LogMoEModel
 from logmoe.predicting_logmoe import in_precision
-from logmoe.terms_logmoe import LogMoETerm
+from logmoe.terms_logmoe import LogMoEFeaturePieces, LogMoETerm
 
 FIELDS = {
     "entry_feature_names": ["new", "rare", "order"],
@@ -281,6 +281,43 @@ def test_shares_without_features_and_without_change(featured):
         featured.feature_shares(torch.zeros(1, 4), torch.full((4,), NAN))
 
 
+# ---------------------------------------------------------------------- features in pieces
+
+
+def test_pieces_say_how_far_a_value_fills_each():
+    pieces = LogMoEFeaturePieces(num_features=3, num_pieces=2)
+    few = [[0.0, 7.0, NAN], [1.0, 7.0, NAN], [2.0, 7.0, NAN], [6.0, 7.0, float("inf")], [10.0, 9.0, NAN]]
+    pieces.fit(torch.tensor(few))
+    assert pieces.edges.tolist() == [[0, 2, 10], [7, 7, 9], [0, 0, 0]]
+    given = torch.tensor([[1.0, 7.0, 1.0], [6.0, 8.0, -1.0], [-99.0, 6.0, NAN], [float("inf"), NAN, 0.0]])
+    assert pieces(given).tolist() == [
+        [[0, -0.5], [0.5, -0.5], [0.5, 0.5]],  # 7 fills the piece that is a step
+        [[0.5, 0], [0.5, 0], [-0.5, -0.5]],
+        [[-0.5, -0.5], [-0.5, -0.5], [0, 0]],
+        [[0.5, 0.5], [0, 0], [0.5, 0.5]],
+    ]
+
+
+def test_terms_that_read_pieces_keep_every_promise(features, compact_batch, tmp_path):
+    """Shares sum, nothing for no features, neither precision nor saving changes them."""
+    model = featured_model(feature_pieces=3)
+    sequences = 8 * torch.randn(200, 4, generator=torch.Generator().manual_seed(4)) - 3
+    sequences[0, 1] = NAN
+    baseline = torch.tensor([-3.0, -2.0, -3.1, NAN])
+    margins = model.sequence_terms(sequences) - model.sequence_terms(baseline[None])
+    per_term = model.feature_shares(sequences, baseline, per_term=True)
+    torch.testing.assert_close(per_term.sum(dim=2), margins, **CLOSE)
+    assert per_term[:, 1, 2:].abs().max() == 0  # "surprise" reads neither "overdue" nor "pace"
+    assert model.sequence_terms(torch.full((1, 4), NAN)).tolist() == [[0, 0]]
+    smooth = featured_model()
+    assert not torch.allclose(model.sequence_terms(sequences), smooth.sequence_terms(sequences))
+    model.save_pretrained(tmp_path)
+    loaded = LogMoEForSequenceClassification.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded.sequence_terms(sequences), model.sequence_terms(sequences), atol=0, rtol=0)
+    half = LogMoEForSequenceClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    torch.testing.assert_close(half.sequence_terms(sequences), model.sequence_terms(sequences), **EXACT)
+
+
 # ---------------------------------------------------------------------- statistics
 
 
@@ -312,7 +349,7 @@ def test_without_features_a_model_is_what_it_was(model, compact_batch, tmp_path)
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     old = {name: value for name, value in config.items() if "feature" not in name and name != "embedding_dropout_prob"}
-    assert len(config) - len(old) == 7
+    assert len(config) - len(old) == 8
     (tmp_path / "config.json").write_text(json.dumps(old))
     loaded, info = LogMoEForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -367,11 +404,14 @@ def test_models_with_features_are_saved_and_load_unchanged(featured, compact_bat
 def test_features_can_be_added_to_a_checkpoint_without_them(model, compact_batch, features, tmp_path):
     """Every new weight and buffer is drawn as in a new model, though loading builds models on the meta device."""
     model.save_pretrained(tmp_path)
-    loaded, info = LogMoEForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True, **FIELDS)
+    loaded, info = LogMoEForSequenceClassification.from_pretrained(
+        tmp_path, output_loading_info=True, feature_pieces=2, **FIELDS
+    )
     assert info["missing_keys"]
     assert all("entry_features." in name or "sequence_terms." in name for name in info["missing_keys"])
     assert 0.1 < loaded.model.sequence_stack.entry_features.no_reference.std() < 0.3  # initializer_range is 0.2
-    assert 0.3 < loaded.sequence_terms.terms["surprise"].hidden.weight.std() < 0.5
+    assert 0.2 < loaded.sequence_terms.terms["surprise"].hidden.weight.std() < 0.3  # 2 features of 1 + 2 numbers
+    assert loaded.sequence_terms.pieces.edges.unique().tolist() == [0]
     for scaler in (loaded.sequence_terms.scaler, loaded.model.sequence_stack.entry_features.scaler):
         assert scaler.mean.unique().tolist() == [0]
         assert scaler.scale.unique().tolist() == [1]
