@@ -137,6 +137,7 @@ class JudgesAgainstReferences:
         max_reference_entries: int = MAX_REFERENCE_ENTRIES,
         chunk_bytes: int = CHUNK_BYTES,
         max_waiting_entries: int = 65536,
+        on_progress: Callable[[int, int | None], None] | None = None,
         **overrides: Any,
     ) -> LogReference:
         """Learns what is healthy, in one pass and without training.
@@ -147,6 +148,8 @@ class JudgesAgainstReferences:
             encoding: as for `scan`.
             max_reference_entries: most entries that are kept; of more, sequences are kept evenly.
             chunk_bytes, max_waiting_entries: as for `scan`.
+            on_progress: called after each chunk of a log with the bytes read of it, as stored, and its size, None if
+                unknown.
             overrides: how logs are read and cut, as for a call.
 
         Returns:
@@ -176,7 +179,7 @@ class JudgesAgainstReferences:
                 fit.add_parsed(processor.parse(log))
             else:
                 for source in find_logs(log):
-                    fit.add_source(source, encoding, chunk_bytes, max_waiting_entries)
+                    fit.add_source(source, encoding, chunk_bytes, max_waiting_entries, on_progress=on_progress)
         reference = fit.finish().encode(self._encode_texts)
         if reference.num_entries < FEW_REFERENCE_ENTRIES:
             logger.warning(

@@ -43,9 +43,8 @@ def fit(
     """
     refuse_to_overwrite(output)
     pipe = load(console, model, device)
-    with console.waiting("reading healthy logs"):
-        reference, read = learn(pipe, good, encoding, max_reference_entries=max_reference_entries, **given(cutting))
-        reference.save_pretrained(output)
+    reference, read = learn(pipe, good, encoding, console, max_reference_entries, **given(cutting))
+    reference.save_pretrained(output)
     print(f"{visible(output)}: {told(reference, read)}", flush=True)
     return 0
 
@@ -66,6 +65,7 @@ def learn(
     pipe: LogAnomalyPipeline,
     given: Sequence[str],
     encoding: str | None,
+    console: Console,
     max_reference_entries: int | None = None,
     **overrides: Any,
 ) -> tuple[LogReference, dict[str, int]]:
@@ -75,6 +75,7 @@ def learn(
         pipe: what will judge against it.
         given: paths of logs, folders of logs, patterns, `"-"`, and folders of references.
         encoding: of the logs.
+        console: where progress is shown.
         max_reference_entries: see [`LogAnomalyPipeline.fit`]; by default its own, or that of the largest reference.
         overrides: how logs are cut.
 
@@ -101,7 +102,18 @@ def learn(
     if max_reference_entries is None:
         bounds = [log.max_reference_entries for log in healthy if isinstance(log, LogReference)]
         max_reference_entries = max([MAX_REFERENCE_ENTRIES, *bounds])
-    reference = pipe.fit(*healthy, encoding=encoding, max_reference_entries=max_reference_entries, **overrides)
+    bar = console.progress("healthy logs")
+
+    def show(bytes_read: int, total_bytes: int | None) -> None:
+        if bytes_read < bar.n:  # the next log
+            bar.reset(total_bytes)
+        bar.total = total_bytes
+        bar.update(bytes_read - bar.n)
+
+    with bar:
+        reference = pipe.fit(
+            *healthy, encoding=encoding, max_reference_entries=max_reference_entries, on_progress=show, **overrides
+        )
     return reference, read
 
 

@@ -65,9 +65,8 @@ def scan(
     overrides = given(overrides)
     pipe = load(console, model, device)
     if baseline:
-        with console.waiting("reading healthy logs"):
-            cutting = {name: overrides[name] for name in CUTTING if name in overrides}
-            overrides["reference"], _ = learn(pipe, baseline, encoding, **cutting)
+        cutting = {name: overrides[name] for name in CUTTING if name in overrides}
+        overrides["reference"], _ = learn(pipe, baseline, encoding, console, **cutting)
     elif no_baseline:
         overrides["reference"] = False
     cache = ScanCache()

@@ -269,6 +269,16 @@ def test_what_is_promised(run, logs):
     assert "`false_alarm_rate`" in err
 
 
+def test_fitting_tells_how_far_it_is(logs, general):
+    seen = []
+    general.fit("yesterday.log", "quiet.log", chunk_bytes=40_000, on_progress=lambda *far: seen.append(far))
+    first, second = ((logs / name).stat().st_size for name in ("yesterday.log", "quiet.log"))
+    assert len(seen) > 4
+    assert (first, first) in seen
+    assert seen[-1] == (second, second)
+    assert all(read <= total for read, total in seen)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

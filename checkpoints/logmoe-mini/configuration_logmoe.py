@@ -25,6 +25,9 @@ CUSTOM_PIPELINES = {
     }
 }
 
+# More pieces of a feature's range than that are noise.
+MOST_FEATURE_PIECES = 64
+
 
 @strict
 class LogMoEConfig(PreTrainedConfig):
@@ -67,6 +70,8 @@ class LogMoEConfig(PreTrainedConfig):
         feature_hidden_size: width of each term's hidden layer.
         feature_dropout_prob: dropout on a term's features and on its hidden layer.
         feature_clip: standardised features are clipped to ± this.
+        feature_pieces: into which each feature's range is cut, with equally many values of training data in each; a
+            term reads how far a value fills each piece, beside the standardised value. 0 for that value alone.
         untrained_weight: in [0, 1], how much the untrained sum of ranks counts beside the learned margin when a
             sequence is judged against a reference.
         reference_scale: center and spread of the learned margin over sequences of healthy logs, for logs that have no
@@ -122,6 +127,7 @@ class LogMoEConfig(PreTrainedConfig):
     feature_hidden_size: int = 64
     feature_dropout_prob: float | int = 0.3
     feature_clip: float | int = 6.0
+    feature_pieces: int = 0
     untrained_weight: float | int = 0.3
     reference_scale: list[float] = field(default_factory=lambda: [0.0, 1.0])
     reference_slope: float | int = 2.0
@@ -201,6 +207,8 @@ class LogMoEConfig(PreTrainedConfig):
             raise ValueError(f"`reference_slope` must be finite and positive, got {self.reference_slope}.")
         if not 0 < self.feature_clip < float("inf"):
             raise ValueError(f"`feature_clip` must be finite and positive, got {self.feature_clip}.")
+        if not 0 <= self.feature_pieces <= MOST_FEATURE_PIECES:
+            raise ValueError(f"`feature_pieces` must be in [0, {MOST_FEATURE_PIECES}], got {self.feature_pieces}.")
         if self.embedding_dropout_prob and not self.entry_feature_names:
             raise ValueError(
                 f"`embedding_dropout_prob` ({self.embedding_dropout_prob}) needs `entry_feature_names`: without the "

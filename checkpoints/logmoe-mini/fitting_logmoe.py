@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -89,9 +89,18 @@ class ReferenceFit:
         self.builder.add(parsed, SequenceCutter(self.rule, self.processor).cut(parsed))
 
     def add_source(
-        self, source: Any, encoding: str | None, chunk_bytes: int, max_waiting_entries: int, num_workers: int = 2
+        self,
+        source: Any,
+        encoding: str | None,
+        chunk_bytes: int,
+        max_waiting_entries: int,
+        num_workers: int = 2,
+        on_progress: Callable[[int, int | None], None] | None = None,
     ) -> None:
         """Takes a log from where `find_logs` found it.
+
+        Args:
+            on_progress: called after each chunk with the bytes read, as stored, and the log's size, None if unknown.
 
         Raises:
             EmptyLogError: it has no entries.
@@ -99,7 +108,7 @@ class ReferenceFit:
         self.builder.start_log()
         before = self.num_entries
         for log, sequences, number in read_sequences(
-            source, self.processor, self.rule, encoding, chunk_bytes, max_waiting_entries, num_workers
+            source, self.processor, self.rule, encoding, chunk_bytes, max_waiting_entries, num_workers, on_progress
         ):
             self.num_entries = before + number
             self.builder.add(log, sequences)
@@ -188,6 +197,7 @@ def read_sequences(
     chunk_bytes: int,
     max_waiting_entries: int,
     num_workers: int,
+    on_progress: Callable[[int, int | None], None] | None = None,
 ) -> Iterator[tuple[ParsedLog, list[np.ndarray], int]]:
     """The sequences of a log, as they are complete: a parsed log, their positions in it, and entries so far."""
     reader = LogReader(source, chunk_bytes, 4 * processor.max_entry_characters, encoding, False, 0.0)
@@ -199,6 +209,8 @@ def read_sequences(
             parsed = with_places(parsed, processor, headers, number)
             number += len(parsed)
             yield *cutter.push(parsed, chunk.is_last), number
+            if on_progress is not None:
+                on_progress(reader.bytes_read, reader.total_bytes)
 
 
 def _ahead(pool: ThreadPoolExecutor, chunks: Iterable[Any], processor: LogMoEProcessor) -> Any:

@@ -33,6 +33,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 from .configuration_logmoe import LogMoEConfig
 from .terms_logmoe import (
     LogMoEEntryFeatures,
+    LogMoEFeaturePieces,
     LogMoEFeatureScaler,
     LogMoESequenceTerms,
     LogMoETermLinear,
@@ -616,6 +617,8 @@ class LogMoEPreTrainedModel(PreTrainedModel):
         elif isinstance(module, LogMoEFeatureScaler):
             init.zeros_(module.mean)
             init.ones_(module.scale)
+        elif isinstance(module, LogMoEFeaturePieces):
+            init.zeros_(module.edges)
         elif isinstance(module, LogMoETermLinear):
             # In place of what it got as a linear layer: a term is no deep stack, and from `initializer_range` it would
             # hardly move in the few steps that it takes.
@@ -937,7 +940,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
 
     @torch.no_grad()
     def set_feature_statistics(self, entry_features: Any = None, sequence_features: Any = None) -> None:
-        """Sets what features are standardised by: their mean and standard deviation in training data.
+        """Sets what features are standardised and cut into pieces by: how they are distributed in training data.
 
         A feature that does not vary keeps its scale; values that are not finite do not count.
 
@@ -960,12 +963,12 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             self.model.sequence_stack.entry_features.scaler.fit(torch.as_tensor(entry_features))
         if sequence_features is not None:
             assert self.sequence_terms is not None
-            self.sequence_terms.scaler.fit(torch.as_tensor(sequence_features))
+            self.sequence_terms.fit(torch.as_tensor(sequence_features))
 
     @torch.no_grad()
     def feature_shares(self, sequence_features: Any, baseline: Any, per_term: bool = False) -> torch.Tensor:
         """What each feature of a sequence contributes to its terms, against a baseline: integrated gradients along the
-        straight line between them, in standardised and clipped features (Sundararajan et al., "Axiomatic Attribution
+        straight line between them, in features as the terms read them (Sundararajan et al., "Axiomatic Attribution
         for Deep Networks", ICML 2017).
 
         Args:

@@ -19,6 +19,8 @@ from .configuration_logmoe import LogMoEConfig
 SMALLEST_DEVIATION = 1e-4
 # Below this change of a hidden unit, its slope in the middle is more exact in float32 than a difference of two values.
 SMALLEST_CHANGE = 1e-2
+# A narrower piece of a feature's range is a step.
+SMALLEST_PIECE = 1e-6
 
 
 def require_features(argument: str, values: Any, shape: Sequence[int], names: list[str]) -> None:
@@ -92,6 +94,41 @@ class LogMoEFeatureScaler(LogMoEFloat32Module):
             self.scale[place] = float(deviation) if deviation > SMALLEST_DEVIATION else 1.0
 
 
+class LogMoEFeaturePieces(LogMoEFloat32Module):
+    """Piecewise linear encoding of features (Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep
+    Learning", NeurIPS 2022): a network on it can bend anywhere in a feature's range, as trees can.
+    """
+
+    edges: torch.Tensor
+
+    def __init__(self, num_features: int, num_pieces: int):
+        super().__init__()
+        self.register_buffer("edges", torch.zeros(num_features, num_pieces + 1, dtype=torch.float32))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            features: `(..., features)`; NaN where a feature is not available.
+
+        Returns:
+            float32 `(..., features, pieces)`: how far a value fills each piece, from -0.5 to 0.5; 0 for NaN.
+        """
+        start, end = self.edges[:, :-1], self.edges[:, 1:]
+        values = features.float()[..., None]
+        width = (end - start).clamp(min=SMALLEST_PIECE)
+        # Where many values are the same, a piece is a step.
+        filled = torch.where(end - start > SMALLEST_PIECE, (values - start) / width, (values >= end).float())
+        return torch.where(values.isnan(), 0.0, filled.clamp(0, 1) - 0.5)
+
+    @torch.no_grad()
+    def fit(self, features: torch.Tensor) -> None:
+        """Sets the edges to quantiles of `(..., features)`; values that are not finite do not count."""
+        shares = torch.linspace(0, 1, self.edges.shape[1], dtype=torch.float64)
+        for place, values in enumerate(features.reshape(-1, features.shape[-1]).unbind(dim=1)):
+            values = values[values.isfinite()].double()
+            self.edges[place] = torch.quantile(values, shares).float() if len(values) else 0.0
+
+
 class LogMoEEntryFeatures(nn.Module):
     """What the features of entries add to their states before the first layer.
 
@@ -141,7 +178,7 @@ class LogMoETerm(nn.Module):
         self.output = LogMoETermLinear(hidden_size, 1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Margins `(sequences,)` of standardised `(sequences, features)`."""
+        """Margins `(sequences,)` of encoded features `(sequences, features)`."""
         return self.output(self.dropout(F.gelu(self.hidden(self.dropout(features))))).squeeze(-1)
 
     def shares(self, features: torch.Tensor, baseline: torch.Tensor) -> torch.Tensor:
@@ -151,8 +188,8 @@ class LogMoETerm(nn.Module):
         run, so the whole is exact without steps.
 
         Args:
-            features: standardised, `(sequences, features)`.
-            baseline: standardised, `(features,)`.
+            features: encoded, `(sequences, features)`.
+            baseline: encoded, `(features,)`.
 
         Returns:
             `(sequences, features)`; rows sum to margin(features) - margin(baseline).
@@ -177,12 +214,25 @@ class LogMoESequenceTerms(LogMoEFloat32Module):
             term: [names.index(name) for name in read] for term, read in config.sequence_feature_terms.items()
         }
         self.scaler = LogMoEFeatureScaler(len(names), config.feature_clip)
+        self.pieces = LogMoEFeaturePieces(len(names), config.feature_pieces) if config.feature_pieces else None
+        width = 1 + config.feature_pieces
         self.terms = nn.ModuleDict(
             {
-                term: LogMoETerm(len(columns), config.feature_hidden_size, config.feature_dropout_prob)
+                term: LogMoETerm(len(columns) * width, config.feature_hidden_size, config.feature_dropout_prob)
                 for term, columns in self.columns.items()
             }
         )
+
+    def encode(self, sequence_features: torch.Tensor) -> torch.Tensor:
+        """What the terms read: `(..., features)` becomes `(..., features, 1 + pieces)`."""
+        scaled = self.scaler(sequence_features)[..., None]
+        return scaled if self.pieces is None else torch.cat([scaled, self.pieces(sequence_features)], dim=-1)
+
+    def fit(self, sequence_features: torch.Tensor) -> None:
+        """Sets what features are encoded by, from `(sequences, features)` of training data."""
+        self.scaler.fit(sequence_features)
+        if self.pieces is not None:
+            self.pieces.fit(sequence_features)
 
     def forward(self, sequence_features: torch.Tensor) -> torch.Tensor:
         """
@@ -194,8 +244,10 @@ class LogMoESequenceTerms(LogMoEFloat32Module):
         """
         # float32 whatever the model's precision: ranks and thresholds are made of these sums.
         with torch.autocast(sequence_features.device.type, enabled=False):
-            scaled = self.scaler(sequence_features)
-            margins = torch.stack([term(scaled[:, self.columns[name]]) for name, term in self.terms.items()], dim=-1)
+            encoded = self.encode(sequence_features)
+            margins = torch.stack(
+                [term(encoded[:, self.columns[name]].flatten(1)) for name, term in self.terms.items()], dim=-1
+            )
         # Not left out where there are no features: DDP fails on a parameter without a gradient.
         return torch.where(sequence_features.isnan().all(dim=-1, keepdim=True), 0.0, margins)
 
@@ -209,16 +261,18 @@ class LogMoESequenceTerms(LogMoEFloat32Module):
         Returns:
             `(sequences, terms, features)`, 0 for features that a term does not read and where all features are NaN.
         """
-        scaled, scaled_baseline = self.scaler(sequence_features), self.scaler(baseline)
-        shares = scaled.new_zeros(len(scaled), len(self.columns), scaled.shape[1])
+        encoded, encoded_baseline = self.encode(sequence_features), self.encode(baseline)
+        shares = encoded.new_zeros(len(encoded), len(self.columns), encoded.shape[1])
         for place, (name, columns) in enumerate(self.columns.items()):
             term: Any = self.terms[name]
-            shares[:, place, columns] = term.shares(scaled[:, columns], scaled_baseline[columns])
+            of_term = term.shares(encoded[:, columns].flatten(1), encoded_baseline[columns].flatten())
+            shares[:, place, columns] = of_term.unflatten(1, (len(columns), -1)).sum(dim=-1)
         return shares.masked_fill(sequence_features.isnan().all(dim=-1)[:, None, None], 0.0)
 
 
 __all__ = [
     "LogMoEEntryFeatures",
+    "LogMoEFeaturePieces",
     "LogMoEFeatureScaler",
     "LogMoESequenceTerms",
     "LogMoETerm",
