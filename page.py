@@ -9,6 +9,7 @@ page's own policy lets nothing run or load but its own style and script, which i
 import base64
 import functools
 import hashlib
+import heapq
 import json
 import math
 import re
@@ -52,6 +53,8 @@ SAID_CHARACTERS = 2000
 MARKED_CHARACTERS = 20_000
 # The picture: rows of logs, bars in a row, labels below, and how far apart the numbers of findings stand, in percent.
 LANES, BARS, TICKS, NUMBERS_APART = 12, 200, 5, 4
+# Findings whose numbers are written in the picture, at most: the strongest.
+NUMBERED = 24
 # The shortest bar, of the weakest finding, in percent of the row; the strongest one's is 100.
 SHORTEST_BAR = 30
 # Space at both ends of the picture, in percent.
@@ -60,6 +63,9 @@ MARGIN = 1.5
 SHADES = 10
 # Findings and logs up to which all are open when the page is.
 OPEN_FINDINGS, OPEN_LOGS = 1, 8
+# Findings that a page opens with, and how many of the others are read at once: elements cost a browser far more than
+# text.
+FIRST, PART = 200, 500
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 # What may lie between two labels of the picture, in seconds.
@@ -96,6 +102,8 @@ def html(findings: Findings, encoding: str | None = None) -> str:
         kinds=[(kind or "wording", words, kinds[kind or "wording"]) for kind, words in KIND_WORDS.items()],
         logs=list(dict.fromkeys(row.finding.source for row in rows)),
         version=__version__,
+        FIRST=FIRST,
+        PART=PART,
     )
 
 
@@ -330,6 +338,7 @@ def picture(rows: Sequence[Row], lines: dict[str | None, int]) -> Picture | None
     else:
         named = [(name_of(source), lines.get(source, 0), found) for source, found in strongest]
     strengths = [row.finding.strength for row in rows]
+    numbered = heapq.nlargest(NUMBERED, strengths)[-1]
     weakest, range_ = min(strengths), (max(strengths) - min(strengths)) or 1.0
     lanes = [
         Lane(
@@ -338,6 +347,7 @@ def picture(rows: Sequence[Row], lines: dict[str | None, int]) -> Picture | None
             100.0 if by_time else min(100.0, at(max(length, max(spans[of][1] for of in found)))),
             _bars(
                 [(rows[of], at(spans[of][0]), at(spans[of][1])) for of in found],
+                numbered,
                 lambda row: (
                     SHORTEST_BAR + (100 - SHORTEST_BAR) * (row.finding.strength - weakest) / range_
                     if len(rows) > 1
@@ -356,8 +366,14 @@ def picture(rows: Sequence[Row], lines: dict[str | None, int]) -> Picture | None
     return Picture(by_time, caption, [(at(value), text) for value, text in ticks], lanes)
 
 
-def _bars(found: Iterable[tuple[Row, float, float]], height: Any) -> list[Bar]:
-    """Findings that begin at nearly one place share a bar, which leads to the strongest."""
+def _bars(found: Iterable[tuple[Row, float, float]], strength: float, height: Any) -> list[Bar]:
+    """Findings that begin at nearly one place share a bar, which leads to the strongest.
+
+    Args:
+        found: findings, and where they begin and end, in percent.
+        strength: the least whose number is written.
+        height: of a bar, in percent.
+    """
     together: dict[int, list[tuple[Row, float, float]]] = defaultdict(list)
     for row, start, end in found:
         together[int(start * BARS / 100)].append((row, start, end))
@@ -367,7 +383,9 @@ def _bars(found: Iterable[tuple[Row, float, float]], height: Any) -> list[Bar]:
         row = max(group, key=lambda one: one[0].finding.strength)[0]
         start, end = min(start for _, start, _ in group), max(end for _, _, end in group)
         middle = (start + end) / 2
-        is_numbered = all(abs(middle - other) >= NUMBERS_APART for other in numbered)
+        is_numbered = row.finding.strength >= strength and all(
+            abs(middle - other) >= NUMBERS_APART for other in numbered
+        )
         if is_numbered:
             numbered.append(middle)
         bars.append(
