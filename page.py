@@ -14,7 +14,7 @@ import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,7 +40,7 @@ from logmoe.answering import (
     title,
     when,
 )
-from logmoe.findings_logmoe import Finding, FindingEntry, Findings, Reason, in_order
+from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, in_order
 from logmoe.reporting import plain
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -92,7 +92,7 @@ def html(findings: Findings, encoding: str | None = None) -> str:
         findings=findings,
         summary=summary,
         rows=rows,
-        picture=picture(rows, {log.source: log.lines for log in summary.logs}),
+        picture=picture(rows, summary.logs),
         heading=_heading(findings),
         judged=_sentence(judged(summary)) if summary.logs else None,
         promised=_sentence(promised(summary) or ""),
@@ -280,11 +280,12 @@ class Bar:
 
 @dataclass(frozen=True)
 class Lane:
-    """A log, or several that share a row, in the picture; `length` is its end in percent."""
+    """A log, or several that share a row, in the picture; `start` and `end` are those of the log in percent."""
 
     name: str
     found: int
-    length: float
+    start: float
+    end: float
     bars: list[Bar]
 
 
@@ -305,68 +306,58 @@ class Picture:
     lanes: list[Lane]
 
 
-def picture(rows: Sequence[Row], lines: dict[str | None, int]) -> Picture | None:
-    """Draws when the findings are, or, if one has no time or all have the same, where.
+def picture(rows: Sequence[Row], logs: Iterable[LogSummary]) -> Picture | None:
+    """Draws when the findings are in their logs, or, if that is not known of one or all is one moment, where.
 
     Args:
         rows: in the order of the report.
-        lines: of each log, how many.
+        logs: those that they are in; what is not said of one is taken from its findings.
     """
     if not rows:
         return None
-    spans = _time_spans([row.finding for row in rows])
-    by_time = spans is not None
-    if spans is None:
+    by_source: dict[str | None, list[int]] = defaultdict(list)
+    for of, row in enumerate(rows):
+        by_source[row.finding.source].append(of)
+    seen = {log.source: log for log in logs if log.source in by_source}
+    times = _times([row.finding for row in rows], seen)
+    if times is not None:
+        spans, whole = times.spans, dict(times.logs)
+        caption = when(replace(rows[0].finding, start=times.first, end=times.last))
+    else:
         spans = [(float(row.finding.first_line), float(row.finding.last_line)) for row in rows]
-    low = min(start for start, _ in spans) if by_time else 1.0
-    high = max(max(end for _, end in spans), low + 1e-3, 0 if by_time else max(lines.values(), default=0))
+        whole, caption = {source: (1.0, float(log.lines)) for source, log in seen.items()}, None
+    for source, found in by_source.items():
+        start, end = whole.get(source, spans[found[0]])
+        whole[source] = min(start, *(spans[of][0] for of in found)), max(end, *(spans[of][1] for of in found))
+    low = min(start for start, _ in whole.values()) if times else 1.0
+    high = max(*(end for _, end in whole.values()), low + 1e-3)
 
     def at(value: float) -> float:
         return round(MARGIN + (100 - 2 * MARGIN) * (value - low) / (high - low), 3)
 
-    ticks = _time_ticks(low, high) if by_time else _line_ticks(high)
-    by_source: dict[str | None, list[int]] = defaultdict(list)
-    for place_, row in enumerate(rows):
-        by_source[row.finding.source].append(place_)
-    strongest = sorted(by_source.items(), key=lambda log: -max(rows[of].finding.strength for of in log[1]))
-    if len(strongest) > LANES:
+    strongest = sorted(by_source, key=lambda source: -max(rows[of].finding.strength for of in by_source[source]))
+    drawn = [(name_of(source), [source]) for source in strongest]
+    if len(drawn) > LANES:
         rest = strongest[LANES - 1 :]
-        strongest = strongest[: LANES - 1]
-        named = [(name_of(source), lines.get(source, 0), found) for source, found in strongest]
-        others = sorted(of for _, found in rest for of in found)
-        named.append((f"{len(rest):,} other logs", max(lines.get(source, 0) for source, _ in rest), others))
-    else:
-        named = [(name_of(source), lines.get(source, 0), found) for source, found in strongest]
+        drawn = [*drawn[: LANES - 1], (f"{len(rest):,} other logs", rest)]
     strengths = [row.finding.strength for row in rows]
     numbered = heapq.nlargest(NUMBERED, strengths)[-1]
-    weakest, range_ = min(strengths), (max(strengths) - min(strengths)) or 1.0
-    lanes = [
-        Lane(
-            name,
-            len(found),
-            100.0 if by_time else min(100.0, at(max(length, max(spans[of][1] for of in found)))),
-            _bars(
-                [(rows[of], at(spans[of][0]), at(spans[of][1])) for of in found],
-                numbered,
-                lambda row: (
-                    SHORTEST_BAR + (100 - SHORTEST_BAR) * (row.finding.strength - weakest) / range_
-                    if len(rows) > 1
-                    else 100.0
-                ),
-            ),
-        )
-        for name, length, found in named
-    ]
-    caption = None
-    if by_time:
-        findings = [row.finding for row in rows]
-        first = min(range(len(rows)), key=lambda of: spans[of][0])
-        last = max(range(len(rows)), key=lambda of: spans[of][1])
-        caption = when(replace(findings[first], end=findings[last].end or findings[last].start))
-    return Picture(by_time, caption, [(at(value), text) for value, text in ticks], lanes)
+    weakest, range_ = min(strengths), max(strengths) - min(strengths)
+
+    def height(row: Row) -> float:
+        return SHORTEST_BAR + (100 - SHORTEST_BAR) * ((row.finding.strength - weakest) / range_ if range_ else 1)
+
+    lanes = []
+    for name, sources in drawn:
+        found = sorted(of for source in sources for of in by_source[source])
+        start, end = min(whole[source][0] for source in sources), max(whole[source][1] for source in sources)
+        bars = [(rows[of], at(spans[of][0]), at(spans[of][1])) for of in found]
+        lanes.append(Lane(name, len(found), at(start), at(end), _bars(bars, numbered, height)))
+    ticks = _time_ticks(low, high) if times else _line_ticks(high)
+    return Picture(times is not None, caption, [(at(value), text) for value, text in ticks], lanes)
 
 
-def _bars(found: Iterable[tuple[Row, float, float]], strength: float, height: Any) -> list[Bar]:
+def _bars(found: Iterable[tuple[Row, float, float]], strength: float, height: Callable[[Row], float]) -> list[Bar]:
     """Findings that begin at nearly one place share a bar, which leads to the strongest.
 
     Args:
@@ -409,21 +400,57 @@ def _said(row: Row, number: int) -> str:
     return f"Finding {row.number}: {title(finding)}; {facts}{more}"
 
 
-def _time_spans(findings: Sequence[Finding]) -> list[tuple[float, float]] | None:
-    """When each finding began and ended, in seconds since 1970; None if that is not known of all, or is one moment."""
+@dataclass(frozen=True)
+class _Times:
+    """When findings, and the logs that they are in, begin and end, in seconds since 1970.
+
+    Attributes:
+        spans: of the findings.
+        logs: of those logs whose times are known.
+        first, last: the first and the last of all these times, as they are written.
+    """
+
+    spans: list[tuple[float, float]]
+    logs: dict[str | None, tuple[float, float]]
+    first: str
+    last: str
+
+
+def _times(findings: Sequence[Finding], logs: dict[str | None, LogSummary]) -> _Times | None:
+    """Their times; None if one of a finding is unknown, some have a year and some have none, or all is one moment."""
+    yearless = _is_yearless(findings[0])
+    written: dict[float, str] = {}
+
+    def read(time: str | None) -> float | None:
+        seconds = _seconds(time)
+        if seconds is None or time is None:
+            return None
+        # Without a year, what is more than half a year off is on the other side of a New Year.
+        middle = next(iter(written), seconds)
+        if yearless and abs(seconds - middle) > 183 * _DAY:
+            seconds += math.copysign(366 * _DAY, middle - seconds)
+        written.setdefault(seconds, time)
+        return seconds
+
     spans = []
     for finding in findings:
-        start = _seconds(finding.start)
-        if start is None or _is_yearless(finding) != _is_yearless(findings[0]):
+        start = read(finding.start)
+        if start is None or _is_yearless(finding) != yearless:
             return None
-        end = _seconds(finding.end)
+        end = read(finding.end)
         spans.append((start, start if end is None else max(start, end)))
-    is_one = max(end for _, end in spans) == min(start for start, _ in spans)
-    return None if is_one else spans
+    whole = {}
+    for source, log in logs.items():
+        if log.start and log.end and _is_yearless(log) == yearless:
+            start, end = read(log.start), read(log.end)
+            if start is not None and end is not None:
+                whole[source] = min(start, end), max(start, end)
+    first, last = min(written), max(written)
+    return None if first == last else _Times(spans, whole, written[first], written[last])
 
 
-def _is_yearless(finding: Finding) -> bool:
-    return bool(finding.start) and str(finding.start).startswith("--")
+def _is_yearless(of: Finding | LogSummary) -> bool:
+    return bool(of.start) and str(of.start).startswith("--")
 
 
 def _seconds(time: str | None) -> float | None:

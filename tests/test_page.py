@@ -138,7 +138,7 @@ def rows_of(*found):
 def test_the_picture_goes_by_time_where_all_have_one():
     first = finding(start="2026-03-12T06:00:00Z", end="2026-03-12T06:00:10Z", strength=3.0)
     last = finding(start="2026-03-12T08:00:00+02:00", end="2026-03-12T06:01:40.5Z", strength=1.0)
-    drawn = page.picture(rows_of(first, last), {"app.log": 100})
+    drawn = page.picture(rows_of(first, last), [log_summary()])
     assert drawn.by_time
     assert drawn.caption == "2026-03-12 06:00:00Z to 06:01:40Z"
     (lane,) = drawn.lanes
@@ -147,10 +147,39 @@ def test_the_picture_goes_by_time_where_all_have_one():
     assert [text for _, text in drawn.ticks] == ["06:00:00", "06:00:30", "06:01:00", "06:01:30"]
 
 
+def test_the_picture_shows_all_of_each_log_that_has_findings():
+    found = (
+        finding(start="2026-03-12T06:30:00Z", end=None),
+        finding(source="b.log", start="2026-03-12T06:00:30Z", end="2026-03-12T06:01:00Z"),
+    )
+    logs = (
+        log_summary(start="2026-03-12T06:10:00Z", end="2026-03-12T07:00:00Z"),
+        log_summary("b.log", start="2026-03-12T06:00:00Z", end=None),  # what is not known is taken from the findings
+        log_summary("c.log", start="2001-01-01T00:00:00Z", end="2026-03-12T07:00:00Z"),
+    )
+    drawn = page.picture(rows_of(*found), logs)
+    assert drawn.caption == "2026-03-12 06:00:30Z to 07:00:00Z"
+    one, other = sorted(drawn.lanes, key=lambda lane: lane.name)
+    assert (one.end, other.start) == (100 - page.MARGIN, page.MARGIN)
+    assert one.start < one.bars[0].start < one.end
+    assert other.end == other.bars[0].start + other.bars[0].width
+    # One moment is a place in a log that goes on.
+    assert page.picture(rows_of(found[0]), []).by_time is False
+    assert page.picture(rows_of(found[0]), logs).by_time is True
+
+
+def test_without_a_year_the_picture_goes_over_new_year():
+    found = finding(start="--01-01T00:00:10", end="--01-01T00:00:20")
+    drawn = page.picture(rows_of(found), [log_summary(start="--12-31T23:59:00", end="--01-01T00:01:00")])
+    assert drawn.caption == "12-31 23:59:00 to 01-01 00:01:00"
+    assert drawn.lanes[0].bars[0].start == pytest.approx(50 + 97 / 12, abs=0.1)
+    assert [text for _, text in drawn.ticks] == ["23:59:00", "23:59:30", "00:00:00", "00:00:30", "00:01:00"]
+
+
 def test_without_times_the_picture_goes_by_line():
     ends = (finding(start=None, end=None, first_line=1, last_line=1), finding(first_line=91, last_line=101))
     for found in (ends, [replace(of, start="2026-03-12T06:00:00", end=None) for of in ends]):
-        drawn = page.picture(rows_of(*found), {"app.log": 101})
+        drawn = page.picture(rows_of(*found), [log_summary(lines=101)])
         assert not drawn.by_time
         (lane,) = drawn.lanes
         assert [(bar.start, bar.start + bar.width) for bar in lane.bars] == [
@@ -164,7 +193,7 @@ def test_many_logs_and_many_findings_are_still_a_picture():
     found = [
         finding(source=f"{row % 40}.log", first_line=row + 1, last_line=row + 1, start=None) for row in range(4000)
     ]
-    drawn = page.picture(rows_of(*found), {f"{row}.log": 4000 for row in range(40)})
+    drawn = page.picture(rows_of(*found), [log_summary(f"{row}.log", lines=4000) for row in range(40)])
     assert len(drawn.lanes) == page.LANES
     assert drawn.lanes[-1].name == "29 other logs"
     assert (
@@ -175,7 +204,7 @@ def test_many_logs_and_many_findings_are_still_a_picture():
 
 def test_only_the_strongest_have_their_numbers_in_the_picture():
     found = [finding(first_line=line, last_line=line, start=None, strength=line) for line in range(1, 201)]
-    (lane,) = page.picture(rows_of(*found), {"app.log": 200}).lanes
+    (lane,) = page.picture(rows_of(*found), [log_summary(lines=200)]).lanes
     numbered = [bar for bar in lane.bars if bar.is_numbered]
     assert 1 < len(numbered) <= page.NUMBERED
     assert min(bar.row.finding.strength for bar in numbered) > 200 - page.NUMBERED
