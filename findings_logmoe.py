@@ -179,14 +179,21 @@ class LogSummary:
     end: str | None = None
 
     @classmethod
-    def of(cls, seen: ScanStatistics, findings: int, span: LogSpan) -> "LogSummary":
-        """Of a scan of one log."""
+    def of(cls, seen: ScanStatistics, findings: int, span: LogSpan | None = None) -> "LogSummary":
+        """Of a scan of one log; its span is known where its findings are made."""
         familiarity = None
         if seen.mode == "reference" and seen.measured_entries:
             familiarity = seen.familiar_entries / seen.measured_entries
         same = {name: getattr(seen, name) for name in (*_COUNTS, "kept_rate", "mode", "source")}
-        counts = {"anomalous_sequences": seen.anomalies, "findings": findings}
-        return cls(**same, **counts, familiarity=familiarity, start=span.start, end=span.end)
+        span = span or LogSpan()
+        return cls(
+            **same,
+            anomalous_sequences=seen.anomalies,
+            findings=findings,
+            familiarity=familiarity,
+            start=span.start,
+            end=span.end,
+        )
 
 
 _COUNTS = (
