@@ -40,7 +40,7 @@ from logmoe.answering import (
     title,
     when,
 )
-from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, in_order
+from logmoe.findings_logmoe import Context, Finding, FindingEntry, Findings, LogSummary, Reason, in_order
 from logmoe.reporting import plain
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -116,6 +116,7 @@ def _template() -> Any:
     environment.filters |= {"digest": _digest, "with_code": _with_code, "file_name": _file_name}
     environment.globals |= {
         "count": count,
+        "context_lines": _context_lines,
         "entry_text": _entry_text,
         "how_odd": how_odd,
         "name_of": name_of,
@@ -225,6 +226,23 @@ def _entry_text(entry: FindingEntry) -> str:
     return _shortened(
         entry.text.expandtabs(4) if len(entry.text) <= SHOWN_CHARACTERS else entry.text, SHOWN_CHARACTERS
     )
+
+
+def _context_lines(context: Context) -> Markup:
+    """The lines around what is telling, in columns: share, number, text. One element a line, for there may be many."""
+    parts: list[Markup] = []
+    above = None
+    for line in context.lines:
+        if above is not None and line.line > above + 1:
+            parts.append(Markup("<span class=gap>⋮</span>"))
+        above = line.line
+        text = _finalized(line.text.expandtabs(4))
+        if line.share is None:
+            parts.append(Markup("<span>{:>4}  {:>7}  {}</span>").format("", line.line, text))
+        else:
+            shade = Markup('<mark class="h{}">{:>4}  {:>7}  {}</mark>')
+            parts.append(shade.format(_shade(line.share), percent(line.share), line.line, text))
+    return Markup("").join(parts)
 
 
 def _shortened(text: str, room: int) -> str:

@@ -57,7 +57,11 @@ def made_up(number: int) -> Findings:
     logs = [f"/var/log/shop/{name}.log" for name in ("web", "orders", "payments", "stock", "mail")]
     found = [_finding(row, logs) for row in range(number)]
     summaries = [
-        LogSummary(log, 40 * number, 40 * number, number, number // 5, number // 5, "reference", 0.93, 0.01)
+        LogSummary(
+            *(log, 40 * number, 40 * number, number, number // 5, number // 5, "reference", 0.93, 0.01),
+            start="2026-03-01T00:00:00",
+            end="2026-03-31T00:00:00",
+        )
         for log in logs
     ]
     return Findings(found, Summary(tuple(summaries), (), "last-week/", 1_000_000, 0.01))

@@ -69,6 +69,34 @@ class FindingEntry:
 
 
 @dataclass(frozen=True)
+class ContextLine:
+    """A line of a log, near what is telling in a finding.
+
+    Attributes:
+        line: its number, from 1.
+        text: as the log has it; the beginning and "…" of one that is long.
+        share: of the entry that it belongs to, if that is telling.
+    """
+
+    line: int
+    text: str
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """Lines around what is telling in a finding.
+
+    Attributes:
+        lines: ascending; lines far from what is telling are left out.
+        note: why some are missing, in words.
+    """
+
+    lines: tuple[ContextLine, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
     """One thing that is wrong.
 
@@ -89,6 +117,7 @@ class Finding:
         sequences: how many anomalous sequences it is made of.
         sessions: how many sessions tell of it; None where a log is not cut into sessions.
         session_names: the first of these.
+        context: the lines around, where they were asked for.
     """
 
     id: str
@@ -107,10 +136,16 @@ class Finding:
     sequences: int = 1
     sessions: int | None = None
     session_names: tuple[str, ...] = ()
+    context: Context | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The finding as plain data, for `json.dumps`."""
+        """The finding as plain data, for `json.dumps`; with `context` and `context_note` only where it has these."""
         plain = asdict(self)
+        context = plain.pop("context")
+        if context is not None:
+            plain["context"] = list(context["lines"])
+            if context["note"]:
+                plain["context_note"] = context["note"]
         return plain | {name: list(plain[name]) for name in ("reasons", "entries", "session_names")}
 
 
@@ -405,6 +440,8 @@ def in_order(findings: Iterable[Finding], order: str) -> list[Finding]:
 
 __all__ = [
     "ORDERS",
+    "Context",
+    "ContextLine",
     "Finding",
     "FindingEntry",
     "Findings",
