@@ -61,6 +61,8 @@ SHORTEST_BAR = 30
 MARGIN = 1.5
 # Degrees of shading; `page.html.j2` has as many.
 SHADES = 10
+# Digits of the numbers of lines, for which the column has room; `page.html.j2` has as many.
+DIGITS = 9
 # Findings and logs up to which all are open when the page is.
 OPEN_FINDINGS, OPEN_LOGS = 1, 8
 # Findings that a page opens with, and how many of the others are read at once: elements cost a browser far more than
@@ -128,6 +130,7 @@ def _template() -> Any:
         "shade": _shade,
         "title": title,
         "when": when,
+        "DIGITS": DIGITS,
         "OPEN_FINDINGS": OPEN_FINDINGS,
         "OPEN_LOGS": OPEN_LOGS,
         "SHADES": SHADES,
@@ -230,19 +233,22 @@ def _entry_text(entry: FindingEntry) -> str:
 
 def _context_lines(context: Context) -> Markup:
     """The lines around what is telling, in columns: share, number, text. One element a line, for there may be many."""
-    parts: list[Markup] = []
+    digits = min(len(str(context.lines[-1].line)), DIGITS)
+    parts = [
+        Markup('<pre class="context w{}" tabindex="0" role="group" aria-label="The lines around">').format(digits)
+    ]
     above = None
     for line in context.lines:
         if above is not None and line.line > above + 1:
-            parts.append(Markup("<span class=gap>⋮</span>"))
+            parts.append(Markup("<span>{:>{}}  ⋮</span>").format("", digits + 4))
         above = line.line
-        text = _finalized(line.text.expandtabs(4))
+        shown = f"{line.line:>{digits + 2}}  {_finalized(line.text.expandtabs(4))}"
         if line.share is None:
-            parts.append(Markup("<span>{:>4}  {:>7}  {}</span>").format("", line.line, text))
+            parts.append(Markup("<span>{:>4}{}</span>").format("", shown))
         else:
-            shade = Markup('<mark class="h{}">{:>4}  {:>7}  {}</mark>')
-            parts.append(shade.format(_shade(line.share), percent(line.share), line.line, text))
-    return Markup("").join(parts)
+            of = Markup('<mark class="h{}">{:>4}{}</mark>')
+            parts.append(of.format(_shade(line.share), percent(line.share), shown))
+    return Markup("").join([*parts, Markup("</pre>")])
 
 
 def _shortened(text: str, room: int) -> str:
