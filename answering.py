@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from logmoe.console import PLAIN, Paint, visible
+from logmoe.context import told_context
 from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, Summary
 from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
@@ -391,6 +392,9 @@ def told(
         text = visible(text.expandtabs())
         text = text if width is None else _fitted(text, max(20, width - len(head) - len(tail)))
         yield paint.faint(head) + text + paint.faint(tail)
+    if finding.context is not None:
+        yield ""
+        yield from told_context(finding, margin, width)
 
 
 def main_reasons(finding: Finding) -> list[Reason]:

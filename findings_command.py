@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from logmoe.answering import answer, heading, headline, misfit_of, misfits, notes, promised, told
 from logmoe.console import Console, visible
+from logmoe.context import Stamp, stamp, with_context
 from logmoe.explaining import for_each_log, tell_problem
 from logmoe.findings_logmoe import Finding, Findings, LogSummary, Skipped, Summary
 from logmoe.gathering_logmoe import FindingScan, summary_of
@@ -32,6 +33,7 @@ class AnswerOptions:
         order: `"strength"` or `"time"`; a stream's findings come as they come.
         limit: most findings that are shown to people; None for all.
         lines: entries that are shown of each, at most.
+        around: lines of the log around what is telling that are shown; None for none.
         is_live: findings are wanted as they come, as of a stream.
         follow: the log goes on for ever.
         baseline: name of the healthy log, if one was given.
@@ -44,6 +46,7 @@ class AnswerOptions:
     order: str = "strength"
     limit: int | None = 20
     lines: int = 3
+    around: int | None = None
     is_live: bool = False
     follow: bool = False
     baseline: str | None = None
@@ -101,6 +104,7 @@ class FindingsRun:
         self._keeps = not self._prints_as_they_come or bool(options.outputs)
         self._findings: list[Finding] = []
         self._logs: list[LogSummary] = []
+        self._stamps: dict[str, Stamp] = {}
         self._problems: list[tuple[str, Exception, str]] = []
         self._summary = Summary()
         self._headed: LogScan | None = None  # the scan whose heading is printed
@@ -125,6 +129,8 @@ class FindingsRun:
     def _judge(self, log: str) -> None:
         name = "standard input" if log == "-" else visible(log)
         progress = ScanProgress(self.console, name, not self.options.follow)
+        if self.options.around is not None and (before := stamp(log)):
+            self._stamps[log] = before
         scan = self.start(log, progress.update)
         self._summary = replace(summary_of(scan.against, scan.rule), baseline=self.options.baseline)
         findings = FindingScan(scan, PAUSE if self.options.is_live else None)
@@ -167,6 +173,8 @@ class FindingsRun:
         options = self.options
         skipped = tuple(Skipped(None if log == "-" else log, str(error)) for log, error, _ in self._problems)
         summary = replace(self._summary, logs=tuple(self._logs), skipped=skipped)
+        if options.around is not None:
+            self._findings = with_context(self._findings, options.around, options.encoding, self._stamps)
         findings = Findings(self._findings, summary, options.order)
         for path in options.outputs:
             write(render(findings, format_of(path), options.limit, options.encoding), path)

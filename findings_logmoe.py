@@ -5,15 +5,23 @@ thing are one `Finding`. Only data is here, and tables of it for notebooks; `gat
 pipeline, the command and what it writes.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from .headers_logmoe import HeaderReader
+from .parsing_logmoe import LogParser, ParsedLog
 from .scanning_logmoe import ScanStatistics
+from .sequences_logmoe import SequenceRule
+from .weighing_logmoe import Against
 
 ORDERS = ("strength", "time")
+# Entries at an end of a log, or of a part of it, of which one should have a time.
+END_ENTRIES = 64
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,34 @@ class FindingEntry:
 
 
 @dataclass(frozen=True)
+class ContextLine:
+    """A line of a log, near what is telling in a finding.
+
+    Attributes:
+        line: its number, from 1.
+        text: as the log has it; the beginning and "…" of one that is long.
+        share: of the entry that it belongs to, if that is telling.
+    """
+
+    line: int
+    text: str
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """Lines around what is telling in a finding.
+
+    Attributes:
+        lines: ascending; lines far from what is telling are left out.
+        note: why some are missing, in words.
+    """
+
+    lines: tuple[ContextLine, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
     """One thing that is wrong.
 
@@ -81,6 +117,7 @@ class Finding:
         sequences: how many anomalous sequences it is made of.
         sessions: how many sessions tell of it; None where a log is not cut into sessions.
         session_names: the first of these.
+        context: the lines around, where they were asked for.
     """
 
     id: str
@@ -99,14 +136,49 @@ class Finding:
     sequences: int = 1
     sessions: int | None = None
     session_names: tuple[str, ...] = ()
+    context: Context | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The finding as plain data, for `json.dumps`."""
+        """The finding as plain data, for `json.dumps`; with `context` and `context_note` only where it has these."""
         plain = asdict(self)
+        context = plain.pop("context")
+        if context is not None:
+            plain["context"] = list(context["lines"])
+            if context["note"]:
+                plain["context_note"] = context["note"]
         return plain | {name: list(plain[name]) for name in ("reasons", "entries", "session_names")}
 
 
 # ---------------------------------------------------------------------- findings of a run
+
+
+@dataclass
+class LogSpan:
+    """When a log begins and ends; it may come in parts.
+
+    Attributes:
+        start, end: time of the first entry that has one, and of the last, in ISO 8601; None if unknown.
+    """
+
+    start: str | None = None
+    end: str | None = None
+    _reader: HeaderReader | None = None
+
+    def add(self, part: ParsedLog, parser: LogParser) -> None:
+        """Takes the next entries. Only a few of them are read: times of all take as long as masking."""
+        rows = np.arange(len(part)) if part.seconds is None else np.flatnonzero(np.isfinite(part.seconds))
+        self._reader = self._reader or parser.header_reader()
+        if self.start is None:
+            self.start = next(filter(None, _times(part, rows[:END_ENTRIES], parser, self._reader)), None)
+        self.end = next(filter(None, reversed(_times(part, rows[-END_ENTRIES:], parser, self._reader))), self.end)
+
+
+def _times(part: ParsedLog, rows: np.ndarray, parser: LogParser, reader: HeaderReader) -> list[str | None]:
+    headers = parser.headers(part.take(rows), reader)
+    if part.seconds is not None:
+        # Which of day and month comes first was settled by all of the log.
+        headers.seconds = np.floor(part.seconds[rows]).astype(np.int64)
+    return headers.iso()
 
 
 @dataclass(frozen=True)
@@ -121,6 +193,7 @@ class LogSummary:
         familiarity: share of its entries that the healthy log knows; None where it was judged otherwise.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         replaced_bytes, truncated_entries, oversized_entries, split_sessions, backward_entries: see [`ScanStatistics`].
+        start, end: see [`LogSpan`].
     """
 
     source: str | None
@@ -137,15 +210,25 @@ class LogSummary:
     oversized_entries: int = 0
     split_sessions: int = 0
     backward_entries: int = 0
+    start: str | None = None
+    end: str | None = None
 
     @classmethod
-    def of(cls, seen: ScanStatistics, findings: int) -> "LogSummary":
-        """Of a scan of one log."""
+    def of(cls, seen: ScanStatistics, findings: int, span: LogSpan | None = None) -> "LogSummary":
+        """Of a scan of one log; its span is known where its findings are made."""
         familiarity = None
         if seen.mode == "reference" and seen.measured_entries:
             familiarity = seen.familiar_entries / seen.measured_entries
         same = {name: getattr(seen, name) for name in (*_COUNTS, "kept_rate", "mode", "source")}
-        return cls(**same, anomalous_sequences=seen.anomalies, findings=findings, familiarity=familiarity)
+        span = span or LogSpan()
+        return cls(
+            **same,
+            anomalous_sequences=seen.anomalies,
+            findings=findings,
+            familiarity=familiarity,
+            start=span.start,
+            end=span.end,
+        )
 
 
 _COUNTS = (
@@ -225,6 +308,25 @@ class Summary:
             "logs": [asdict(log) for log in self.logs],
             "skipped": [asdict(log) for log in self.skipped],
         }
+
+
+def summary_of(against: Against | None, rule: SequenceRule, reference: Any = None) -> Summary:
+    """What is known of a run before it begins.
+
+    Args:
+        against: what its logs are judged against.
+        rule: how they are cut.
+        reference: what the caller gave; its name, if it has one, is that of the healthy log.
+    """
+    if against is None or against.reference is None:
+        return Summary()
+    rate, per_day = against.false_alarm_rate, against.false_alarms_per_day
+    if per_day is not None:
+        rate = min(1.0, per_day / against.reference.sequences_per_day(rule.max_sequence_length))
+    named = str(reference) if isinstance(reference, str | os.PathLike) else None
+    return Summary(
+        baseline=named, healthy_entries=against.reference.num_entries, promised_rate=rate, promised_per_day=per_day
+    )
 
 
 class Findings(Sequence[Finding]):
@@ -338,12 +440,16 @@ def in_order(findings: Iterable[Finding], order: str) -> list[Finding]:
 
 __all__ = [
     "ORDERS",
+    "Context",
+    "ContextLine",
     "Finding",
     "FindingEntry",
     "Findings",
+    "LogSpan",
     "LogSummary",
     "Reason",
     "Skipped",
     "Summary",
     "in_order",
+    "summary_of",
 ]

@@ -290,6 +290,13 @@ def command(ctx: click.Context) -> int:
     metavar="N",
     help="Entries that are shown of each, the most telling.  [default: 3]",
 )
+@_option(
+    "--context",
+    section=SECTIONS[1],
+    type=click.IntRange(0, 100),
+    metavar="N",
+    help="Show so many lines around what is telling.",
+)
 @_option("--sequences", section=SECTIONS[1], is_flag=True, help="Print anomalous sequences in place of findings.")
 @_option(
     "--json",
@@ -359,6 +366,8 @@ def scan(ctx: click.Context, logs: tuple[str, ...], **given: Any) -> int:
         raise click.UsageError("--follow needs exactly one file.")
     if given["from_start"] and not given["follow"]:
         raise click.UsageError("--from-start goes with --follow.")
+    if given["context"] is not None and ("-" in logs or given["follow"] or given["sequences"] or given["as_json"]):
+        raise click.UsageError("--context reads a log once more: it goes with findings in files, not in streams.")
     if [*logs, *baseline].count("-") > 1:
         raise click.UsageError("Standard input (-) can be read only once.")
     if "-" in [*logs, *baseline] and sys.stdin is None:

@@ -9,11 +9,12 @@ page's own policy lets nothing run or load but its own style and script, which i
 import base64
 import functools
 import hashlib
+import heapq
 import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,7 +40,7 @@ from logmoe.answering import (
     title,
     when,
 )
-from logmoe.findings_logmoe import Finding, FindingEntry, Findings, Reason, in_order
+from logmoe.findings_logmoe import Context, Finding, FindingEntry, Findings, LogSummary, Reason, in_order
 from logmoe.reporting import plain
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -52,14 +53,21 @@ SAID_CHARACTERS = 2000
 MARKED_CHARACTERS = 20_000
 # The picture: rows of logs, bars in a row, labels below, and how far apart the numbers of findings stand, in percent.
 LANES, BARS, TICKS, NUMBERS_APART = 12, 200, 5, 4
+# Findings whose numbers are written in the picture, at most: the strongest.
+NUMBERED = 24
 # The shortest bar, of the weakest finding, in percent of the row; the strongest one's is 100.
 SHORTEST_BAR = 30
 # Space at both ends of the picture, in percent.
 MARGIN = 1.5
 # Degrees of shading; `page.html.j2` has as many.
 SHADES = 10
+# Digits of the numbers of lines, for which the column has room; `page.html.j2` has as many.
+DIGITS = 9
 # Findings and logs up to which all are open when the page is.
 OPEN_FINDINGS, OPEN_LOGS = 1, 8
+# Findings that a page opens with, and how many of the others are read at once: elements cost a browser far more than
+# text.
+FIRST, PART = 200, 500
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 # What may lie between two labels of the picture, in seconds.
@@ -86,7 +94,7 @@ def html(findings: Findings, encoding: str | None = None) -> str:
         findings=findings,
         summary=summary,
         rows=rows,
-        picture=picture(rows, {log.source: log.lines for log in summary.logs}),
+        picture=picture(rows, summary.logs),
         heading=_heading(findings),
         judged=_sentence(judged(summary)) if summary.logs else None,
         promised=_sentence(promised(summary) or ""),
@@ -96,6 +104,8 @@ def html(findings: Findings, encoding: str | None = None) -> str:
         kinds=[(kind or "wording", words, kinds[kind or "wording"]) for kind, words in KIND_WORDS.items()],
         logs=list(dict.fromkeys(row.finding.source for row in rows)),
         version=__version__,
+        FIRST=FIRST,
+        PART=PART,
     )
 
 
@@ -108,6 +118,7 @@ def _template() -> Any:
     environment.filters |= {"digest": _digest, "with_code": _with_code, "file_name": _file_name}
     environment.globals |= {
         "count": count,
+        "context_lines": _context_lines,
         "entry_text": _entry_text,
         "how_odd": how_odd,
         "name_of": name_of,
@@ -119,6 +130,7 @@ def _template() -> Any:
         "shade": _shade,
         "title": title,
         "when": when,
+        "DIGITS": DIGITS,
         "OPEN_FINDINGS": OPEN_FINDINGS,
         "OPEN_LOGS": OPEN_LOGS,
         "SHADES": SHADES,
@@ -219,6 +231,26 @@ def _entry_text(entry: FindingEntry) -> str:
     )
 
 
+def _context_lines(context: Context) -> Markup:
+    """The lines around what is telling, in columns: share, number, text. One element a line, for there may be many."""
+    digits = min(len(str(context.lines[-1].line)), DIGITS)
+    parts = [
+        Markup('<pre class="context w{}" tabindex="0" role="group" aria-label="The lines around">').format(digits)
+    ]
+    above = None
+    for line in context.lines:
+        if above is not None and line.line > above + 1:
+            parts.append(Markup("<span>{:>{}}  ⋮</span>").format("", digits + 4))
+        above = line.line
+        shown = f"{line.line:>{digits + 2}}  {_finalized(line.text.expandtabs(4))}"
+        if line.share is None:
+            parts.append(Markup("<span>{:>4}{}</span>").format("", shown))
+        else:
+            of = Markup('<mark class="h{}">{:>4}{}</mark>')
+            parts.append(of.format(_shade(line.share), percent(line.share), shown))
+    return Markup("").join([*parts, Markup("</pre>")])
+
+
 def _shortened(text: str, room: int) -> str:
     return text if len(text) <= room else f"{text[:room]}… ({len(text) - room:,} more characters)"
 
@@ -272,11 +304,12 @@ class Bar:
 
 @dataclass(frozen=True)
 class Lane:
-    """A log, or several that share a row, in the picture; `length` is its end in percent."""
+    """A log, or several that share a row, in the picture; `start` and `end` are those of the log in percent."""
 
     name: str
     found: int
-    length: float
+    start: float
+    end: float
     bars: list[Bar]
 
 
@@ -297,67 +330,65 @@ class Picture:
     lanes: list[Lane]
 
 
-def picture(rows: Sequence[Row], lines: dict[str | None, int]) -> Picture | None:
-    """Draws when the findings are, or, if one has no time or all have the same, where.
+def picture(rows: Sequence[Row], logs: Iterable[LogSummary]) -> Picture | None:
+    """Draws when the findings are in their logs, or, if that is not known of one or all is one moment, where.
 
     Args:
         rows: in the order of the report.
-        lines: of each log, how many.
+        logs: those that they are in; what is not said of one is taken from its findings.
     """
     if not rows:
         return None
-    spans = _time_spans([row.finding for row in rows])
-    by_time = spans is not None
-    if spans is None:
+    by_source: dict[str | None, list[int]] = defaultdict(list)
+    for of, row in enumerate(rows):
+        by_source[row.finding.source].append(of)
+    seen = {log.source: log for log in logs if log.source in by_source}
+    times = _times([row.finding for row in rows], seen)
+    if times is not None:
+        spans, whole = times.spans, dict(times.logs)
+        caption = when(replace(rows[0].finding, start=times.first, end=times.last))
+    else:
         spans = [(float(row.finding.first_line), float(row.finding.last_line)) for row in rows]
-    low = min(start for start, _ in spans) if by_time else 1.0
-    high = max(max(end for _, end in spans), low + 1e-3, 0 if by_time else max(lines.values(), default=0))
+        whole, caption = {source: (1.0, float(log.lines)) for source, log in seen.items()}, None
+    for source, found in by_source.items():
+        start, end = whole.get(source, spans[found[0]])
+        whole[source] = min(start, *(spans[of][0] for of in found)), max(end, *(spans[of][1] for of in found))
+    low = min(start for start, _ in whole.values()) if times else 1.0
+    high = max(*(end for _, end in whole.values()), low + 1e-3)
 
     def at(value: float) -> float:
         return round(MARGIN + (100 - 2 * MARGIN) * (value - low) / (high - low), 3)
 
-    ticks = _time_ticks(low, high) if by_time else _line_ticks(high)
-    by_source: dict[str | None, list[int]] = defaultdict(list)
-    for place_, row in enumerate(rows):
-        by_source[row.finding.source].append(place_)
-    strongest = sorted(by_source.items(), key=lambda log: -max(rows[of].finding.strength for of in log[1]))
-    if len(strongest) > LANES:
+    strongest = sorted(by_source, key=lambda source: -max(rows[of].finding.strength for of in by_source[source]))
+    drawn = [(name_of(source), [source]) for source in strongest]
+    if len(drawn) > LANES:
         rest = strongest[LANES - 1 :]
-        strongest = strongest[: LANES - 1]
-        named = [(name_of(source), lines.get(source, 0), found) for source, found in strongest]
-        others = sorted(of for _, found in rest for of in found)
-        named.append((f"{len(rest):,} other logs", max(lines.get(source, 0) for source, _ in rest), others))
-    else:
-        named = [(name_of(source), lines.get(source, 0), found) for source, found in strongest]
+        drawn = [*drawn[: LANES - 1], (f"{len(rest):,} other logs", rest)]
     strengths = [row.finding.strength for row in rows]
-    weakest, range_ = min(strengths), (max(strengths) - min(strengths)) or 1.0
-    lanes = [
-        Lane(
-            name,
-            len(found),
-            100.0 if by_time else min(100.0, at(max(length, max(spans[of][1] for of in found)))),
-            _bars(
-                [(rows[of], at(spans[of][0]), at(spans[of][1])) for of in found],
-                lambda row: (
-                    SHORTEST_BAR + (100 - SHORTEST_BAR) * (row.finding.strength - weakest) / range_
-                    if len(rows) > 1
-                    else 100.0
-                ),
-            ),
-        )
-        for name, length, found in named
-    ]
-    caption = None
-    if by_time:
-        findings = [row.finding for row in rows]
-        first = min(range(len(rows)), key=lambda of: spans[of][0])
-        last = max(range(len(rows)), key=lambda of: spans[of][1])
-        caption = when(replace(findings[first], end=findings[last].end or findings[last].start))
-    return Picture(by_time, caption, [(at(value), text) for value, text in ticks], lanes)
+    numbered = heapq.nlargest(NUMBERED, strengths)[-1]
+    weakest, range_ = min(strengths), max(strengths) - min(strengths)
+
+    def height(row: Row) -> float:
+        return SHORTEST_BAR + (100 - SHORTEST_BAR) * ((row.finding.strength - weakest) / range_ if range_ else 1)
+
+    lanes = []
+    for name, sources in drawn:
+        found = sorted(of for source in sources for of in by_source[source])
+        start, end = min(whole[source][0] for source in sources), max(whole[source][1] for source in sources)
+        bars = [(rows[of], at(spans[of][0]), at(spans[of][1])) for of in found]
+        lanes.append(Lane(name, len(found), at(start), at(end), _bars(bars, numbered, height)))
+    ticks = _time_ticks(low, high) if times else _line_ticks(high)
+    return Picture(times is not None, caption, [(at(value), text) for value, text in ticks], lanes)
 
 
-def _bars(found: Iterable[tuple[Row, float, float]], height: Any) -> list[Bar]:
-    """Findings that begin at nearly one place share a bar, which leads to the strongest."""
+def _bars(found: Iterable[tuple[Row, float, float]], strength: float, height: Callable[[Row], float]) -> list[Bar]:
+    """Findings that begin at nearly one place share a bar, which leads to the strongest.
+
+    Args:
+        found: findings, and where they begin and end, in percent.
+        strength: the least whose number is written.
+        height: of a bar, in percent.
+    """
     together: dict[int, list[tuple[Row, float, float]]] = defaultdict(list)
     for row, start, end in found:
         together[int(start * BARS / 100)].append((row, start, end))
@@ -367,7 +398,9 @@ def _bars(found: Iterable[tuple[Row, float, float]], height: Any) -> list[Bar]:
         row = max(group, key=lambda one: one[0].finding.strength)[0]
         start, end = min(start for _, start, _ in group), max(end for _, _, end in group)
         middle = (start + end) / 2
-        is_numbered = all(abs(middle - other) >= NUMBERS_APART for other in numbered)
+        is_numbered = row.finding.strength >= strength and all(
+            abs(middle - other) >= NUMBERS_APART for other in numbered
+        )
         if is_numbered:
             numbered.append(middle)
         bars.append(
@@ -391,21 +424,57 @@ def _said(row: Row, number: int) -> str:
     return f"Finding {row.number}: {title(finding)}; {facts}{more}"
 
 
-def _time_spans(findings: Sequence[Finding]) -> list[tuple[float, float]] | None:
-    """When each finding began and ended, in seconds since 1970; None if that is not known of all, or is one moment."""
+@dataclass(frozen=True)
+class _Times:
+    """When findings, and the logs that they are in, begin and end, in seconds since 1970.
+
+    Attributes:
+        spans: of the findings.
+        logs: of those logs whose times are known.
+        first, last: the first and the last of all these times, as they are written.
+    """
+
+    spans: list[tuple[float, float]]
+    logs: dict[str | None, tuple[float, float]]
+    first: str
+    last: str
+
+
+def _times(findings: Sequence[Finding], logs: dict[str | None, LogSummary]) -> _Times | None:
+    """Their times; None if one of a finding is unknown, some have a year and some have none, or all is one moment."""
+    yearless = _is_yearless(findings[0])
+    written: dict[float, str] = {}
+
+    def read(time: str | None) -> float | None:
+        seconds = _seconds(time)
+        if seconds is None or time is None:
+            return None
+        # Without a year, what is more than half a year off is on the other side of a New Year.
+        middle = next(iter(written), seconds)
+        if yearless and abs(seconds - middle) > 183 * _DAY:
+            seconds += math.copysign(366 * _DAY, middle - seconds)
+        written.setdefault(seconds, time)
+        return seconds
+
     spans = []
     for finding in findings:
-        start = _seconds(finding.start)
-        if start is None or _is_yearless(finding) != _is_yearless(findings[0]):
+        start = read(finding.start)
+        if start is None or _is_yearless(finding) != yearless:
             return None
-        end = _seconds(finding.end)
+        end = read(finding.end)
         spans.append((start, start if end is None else max(start, end)))
-    is_one = max(end for _, end in spans) == min(start for start, _ in spans)
-    return None if is_one else spans
+    whole = {}
+    for source, log in logs.items():
+        if log.start and log.end and _is_yearless(log) == yearless:
+            start, end = read(log.start), read(log.end)
+            if start is not None and end is not None:
+                whole[source] = min(start, end), max(start, end)
+    first, last = min(written), max(written)
+    return None if first == last else _Times(spans, whole, written[first], written[last])
 
 
-def _is_yearless(finding: Finding) -> bool:
-    return bool(finding.start) and str(finding.start).startswith("--")
+def _is_yearless(of: Finding | LogSummary) -> bool:
+    return bool(of.start) and str(of.start).startswith("--")
 
 
 def _seconds(time: str | None) -> float | None:

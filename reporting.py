@@ -35,6 +35,7 @@ from logmoe.answering import (
     when,
 )
 from logmoe.console import visible
+from logmoe.context import told_context
 from logmoe.findings_logmoe import Finding, Findings, Summary
 
 EXTENSIONS = {
@@ -52,6 +53,8 @@ FINGERPRINT = "logmoeFinding/v1"
 MARKDOWN_FINDINGS = 20
 MARKDOWN_LINE = 240
 MARKDOWN_ENTRIES = 5
+# Characters of the lines around findings; of those that have no room, none are shown.
+MARKDOWN_CONTEXT = 30_000
 # Not allowed in XML 1.0, and no control characters either; those are made visible everywhere.
 _NO_CHARACTERS = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
 
@@ -296,6 +299,7 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
         limit: most that are shown.
     """
     summary = findings.summary
+    room = MARKDOWN_CONTEXT
     lines = ["### LogMoE", *(f"\n{code(line)}" for line in (*misfits(summary), headline(summary)))]
     for number, finding in enumerate(findings[:limit], 1):
         facts = ", ".join(filter(None, [when(finding), how_odd(finding)]))
@@ -304,7 +308,10 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
             f"**{number}. {title(finding)[0].upper()}{title(finding)[1:]}** in {code(place(finding))}",
             facts,
         ]
-        lines += ["", *fenced(_block(finding))]
+        around = list(map(_cut, told_context(finding)))
+        if (room := room - sum(map(len, around))) < 0:
+            around = []
+        lines += ["", *fenced(_block(finding) + ([""] if around else []) + around)]
     if len(findings) > limit:
         lines += ["", f"{len(findings) - limit:,} more not shown."]
     if ending := promised(summary):
@@ -320,7 +327,12 @@ def _block(finding: Finding) -> list[str]:
         for entry in finding.entries[:MARKDOWN_ENTRIES]
     ]
     block = lines + ([""] if lines and entries else []) + entries
-    return [line if len(line) <= MARKDOWN_LINE else f"{line[: MARKDOWN_LINE - 1]}…" for line in block]
+    return list(map(_cut, block))
+
+
+def _cut(line: str) -> str:
+    line = _only_characters(line)
+    return line if len(line) <= MARKDOWN_LINE else f"{line[: MARKDOWN_LINE - 1]}…"
 
 
 def code(text: str) -> str:

@@ -4,7 +4,8 @@
 
 Needs Chromium (Debian: `apt-get install chromium`). The findings are made up: of the shape, and about the length, of
 those that the recordings give. Times are medians over fresh browsers, in milliseconds. "Opened" is from the start of
-the navigation to the first frame after the load event: all findings are there, and the first ones are drawn.
+the navigation to the first frame after the load event: the page is drawn and answers. "All read" is to the frame after
+the last findings have become elements; what needs all of them before, such as a filter, makes that happen at once.
 """
 
 import argparse
@@ -30,7 +31,14 @@ RESULTS = Path(__file__).parent / "results" / "page.json"
 ALLOWED = 1000
 """Milliseconds in which a page must have opened."""
 
+# Runs before the page's own script: the first frame after the load event.
+OPENED = (
+    "addEventListener('load', () => requestAnimationFrame(() => setTimeout(() => { opened = performance.now(); })))"
+)
 FRAME = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))))"
+ALL_READ = (
+    f"(async () => {{ while (unread.length) await new Promise(done => setTimeout(done, 5)); return {FRAME} }})()"
+)
 # Each from an action to the frame that shows what it did.
 ACTIONS = {
     "filter by text": "tools.elements.words.value = 'worker 77'; show()",
@@ -49,7 +57,11 @@ def made_up(number: int) -> Findings:
     logs = [f"/var/log/shop/{name}.log" for name in ("web", "orders", "payments", "stock", "mail")]
     found = [_finding(row, logs) for row in range(number)]
     summaries = [
-        LogSummary(log, 40 * number, 40 * number, number, number // 5, number // 5, "reference", 0.93, 0.01)
+        LogSummary(
+            *(log, 40 * number, 40 * number, number, number // 5, number // 5, "reference", 0.93, 0.01),
+            start="2026-03-01T00:00:00",
+            end="2026-03-31T00:00:00",
+        )
         for log in logs
     ]
     return Findings(found, Summary(tuple(summaries), (), "last-week/", 1_000_000, 0.01))
@@ -92,20 +104,28 @@ def _finding(row: int, logs: list[str]) -> Finding:
 def measure(path: Path) -> dict[str, float]:
     """Milliseconds, of one fresh browser."""
     with Chromium() as browser:
+        browser.call("Page.addScriptToEvaluateOnNewDocument", source=f"let opened; {OPENED}")
         browser.open(path)
-        drawn = browser.evaluate(FRAME)
-        loaded = browser.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
-        painted = browser.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0")
-        # The frame that was asked for comes after what waited for the answers between here and there.
-        times = {"first paint": painted, "loaded": loaded, "opened": max(loaded, min(drawn, loaded + 1000))}
+        browser.evaluate(FRAME)
+        times = {
+            "first paint": browser.evaluate(
+                "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
+            ),
+            "loaded": browser.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"),
+            "opened": browser.evaluate("opened"),
+            "all read": browser.evaluate(ALL_READ),
+        }
         for name, action in ACTIONS.items():
-            took = browser.evaluate(
-                f"(async () => {{ const start = performance.now(); {action}; return await {FRAME} - start; }})()"
-            )
-            times[name] = took
+            times[name] = browser.evaluate(_timed(action))
+        browser.open(path)
+        times["filter by text as soon as it is opened"] = browser.evaluate(_timed(ACTIONS["filter by text"]))
         times["heap MB"] = browser.evaluate("performance.memory.usedJSHeapSize / 1e6")
         assert not browser.complaints, browser.complaints
     return times
+
+
+def _timed(action: str) -> str:
+    return f"(async () => {{ const start = performance.now(); {action}; return await {FRAME} - start; }})()"
 
 
 def main() -> int:
@@ -134,7 +154,7 @@ def main() -> int:
     }
     print(f"{args.findings:,} findings, {result['megabytes']} MB, written in {rendered:,.0f} ms; {result['browser']}")
     for name, value in result["milliseconds"].items():
-        print(f"  {name:<30} {value:>8,.1f}")
+        print(f"  {name:<40} {value:>8,.1f}")
     print(f"  opened, each: {result['opened in each']}; {ALLOWED} allowed")
     args.output.write_text(json.dumps(result, indent=1) + "\n")
     return int(result["milliseconds"]["opened"] > ALLOWED)

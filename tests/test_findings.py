@@ -4,13 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from conftest import MINI, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import pipeline
 
-from logmoe.findings_logmoe import Findings, LogSummary, Summary, in_order
+from logmoe.findings_logmoe import Findings, LogSpan, LogSummary, Summary, in_order
 from logmoe.gathering_logmoe import KEPT_ENTRIES, OPEN_FINDINGS, OPEN_SESSIONS, FindingMaker
 from logmoe.parsing_logmoe import LogParser
 
@@ -301,6 +302,30 @@ def test_a_summary_adds_up():
     json.dumps(both.to_dict())
 
 
+def test_a_log_goes_from_its_first_time_to_its_last():
+    parser = LogParser()
+    lines = ["a banner", "2026-03-12T06:00:00.5Z up", "2026-03-12T07:00:00Z work", "2026-03-12T06:30:00Z late", "bye"]
+    parsed = parser.parse(lines)
+    for parts in ([parsed], [parsed.take(np.arange(3)), parsed.take(np.arange(3, 5))]):
+        span = LogSpan()
+        for part in parts:
+            span.add(part, parser)
+        assert (span.start, span.end) == ("2026-03-12T06:00:00.5Z", "2026-03-12T06:30:00Z")
+    for nothing in (parser.parse(["up", "down"]), parsed.take(np.arange(0))):
+        span.add(nothing, parser)
+        assert span.end == "2026-03-12T06:30:00Z"
+
+
+def test_what_all_of_a_log_says_of_its_dates_holds_at_its_ends():
+    parser = LogParser()
+    parsed = parser.parse(["03/12/2026 06:00:00 up", "13/12/2026 06:00:00 down", "04/12/2026 07:00:00 up"])
+    rows = np.array([0, 2])  # of which nothing says that the day comes first
+    parsed.seconds = parser.timestamps(parsed)
+    span = LogSpan()
+    span.add(parsed.take(rows), parser)
+    assert (span.start, span.end) == ("2026-12-03T06:00:00", "2026-12-04T07:00:00")
+
+
 # ---------------------------------------------------------------------- real logs
 
 
@@ -323,6 +348,8 @@ def test_the_examples_three_faults_are_three_findings(general, reference):
         assert finding.entries[0].count > 3
     log = findings.summary.logs[0]
     assert (log.lines, log.mode, log.kept_rate, log.findings) == (1436, "reference", pytest.approx(1 / 63), 3)
+    # The first and the last entry of the log, not of what was found.
+    assert (log.start, log.end) == ("2026-11-24T03:19:30Z", "2026-11-24T03:20:17Z")
     assert findings.summary.promised_rate == 0.01
     alone = general.findings(FAULTY)
     assert {finding.id for finding in alone} == {finding.id for finding in findings}
@@ -341,6 +368,7 @@ def test_a_log_in_memory_has_the_findings_of_its_file(general, reference):
                 assert one.strength == pytest.approx(other.strength, abs=1e-3)
             assert of_log.summary.familiarity == of_file.summary.familiarity
             assert of_log.summary.kept_rate == of_file.summary.kept_rate
+            assert of_log.summary.logs[0].start == of_file.summary.logs[0].start is not None
 
 
 def test_what_cannot_be_read_is_skipped_and_said(general, reference, tmp_path):

@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from chromium import FOUND, NAMES, Chromium
@@ -21,7 +22,8 @@ VOID = {"meta", "input", "br"}
 # What could break out of a text, of an attribute, of a script or of the page's policy.
 BREAKING = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
-    "</code></details></ol><svg onload=alert(1)><style>*{display:none}</style> ' \" ` onmouseover=alert(1) {{ 7*7 }} "
+    "</code></details></ol></noscript><svg onload=alert(1)><style>*{display:none}</style>"
+    " ' \" ` onmouseover=alert(1) {{ 7*7 }} "
     "<!-- --> ]]> &lt;b&gt; javascript:alert(1) " + HOSTILE
 )
 # The same without what could; what reasons quote in backticks is code.
@@ -136,7 +138,7 @@ def rows_of(*found):
 def test_the_picture_goes_by_time_where_all_have_one():
     first = finding(start="2026-03-12T06:00:00Z", end="2026-03-12T06:00:10Z", strength=3.0)
     last = finding(start="2026-03-12T08:00:00+02:00", end="2026-03-12T06:01:40.5Z", strength=1.0)
-    drawn = page.picture(rows_of(first, last), {"app.log": 100})
+    drawn = page.picture(rows_of(first, last), [log_summary()])
     assert drawn.by_time
     assert drawn.caption == "2026-03-12 06:00:00Z to 06:01:40Z"
     (lane,) = drawn.lanes
@@ -145,10 +147,39 @@ def test_the_picture_goes_by_time_where_all_have_one():
     assert [text for _, text in drawn.ticks] == ["06:00:00", "06:00:30", "06:01:00", "06:01:30"]
 
 
+def test_the_picture_shows_all_of_each_log_that_has_findings():
+    found = (
+        finding(start="2026-03-12T06:30:00Z", end=None),
+        finding(source="b.log", start="2026-03-12T06:00:30Z", end="2026-03-12T06:01:00Z"),
+    )
+    logs = (
+        log_summary(start="2026-03-12T06:10:00Z", end="2026-03-12T07:00:00Z"),
+        log_summary("b.log", start="2026-03-12T06:00:00Z", end=None),  # what is not known is taken from the findings
+        log_summary("c.log", start="2001-01-01T00:00:00Z", end="2026-03-12T07:00:00Z"),
+    )
+    drawn = page.picture(rows_of(*found), logs)
+    assert drawn.caption == "2026-03-12 06:00:30Z to 07:00:00Z"
+    one, other = sorted(drawn.lanes, key=lambda lane: lane.name)
+    assert (one.end, other.start) == (100 - page.MARGIN, page.MARGIN)
+    assert one.start < one.bars[0].start < one.end
+    assert other.end == other.bars[0].start + other.bars[0].width
+    # One moment is a place in a log that goes on.
+    assert page.picture(rows_of(found[0]), []).by_time is False
+    assert page.picture(rows_of(found[0]), logs).by_time is True
+
+
+def test_without_a_year_the_picture_goes_over_new_year():
+    found = finding(start="--01-01T00:00:10", end="--01-01T00:00:20")
+    drawn = page.picture(rows_of(found), [log_summary(start="--12-31T23:59:00", end="--01-01T00:01:00")])
+    assert drawn.caption == "12-31 23:59:00 to 01-01 00:01:00"
+    assert drawn.lanes[0].bars[0].start == pytest.approx(50 + 97 / 12, abs=0.1)
+    assert [text for _, text in drawn.ticks] == ["23:59:00", "23:59:30", "00:00:00", "00:00:30", "00:01:00"]
+
+
 def test_without_times_the_picture_goes_by_line():
     ends = (finding(start=None, end=None, first_line=1, last_line=1), finding(first_line=91, last_line=101))
     for found in (ends, [replace(of, start="2026-03-12T06:00:00", end=None) for of in ends]):
-        drawn = page.picture(rows_of(*found), {"app.log": 101})
+        drawn = page.picture(rows_of(*found), [log_summary(lines=101)])
         assert not drawn.by_time
         (lane,) = drawn.lanes
         assert [(bar.start, bar.start + bar.width) for bar in lane.bars] == [
@@ -162,13 +193,22 @@ def test_many_logs_and_many_findings_are_still_a_picture():
     found = [
         finding(source=f"{row % 40}.log", first_line=row + 1, last_line=row + 1, start=None) for row in range(4000)
     ]
-    drawn = page.picture(rows_of(*found), {f"{row}.log": 4000 for row in range(40)})
+    drawn = page.picture(rows_of(*found), [log_summary(f"{row}.log", lines=4000) for row in range(40)])
     assert len(drawn.lanes) == page.LANES
     assert drawn.lanes[-1].name == "29 other logs"
     assert (
         sum(lane.found for lane in drawn.lanes) == sum(bar.number for lane in drawn.lanes for bar in lane.bars) == 4000
     )
     assert max(len(lane.bars) for lane in drawn.lanes) <= page.BARS
+
+
+def test_only_the_strongest_have_their_numbers_in_the_picture():
+    found = [finding(first_line=line, last_line=line, start=None, strength=line) for line in range(1, 201)]
+    (lane,) = page.picture(rows_of(*found), [log_summary(lines=200)]).lanes
+    numbered = [bar for bar in lane.bars if bar.is_numbered]
+    assert 1 < len(numbered) <= page.NUMBERED
+    assert min(bar.row.finding.strength for bar in numbered) > 200 - page.NUMBERED
+    assert all(two.start - one.start >= page.NUMBERS_APART for one, two in pairwise(numbered))
 
 
 @pytest.mark.parametrize("start", ["--02-29T23:59:59", "0001-01-01T00:00:00", "9999-12-31T23:59:59Z", "nonsense", ""])
@@ -280,6 +320,18 @@ def many():
     )
 
 
+@pytest.fixture
+def hundred(monkeypatch):
+    """Findings, more than a page opens with, and than it reads at once; the last one is hostile."""
+    monkeypatch.setattr(page, "FIRST", 30)
+    monkeypatch.setattr(page, "PART", 40)
+    number = 99
+    last = replace(broken()[0], id="f" * 12, strength=-1.0)
+    return findings_of(
+        *(finding(f"job {row}", id=f"{row:012x}", strength=number - row) for row in range(number)), last
+    )
+
+
 SHOWN = "items.filter(item => !item.hidden).map(item => item.dataset.number).join()"
 
 
@@ -338,6 +390,46 @@ def test_in_a_browser_links_lead_to_findings_also_to_hidden_ones(opened):
     assert browser.evaluate("items[2].querySelector('details').open") is True
 
 
+def test_in_a_browser_many_findings_are_read_in_parts_and_all_are_found(opened, hundred):
+    for act in (
+        "new Promise(done => { const wait = () => unread.length ? setTimeout(wait, 20) : done(); wait(); })",
+        "show()",
+        "order()",
+        "readAll()",
+        "location.hash = 'f'.repeat(12), follow()",
+    ):
+        browser = opened(hundred)
+        browser.evaluate(act)
+        assert browser.evaluate("[...list.children].map(item => Number(item.dataset.number))") == list(
+            range(1, len(hundred) + 1)
+        )
+        assert browser.evaluate("document.querySelectorAll('noscript').length") == 0
+        assert browser.evaluate("find('waiting').checkVisibility()") is False
+    assert browser.evaluate("items.at(-1).querySelector('details').open") is True
+    browser.evaluate("tools.elements.words.value = '<img src=x onerror='; show()")
+    assert browser.evaluate(SHOWN) == str(len(hundred))
+    browser.evaluate("isFine(items.at(-1)).click()")
+    assert json.loads(browser.evaluate("find('marks').value"))["masked"] == [BREAKING, "<masked>"]
+    browser.settle()
+    assert browser.evaluate("document.title").startswith(f"{len(hundred)} findings in app.log")
+    assert browser.evaluate("document.querySelectorAll('main img, main svg, main style, main script').length") == 0
+
+
+def test_what_is_read_later_cannot_end_early(hundred):
+    text = html(hundred)
+    # All that ends raw text is ours; the attribute and the texts of the hostile one say it too.
+    assert text.count("<noscript ") == len(re.findall("</noscript", text, re.IGNORECASE)) == 2
+    assert "&lt;/noscript&gt;" in text
+
+
+def test_in_a_browser_that_may_not_run_the_script_it_says_what_is_missing(browser, tmp_path, hundred):
+    path = tmp_path / "report.html"
+    path.write_text(html(hundred).replace("script-src 'sha256-", "script-src 'sha256-no"), encoding="utf-8")
+    browser.open(path)
+    assert browser.evaluate("document.getElementById('waiting').checkVisibility()") is True
+    assert browser.evaluate("document.getElementById('waiting').textContent").startswith("Findings 31 to 100 appear")
+
+
 def test_in_a_browser_marks_are_collected(opened):
     browser = opened(many())
     assert browser.evaluate("marked.hidden") is True
@@ -366,17 +458,17 @@ def test_in_a_browser_the_keyboard_is_enough(opened):
     assert browser.evaluate("items[1].querySelector('details').open") is True
 
 
-def test_in_a_browser_it_works_without_scripts(browser, tmp_path):
+def test_in_a_browser_it_works_without_scripts(browser, tmp_path, hundred):
     path = tmp_path / "report.html"
-    path.write_text(html(many()), encoding="utf-8")
+    path.write_text(html(hundred), encoding="utf-8")
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
-        browser.open(f"{path.as_uri()}#{'c' * 12}")
+        browser.open(f"{path.as_uri()}#{'f' * 12}")
         seen = "[...document.querySelectorAll('.tools, .fine')].filter(one => one.checkVisibility()).length"
         assert browser.evaluate(seen) == 0
-        assert browser.evaluate("document.querySelectorAll('.list > li').length") == 3
+        assert browser.evaluate("document.querySelectorAll('.list > li').length") == len(hundred)
         # A link opens what it leads to by itself.
-        assert browser.evaluate("document.querySelectorAll('.list > li')[2].firstChild.open") is True
+        assert browser.evaluate("[...document.querySelectorAll('.list > li')].at(-1).firstChild.open") is True
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
 

@@ -105,7 +105,8 @@ def test_json_lines_are_as_the_schema_says(findings):
     for record in records:
         jsonschema.validate(record, SCHEMA, jsonschema.Draft202012Validator)
         declared = SCHEMA["$defs"][record["type"]]["properties"]
-        assert list(record) == list(declared)  # nothing is given that the schema does not explain
+        # Nothing is given that the schema does not explain; lines around were not asked for.
+        assert list(record) == [name for name in declared if name not in ("context", "context_note")]
     for of, record in zip(findings, records, strict=False):
         assert record["entries"][0]["text"] == of.entries[0].text
         assert list(record["entries"][0]) == list(SCHEMA["$defs"]["entry"]["properties"])
@@ -472,3 +473,18 @@ def test_a_followed_log_ends_quietly_when_it_is_interrupted(tmp_path):
     last = json.loads(rest.splitlines()[-1])
     assert (last["type"], last["findings"]) == ("summary", 1)
     assert [json.loads(line) for line in report.read_text().splitlines()] == [first, last]
+
+
+def test_lines_around_on_the_command_line(run, tmp_path):
+    code, out, _ = run(*BASELINE, "--context", "1", "--limit", "1", "-o", "report.jsonl")
+    assert code == 0
+    (first,) = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()][:1]
+    telling = [line for line in first["context"] if line["share"]]
+    assert telling
+    log = (ROOT / "examples" / "apache-faulty.log").read_text().splitlines()
+    for line in first["context"]:
+        assert log[line["line"] - 1] == line["text"]
+        mark = ">" if line["share"] else " "
+        assert f"\n   {mark} {line['line']}  {line['text']}" in out
+    code, _, err = run("-", "--context", "1")
+    assert (code, "--context reads a log once more" in err) == (2, True)

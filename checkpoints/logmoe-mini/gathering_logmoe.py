@@ -6,7 +6,6 @@ join them, so that memory stays bounded. Called by the pipeline and the command.
 
 import contextlib
 import hashlib
-import os
 import queue
 import re
 import threading
@@ -19,13 +18,23 @@ import numpy as np
 import pyarrow as pa
 
 from .applying_logmoe import PredictedLog
-from .findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, Skipped, Summary, in_order
+from .findings_logmoe import (
+    Finding,
+    FindingEntry,
+    Findings,
+    LogSpan,
+    LogSummary,
+    Reason,
+    Skipped,
+    Summary,
+    in_order,
+    summary_of,
+)
 from .judging_logmoe import ANOMALY, Judge
 from .parsing_logmoe import LogParser, ParsedLog
 from .reading_logmoe import EmptyLogError
 from .reasons_logmoe import ranked
 from .scanning_logmoe import LogScan
-from .sequences_logmoe import SequenceRule
 from .weighing_logmoe import Against
 
 # Of the strongest entry's share: an entry with less is no help to a reader.
@@ -55,9 +64,11 @@ class DetailingJudge(Judge):
 
     Attributes:
         parser: reads times.
+        span: when the log begins and ends, as far as it was judged.
     """
 
     parser: LogParser | None = None
+    span: LogSpan = field(default_factory=LogSpan, compare=False)
     _readers: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -69,6 +80,8 @@ class DetailingJudge(Judge):
         self, parsed: ParsedLog, sequences: list[np.ndarray], *args: Any, **kwargs: Any
     ) -> Iterator[Any]:
         """As of [`Judge`]; the entries of an anomalous sequence have `masked` and `time`, ISO 8601 or None, too."""
+        assert self.parser is not None
+        self.span.add(parsed, self.parser)
         times: list[str | None] | None = None
         results = super().sequence_results(parsed, sequences, *args, **kwargs)
         for positions, result in zip(sequences, results, strict=False):
@@ -431,7 +444,8 @@ class FindingScan(Iterator[Finding]):
 
     def __init__(self, scan: LogScan, pause: float | None = None):
         self.scan, self.found = scan, 0
-        scan.judge = DetailingJudge.of(scan.judge, scan.processor)
+        scan.judge = judge = DetailingJudge.of(scan.judge, scan.processor)
+        self.span = judge.span
         longest = None if pause is None else STREAM_SEQUENCES
         self.maker = FindingMaker(scan.judge.id2label, scan.rule.session_pattern, scan.processor, longest)
         self._sequences: Iterator[Any] = scan if pause is None else WithPauses(scan, pause)
@@ -462,7 +476,7 @@ class FindingScan(Iterator[Finding]):
 
     def summary(self) -> LogSummary:
         """What was seen so far."""
-        return LogSummary.of(self.scan.statistics, self.found)
+        return LogSummary.of(self.scan.statistics, self.found, self.span)
 
 
 class WithPauses(Iterator[Any]):
@@ -514,25 +528,6 @@ def is_in_memory(log: Any) -> bool:
     if isinstance(log, str):
         return "\n" in log
     return isinstance(log, bytes) or (isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log))
-
-
-def summary_of(against: Against | None, rule: SequenceRule, reference: Any = None) -> Summary:
-    """What is known of a run before it begins.
-
-    Args:
-        against: what its logs are judged against.
-        rule: how they are cut.
-        reference: what the caller gave; its name, if it has one, is that of the healthy log.
-    """
-    if against is None or against.reference is None:
-        return Summary()
-    rate, per_day = against.false_alarm_rate, against.false_alarms_per_day
-    if per_day is not None:
-        rate = min(1.0, per_day / against.reference.sequences_per_day(rule.max_sequence_length))
-    named = str(reference) if isinstance(reference, str | os.PathLike) else None
-    return Summary(
-        baseline=named, healthy_entries=against.reference.num_entries, promised_rate=rate, promised_per_day=per_day
-    )
 
 
 def findings_of_logs(
@@ -605,6 +600,8 @@ def findings_in_memory(
         parsed.replaced_bytes,
         int(predicted.is_truncated.sum()),
         backward_entries=predicted.num_backward,
+        start=judge.span.start,
+        end=judge.span.end,
     )
     return Findings(found, replace(summary_of(against, prepared.rule, reference), logs=(seen,)), order)
 
