@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -49,6 +50,8 @@ EXTENSIONS = {
 LIBRARIES = {"html": "jinja2", "sarif": "sarif_pydantic.sarif", "junit": "junitparser"}
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 FINGERPRINT = "logmoeFinding/v1"
+# The only one that code scanning on GitHub goes by; of equal ones it wants to know which.
+GITHUB_FINGERPRINT = "primaryLocationLineHash"
 # Findings of a Markdown report, and characters of a line in it: a comment on GitHub holds 65,536.
 MARKDOWN_FINDINGS = 20
 MARKDOWN_LINE = 240
@@ -179,6 +182,11 @@ def sarif(findings: Findings) -> str:
     """SARIF 2.1.0, for code scanning. A finding's `id` is its fingerprint: it stays one alert from run to run."""
     sp = require("sarif")
     kinds = [kind or "wording" for kind in KIND_WORDS]
+    seen: Counter[str] = Counter()
+
+    def fingerprints(finding: Finding) -> dict[str, str]:
+        seen[finding.id] += 1
+        return {FINGERPRINT: finding.id, GITHUB_FINGERPRINT: f"{finding.id}:{seen[finding.id]}"}
 
     def message(text: str) -> Any:
         # In a message "[text](target)" would be a link.
@@ -203,7 +211,7 @@ def sarif(findings: Findings) -> str:
                 for entry in finding.entries
             ]
             or None,
-            partial_fingerprints={FINGERPRINT: finding.id},
+            partial_fingerprints=fingerprints(finding),
             properties={
                 name: getattr(finding, name)
                 for name in ("score", "strength", "healthy_rarity", "mode", "start", "end", "sequences", "sessions")

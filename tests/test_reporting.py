@@ -131,7 +131,7 @@ def test_sarif_is_valid_by_the_official_schema(findings):
     assert len(run["results"]) == len(findings)
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
     for of, result in zip(findings, run["results"], strict=True):
-        assert result["partialFingerprints"] == {"logmoeFinding/v1": of.id}
+        assert result["partialFingerprints"] == {"logmoeFinding/v1": of.id, "primaryLocationLineHash": f"{of.id}:1"}
         assert rules[result["ruleIndex"]] == result["ruleId"]
         place = result["locations"][0]["physicalLocation"]
         assert place["region"] == {"startLine": of.first_line, "endLine": of.last_line}
