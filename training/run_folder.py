@@ -28,7 +28,7 @@ TRAINING_PLOT, PRECISION_RECALL_PLOT = "training.png", "precision_recall.png"
 RELIABILITY_PLOT, EXPERT_LOAD_PLOT = "reliability.png", "expert_load.png"
 CHECKPOINT_FILES = {
     *("config.json", "model.safetensors", "model.safetensors.index.json", "processor_config.json", "tokenizer.json"),
-    *("tokenizer_config.json", "special_tokens_map.json", "vocab.txt"),
+    *("tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "handler.py", "requirements.txt"),
 }
 CODE_SUFFIX = "_logmoe.py"  # Of the code that travels with the weights.
 EVENTS = "runs"  # TensorBoard's event files.
