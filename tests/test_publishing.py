@@ -1,8 +1,13 @@
 """What is saved and pushed beside the weights, and what only where it is asked for."""
 
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
 import huggingface_hub
 import pytest
-from conftest import MINI, make_model, tiny_processor
+from conftest import MINI, ROOT, make_model, tiny_processor
 from transformers import pipeline
 
 from hub_server import TOKEN, HubServer
@@ -83,3 +88,21 @@ def test_a_card_is_named_wherever_it_says_how_to_load():
     assert named_card(card, "org/c") == (
         "pipeline('log-anomaly', model='org/c')\npipeline(\"log-anomaly\", model=\"org/c\", device=0)\nmodel='other'"
     )
+
+
+def test_the_recordings_are_pushed_by_the_command_of_their_card_and_load_from_there(tmp_path):
+    card = (ROOT / "recordings" / "README.md").read_text()
+    (command,) = (line.split() for line in card.splitlines() if line.strip().startswith("hf upload"))
+    words = [
+        str(Path(sys.executable).parent / "hf"),
+        *shlex.split(" ".join(command).replace("ORG/NAME", "org/logs"))[1:],
+    ]
+    load = "from datasets import load_dataset; print(len(load_dataset('org/logs', 'redis', split='test')))"
+    with HubServer() as hub:
+        pushed = subprocess.run(words, cwd=ROOT, env=hub.env(tmp_path), capture_output=True, text=True)
+        assert pushed.returncode == 0, pushed.stderr
+        files = hub.files("org/logs", repo_type="dataset")
+        assert files["README.md"].decode() == card
+        assert not [name for name in files if name.endswith(".py")]
+        loaded = subprocess.run([sys.executable, "-c", load], env=hub.env(tmp_path), capture_output=True, text=True)
+        assert loaded.stdout == "5278\n", loaded.stderr

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,12 @@ class RunFolder:
         """Writes the model card whole or not at all."""
         partial = (self.path / CARD).with_suffix(PARTIAL)
         card.save(partial)
+        os.replace(partial, self.path / CARD)
+
+    def change_card(self, change: Callable[[str], str]) -> None:
+        """Writes a changed model card whole or not at all."""
+        partial = (self.path / CARD).with_suffix(PARTIAL)
+        partial.write_text(change((self.path / CARD).read_text(encoding="utf-8")), encoding="utf-8")
         os.replace(partial, self.path / CARD)
 
     def upload_patterns(self) -> list[str]:

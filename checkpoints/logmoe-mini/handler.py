@@ -5,6 +5,7 @@ with the other code, and needs nothing but that: the package may be absent.
 """
 
 import hashlib
+import json
 import os
 import threading
 from typing import Any
@@ -77,8 +78,7 @@ class EndpointHandler:
         if given is False or given == "self":
             return False if given is False else None
         log = _log("reference", given)
-        whole = log if isinstance(log, bytes) else "\0".join(log).encode("utf-8", "replace")
-        key = type(log).__name__ + hashlib.sha256(whole).hexdigest()
+        key = hashlib.sha256(json.dumps(given).encode()).hexdigest()
         if key != self._latest[0]:
             self._latest = key, self.pipe.fit(log)
         return self._latest[1]
