@@ -113,6 +113,7 @@ def general_card(
         )
         if value is not None
     ]
+    evaluated: dict[str, Any] = {"model_name": "LogMoE", "eval_results": results} if results else {}
     data = ModelCardData(
         license="apache-2.0",
         language="en",
@@ -121,7 +122,7 @@ def general_card(
         base_model="sentence-transformers/all-MiniLM-L6-v2",
         datasets=[dataset] if dataset else None,
         tags=list(TAGS),
-        **({"model_name": "LogMoE", "eval_results": results} if results else {}),
+        **evaluated,
     )
     return ModelCard.from_template(
         data,

@@ -203,7 +203,8 @@ class RunFolder:
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir()
-            pipe.save_pretrained(staging, **({} if state_dict is None else {"state_dict": state_dict}))
+            weights: dict[str, Any] = {} if state_dict is None else {"state_dict": state_dict}
+            pipe.save_pretrained(staging, **weights)
             for path in sorted(staging.iterdir()):
                 os.replace(path, self.path / path.name)
         except (OSError, SafetensorError, RuntimeError) as error:
