@@ -183,7 +183,7 @@ def train(
             {name: (splits[name].labels, scores[name]) for name in scores},
             model.config,
         )
-        folder.save_card(render_card(data_args, model, results, arguments, captions))
+        folder.save_card(render_card(data_args, model, results, arguments, captions, folder.path))
     write_json(results, folder.path / RESULTS)
     print(results_table(results))
     seconds = ", ".join(f"{stage} {time:.0f} s" for stage, time in clock.seconds.items())

@@ -106,8 +106,8 @@ class Commit:
 class Repo:
     """A history that only grows; a branch is a name for one of its commits."""
 
-    def __init__(self, repo_id: str) -> None:
-        self.id = repo_id
+    def __init__(self, repo_id: str, private: bool = False) -> None:
+        self.id, self.private = repo_id, private
         self.commits: dict[str, Commit] = {}
         self.branches: dict[str, str] = {}
         self.commit("main", "initial commit", {})
@@ -307,7 +307,7 @@ class _Handler(BaseHTTPRequestHandler):
         if key in self.hub.repos:
             # Clients that accept an existing repository read its URL from this refusal.
             return _json_reply({"error": "This repository exists", "url": url}, HTTPStatus.CONFLICT)
-        self.hub.repos[key] = Repo(key[1])
+        self.hub.repos[key] = Repo(key[1], json.loads(self.body).get("visibility") == "private")
         return {"url": url}
 
     @route("DELETE", r"/api/repos/delete")
@@ -326,13 +326,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     @route("GET", _API + r"(?:/revision/(?P<revision>[^/]+))?")
     def repo_info(self, kind: str, repo_id: str, revision: str) -> Answer:
-        commit = self.hub.repo(kind, repo_id).at(revision or "main")
+        repo = self.hub.repo(kind, repo_id)
+        commit = repo.at(revision or "main")
         return {
             "id": repo_id,
             "author": repo_id.split("/")[0],
             "sha": commit.sha,
             "lastModified": commit.date,
-            "private": False,
+            "private": repo.private,
             "gated": False,
             "disabled": False,
             "tags": [],

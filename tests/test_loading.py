@@ -42,7 +42,7 @@ def run(code: str, folder: Path, *arguments: str, env: dict[str, str] | None = N
 
 COMPLETE = {
     *("README.md", "config.json", "model.safetensors", "processor_config.json", "tokenizer.json"),
-    "tokenizer_config.json",
+    *("tokenizer_config.json", "handler.py", "requirements.txt"),
     *(path.name for path in ROOT.glob("*_logmoe.py")),
 }
 
@@ -159,7 +159,10 @@ def test_loading_with_and_without_the_package_and_across_both(journey):
         assert result["label"] == journey.here["label"]
         assert result["logits"] == pytest.approx(journey.here["logits"], abs=1e-5)
         assert [e["line"] for e in result["sequences"][0]["entries"]] == [1, 2, 4]
-    assert (journey.last / "README.md").read_text() == (journey.checkpoint / "README.md").read_text()
+    # Each folder's card says how that folder is loaded.
+    card = (journey.checkpoint / "README.md").read_text()
+    assert 'model="checkpoint"' in card
+    assert (journey.last / "README.md").read_text() == card.replace('"checkpoint"', '"again"')
 
 
 def test_untrusted_code_is_not_run(journey):
@@ -169,9 +172,10 @@ def test_untrusted_code_is_not_run(journey):
 def test_push_to_hub_leaves_repositories_that_load(journey):
     hub, expected = journey.hub, journey.here["score"]
     assert set(hub.files("org/whole")) - {".gitattributes"} == COMPLETE
-    assert hub.files("org/whole")["README.md"].decode() == (journey.checkpoint / "README.md").read_text()
-    # The card travels from one repository to the next.
-    assert hub.files("org/copy")["README.md"] == hub.files("org/whole")["README.md"]
+    # The card travels from one repository to the next, and names each.
+    card = (journey.checkpoint / "README.md").read_text()
+    for name in ("org/whole", "org/copy"):
+        assert hub.files(name)["README.md"].decode() == card.replace('"checkpoint"', f'"{name}"')
     assert set(hub.files("org/copy")) - {".gitattributes"} == COMPLETE
     assert hub.unknown_requests == []
     assert [float(score) for score in journey.printed[2][1:]] == pytest.approx([expected, expected], abs=1e-5)

@@ -19,21 +19,25 @@ from logmoe import LogMoEProcessor
 ORDER = (
     "configuration reading columns rules masking terminal lines transports tables records unwrapping times severities "
     "headers grouping parsing templates sequences habits surprise reference measuring processing terms modeling "
-    "judging predicting reasons weighing fitting applying caching scanning findings gathering pipeline"
+    "judging predicting reasons weighing fitting applying caching scanning findings gathering "
+    "publishing pipeline"
 ).split()
-TRAVELS = [f"{name}_logmoe.py" for name in ORDER]
+# The endpoint's file has the name that the Hub's toolkit looks for, and imports none of the others.
+TRAVELS = [*(f"{name}_logmoe.py" for name in ORDER), "handler.py"]
 
 
 def imported(path):
     """The files beside it that a module imports, wherever in it."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
-    return [module.removesuffix("_logmoe") for module in modules]
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1}
+    return [module.removesuffix("_logmoe") for module in modules - {"handler"}]
 
 
 def test_each_file_that_travels_uses_only_those_before_it():
     """The data flow one way. One exception, explained at the foot of the modeling file: it reaches the pipeline."""
-    assert sorted(TRAVELS) == sorted(path.name for path in ROOT.glob("*_logmoe.py"))
+    assert sorted(TRAVELS) == sorted(path.name for path in (*ROOT.glob("*_logmoe.py"), ROOT / "handler.py"))
+    assert not imported(ROOT / "handler.py")
+    assert "from .handler import" in (ROOT / "publishing_logmoe.py").read_text()
     for place, name in enumerate(ORDER):
         later = set(imported(ROOT / f"{name}_logmoe.py")) - set(ORDER[:place])
         assert later == ({"pipeline"} if name == "modeling" else set()), f"{name}_logmoe.py imports {later}"

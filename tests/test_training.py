@@ -1,6 +1,7 @@
 """Training from arguments to checkpoint, in this process; test_training_runs.py starts processes of its own."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,11 @@ def test_a_run_leaves_a_complete_checkpoint_with_what_was_measured(encoder, data
     assert metadata["pipeline_tag"] == "text-classification"
     assert "look-up of training logs" in card
     assert str(data.parent) not in card
+    # How to load it, with what it answers.
+    assert 'pipeline("log-anomaly", model="out", trust_remote_code=True)' in card
+    assert re.search(r"```text\n(normal|anomaly) 0\.\d{4}\n1 [+-]\d", card)
+    assert (out / "requirements.txt").exists()
+    assert (out / "handler.py").exists()
     for plot in ("training.png", "precision_recall.png", "reliability.png", "expert_load.png"):
         assert f"]({plot})" in card
         assert (out / plot).read_bytes().startswith(b"\x89PNG")

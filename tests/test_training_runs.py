@@ -292,6 +292,8 @@ def test_push_and_load_from_the_hub(folder, pushes, tmp_path):
     assert done.stdout.splitlines()[-1] == "[2, 0]", done.stderr
     files = hub.files("org/logmoe")
     assert {"README.md", "config.json", "model.safetensors", "modeling_logmoe.py", "training.png"} <= set(files)
+    assert {"handler.py", "requirements.txt"} <= set(files)
+    assert 'model="org/logmoe"' in files["README.md"].decode()
     assert not [name for name in files if name.startswith(("checkpoint-", "optimizer", "arguments"))]
     code = (
         "from transformers import pipeline\n"

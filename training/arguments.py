@@ -148,6 +148,7 @@ class DataArguments:
     data_description: str | None = HfArg(default=None, help="What the data are, for the model card.")
     model_card: str | None = HfArg(default=None, help="Template of the model card (default: built in).")
     license: str | None = HfArg(default=None, help="Licence of the model, for its card: apache-2.0, …")
+    language: str | None = HfArg(default=None, help="Of the logs, for the model card: en, zh, …")
 
     def __post_init__(self) -> None:
         if self.window_seconds is not None and self.session_pattern is not None:
@@ -242,7 +243,7 @@ _FREE = re.compile(
     r"\w*|ddp_\w+|dataloader_\w+|hub_\w+|trackio\w*|log\w*|local_rank|skip_memory_metrics|include_\w+|enable_jit\w*)$"
 )
 # Recorded, but a run may be resumed with others.
-UNIMPORTANT = ("data_description", "model_card", "license", "embedding_cache", "baselines")
+UNIMPORTANT = ("data_description", "model_card", "license", "language", "embedding_cache", "baselines")
 
 
 def recorded_arguments(

@@ -25,9 +25,11 @@ import torch.nn.functional as F
 from transformers import set_seed
 
 from logmoe import LogMoEConfig, LogMoEForSequenceClassification, LogMoEProcessor
+from logmoe.handler import REQUIREMENTS
 from logmoe.modeling_logmoe import load_encoder
 from logmoe.reference_logmoe import readable, unit
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
+from logmoe.training.card import general_card
 from logmoe.training.episodes import (
     KINDS,
     VISIBLE,
@@ -391,27 +393,15 @@ def save(
     model.save_pretrained(folder, state_dict={name: tensor.contiguous() for name, tensor in state.items()})
     processor.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card(model, record), encoding="utf-8")
+    (folder / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
+    (folder / "README.md").write_text(card(model, record, folder.resolve().name), encoding="utf-8")
 
 
-def card(model: LogMoEForSequenceClassification, record: dict[str, object]) -> str:
-    """The model card: what it is for, what it was trained on, under which licences."""
-    template = Path(__file__).with_name("general_card.md").read_text(encoding="utf-8")
-    config = model.config
+def card(model: LogMoEForSequenceClassification, record: dict[str, object], name: str) -> str:
+    """The model card: what it is for, what it was trained on. `benchmarks/card.py` adds what was measured."""
     services: Any = record["services"]
-    values = {
-        "layers": config.encoder_config.num_hidden_layers,
-        "width": config.encoder_config.hidden_size,
-        "hidden": config.hidden_size,
-        "stack": config.num_hidden_layers,
-        "experts": config.num_experts,
-        "top_p": config.router_top_p,
-        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
-        "services": ", ".join(services),
-    }
-    for name, value in values.items():
-        template = template.replace("{{ " + name + " }}", str(value))
-    return template
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    return str(general_card(model.config, num_parameters, services, name)) + "\n"
 
 
 def measure(

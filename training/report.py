@@ -15,7 +15,10 @@ import numpy as np
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
 from logmoe import LogMoEForSequenceClassification
+from logmoe.inference import load_pipeline
+from logmoe.publishing_logmoe import named_card
 from logmoe.training.arguments import DataArguments
+from logmoe.training.card import SEQUENCES_CODE, TAGS, hub_name, output_of
 from logmoe.training.run_folder import RunFolder
 
 logger = logging.getLogger("logmoe.train")
@@ -105,10 +108,16 @@ def render_card(
     results: dict[str, Any],
     arguments: dict[str, dict[str, Any]],
     captions: dict[str, str],
+    folder: Path,
 ) -> ModelCard:
-    """The model card; results and arguments as in `results.json` and `arguments.json`, captions by plot file."""
+    """The model card; results and arguments as in `results.json` and `arguments.json`, captions by plot file.
+
+    Args:
+        folder: where the checkpoint lies; what the card shows of it is what it does.
+    """
     split = next((name for name in ("test", "validation") if name in results), None)
     dataset = data_args.dataset_name or "labelled logs"
+    on_hub = hub_name(data_args.dataset_name)
     evaluated: dict[str, Any] = {}
     if split is not None:
         evaluated = {
@@ -117,7 +126,8 @@ def render_card(
                 EvalResult(
                     task_type="text-classification",
                     task_name="Log anomaly detection",
-                    dataset_type="logs",
+                    dataset_type=on_hub or "logs",
+                    dataset_config=slice_name,  # results of one configuration would be told as one
                     dataset_name=dataset if slice_name == "all" else f"{dataset}, unseen in training",
                     dataset_split=split,
                     metric_type=metric,
@@ -131,9 +141,12 @@ def render_card(
         }
     data = ModelCardData(
         license=data_args.license,
+        language=data_args.language,
         library_name="transformers",
         pipeline_tag="text-classification",
-        tags=["log-anomaly", "log-anomaly-detection", "mixture-of-experts"],
+        base_model=hub_name(arguments["model"]["encoder"]),
+        datasets=[on_hub] if on_hub else None,
+        tags=list(TAGS),
         **evaluated,
     )
     shown = arguments | {"training": {name: arguments["training"][name] for name in CARD_ARGUMENTS}}
@@ -153,7 +166,18 @@ def render_card(
             if name not in HIDDEN_ARGUMENTS and value is not None
         },
         figures=captions,
+        name=folder.resolve().name,
+        code=SEQUENCES_CODE,
+        printed=_printed(folder),
     )
+
+
+def _printed(folder: Path) -> str | None:
+    """What the code of the card prints; None if the checkpoint cuts logs in a way that leaves nothing of that one."""
+    try:
+        return output_of(SEQUENCES_CODE, load_pipeline(folder, device="cpu"))
+    except ValueError:
+        return None
 
 
 def _shortened(value: Any) -> Any:
@@ -182,6 +206,7 @@ def push(folder: RunFolder, repo_id: str, token: str | None = None, private: boo
     try:
         # The Hub adds the owner if there is none.
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        folder.change_card(lambda card: named_card(card, repo_id))
         patterns = folder.upload_patterns()
         address = api.upload_folder(
             repo_id=repo_id, folder_path=folder.path, allow_patterns=patterns, commit_message="Upload LogMoE"

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ TRAINING_PLOT, PRECISION_RECALL_PLOT = "training.png", "precision_recall.png"
 RELIABILITY_PLOT, EXPERT_LOAD_PLOT = "reliability.png", "expert_load.png"
 CHECKPOINT_FILES = {
     *("config.json", "model.safetensors", "model.safetensors.index.json", "processor_config.json", "tokenizer.json"),
-    *("tokenizer_config.json", "special_tokens_map.json", "vocab.txt"),
+    *("tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "handler.py", "requirements.txt"),
 }
 CODE_SUFFIX = "_logmoe.py"  # Of the code that travels with the weights.
 EVENTS = "runs"  # TensorBoard's event files.
@@ -202,7 +203,8 @@ class RunFolder:
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir()
-            pipe.save_pretrained(staging, **({} if state_dict is None else {"state_dict": state_dict}))
+            weights: dict[str, Any] = {} if state_dict is None else {"state_dict": state_dict}
+            pipe.save_pretrained(staging, **weights)
             for path in sorted(staging.iterdir()):
                 os.replace(path, self.path / path.name)
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -216,6 +218,12 @@ class RunFolder:
         """Writes the model card whole or not at all."""
         partial = (self.path / CARD).with_suffix(PARTIAL)
         card.save(partial)
+        os.replace(partial, self.path / CARD)
+
+    def change_card(self, change: Callable[[str], str]) -> None:
+        """Writes a changed model card whole or not at all."""
+        partial = (self.path / CARD).with_suffix(PARTIAL)
+        partial.write_text(change((self.path / CARD).read_text(encoding="utf-8")), encoding="utf-8")
         os.replace(partial, self.path / CARD)
 
     def upload_patterns(self) -> list[str]:

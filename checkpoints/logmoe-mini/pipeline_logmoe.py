@@ -6,18 +6,15 @@ before this one. Called by users, by `LogAnomalyDetector` and by the command.
 
 import contextlib
 import itertools
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
-from transformers.utils import cached_file, logging
+from transformers.utils import logging
 
 from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog, predict_measured
 from .caching_logmoe import ScanCache
@@ -28,6 +25,7 @@ from .judging_logmoe import Judge
 from .parsing_logmoe import ParsedLog, check_integer, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
 from .processing_logmoe import LogMoEProcessor
+from .publishing_logmoe import PublishesCheckpoints
 from .reading_logmoe import CHUNK_BYTES, check_encoding, find_logs
 from .reference_logmoe import LogReference
 from .scanning_logmoe import LogScan, ScanStatistics
@@ -41,29 +39,8 @@ SCAN_BATCH_SIZE = {"cpu": 128}
 # Logs of a batch that are parsed at once.
 LOGS_PER_PARSE = 256
 
-# Written beside the weights if the model came without a card of its own.
-_PLAIN_CARD = """---
-library_name: transformers
-pipeline_tag: text-classification
-tags:
-- log-anomaly
-- log-anomaly-detection
----
 
-# LogMoE
-
-A LogMoE checkpoint: it labels sequences of log entries as normal or anomalous. This card has no measurements.
-
-```python
-from transformers import pipeline
-
-pipe = pipeline("log-anomaly", model="<this repository>", trust_remote_code=True)
-pipe(open("server.log").read())
-```
-"""
-
-
-class LogAnomalyPipeline(JudgesAgainstReferences, Pipeline):
+class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline):
     """Judges logs with [`LogMoEForSequenceClassification`].
 
     Example:
@@ -525,56 +502,6 @@ class LogAnomalyPipeline(JudgesAgainstReferences, Pipeline):
             "mode": "none" if predicted.evidence is None else predicted.evidence.mode,
             "familiarity": predicted.familiarity,
         }
-
-    # ------------------------------------------------------------------ publishing
-
-    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """Saves a complete checkpoint: weights, config, tokenizer, processor, the Python files and README.md.
-
-        Args:
-            save_directory: a folder, made if needed. A README.md in it is kept.
-            kwargs: see `PreTrainedModel.save_pretrained`.
-        """
-        card = self._model_card()
-        self.model.save_pretrained(save_directory, **kwargs)
-        self.processor.save_pretrained(save_directory)
-        readme = Path(save_directory, "README.md")
-        if not readme.exists():
-            readme.write_text(card, encoding="utf-8")
-
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Uploads a complete checkpoint, its model card included.
-
-        Args:
-            repo_id: name on the Hub, `"org/name"`.
-            kwargs: `private` and `token`; others go to `huggingface_hub.upload_folder`, such as `commit_message` and
-                `revision`.
-
-        Returns:
-            The address of the commit.
-        """
-        from huggingface_hub import HfApi
-
-        api = HfApi(token=kwargs.pop("token", None))
-        kwargs.setdefault("commit_message", f"Upload {type(self).__name__}")
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            api.create_repo(repo_id, private=kwargs.pop("private", None), exist_ok=True)
-            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **kwargs))
-
-    def _model_card(self) -> str:
-        """The card of the loaded checkpoint, or a plain one."""
-        source = self.model.config.name_or_path
-        path = None
-        if source:
-            path = cached_file(
-                source,
-                "README.md",
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_gated_repo=False,
-                _raise_exceptions_for_connection_errors=False,
-            )
-        return Path(path).read_text(encoding="utf-8") if path else _PLAIN_CARD
 
 
 def _iterate(logs: Any) -> Iterator[Any]:

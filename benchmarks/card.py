@@ -1,0 +1,99 @@
+"""Writes the model card of the default checkpoint: what it finds in the example, and what `reference.py` measured.
+
+    python benchmarks/card.py            # again whenever the checkpoint, its words or results/reference.json change
+
+A test holds the card equal to what this writes.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reference_results import over_draws
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the recordings are no part of the installed package
+
+from logmoe import LogAnomalyPipeline
+from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
+from logmoe.training.card import FINDINGS_CODE, Figures, general_card, output_of
+from logmoe.training.episodes import training_services
+from recordings.corpus import SERVICES
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "reference.json"
+PICTURE = ROOT / "docs" / "images" / "report.png"
+# Kinds of references, as `reference.py` calls them, in words.
+AGAINST = {
+    "earlier": "fault-free stretches of earlier recordings",
+    "twin": "a healthy run",
+    "both": "both of these",
+    "self": "the log itself",
+    "none": "its wording alone",
+}
+DETECTORS = (
+    "LogMoE",
+    "gradient boosting on LogMoE's features",
+    "sum of ranks, untrained",
+    "1-NN distance",
+    "new template",
+    "severity words",
+)
+
+
+def figures(content: dict[str, Any]) -> list[Figures]:
+    """What the card quotes of the results of `reference.py`."""
+    quoted = []
+    for kind, words in AGAINST.items():
+        records = [
+            record for record in content["recordings"] if record["reference"] == kind and not record.get("nothing")
+        ]
+        measured = {name for record in records for name in record["auroc"]}
+        auroc = {name: over_draws(records, "auroc", name, "all")[0] for name in DETECTORS if name in measured}
+        called = over_draws(records, "called_twin_windows")[0]
+        quoted.append(Figures(kind, words, auroc, None if called != called else called))
+    return quoted
+
+
+def card(pipe: LogAnomalyPipeline, name: str, content: dict[str, Any] | None, dataset: str | None = None) -> str:
+    """The card of a checkpoint, with the results that are known."""
+    written = general_card(
+        pipe.model.config,
+        pipe.model.num_parameters(),
+        training_services(SERVICES),
+        name,
+        figures(content) if content else (),
+        output_of(FINDINGS_CODE, pipe, ROOT / "examples"),
+        PICTURE.name,
+        dataset,
+    )
+    return f"{written}\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoint", type=Path, nargs="?", default=Path(DEFAULT_CHECKPOINT), help="its folder")
+    parser.add_argument("--dataset", metavar="NAME", help="of the recordings on the Hub, if they are there")
+    options = parser.parse_args(arguments)
+    # Here, for it needs all that the benchmark needs.
+    from reference import model_digest
+
+    pipe = load_pipeline(options.checkpoint, device="cpu")
+    content = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if content["model"] != model_digest(pipe):
+        print(
+            f"{RESULTS.name} is of another checkpoint: the card quotes no results. Run benchmarks/reference.py first.",
+            file=sys.stderr,
+        )
+        content = None
+    text = card(pipe, options.checkpoint.resolve().name, content, options.dataset)
+    (options.checkpoint / "README.md").write_text(text, encoding="utf-8")
+    (options.checkpoint / PICTURE.name).write_bytes(PICTURE.read_bytes())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""A checkpoint in, a folder or a repository out that works by itself: weights, code, card, endpoint.
+
+What the pipeline saves and pushes. The code goes along by itself, for the modeling file reaches it, `handler.py`
+included; the rest is written here.
+"""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import cached_file
+
+from .handler import REFERENCE_FOLDER, REQUIREMENTS
+from .processing_logmoe import LogMoEProcessor
+from .reference_logmoe import LogReference
+
+# Written beside the weights if the model came without a card of its own.
+_PLAIN_CARD = """---
+library_name: transformers
+pipeline_tag: text-classification
+tags:
+- log-anomaly
+- log-anomaly-detection
+- mixture-of-experts
+---
+
+# LogMoE
+
+A LogMoE checkpoint: it labels sequences of log entries as normal or anomalous. This card has no measurements.
+
+```python
+from transformers import pipeline
+
+# The folder of this checkpoint, or its name on the Hub.
+pipe = pipeline("log-anomaly", model="FOLDER", trust_remote_code=True)
+pipe(open("server.log").read())
+```
+"""
+# Where a card says how its checkpoint is loaded.
+_MODEL_OF_CARD = re.compile(r"""(pipeline\(["']log-anomaly["'], model=)(["'])[^"'\n]*\2""")
+# Pictures that a card shows, if they lie beside it.
+_PICTURE_OF_CARD = re.compile(r"!\[[^]]*\]\(([\w-][\w.-]*\.(?:png|jpg|svg))\)")
+
+
+class PublishesCheckpoints:
+    """What a pipeline needs to save its checkpoint and to push it."""
+
+    model: Any
+    processor: LogMoEProcessor
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, *, reference: LogReference | None = None, **kwargs: Any
+    ) -> None:
+        """Saves a complete checkpoint: weights, config, tokenizer, processor, the Python files and README.md.
+
+        Args:
+            save_directory: a folder, made if needed. A README.md in it is kept.
+            reference: to save along with it, for `handler.py` to judge against: it holds masked text of its logs.
+            kwargs: see `PreTrainedModel.save_pretrained`.
+        """
+        self._save(Path(save_directory), Path(save_directory).resolve().name, reference, **kwargs)
+
+    def _save(self, folder: Path, name: str, reference: LogReference | None, **kwargs: Any) -> None:
+        """Saves a checkpoint whose card calls it `name`."""
+        of_source = self._source_of("README.md")
+        card = named_card(_PLAIN_CARD if of_source is None else of_source.read_text(encoding="utf-8"), name)
+        pictures = {picture: self._source_of(picture) for picture in _PICTURE_OF_CARD.findall(card)}
+        self.model.save_pretrained(folder, **kwargs)
+        self.processor.save_pretrained(folder)
+        (folder / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
+        if reference is not None:
+            reference.save_pretrained(folder / REFERENCE_FOLDER)
+        if not (folder / "README.md").exists():
+            (folder / "README.md").write_text(card, encoding="utf-8")
+            for picture, path in pictures.items():
+                if path is not None:
+                    (folder / picture).write_bytes(path.read_bytes())
+
+    def push_to_hub(self, repo_id: str, *, reference: LogReference | None = None, **kwargs: Any) -> str:
+        """Uploads a complete checkpoint, its model card included.
+
+        Args:
+            repo_id: name on the Hub, `"org/name"`.
+            reference: to upload along with it, for `handler.py` to judge against. It holds masked text of its logs,
+                and makes a new repository private unless `private` says otherwise.
+            kwargs: `private` and `token`; others go to `huggingface_hub.upload_folder`, such as `commit_message` and
+                `revision`.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ValueError: everybody can read the repository that a reference would go to.
+        """
+        from huggingface_hub import HfApi
+
+        api, private = HfApi(token=kwargs.pop("token", None)), kwargs.pop("private", None)
+        kwargs.setdefault("commit_message", f"Upload {type(self).__name__}")
+        is_secret = reference is not None and private is None
+        # The Hub adds the owner if there is none.
+        repo_id = api.create_repo(repo_id, private=True if is_secret else private, exist_ok=True).repo_id
+        if is_secret and not api.model_info(repo_id).private:
+            raise ValueError(
+                f"{repo_id} is public, and the reference holds masked text of its logs: pass `private=False` if "
+                "everybody may read it; or leave it out, and push it to a repository of its own, reference.push_to_hub"
+            )
+        if reference is not None:
+            kwargs.setdefault("delete_patterns", [f"{REFERENCE_FOLDER}/*"])  # of the reference before it
+        with tempfile.TemporaryDirectory() as folder:
+            self._save(Path(folder), repo_id, reference)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **kwargs))
+
+    def _source_of(self, name: str) -> Path | None:
+        """A file beside the loaded checkpoint; None if there is none."""
+        source = self.model.config.name_or_path
+        if not source:
+            return None
+        path = cached_file(
+            source,
+            name,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        return Path(path) if path else None
+
+
+def named_card(card: str, name: str) -> str:
+    """A model card that says how to load its checkpoint by this name, whatever name it had."""
+    return _MODEL_OF_CARD.sub(lambda match: f"{match[1]}{match[2]}{name}{match[2]}", card)
+
+
+__all__ = ["PublishesCheckpoints", "named_card"]

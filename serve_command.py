@@ -1,0 +1,161 @@
+"""What `logmoe serve` does once its options are read: loads the model and healthy logs, and answers over HTTP."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from transformers.utils import logging
+
+from logmoe.explaining import visible
+from logmoe.fitting_command import learn
+from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
+from logmoe.reference_logmoe import LogReference
+
+TOKEN_VARIABLE = "LOGMOE_TOKEN"
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    model: str | None = None,
+    reference: Sequence[str] = (),
+    token_file: str | None = None,
+    without_token: bool = False,
+    max_megabytes: int = 256,
+    max_seconds: float = 300.0,
+    max_requests: int = 512,
+    max_references: int = 16,
+    encoding: str | None = None,
+    device: str | None = None,
+) -> int:
+    """Serves until it is interrupted.
+
+    Args:
+        host: name or address to listen at; one that other machines reach needs a token.
+        port: 0 takes a free one.
+        model: checkpoint; by default the built-in one.
+        reference: healthy logs that requests can name, each `NAME=GOOD`, GOOD as for `--baseline`.
+        token_file: holds the bearer token that clients must show; by default that of the variable LOGMOE_TOKEN.
+        without_token: serve other machines without one.
+        max_megabytes, max_seconds, max_requests, max_references: see [`Limits`].
+        encoding: of the healthy logs.
+        device: as for `load_pipeline`.
+
+    Returns:
+        The exit code: 2 if it cannot begin, 130 if it was interrupted.
+    """
+    try:
+        return _serve(
+            host,
+            port,
+            model or DEFAULT_CHECKPOINT,
+            _named(reference),
+            _token(token_file, os.environ),
+            without_token,
+            (max_megabytes, max_seconds, max_requests, max_references),
+            encoding,
+            device,
+        )
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, ValueError, ImportError) as error:
+        print(f"error: {visible(str(error))}", file=sys.stderr)
+        return 2
+
+
+def _serve(
+    host: str,
+    port: int,
+    model: str,
+    healthy: Mapping[str, str],
+    token: str | None,
+    without_token: bool,
+    limits: tuple[int, float, int, int],
+    encoding: str | None,
+    device: str | None,
+) -> int:
+    try:
+        import uvicorn
+
+        from logmoe.serving import Limits, Service, check_name, create_app, is_loopback
+    except ImportError as error:
+        raise ImportError(
+            f"`logmoe serve` needs libraries that are not installed ({error}): pip install 'logmoe[serve]'"
+        ) from error
+    if token is None and not without_token and not is_loopback(host):
+        raise ValueError(
+            f"other machines can reach {host!r}: set {TOKEN_VARIABLE}, or --token-file, to a token that clients must "
+            "show; or say --without-token"
+        )
+    for name in healthy:
+        check_name(name)
+    megabytes, seconds, requests, references = limits
+    bounds = Limits(megabytes << 20, 8 * megabytes << 20, seconds, requests, references)
+    with _listen(host, port) as listener:
+        logging.disable_progress_bar()
+        pipe = load_pipeline(model, device=device)
+        known: dict[str, LogReference] = {}
+        for name, good in healthy.items():
+            known[name], _ = learn(pipe, [good], encoding)
+            pipe.findings(["does it fit?"], reference=known[name])  # a mistake is told now, not to the first client
+        app = create_app(Service(pipe, bounds, known), token, is_open=without_token)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=5,
+        )
+        at = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        print(f"serving {visible(model)} at {at}; how to ask: {at}/docs", flush=True)
+        uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _named(references: Sequence[str]) -> dict[str, str]:
+    """
+    Raises:
+        ValueError: not NAME=GOOD, or a name is given twice.
+    """
+    named: dict[str, str] = {}
+    for given in references:
+        name, equals, good = given.partition("=")
+        if not equals or not good:
+            raise ValueError(f"--reference {given!r}: expected NAME=GOOD, as in shop=yesterday.log")
+        if name in named:
+            raise ValueError(f"--reference names {name!r} twice")
+        named[name] = good
+    return named
+
+
+def _token(path: str | None, environment: Mapping[str, str]) -> str | None:
+    """The token, from a file or the environment: what stands on a command line can be read by all users.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no token that a header could.
+    """
+    if path is not None:
+        token, where = Path(path).read_text(encoding="utf-8").strip(), path
+    elif TOKEN_VARIABLE in environment:
+        token, where = environment[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE
+    else:
+        return None
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError(f"the token in {where} must be one word of printable ASCII characters")
+    return token
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """
+    Raises:
+        OSError: the address is not ours, or taken.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise OSError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from error
