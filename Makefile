@@ -5,8 +5,8 @@ INSTALLED = .venv/.installed
 # The files that travel with a checkpoint, in the order of the data, and all that trains: mypy checks them, by the name
 # that a flat root lacks.
 MODULES = configuration reading columns rules masking terminal lines transports tables records unwrapping times severities headers \
-	grouping parsing templates sequences habits surprise reference measuring processing terms modeling judging predicting reasons weighing fitting applying caching scanning findings gathering pipeline
-TYPED = logmoe logmoe_command $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.answering logmoe.reporting logmoe.page logmoe.console logmoe.context logmoe.scan_command logmoe.findings_command logmoe.fitting_command logmoe.explaining logmoe.train \
+	grouping parsing templates sequences habits surprise reference measuring processing terms modeling judging predicting reasons weighing fitting applying caching scanning findings gathering publishing pipeline
+TYPED = logmoe logmoe_command $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.answering logmoe.reporting logmoe.page logmoe.console logmoe.context logmoe.handler logmoe.serving logmoe.serve_command logmoe.scan_command logmoe.findings_command logmoe.fitting_command logmoe.explaining logmoe.train \
 	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 
 .PHONY: help demo test test-slow train-default checkpoint-code lint format bench clean
@@ -33,10 +33,11 @@ train-default: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the rec
 	mkdir -p build
 	$(VENV_PYTHON) -m training.statements --output build/statements.parquet
 	$(VENV_PYTHON) -m training.general --statements build/statements.parquet --output checkpoints/logmoe-mini
+	$(VENV_PYTHON) benchmarks/card.py
 
 checkpoint-code:  ## refresh the copies of the code in checkpoints/logmoe-mini
 	rm -f checkpoints/logmoe-mini/*_logmoe.py
-	cp $(MODULES:%=%_logmoe.py) checkpoints/logmoe-mini/
+	cp $(MODULES:%=%_logmoe.py) handler.py checkpoints/logmoe-mini/
 
 lint: $(INSTALLED)  ## check style and types
 	$(VENV_PYTHON) -m ruff check .

@@ -455,6 +455,95 @@ def explain(logs: tuple[str, ...], **given: Any) -> int:
 
 @command.command(
     examples=(
+        ("logmoe serve --reference shop=shop.reference", "answer on this machine, against what is healthy here"),
+        ("curl -T today.log 'localhost:8000/findings?reference=shop'", "ask it"),
+        ("logmoe serve --host 0.0.0.0 --token-file token", "answer other machines that show a token"),
+        ("logmoe serve --max-megabytes 1024 --max-seconds 900", "take larger logs"),
+    ),
+)
+@_option(
+    "--host",
+    section=SECTIONS[1],
+    default="127.0.0.1",
+    metavar="ADDRESS",
+    help="To listen at; one that other machines reach needs a token.  [default: 127.0.0.1]",
+)
+@_option(
+    "--port",
+    section=SECTIONS[1],
+    type=click.IntRange(0, 65535),
+    default=8000,
+    metavar="N",
+    help="0 takes a free one.  [default: 8000]",
+)
+@_option(
+    "--token-file",
+    section=SECTIONS[1],
+    metavar="FILE",
+    type=click.Path(),
+    help="Holds the bearer token that clients must show.  [default: the variable LOGMOE_TOKEN]",
+)
+@_option("--without-token", section=SECTIONS[1], is_flag=True, help="Serve other machines without one.")
+@_option(
+    "--reference",
+    section=SECTIONS[0],
+    multiple=True,
+    metavar="NAME=GOOD",
+    help="A healthy log that requests can name; GOOD as for --baseline; may be repeated.",
+)
+@_option(
+    "--max-references",
+    section=SECTIONS[0],
+    type=click.IntRange(min=1),
+    default=16,
+    metavar="N",
+    help="That clients can add.  [default: 16]",
+)
+@_option(
+    "--max-megabytes",
+    section=SECTIONS[2],
+    type=click.IntRange(min=1),
+    default=256,
+    metavar="N",
+    help="Largest log, as it is sent.  [default: 256]",
+)
+@_option(
+    "--max-seconds",
+    section=SECTIONS[2],
+    type=click.IntRange(min=1),
+    default=300,
+    metavar="N",
+    help="For sending a log, and again for judging it.  [default: 300]",
+)
+@_option(
+    "--max-requests",
+    section=SECTIONS[2],
+    type=click.IntRange(min=1),
+    default=512,
+    metavar="N",
+    help="Received, waiting or judged at once.  [default: 512]",
+)
+@_option("--encoding", section=SECTIONS[2], metavar="NAME", help="Of the healthy logs.")
+@_model
+@_device
+@_speaking
+def serve(**given: Any) -> int:
+    """Answers over HTTP what is wrong in logs; needs `pip install 'logmoe[serve]'`.
+
+    Asked at POST /findings; what can be asked is described at /docs.
+    """
+    console = _console(given)
+
+    def work() -> int:
+        from logmoe.serve_command import serve
+
+        return serve(console, **given)
+
+    return run(work, console)
+
+
+@command.command(
+    examples=(
         ("logmoe completion bash >> ~/.bashrc", "for Bash 4.4 or later"),
         ("logmoe completion zsh >> ~/.zshrc", "for Z shell"),
         ("logmoe completion fish > ~/.config/fish/completions/logmoe.fish", "for fish"),

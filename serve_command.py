@@ -2,21 +2,19 @@
 
 import os
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from transformers.utils import logging
-
-from logmoe.explaining import visible
-from logmoe.fitting_command import learn
-from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
+from logmoe.console import Console, visible
+from logmoe.fitting_command import learn, load
+from logmoe.inference import DEFAULT_CHECKPOINT
 from logmoe.reference_logmoe import LogReference
 
 TOKEN_VARIABLE = "LOGMOE_TOKEN"
 
 
 def serve(
+    console: Console,
     host: str = "127.0.0.1",
     port: int = 8000,
     model: str | None = None,
@@ -33,6 +31,7 @@ def serve(
     """Serves until it is interrupted.
 
     Args:
+        console: where progress is shown.
         host: name or address to listen at; one that other machines reach needs a token.
         port: 0 takes a free one.
         model: checkpoint; by default the built-in one.
@@ -44,38 +43,14 @@ def serve(
         device: as for `load_pipeline`.
 
     Returns:
-        The exit code: 2 if it cannot begin, 130 if it was interrupted.
+        The exit code.
+
+    Raises:
+        OSError: the address is taken, or a healthy log or the token cannot be read.
+        ValueError: an argument is out of range, or other machines could ask without a token.
+        ImportError: a library is not installed.
+        KeyboardInterrupt: it was interrupted.
     """
-    try:
-        return _serve(
-            host,
-            port,
-            model or DEFAULT_CHECKPOINT,
-            _named(reference),
-            _token(token_file, os.environ),
-            without_token,
-            (max_megabytes, max_seconds, max_requests, max_references),
-            encoding,
-            device,
-        )
-    except KeyboardInterrupt:
-        return 130
-    except (OSError, ValueError, ImportError) as error:
-        print(f"error: {visible(str(error))}", file=sys.stderr)
-        return 2
-
-
-def _serve(
-    host: str,
-    port: int,
-    model: str,
-    healthy: Mapping[str, str],
-    token: str | None,
-    without_token: bool,
-    limits: tuple[int, float, int, int],
-    encoding: str | None,
-    device: str | None,
-) -> int:
     try:
         import uvicorn
 
@@ -84,6 +59,7 @@ def _serve(
         raise ImportError(
             f"`logmoe serve` needs libraries that are not installed ({error}): pip install 'logmoe[serve]'"
         ) from error
+    healthy, token = _named(reference), _token(token_file, os.environ)
     if token is None and not without_token and not is_loopback(host):
         raise ValueError(
             f"other machines can reach {host!r}: set {TOKEN_VARIABLE}, or --token-file, to a token that clients must "
@@ -91,14 +67,12 @@ def _serve(
         )
     for name in healthy:
         check_name(name)
-    megabytes, seconds, requests, references = limits
-    bounds = Limits(megabytes << 20, 8 * megabytes << 20, seconds, requests, references)
+    bounds = Limits(max_megabytes << 20, 8 * max_megabytes << 20, max_seconds, max_requests, max_references)
     with _listen(host, port) as listener:
-        logging.disable_progress_bar()
-        pipe = load_pipeline(model, device=device)
+        pipe = load(console, model, device)
         known: dict[str, LogReference] = {}
         for name, good in healthy.items():
-            known[name], _ = learn(pipe, [good], encoding)
+            known[name], _ = learn(pipe, [good], encoding, console)
             pipe.findings(["does it fit?"], reference=known[name])  # a mistake is told now, not to the first client
         app = create_app(Service(pipe, bounds, known), token, is_open=without_token)
         config = uvicorn.Config(
@@ -110,7 +84,7 @@ def _serve(
             timeout_graceful_shutdown=5,
         )
         at = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-        print(f"serving {visible(model)} at {at}; how to ask: {at}/docs", flush=True)
+        print(f"serving {visible(model or DEFAULT_CHECKPOINT)} at {at}; how to ask: {at}/docs", flush=True)
         uvicorn.Server(config).run(sockets=[listener])
     return 0
 

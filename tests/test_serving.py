@@ -25,8 +25,8 @@ from transformers import pipeline
 
 from logmoe import LogAnomalyPipeline
 from logmoe.reporting import jsonl
-from logmoe.serve_command import serve
 from logmoe.serving import Limits, Service, Uploads, create_app, is_loopback
+from logmoe_command import main
 
 HEALTHY, FAULTY = ((ROOT / "examples" / f"apache-{kind}.log") for kind in ("healthy", "faulty"))
 LOG = b"2024-01-01 10:00:00 INFO a\n2024-01-01 10:00:01 ERROR b failed\n"
@@ -391,6 +391,15 @@ def test_who_is_this_machine():
 
 
 # ---------------------------------------------------------------------- the command
+
+
+def serve(**given):
+    """`logmoe serve` with options by their names."""
+    arguments = []
+    for name, value in given.items():
+        for one in value if isinstance(value, list) else [value]:
+            arguments += [f"--{name.replace('_', '-')}"] + ([] if one is True else [str(one)])
+    return main(["serve", *arguments])
 
 
 @pytest.mark.parametrize(
