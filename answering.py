@@ -432,6 +432,8 @@ def when(finding: Finding) -> str | None:
     # To the second: who needs more has it in the entries.
     times = (finding.start, finding.end or finding.start)
     start, end = (_FRACTION.sub("", time).removeprefix("--") for time in times)  # which stands for no year
+    if start.endswith("Z") != end.endswith("Z"):  # lines of several writers, of which some say no zone
+        start, end = start.removesuffix("Z"), end.removesuffix("Z")
     told = start.replace("T", " ")
     if end == start:
         return told

@@ -264,6 +264,8 @@ def test_words_for_every_way_of_judging():
     assert "7 sessions (blk_1, blk_2 and 5 more)" in "\n".join(answering.answer(SESSIONS))
     yearless = finding(start="--03-12T23:59:59", end="--03-13T00:00:01")
     assert answering.when(yearless) == "03-12 23:59:59 to 03-13 00:00:01"
+    of_two = finding(start="2026-03-12T10:00:00", end="2026-03-12T10:00:02Z")  # one of its writers says its zone
+    assert answering.when(of_two) == "2026-03-12 10:00:00 to 10:00:02"
     two = (log_summary("a.log", mode="self"), log_summary("b.log", mode="none"))
     assert "each judged against itself, or, where it is too short (1 log), by" in answering.headline(Summary(two))
     misfit = findings_of(logs=(log_summary(familiarity=0.1), log_summary("b.log")))
