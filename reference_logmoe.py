@@ -172,7 +172,9 @@ class LogReference:
             new = encode([readable(self.templates.texts[row]) for row in missing])
             # Replaced as a whole: another thread may be reading them.
             known = self.embeddings.shape[1]
-            table = self.embeddings.copy() if known else np.empty((len(self.templates.texts), new.shape[1]), np.float32)
+            table = (
+                self.embeddings.copy() if known else np.empty((len(self.templates.texts), new.shape[1]), np.float32)
+            )
             # As they are saved, so that a saved reference gives the same results.
             table[missing] = new.astype(np.float16)
             self.embeddings, self._surprise, self._healthy = table, {}, {}

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
 from .caching_logmoe import ScanCache
 from .fitting_logmoe import ReferenceFit, StreamPast, origin_of, read_sequences, with_places
@@ -33,8 +34,11 @@ from .predicting_logmoe import Predictor, use_one_thread
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceCutter, SequenceRule
+from .sources_logmoe import shown
 from .surprise_logmoe import ENTRY_FEATURES, SEQUENCE_FEATURES, RunningLevel
 from .weighing_logmoe import Against, Weigher
+
+logger = logging.get_logger(__name__)
 
 # Chunks that are parsed ahead of the model, and that wait for it to finish.
 CHUNKS_AHEAD = 2
@@ -185,6 +189,7 @@ class LogScan(Iterator[dict[str, Any]]):
         only_anomalies: bool,
         encoding: str | None,
         follow: bool,
+        from_start: bool = True,
         idle_seconds: float,
         dtype: torch.dtype,
         num_workers: int,
@@ -198,7 +203,8 @@ class LogScan(Iterator[dict[str, Any]]):
         self.max_log_entry_length = max_log_entry_length
         self.batch_size, self.only_anomalies = batch_size, only_anomalies
         self.encoding = encoding
-        self.follow, self.idle_seconds, self.chunk_bytes = follow, idle_seconds, chunk_bytes
+        self.follow, self.from_start, self.idle_seconds = follow, from_start, idle_seconds
+        self.chunk_bytes = chunk_bytes
         self.num_workers, self.max_waiting_entries = num_workers, max_waiting_entries
         self.on_progress = on_progress
         self.cache, self.predictor = cache, cache.bind(predictor, dtype, max_log_entry_length)
@@ -248,10 +254,18 @@ class LogScan(Iterator[dict[str, Any]]):
             try:
                 if is_on_cpu:
                     use_one_thread(self._pool, self.num_workers)
+                first_error: Exception | None = None
                 for source in self.sources:
                     if self._is_closed:
                         break
-                    yield from self._scan_one(source)
+                    try:
+                        yield from self._scan_one(source)
+                    except (OSError, ValueError, EOFError) as error:  # one bad log does not stop the others
+                        if len(self.sources) > 1:
+                            logger.warning(f"{shown(_name(source) or 'the stream')} was not read to its end: {error}")
+                        first_error = first_error or error
+                if first_error is not None:
+                    raise first_error
             finally:
                 for pool in (self._pool, accelerator):
                     pool.shutdown(wait=True, cancel_futures=True)
@@ -263,6 +277,7 @@ class LogScan(Iterator[dict[str, Any]]):
         max_line_bytes = 4 * self.processor.max_entry_characters
         self._start_measuring(source)
         reader = LogReader(source, self.chunk_bytes, max_line_bytes, self.encoding, self.follow, self.idle_seconds)
+        reader.from_start = self.from_start
         self._reader = reader
         stream = EntryStream(self.processor, self.chunk_bytes)
         cutter = SequenceCutter(self.rule, self.processor, self.max_waiting_entries)
@@ -307,7 +322,7 @@ class LogScan(Iterator[dict[str, Any]]):
         if ahead.error is not None:  # raised after the results of what could be read
             raise ahead.error
         if self.statistics.entries == before.entries and not (self.follow or self._is_closed):
-            raise EmptyLogError(f"no log entries in {name or 'the stream'}: it is empty or all blank lines")
+            raise EmptyLogError(f"no log entries in {shown(name or 'the stream')}: it is empty or all blank lines")
 
     # ------------------------------------------------------------------ the steps
 
