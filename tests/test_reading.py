@@ -130,6 +130,16 @@ def test_a_long_line_is_shortened_alike_wherever_it_is_cut(monkeypatch, cuts):
     assert reader.oversized_lines == 3
 
 
+def test_a_chunk_holds_few_lines_however_short(monkeypatch):
+    monkeypatch.setattr(reading_logmoe, "CHUNK_LINES", 10)
+    for data in (b"a\n" * 25 + b"b", b"\n" * 20, b"a\n" * 11, b"a\n" * 10):
+        chunks = list(LogReader(io.BytesIO(data)))
+        assert b"".join(chunk.data for chunk in chunks) == data
+        assert max(chunk.data.count(b"\n") for chunk in chunks) <= 10
+        assert [chunk.first_line for chunk in chunks] == list(range(1, data.count(b"\n") + 1, 10))
+        assert [chunk.is_last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+
+
 # ---------------------------------------------------------------------- sequences
 
 

@@ -560,7 +560,7 @@ def test_memory_does_not_grow_with_the_log(pipe, monkeypatch):
 
     peak(500)
     small, large = peak(2000), peak(20_000)
-    assert large[0] < 1.5 * small[0]
+    assert large[0] < 2 * small[0]  # of a log ten times as long
     assert large[1] < 2 * small[1] + 100_000
 
 
