@@ -255,7 +255,6 @@ class LogReader:
         is_told = True  # that nothing new has come
         replaced_at: float | None = None
         known = b""
-        newest = successors[-1] if successors else raw
         while not self.is_stopped:
             head = _beginning(raw)
             if not head.startswith(known):
@@ -271,13 +270,13 @@ class LogReader:
             if os.fstat(raw.fileno()).st_size < raw.tell():
                 return
             # Opened at once: the path may have become another file's again before this one is left.
-            if (named := _open_file(path, unlike=newest)) is not None:
-                newest = named
+            if (named := _open_file(path, unlike=successors[-1] if successors else raw)) is not None:
                 successors.append(named)
-            if newest is not raw:
+            if successors:
                 # The writer may hold on to the old file for a while; it is read to its end before it is left.
                 replaced_at = replaced_at or time.monotonic()
-                is_over = os.fstat(newest.fileno()).st_size > 0 or time.monotonic() - replaced_at > ROTATION_SECONDS
+                is_used = len(successors) > 1 or os.fstat(successors[0].fileno()).st_size > 0
+                is_over = is_used or time.monotonic() - replaced_at > ROTATION_SECONDS
                 self._is_replaced = is_over and time.monotonic() - quiet_since > 2 * POLL_SECONDS
             if not is_told and time.monotonic() - quiet_since > self.idle_seconds:
                 is_told = True
