@@ -11,7 +11,6 @@ import contextlib
 import copy
 import ctypes
 import itertools
-import os
 import queue
 import threading
 import time
@@ -34,7 +33,7 @@ from .predicting_logmoe import Predictor, use_one_thread
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceCutter, SequenceRule
-from .sources_logmoe import shown
+from .sources_logmoe import is_readable_twice, shown
 from .surprise_logmoe import ENTRY_FEATURES, SEQUENCE_FEATURES, RunningLevel
 from .weighing_logmoe import Against, Weigher
 
@@ -609,11 +608,6 @@ class LogScan(Iterator[dict[str, Any]]):
 def _as_array(embeddings: torch.Tensor) -> np.ndarray:
     """Embeddings `(texts, encoder_hidden)` in float32; `(0, 0)` of none."""
     return embeddings.float().cpu().numpy() if len(embeddings) else np.empty((0, 0), np.float32)
-
-
-def is_readable_twice(source: Any) -> bool:
-    """Whether a source is a file, not a stream."""
-    return isinstance(source, str | os.PathLike) and source != "-" and os.path.isfile(source)
 
 
 def _name(source: Any) -> str | None:

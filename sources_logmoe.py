@@ -125,6 +125,11 @@ def find_logs(source: Any) -> list[Any]:
     return logs
 
 
+def is_readable_twice(source: Any) -> bool:
+    """Whether a source is a file, not a stream."""
+    return isinstance(source, str | os.PathLike) and source != "-" and os.path.isfile(source)
+
+
 def _natural(path: str) -> list[tuple[int, str]]:
     # Digits that are not ASCII, such as ², are no numbers to Python.
     parts = re.split(r"([0-9]+)", path)
@@ -259,4 +264,4 @@ def decompressed(raw: Any) -> Any:
     return Peeked(head, raw)
 
 
-__all__ = ["find_logs", "shown"]
+__all__ = ["find_logs", "is_readable_twice", "shown"]
