@@ -1,8 +1,9 @@
 """What a scan remembers: embeddings of distinct entries and predictions for distinct sequences, within bounds.
 
-Logs repeat, so most of what comes was seen before. Scans with the same model may share a cache.
+Logs repeat, so most of what comes was seen before. Scans with the same model may share a cache, in any threads.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -29,8 +30,8 @@ class EntryCache:
         # Numbers are never used twice: an entry that comes back after it was dropped gets a new one.
         self.numbers = np.zeros(0, dtype=np.int64)
         self.next_number = 0
+        self._lock = threading.Lock()
 
-    @torch.inference_mode()
     def look_up(
         self, texts: list[str], encode: Callable[[list[str]], tuple[torch.Tensor, np.ndarray]]
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
@@ -44,6 +45,13 @@ class EntryCache:
             Embeddings `(texts, encoder_hidden)`, numbers int64 `(texts,)` that are equal only for equal texts, and
             which entries were truncated, bool `(texts,)`.
         """
+        # Held while entries are encoded too: the other scan would encode the same ones.
+        with self._lock, torch.inference_mode():
+            return self._look_up(texts, encode)
+
+    def _look_up(
+        self, texts: list[str], encode: Callable[[list[str]], tuple[torch.Tensor, np.ndarray]]
+    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         rows = np.array([self.row_of.get(text, -1) for text in texts], dtype=np.int64)
         known = np.flatnonzero(rows >= 0)
         for position in known:
@@ -107,6 +115,21 @@ class ScanCache:
         self.predictions: OrderedDict[bytes, Prediction] = OrderedDict()  # by numbers of entries, the latest last
         self.predictor: Predictor | None = None  # in the precision of the scans
         self._user: tuple | None = None
+        self._lock = threading.Lock()
+
+    def find(self, key: bytes) -> Prediction | None:
+        """The prediction for a sequence, by the numbers of its entries; None if it is not kept."""
+        with self._lock:
+            if key in self.predictions:
+                self.predictions.move_to_end(key)
+            return self.predictions.get(key)
+
+    def keep(self, predictions: dict[bytes, Prediction]) -> None:
+        """Keeps predictions; those used the longest time ago make room."""
+        with self._lock:
+            self.predictions.update(predictions)
+            while len(self.predictions) > self.max_sequences:
+                self.predictions.popitem(last=False)
 
     def bind(self, predictor: Predictor, dtype: torch.dtype, max_log_entry_length: int | None) -> Predictor:
         """The predictor in the scans' precision.
@@ -116,16 +139,17 @@ class ScanCache:
         """
         # What masked text becomes; how entries are told apart makes no difference.
         user = (predictor.model, predictor.processor.tokenizer, predictor.device, dtype, max_log_entry_length)
-        if self._user is not None and self._user != user:
-            raise ValueError(
-                "This ScanCache holds results of another model, tokenizer, device, dtype or max_log_entry_length: "
-                "make a new ScanCache for each."
-            )
-        self._user = user
-        if self.predictor is None:
-            model = in_precision(predictor.model, dtype)
-            self.predictor = Predictor(model, predictor.processor, predictor.device)
-        return self.predictor
+        with self._lock:
+            if self._user is not None and self._user != user:
+                raise ValueError(
+                    "This ScanCache holds results of another model, tokenizer, device, dtype or max_log_entry_length: "
+                    "make a new ScanCache for each."
+                )
+            self._user = user
+            if self.predictor is None:
+                model = in_precision(predictor.model, dtype)
+                self.predictor = Predictor(model, predictor.processor, predictor.device)
+            return self.predictor
 
 
 __all__ = ["EntryCache", "ScanCache"]

@@ -247,6 +247,7 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
         only_anomalies: bool = False,
         encoding: str | None = None,
         follow: bool = False,
+        from_start: bool = True,
         idle_seconds: float = 2.0,
         dtype: str | torch.dtype = "auto",
         batch_size: int | None = None,
@@ -268,6 +269,7 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
             only_anomalies: leave out normal sequences, which is faster.
             encoding: of the text; by default UTF-8, or UTF-16 if the text says so.
             follow: go on as the file grows, is truncated or replaced; for one plain file.
+            from_start: with `follow`, judge what the file holds already; false to begin at its end, as `tail -f` does.
             idle_seconds: with `follow`, a sequence that is not full is judged when nothing new came for so long.
             dtype: what the model computes in: `"float32"`, `"bfloat16"`, or `"auto"`: bfloat16 if the device is fast
                 in it and the model large enough to gain.
@@ -314,6 +316,7 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
             only_anomalies=only_anomalies,
             encoding=encoding,
             follow=follow,
+            from_start=from_start,
             idle_seconds=idle_seconds,
             dtype=resolve_dtype(dtype, self.model, self.device),
             num_workers=check_integer("num_workers", num_workers, 1),

@@ -4,78 +4,53 @@ Memory stays bounded however large the log and however long its lines. This modu
 the scan, which hands the chunks to the parser; `to_utf8` and `split_lines` also serve logs that are in memory.
 """
 
-import bz2
 import codecs
-import contextlib
-import glob
-import gzip
 import io
 import itertools
-import lzma
 import os
 import re
 import select
 import stat
 import sys
 import time
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from transformers.utils import logging
 
+from .sources_logmoe import (
+    COMPRESSIONS,
+    DAMAGES,
+    HEAD_BYTES,
+    LONGEST_MAGIC,
+    Peeked,
+    binary_kind,
+    decompressed,
+    find_logs,
+    shown,
+    utf16_of,
+)
+
 logger = logging.get_logger(__name__)
 
 # Read and masked at once. Masking twice as much at once is 9 to 18% faster, but a scan's memory is a multiple of this.
 CHUNK_BYTES = 2 << 20
+# Nor are more lines: of short ones, what is kept of each takes far more than its text.
+CHUNK_LINES = 1 << 15
 # The longest line that is kept whole; of a longer one the rest is dropped, and counted.
 MAX_LINE_BYTES = 1 << 20
-# What is looked at to tell the encoding.
-HEAD_BYTES = 4096
 # How long a pipe may gather before its lines are given out, and how often a growing file is looked at, in seconds.
 PIPE_SECONDS = 0.5
 POLL_SECONDS = 0.25
 # How long a replaced file is still read while the new one is empty, in seconds.
 ROTATION_SECONDS = 10.0
-
-# Told by the first bytes: names lie, and a pipe has none.
-_COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
-    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\x00": lzma.LZMAFile,
-    b"\x28\xb5\x2f\xfd": lambda raw: _ArrowStream(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")),
-}
-# What these raise on damaged data.
-_DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
-_LONGEST_MAGIC = max(map(len, _COMPRESSIONS))
-
-
-# What a file is that is no text, by its first bytes, and what to do with it.
-_BINARIES: list[tuple[int, bytes, str]] = [
-    (0, b"ElfFile\x00", "a Windows event log: export it as text or XML (`wevtutil qe FILE /lf /f:text`)"),
-    (0, b"LPKSHHRH", "a systemd journal: export it (`journalctl --file FILE -o export`)"),
-    (0, b"PK\x03\x04", "a zip archive: unpack it and give the folder"),
-    (257, b"ustar", "a tar archive: unpack it and give the folder"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it and give the folder"),
-    (0, b"Rar!", "a rar archive: unpack it and give the folder"),
-    (0, b"PAR1", "a Parquet file: train.py reads those"),
-    (0, b"SQLite format 3\x00", "an SQLite database"),
-    (0, b"\xd4\xc3\xb2\xa1", "a packet capture: print it (`tcpdump -r FILE`)"),
-    (0, b"\x0a\x0d\x0d\x0a", "a packet capture: print it (`tshark -r FILE`)"),
-    (0, b"\x7fELF", "a program or a core dump"),
-    (0, b"MZ\x90", "a Windows program"),
-    (0, b"%PDF-", "a PDF document"),
-    (0, b"\x89PNG", "an image"),
-    (0, b"\xff\xd8\xff", "an image"),
-    (0, b"\x93NUMPY", "a NumPy array"),
-]
-# Control characters that text does not hold; NUL is no sign, for a crashed machine leaves runs of it in its logs.
-_NO_TEXT = bytes({*range(1, 32)} - set(b"\t\n\v\f\r\x1b\x08\x07\x0e\x0f\x1c\x1d\x1e\x1f"))
-MAX_CONTROL_SHARE = 0.02
+# The beginning of a followed file by which it is known, in bytes.
+KNOWN_BYTES = 1024
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -103,127 +78,6 @@ class EmptyLogError(ValueError):
     """A log has no entries: it is empty, or all blank lines."""
 
 
-def find_logs(source: Any) -> list[Any]:
-    """Finds the logs that a source stands for.
-
-    Args:
-        source: a file, a folder (every file in it, at any depth), a pattern such as `logs/*.gz`, `"-"` for standard
-            input, an open file, or a list of those.
-
-    Returns:
-        Paths in natural order (`app.log.2` before `app.log.10`), `"-"` and open files. Folders and patterns leave out,
-        with a warning, files that are empty or not text. A folder that cannot be opened is among the paths: reading it
-        gives the error.
-
-    Raises:
-        FileNotFoundError: the source does not exist, or has no log in it.
-        ValueError: the source is none of the above.
-    """
-    if hasattr(source, "read") and not isinstance(source, os.PathLike):
-        return [source]
-    if isinstance(source, list | tuple):
-        return [log for each in source for log in find_logs(each)]
-    if not isinstance(source, str | os.PathLike):
-        raise ValueError(
-            f"cannot read a log from {type(source).__name__}: give a path, '-', an open file, or a list of those"
-        )
-    name = os.fspath(source)
-    if name == "-" or os.path.isfile(name) or (os.path.exists(name) and not os.path.isdir(name)):
-        return [name]
-    if os.path.isdir(name):
-        closed: list[str] = []
-        walk = os.walk(name, onerror=lambda error: closed.append(error.filename))
-        found = [os.path.join(folder, file) for folder, _, files in walk for file in files] + closed
-    else:
-        found, closed = glob.glob(name, recursive=True), []
-        if not found:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
-                os.stat(name)  # which says if a folder on the way may not be entered
-            raise FileNotFoundError(f"no log at {name!r}: no such file or folder, and no file matches it as a pattern")
-    logs = []
-    for path in sorted((path for path in found if os.path.isfile(path) or path in closed), key=_natural):
-        if path in closed:
-            logs.append(path)
-        elif not os.path.getsize(path):
-            logger.warning(f"skipping {path}: it is empty")
-        elif (what := _no_text(path)) is not None:
-            logger.warning(f"skipping {path}: it is {what}")
-        else:
-            logs.append(path)
-    if not logs:
-        raise FileNotFoundError(f"no log in {name!r}: every file in it is empty or not text")
-    return logs
-
-
-def _natural(path: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path)]
-
-
-def _no_text(path: str) -> str | None:
-    """What a file is if it does not look like text."""
-    try:
-        with open(path, "rb") as raw, io.BufferedReader(_decompressed(raw)) as stream:
-            head = stream.read(HEAD_BYTES)
-    except _DAMAGES:
-        return None  # reading it will say what is wrong
-    kind = binary_kind(head)
-    if kind is None and b"\x00" in head and utf16_of(head) is None:
-        return "not text, for it contains NUL bytes: name the file to read it"
-    return kind
-
-
-def binary_kind(head: bytes) -> str | None:
-    """What a file is that is no text, and what to do with it, by its first bytes; None if it may be text."""
-    for place, mark, kind in _BINARIES:
-        if head.startswith(mark, place):
-            return kind
-    if utf16_of(head) is None and len(head) - len(head.translate(None, _NO_TEXT)) > MAX_CONTROL_SHARE * len(head):
-        return "not text, for it is full of control characters: give its `encoding` if it is"
-    return None
-
-
-class _Peeked(io.RawIOBase):
-    """A stream whose first bytes have been read already."""
-
-    def __init__(self, head: bytes, stream: Any):
-        self.head, self.stream = head, stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.head[: len(buffer)] or self.stream.read(len(buffer)) or b""
-        self.head = self.head[len(buffer) :]
-        buffer[: len(data)] = data
-        return len(data)
-
-
-class _ArrowStream(io.RawIOBase):
-    """An Arrow stream as a Python one."""
-
-    def __init__(self, stream: pa.NativeFile):
-        self.stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _decompressed(raw: Any) -> Any:
-    """The bytes of the text, whatever `raw` is compressed with; `raw` need not be seekable."""
-    head = b""
-    while len(head) < _LONGEST_MAGIC and (more := raw.read(_LONGEST_MAGIC - len(head))):
-        head += more
-    for magic, opener in _COMPRESSIONS.items():
-        if head.startswith(magic):
-            return opener(io.BufferedReader(_Peeked(head, raw), 1 << 20))
-    return _Peeked(head, raw)
-
-
 @dataclass
 class LogReader:
     """Reads one log as chunks of whole lines.
@@ -233,8 +87,12 @@ class LogReader:
         chunk_bytes: bytes read at once.
         max_line_bytes: the longest line that is kept whole; at least `chunk_bytes` and `MAX_LINE_BYTES` are.
         encoding: of the text; by default UTF-8, or UTF-16 if a mark or the zero bytes of its first characters say so.
-        follow: at the end of the file wait for more, and start anew when the file is replaced or truncated.
+        follow: at the end of the file wait for more, and start anew when the file is replaced or truncated. A file
+            that is truncated and written past the old place within a poll is told by its first `KNOWN_BYTES` bytes.
+            Where these are the same as before, or it is replaced twice within a poll, what came between is not seen.
         idle_seconds: with `follow`, how long nothing new may come before an idle chunk says so.
+        from_start: with `follow`, read what the file holds already; false to begin with its last line if that is not
+            finished, or else with the next one.
 
     Attributes:
         bytes_read: how far the source has been read, in bytes as stored.
@@ -248,20 +106,23 @@ class LogReader:
     encoding: str | None = None
     follow: bool = False
     idle_seconds: float = 2.0
+    from_start: bool = True
     bytes_read: int = field(default=0, init=False)
     total_bytes: int | None = field(default=None, init=False)
     oversized_lines: int = field(default=0, init=False)
     is_stopped: bool = field(default=False, init=False)
     _is_replaced: bool = field(default=False, init=False)
     _is_live: bool = field(default=False, init=False)
+    _lines_before: int = field(default=0, init=False)  # those that are not read
     _replaced_bytes: int = field(default=0, init=False)  # found before the text was cut into lines
 
     def __iter__(self) -> Iterator[Chunk]:
         for pieces in self._logs():
-            for chunk in self._lines(pieces):
-                if self.is_stopped:
-                    return
-                yield chunk
+            for whole in self._lines(pieces):
+                for chunk in _with_few_lines(whole):
+                    if self.is_stopped:
+                        return
+                    yield chunk
 
     def stop(self) -> None:
         """Ends a wait for more; for another thread to call."""
@@ -304,16 +165,16 @@ class LogReader:
         if descriptor is not None and not self._wait(descriptor):
             return
         counted = _Counted(raw, self)
-        stream = _decompressed(counted)
-        if descriptor is not None and isinstance(stream, _Peeked):
+        stream = decompressed(counted)
+        if descriptor is not None and isinstance(stream, Peeked):
             yield stream.head + counted.left
             yield from self._read_pipe(counted, descriptor)
             return
         try:
             while piece := stream.read(self.chunk_bytes):
                 yield piece
-        except _DAMAGES as error:
-            if isinstance(stream, _Peeked):
+        except DAMAGES as error:
+            if isinstance(stream, Peeked):
                 raise
             raise ValueError(
                 f"the compressed log is damaged after {self.bytes_read} bytes, what came before was read: {error}"
@@ -347,24 +208,58 @@ class LogReader:
             yield b"".join(parts)
 
     def _follow(self, path: str) -> Iterator[Iterator[bytes | None]]:
-        while not self.is_stopped:
-            if not os.path.exists(path):  # between the two steps of a rotation
-                time.sleep(POLL_SECONDS)
-                continue
-            with contextlib.suppress(FileNotFoundError), open(path, "rb") as raw:
-                if raw.read(_LONGEST_MAGIC).startswith(tuple(_COMPRESSIONS)):
-                    raise ValueError(f"cannot follow {path}: it is compressed; read it without `follow`")
+        raw: io.FileIO | None = None
+        successors: deque[io.FileIO] = deque()  # files that took the path's place, and are still to be read
+        is_first = True
+        try:
+            while not self.is_stopped:
+                try:
+                    raw = successors.popleft() if successors else _open_file(path)
+                except PermissionError:
+                    if is_first:
+                        raise
+                    raw = None
+                if raw is None:  # between the two steps of a rotation
+                    time.sleep(POLL_SECONDS)
+                    continue
+                if raw.read(LONGEST_MAGIC).startswith(tuple(COMPRESSIONS)):
+                    raise ValueError(f"cannot follow {shown(path)}: it is compressed; read it without `follow`")
                 self._is_replaced = False
+                place = 0 if self.from_start or not is_first else self._last_line(raw)
+                is_first = False
                 while not self._is_replaced and not self.is_stopped:
-                    raw.seek(0)  # again after a truncation
-                    yield self._grow(path, raw)
+                    raw.seek(place)
+                    yield self._grow(path, raw, successors)
+                    place = self._lines_before = 0  # again after a truncation
+                raw.close()
+        finally:
+            for file in ([] if raw is None else [raw]) + list(successors):
+                file.close()
 
-    def _grow(self, path: str, raw: BinaryIO) -> Iterator[bytes | None]:
+    def _last_line(self, raw: io.FileIO) -> int:
+        """Where the last line of a file begins; counts those before, for lines are named by their numbers."""
+        raw.seek(0)
+        if self.encoding is None and utf16_of(raw.read(HEAD_BYTES)) is None:
+            place = end = raw.seek(0)
+            while piece := raw.read(self.chunk_bytes):
+                self._lines_before += piece.count(b"\n")
+                place = end + piece.rfind(b"\n") + 1 if b"\n" in piece else place
+                end += len(piece)
+            return place
+        logger.warning("Only UTF-8 can be followed from its end: this log is read from its start.")
+        return 0
+
+    def _grow(self, path: str, raw: io.FileIO, successors: deque[io.FileIO]) -> Iterator[bytes | None]:
         """Pieces of a growing file until it is truncated or replaced."""
         quiet_since = time.monotonic()
         is_told = True  # that nothing new has come
         replaced_at: float | None = None
+        known = b""
         while not self.is_stopped:
+            head = _beginning(raw)
+            if not head.startswith(known):
+                return  # truncated and written anew
+            known = head
             if data := raw.read(self.chunk_bytes):
                 self.bytes_read += len(data)
                 quiet_since, is_told = time.monotonic(), False
@@ -372,17 +267,16 @@ class LogReader:
                 continue
             if self._is_replaced:
                 return
-            opened = os.fstat(raw.fileno())
-            if opened.st_size < raw.tell():
+            if os.fstat(raw.fileno()).st_size < raw.tell():
                 return
-            try:
-                named = os.stat(path)
-            except FileNotFoundError:
-                named = opened
-            if (named.st_ino, named.st_dev) != (opened.st_ino, opened.st_dev):
+            # Opened at once: the path may have become another file's again before this one is left.
+            if (named := _open_file(path, unlike=successors[-1] if successors else raw)) is not None:
+                successors.append(named)
+            if successors:
                 # The writer may hold on to the old file for a while; it is read to its end before it is left.
                 replaced_at = replaced_at or time.monotonic()
-                is_over = named.st_size > 0 or time.monotonic() - replaced_at > ROTATION_SECONDS
+                is_used = len(successors) > 1 or os.fstat(successors[0].fileno()).st_size > 0
+                is_over = is_used or time.monotonic() - replaced_at > ROTATION_SECONDS
                 self._is_replaced = is_over and time.monotonic() - quiet_since > 2 * POLL_SECONDS
             if not is_told and time.monotonic() - quiet_since > self.idle_seconds:
                 is_told = True
@@ -393,7 +287,7 @@ class LogReader:
 
     def _lines(self, pieces: Iterator[bytes | None]) -> Iterator[Chunk]:
         longest = max(self.chunk_bytes, MAX_LINE_BYTES, self.max_line_bytes)
-        number, held = 1, b""
+        number, held = self._lines_before + 1, b""
         is_skipping = False  # the rest of an oversized line
         for piece in self._utf8(pieces):
             if piece is None:
@@ -411,19 +305,32 @@ class LogReader:
             if len(held) < self.chunk_bytes and not self._is_live:
                 continue
             if end := held.rfind(b"\n") + 1:
-                yield self._chunk(held[:end], number)
+                yield self._chunk(self._shortened(held[:end], longest), number)
                 number, held = number + held.count(b"\n", 0, end), held[end:]
             if len(held) > longest:
-                self.oversized_lines += 1
-                # Not within a character.
-                kept = longest - next((back for back in range(4) if not 0x80 <= held[longest - back] < 0xC0), 0)
-                held, is_skipping = held[:kept], True
-        yield self._chunk(held, number, is_last=True)
+                held, is_skipping = self._shortened(held, longest), True
+        yield self._chunk(self._shortened(held, longest), number, is_last=True)
+
+    def _shortened(self, data: bytes, longest: int) -> bytes:
+        """Lines without what is beyond the longest line, wherever they were cut into pieces."""
+        if len(data) <= longest:
+            return data
+        newlines = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n"))
+        starts, ends = np.append(0, newlines + 1), np.append(newlines, len(data))
+        parts, done = [], 0
+        for line in np.flatnonzero(ends - starts > longest).tolist():
+            self.oversized_lines += 1
+            end = int(starts[line]) + longest
+            end -= next((back for back in range(4) if not 0x80 <= data[end - back] < 0xC0), 0)  # not in a character
+            parts.append(data[done:end])
+            done = int(ends[line])
+        return b"".join([*parts, data[done:]]) if parts else data
 
     def _utf8(self, pieces: Iterator[bytes | None]) -> Iterator[bytes | None]:
         """Whatever the encoding, the text becomes UTF-8, and a byte order mark is dropped."""
         decoder: codecs.IncrementalDecoder | None = None
         head: bytes | None = b""  # until the encoding is known
+        seen: bytes | None = b""  # until it is known whether this is text
         for piece in itertools.chain((piece for piece in pieces if piece != b""), [b""]):  # b"" is the end
             if piece is None:
                 yield None
@@ -431,15 +338,20 @@ class LogReader:
             is_beginning = head is not None
             if head is not None:
                 head += piece
-                if piece and len(head) < HEAD_BYTES and not self._is_live:
+                # Of what comes slowly the first line must do.
+                if piece and len(head) < HEAD_BYTES and not (self._is_live and b"\n" in head):
                     continue
                 encoding = self.encoding or utf16_of(head)
-                if encoding is None and (kind := binary_kind(head)) is not None:
-                    raise ValueError(f"not a log, it is {kind}")
+                seen = b"" if encoding is None else None
                 decoder = None if encoding is None else codecs.getincrementaldecoder(encoding)("replace")
                 data, head = head, None
             else:
                 data = piece
+            if seen is not None:
+                seen += data[: HEAD_BYTES - len(seen)]
+                if (not piece or len(seen) == HEAD_BYTES) and (kind := binary_kind(seen)) is not None:
+                    raise ValueError(f"not a log, it is {kind}")
+                seen = None if len(seen) == HEAD_BYTES else seen
             if decoder is not None:
                 text = decoder.decode(data, final=not piece)
                 self._replaced_bytes += text.count("\ufffd")
@@ -451,6 +363,18 @@ class LogReader:
         replaced_bytes += self._replaced_bytes
         self._replaced_bytes = 0
         return Chunk(data, first_line, replaced_bytes, **flags)
+
+
+def _with_few_lines(chunk: Chunk) -> Iterator[Chunk]:
+    """A chunk in parts of `CHUNK_LINES` lines at most."""
+    if chunk.data.count(b"\n") > CHUNK_LINES:
+        newlines = np.flatnonzero(np.frombuffer(chunk.data, dtype=np.uint8) == ord("\n"))
+        start, number = 0, chunk.first_line
+        for end in (newlines[CHUNK_LINES - 1 : -1 : CHUNK_LINES] + 1).tolist():
+            yield Chunk(chunk.data[start:end], number)
+            start, number = end, number + CHUNK_LINES
+        chunk = replace(chunk, data=chunk.data[start:], first_line=number)
+    yield chunk
 
 
 class _Counted(io.RawIOBase):
@@ -482,6 +406,42 @@ class _Counted(io.RawIOBase):
         return len(data)
 
 
+def _open_file(path: str, unlike: io.FileIO | None = None) -> io.FileIO | None:
+    """Opens what a path names, without a buffer, which would not see changes.
+
+    None if that is nothing, no file, or the very file that is `unlike`.
+
+    Raises:
+        PermissionError: it may not be read.
+    """
+
+    def is_wanted(found: os.stat_result) -> bool:
+        is_known = unlike is not None and os.path.samestat(found, os.fstat(unlike.fileno()))
+        return stat.S_ISREG(found.st_mode) and not is_known
+
+    try:
+        raw = io.FileIO(path) if is_wanted(os.stat(path)) else None
+    except PermissionError:
+        if unlike is None:
+            raise
+        return None
+    except OSError:
+        return None
+    if raw is not None and not is_wanted(os.fstat(raw.fileno())):
+        raw.close()
+        return None
+    return raw
+
+
+def _beginning(raw: io.FileIO) -> bytes:
+    """The first bytes of a file, wherever it is read."""
+    place = raw.tell()
+    raw.seek(0)
+    head = raw.read(KNOWN_BYTES)
+    raw.seek(place)
+    return head
+
+
 def _descriptor(source: Any) -> int | None:
     """The descriptor of something to wait for: a pipe, socket or terminal with no buffer other than Python's."""
     if os.name != "posix" or not isinstance(getattr(source, "raw", source), io.FileIO):
@@ -505,21 +465,6 @@ def to_utf8(text: str | bytes) -> tuple[bytes, int]:
         decoded = text.decode(encoding, "replace")
         return decoded.removeprefix("\ufeff").encode(), decoded.count("\ufffd")
     return valid_utf8(text.removeprefix(codecs.BOM_UTF8))
-
-
-def utf16_of(data: bytes) -> str | None:
-    """The kind of UTF-16 that a text is in, by its mark or, in text that is mostly ASCII, by its zero bytes."""
-    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return "utf-16"
-    head = np.frombuffer(data[: min(len(data), HEAD_BYTES) // 2 * 2], dtype=np.uint8).reshape(-1, 2)
-    if not len(head):
-        return None
-    zeros = (head == 0).mean(axis=0)  # of the first and of the second byte of each character
-    ascii_bytes = head[head[:, zeros.argmax()] == 0, zeros.argmin()]
-    is_printed = ((ascii_bytes >= ord(" ")) & (ascii_bytes < 0x7F)) | np.isin(ascii_bytes, list(b"\t\n\r\x1b"))
-    if zeros.max() < 0.4 or zeros.min() > 0.02 or is_printed.mean() < 0.95:
-        return None
-    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
 def check_encoding(encoding: str | None) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import copy
 import ctypes
 import itertools
-import os
 import queue
 import threading
 import time
@@ -23,18 +22,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
 from .caching_logmoe import ScanCache
 from .fitting_logmoe import ReferenceFit, StreamPast, origin_of, read_sequences, with_places
 from .judging_logmoe import ANOMALY, Judge, Prediction
 from .measuring_logmoe import LogMeasure, Measured
 from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, longer_than
-from .predicting_logmoe import Predictor
+from .predicting_logmoe import Predictor, use_one_thread
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceCutter, SequenceRule
+from .sources_logmoe import is_readable_twice, shown
 from .surprise_logmoe import ENTRY_FEATURES, SEQUENCE_FEATURES, RunningLevel
 from .weighing_logmoe import Against, Weigher
+
+logger = logging.get_logger(__name__)
 
 # Chunks that are parsed ahead of the model, and that wait for it to finish.
 CHUNKS_AHEAD = 2
@@ -185,6 +188,7 @@ class LogScan(Iterator[dict[str, Any]]):
         only_anomalies: bool,
         encoding: str | None,
         follow: bool,
+        from_start: bool = True,
         idle_seconds: float,
         dtype: torch.dtype,
         num_workers: int,
@@ -198,13 +202,15 @@ class LogScan(Iterator[dict[str, Any]]):
         self.max_log_entry_length = max_log_entry_length
         self.batch_size, self.only_anomalies = batch_size, only_anomalies
         self.encoding = encoding
-        self.follow, self.idle_seconds, self.chunk_bytes = follow, idle_seconds, chunk_bytes
+        self.follow, self.from_start, self.idle_seconds = follow, from_start, idle_seconds
+        self.chunk_bytes = chunk_bytes
         self.num_workers, self.max_waiting_entries = num_workers, max_waiting_entries
         self.on_progress = on_progress
         self.cache, self.predictor = cache, cache.bind(predictor, dtype, max_log_entry_length)
         self.awaited: dict[bytes, _Awaited] = {}
         self.statistics = ScanStatistics(dtype=str(dtype).removeprefix("torch."))
-        self._untrimmed = 0
+        self._lock = threading.RLock()  # threads may take results in turn
+        self._untrimmed = self._num_encoded = 0
         self._is_closed = False
         self._reader: LogReader | None = None
         # Of the log that is being read: what it is judged against, from its first sequence on.
@@ -216,7 +222,8 @@ class LogScan(Iterator[dict[str, Any]]):
         self._results = self._run()
 
     def __next__(self) -> dict[str, Any]:
-        return next(self._results)
+        with self._lock:
+            return next(self._results)
 
     def __enter__(self) -> "LogScan":
         return self
@@ -245,11 +252,19 @@ class LogScan(Iterator[dict[str, Any]]):
             self._model_pool = self._pool if is_on_cpu else accelerator
             try:
                 if is_on_cpu:
-                    _use_one_thread(self._pool, self.num_workers)
+                    use_one_thread(self._pool, self.num_workers)
+                first_error: Exception | None = None
                 for source in self.sources:
                     if self._is_closed:
                         break
-                    yield from self._scan_one(source)
+                    try:
+                        yield from self._scan_one(source)
+                    except (OSError, ValueError, EOFError) as error:  # one bad log does not stop the others
+                        if len(self.sources) > 1:
+                            logger.warning(f"{shown(_name(source) or 'the stream')} was not read to its end: {error}")
+                        first_error = first_error or error
+                if first_error is not None:
+                    raise first_error
             finally:
                 for pool in (self._pool, accelerator):
                     pool.shutdown(wait=True, cancel_futures=True)
@@ -261,6 +276,7 @@ class LogScan(Iterator[dict[str, Any]]):
         max_line_bytes = 4 * self.processor.max_entry_characters
         self._start_measuring(source)
         reader = LogReader(source, self.chunk_bytes, max_line_bytes, self.encoding, self.follow, self.idle_seconds)
+        reader.from_start = self.from_start
         self._reader = reader
         stream = EntryStream(self.processor, self.chunk_bytes)
         cutter = SequenceCutter(self.rule, self.processor, self.max_waiting_entries)
@@ -305,7 +321,7 @@ class LogScan(Iterator[dict[str, Any]]):
         if ahead.error is not None:  # raised after the results of what could be read
             raise ahead.error
         if self.statistics.entries == before.entries and not (self.follow or self._is_closed):
-            raise EmptyLogError(f"no log entries in {name or 'the stream'}: it is empty or all blank lines")
+            raise EmptyLogError(f"no log entries in {shown(name or 'the stream')}: it is empty or all blank lines")
 
     # ------------------------------------------------------------------ the steps
 
@@ -346,10 +362,10 @@ class LogScan(Iterator[dict[str, Any]]):
             sequences: positions in it.
             statistics: to be added once they are judged.
         """
-        number_before = self.cache.entries.next_number
+        number_before = self._num_encoded
         measured = weigher = None
         if self._reference is None:
-            embeddings, numbers, is_truncated = self.cache.entries.look_up(log.distinct.to_pylist(), self._encode)
+            embeddings, numbers, is_truncated = self._look_up(log.distinct.to_pylist(), self._encode)
             rows_of = np.arange(len(numbers))
             keys = [numbers[log.entry_index[positions]].tobytes() for positions in sequences]
         else:
@@ -362,9 +378,8 @@ class LogScan(Iterator[dict[str, Any]]):
         for row, key in enumerate(keys):
             if key in predictions or key in new:
                 continue
-            if key in self.cache.predictions:
-                self.cache.predictions.move_to_end(key)
-                predictions[key] = self.cache.predictions[key]
+            if (known := self.cache.find(key)) is not None:
+                predictions[key] = known
             elif key in self.awaited:
                 predictions[key] = self.awaited[key]
             else:
@@ -386,7 +401,7 @@ class LogScan(Iterator[dict[str, Any]]):
             self.awaited |= {key: _Awaited(predicting, position) for position, key in enumerate(batch)}
         predictions |= {key: self.awaited[key] for key in new}
         statistics = statistics | {
-            "encoded_entries": self.cache.entries.next_number - number_before,
+            "encoded_entries": self._num_encoded - number_before,
             "predicted_sequences": len(new),
             "truncated_entries": int(is_truncated[len(log) - min(len(log), num_new) :].sum()),
         }
@@ -428,7 +443,7 @@ class LogScan(Iterator[dict[str, Any]]):
         measure = LogMeasure(self._reference, self.rule.max_sequence_length)
         if not measure.has_past:
             return None
-        known, number_before = [], self.cache.entries.next_number
+        known, number_before = [], self._num_encoded
         left = RunningLevel.AHEAD
         # What cannot be read is said by the second pass.
         with contextlib.suppress(ValueError, OSError, EOFError):
@@ -447,14 +462,14 @@ class LogScan(Iterator[dict[str, Any]]):
                 left -= len(known[-1])
                 if not left:
                     break
-        self.statistics.encoded_entries += self.cache.entries.next_number - number_before
+        self.statistics.encoded_entries += self._num_encoded - number_before
         return np.concatenate(known) if known else None
 
     def _embed(self, measure: LogMeasure, log: ParsedLog) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Embeddings of what is read of distinct entries, their rows there, and which texts were truncated."""
         texts = measure.encoder_texts(log.distinct.to_pylist())
         place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        embeddings, _, is_truncated = self.cache.entries.look_up(list(place), self._encode_unknown)
+        embeddings, _, is_truncated = self._look_up(list(place), self._encode_unknown)
         return embeddings, np.array([place[text] for text in texts], np.int64), is_truncated
 
     def _measured(
@@ -500,6 +515,15 @@ class LogScan(Iterator[dict[str, Any]]):
         weigher = self.against.weigher(self.predictor, self._reference, length)
         self.statistics.kept_rate = weigher.kept_rate
         return LogMeasure(self._reference, length, is_self, self._ahead), weigher
+
+    def _look_up(self, texts: list[str], encode: Any) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """As [`EntryCache.look_up`]; counts what this scan, of those that share the cache, has encoded."""
+
+        def counted(new: list[str]) -> tuple[torch.Tensor, np.ndarray]:
+            self._num_encoded += len(new)
+            return encode(new)
+
+        return self.cache.entries.look_up(texts, counted)
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
         return self._encode(texts)[0].float().cpu().numpy()
@@ -548,14 +572,14 @@ class LogScan(Iterator[dict[str, Any]]):
 
     def _finish(self, job: _Job, source: str | None) -> Iterator[dict[str, Any]]:
         known: dict[bytes, Prediction] = {}
+        new: dict[bytes, Prediction] = {}
         for key, prediction in job.predictions.items():
             if isinstance(prediction, _Awaited):
                 prediction = prediction.batch.result()[prediction.position]
                 self.awaited.pop(key, None)
-                self.cache.predictions[key] = prediction
+                new[key] = prediction
             known[key] = prediction
-        while len(self.cache.predictions) > self.cache.max_sequences:
-            self.cache.predictions.popitem(last=False)
+        self.cache.keep(new)
         for name, value in job.statistics.items():
             setattr(self.statistics, name, getattr(self.statistics, name) + value)
         if not job.sequences:
@@ -584,31 +608,6 @@ class LogScan(Iterator[dict[str, Any]]):
 def _as_array(embeddings: torch.Tensor) -> np.ndarray:
     """Embeddings `(texts, encoder_hidden)` in float32; `(0, 0)` of none."""
     return embeddings.float().cpu().numpy() if len(embeddings) else np.empty((0, 0), np.float32)
-
-
-def _use_one_thread(pool: ThreadPoolExecutor, workers: int) -> None:
-    """Makes each thread of the pool compute alone; the rest of the process computes as before."""
-    threads = torch.get_num_threads()
-    all_started = threading.Barrier(workers + 1)
-
-    def start() -> None:
-        torch.set_num_threads(1)
-        torch.get_num_threads()  # at first use a thread takes the process's number, now 1 as well
-        all_started.wait()
-
-    try:
-        for _ in range(workers):
-            pool.submit(start)
-        all_started.wait()
-    except BaseException:
-        all_started.abort()  # or the threads that did start would wait for ever
-        raise
-    torch.set_num_threads(threads)  # what threads that start later compute with
-
-
-def is_readable_twice(source: Any) -> bool:
-    """Whether a source is a file, not a stream."""
-    return isinstance(source, str | os.PathLike) and source != "-" and os.path.isfile(source)
 
 
 def _name(source: Any) -> str | None:

@@ -16,6 +16,9 @@ import pyarrow.compute as pc
 from .columns_logmoe import check_pattern, dictionary_indices
 from .parsing_logmoe import LogParser, ParsedLog, check_integer
 
+# The shortest window by time that differs from a shorter one, in seconds.
+SHORTEST_WINDOW = 1e-9
+
 
 @dataclass(frozen=True)
 class SequenceRule:
@@ -208,7 +211,8 @@ class SequenceCutter:
             seconds = self._filled_timestamps(parsed)
             self._first_seconds = seconds[0] if self._first_seconds is None else self._first_seconds
             self._last_seconds = seconds[-1]
-            windows = np.floor((seconds - self._first_seconds) / self.rule.window_seconds)
+            # Times are no finer than that, and the number of a window stays finite.
+            windows = np.floor((seconds - self._first_seconds) / max(self.rule.window_seconds, SHORTEST_WINDOW))
             self._newest_window = windows[-1]
             return group_by(windows)
         if self.rule.session_pattern:
@@ -315,7 +319,8 @@ def pad_sequences(sequences: list[np.ndarray]) -> np.ndarray:
 def group_by(values: np.ndarray) -> dict[Any, np.ndarray]:
     """For each value its positions, ascending."""
     order = values.argsort(kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(values[order])) + 1)
+    ordered = values[order]
+    groups = np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
     return {values[group[0]].item(): group for group in groups if len(group)}
 
 

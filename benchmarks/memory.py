@@ -1,8 +1,10 @@
 """Peak memory of a scan: does it depend on the length of the log, or on the number of distinct entries?
 
     python benchmarks/memory.py LOG [--gigabytes 0.1 10] [--distinct 1000000]
+    python benchmarks/memory.py LOG --worst [a few of letters, words, newlines, stride]
 
 The log is repeated until it reaches the size given, each time with new random digits; nothing is written to disk.
+`--worst` reads what takes the most memory for its size, from a file, so that a log is judged by itself as well.
 Each size runs in its own process, so that each peak is its own.
 """
 
@@ -12,8 +14,10 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from machine import describe
@@ -71,13 +75,41 @@ class Distinct(io.RawIOBase):
         return ("\n".join(lines) + "\n").encode()
 
 
+def write_worst(name: str, path: Path, share: float) -> dict[str, Any]:
+    """Writes one of the worst logs, or a share of it; returns the options of its scan."""
+    lines = int((500_000 if name == "words" else 100_000_000 if name == "newlines" else 1_000_000) * share)
+    with path.open("wb") as log:
+        for start in range(0, lines, 100_000):
+            rows = range(start, min(lines, start + 100_000))
+            if name == "newlines":
+                log.write(b"\n" * len(rows))
+            elif name == "words":  # distinct, and spelled in letters
+                digits = str.maketrans("0123456789", "bdfghklmnp")
+                log.write("".join(f"{str(row).translate(digits)}\n" for row in rows).encode())
+            else:
+                log.write(b"".join(b"abcdefgh"[row * row % 7 :][:1] + b"\n" for row in rows))
+        if name == "newlines":
+            log.write(b"a\n")
+    return {"stride": 1} if name == "stride" else {}
+
+
 def child(args: argparse.Namespace) -> None:
     from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
 
     pipe = load_pipeline(DEFAULT_CHECKPOINT, device="cpu")
-    log = Distinct(args.child_distinct) if args.child_distinct else Repeated(args.log, int(args.child_gigabytes * 1e9))
+    options: dict[str, Any] = {}
+    log: Any
+    if args.child_worst:
+        name, share = args.child_worst.split(":")
+        folder = tempfile.TemporaryDirectory()  # goes at the end of the process
+        log = Path(folder.name, "worst.log")
+        options = write_worst(name, log, float(share))
+    elif args.child_distinct:
+        log = Distinct(args.child_distinct)
+    else:
+        log = Repeated(args.log, int(args.child_gigabytes * 1e9))
     start = time.perf_counter()
-    scan = pipe.scan(log, only_anomalies=True, threshold=1 - 1e-12)
+    scan = pipe.scan(log, only_anomalies=True, threshold=1 - 1e-12, **options)
     for _ in scan:
         pass
     seen = scan.statistics
@@ -98,27 +130,35 @@ def child(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("log", help="a plain text log")
+    parser.add_argument("log", nargs="?", help="a plain text log; not needed for --worst")
     parser.add_argument(
         "--gigabytes", type=float, nargs="+", default=[0.1, 10], help="sizes to scan (default: 0.1 10)"
     )
     parser.add_argument(
         "--distinct", type=int, default=1_000_000, help="distinct entries, 0 for none (default: 1000000)"
     )
+    parser.add_argument("--worst", nargs="*", help="the worst logs only, a tenth of each and all of it")
+    parser.add_argument("--child_worst", help=argparse.SUPPRESS)
     parser.add_argument("--child_gigabytes", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--child_distinct", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.child_gigabytes or args.child_distinct:
+    if args.child_worst or args.child_gigabytes or args.child_distinct:
         child(args)
         return
     results = []
     runs = [[f"{size} GB", "--child_gigabytes", str(size)] for size in args.gigabytes]
     runs += [[f"{args.distinct:,} distinct entries", "--child_distinct", str(args.distinct)]] if args.distinct else []
+    if args.worst is not None:
+        names = args.worst or ["letters", "words", "newlines", "stride"]
+        runs = [[f"{n}, {share:.0%}", "--child_worst", f"{n}:{share}"] for n in names for share in (0.1, 1)]
     print("| log | lines | seconds | lines/s | encoded entries | predicted sequences | peak MiB |", flush=True)
     print("|---|---|---|---|---|---|---|", flush=True)
     for name, *options in runs:
         done = subprocess.run(
-            [sys.executable, __file__, args.log, *options], stdout=subprocess.PIPE, text=True, check=True
+            [sys.executable, __file__, *([args.log] if args.log else []), *options],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         )
         row = {"log": name} | json.loads(done.stdout.splitlines()[-1])
         results.append(row)
@@ -127,7 +167,8 @@ def main() -> None:
             f"{row['encoded_entries']:,} | {row['judged_sequences']:,} | {row['peak_memory_mib']:,} |",
             flush=True,
         )
-    RESULTS.write_text(json.dumps({"machine": describe(), "results": results}, indent=2) + "\n")
+    path = RESULTS if args.worst is None else RESULTS.with_name("memory_worst.json")
+    path.write_text(json.dumps({"machine": describe(), "results": results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -322,6 +322,20 @@ def test_results_before_damaged_data_are_given_and_the_cache_stays_sound(pipe, t
         list(pipe.scan(garbled))
 
 
+def test_a_log_that_cannot_be_read_stops_no_other(pipe, tmp_path, caplog):
+    write(tmp_path / "a.log.gz", gzip.compress(b"info a\n" * 99)[:-9])
+    (tmp_path / "b.log").symlink_to("b.log")
+    write(tmp_path / "c.log", "info a\n" * 9)
+    write(tmp_path / "d.log", "\n")
+    write(tmp_path / "e.log", "info b\n")
+    seen = []
+    with pytest.raises(ValueError, match="damaged"):
+        seen.extend(pipe.scan(tmp_path))
+    assert {os.path.basename(result["source"]) for result in seen} >= {"c.log", "e.log"}
+    for name in ("a.log.gz", "b.log", "d.log"):
+        assert f"{name} was not read to its end" in caplog.text
+
+
 def test_a_process_with_unfinished_scans_exits(checkpoint, tmp_path):
     path = write(tmp_path / "log", "info a\n" * 20_000)
     program = (
@@ -560,7 +574,7 @@ def test_memory_does_not_grow_with_the_log(pipe, monkeypatch):
 
     peak(500)
     small, large = peak(2000), peak(20_000)
-    assert large[0] < 1.5 * small[0]
+    assert large[0] < 2 * small[0]  # of a log ten times as long
     assert large[1] < 2 * small[1] + 100_000
 
 

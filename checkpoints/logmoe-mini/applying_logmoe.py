@@ -234,7 +234,8 @@ class JudgesAgainstReferences:
     def _load_reference(self, path: Any, processor: LogMoEProcessor, rule: SequenceRule) -> LogReference:
         """A saved reference, or one fitted to logs; the latest is remembered."""
         key = (str(path), _last_change(path), processor.entry_pattern, rule)
-        if self._loaded is None or self._loaded[0] != key:
+        held = self._loaded  # which another thread may replace
+        if held is None or held[0] != key:
             if is_saved_reference(path):
                 loaded = LogReference.from_pretrained(path)
             else:
@@ -245,8 +246,8 @@ class JudgesAgainstReferences:
                     session_pattern=rule.session_pattern,
                     entry_pattern=processor.entry_pattern,
                 )
-            self._loaded = key, loaded
-        return self._loaded[1]
+            held = self._loaded = key, loaded
+        return held[1]
 
 
 def is_saved_reference(path: Any) -> bool:

@@ -80,6 +80,7 @@ class Grouping:
         first: `(entries,)`, the position of each entry's first line.
         num_logs: how many logs there are.
         shapes: of the lines' messages.
+        indentation: characters of white space that all lines of the only log share; None if it has no line.
     """
 
     lines: InnerLines
@@ -89,6 +90,7 @@ class Grouping:
     first: np.ndarray
     num_logs: int
     shapes: Shapes
+    indentation: int | None = None
 
     def entries(self) -> Entries:
         """The entries, ordered by log and first line."""
@@ -217,35 +219,32 @@ class LineGrouper:
         if not len(log_of_line):
             nothing = np.empty(0, dtype=np.int64)
             return Grouping(lines, numbers, log_of_line, nothing, nothing, num_logs, shapes)
+        common = np.zeros(1, dtype=np.int64)  # where a pattern tells, indentation does not
         group_starts = np.append(True, group[1:] != group[:-1])
         if self.entry_pattern is not None:
             starts = shapes.match(self.entry_pattern) | lines.starts
         else:
             log_starts = np.append(True, log_of_line[1:] != log_of_line[:-1])
-            starts = self._entry_starts(shapes, group_starts, log_starts, lines.starts, indentation)
-        return Grouping(lines, numbers, log_of_line, group, np.flatnonzero(starts | group_starts), num_logs, shapes)
+            # Of the whole log: all lines of a stream may be parts of a stack trace.
+            common = np.minimum.reduceat(_indentation(shapes.distinct)[shapes.index], np.flatnonzero(log_starts))
+            if indentation is not None:
+                common = np.minimum(common, indentation)
+            starts = self._entry_starts(shapes, group_starts, common[log_starts.cumsum() - 1], lines.starts)
+        first = np.flatnonzero(starts | group_starts)
+        return Grouping(lines, numbers, log_of_line, group, first, num_logs, shapes, int(common[0]))
 
     def _entry_starts(
-        self,
-        lines: Shapes,
-        group_starts: np.ndarray,
-        log_starts: np.ndarray,
-        records: np.ndarray,
-        indentation: int | None,
+        self, lines: Shapes, group_starts: np.ndarray, common: np.ndarray, records: np.ndarray
     ) -> np.ndarray:
         """Which lines start an entry by the default rules, bool `(lines,)`.
 
         Args:
-            group_starts, log_starts: the first line of each stream and of each log, bool `(lines,)`.
+            group_starts: the first line of each stream of each log, bool `(lines,)`.
+            common: characters of white space that all lines of a log share, int64 `(lines,)`.
             records: lines that the transport says start one, bool `(lines,)`.
         """
         first_of_log = np.flatnonzero(group_starts)
         log_of_line = group_starts.cumsum() - 1
-        # Of the whole log: all lines of a stream may be parts of a stack trace.
-        whole = np.minimum.reduceat(_indentation(lines.distinct)[lines.index], np.flatnonzero(log_starts))
-        common = whole[log_starts.cumsum() - 1]
-        if indentation is not None:
-            common = np.minimum(common, indentation)
         for width in np.unique(common[common > 0]):  # a log pasted from an indented place
             dedented = pc.utf8_slice_codeunits(lines.text, int(width))
             lines = Shapes(pc.if_else(pa.array(common == width), dedented, lines.text))
@@ -349,13 +348,6 @@ def _match_each(lines: Shapes, patterns: list[str], needs: str | None = None) ->
             is_match[some] = matches(few, pattern)
             found.append(is_match[lines.index])
     return found
-
-
-def shared_indentation(lines: pa.Array) -> int:
-    """Characters of white space that all lines share; 0 if none has text."""
-    lines = Shapes(lines).distinct
-    lines = lines.filter(pa.array(matches(lines, TEXT_PATTERN)))
-    return int(_indentation(lines).min()) if len(lines) else 0
 
 
 def _indentation(lines: pa.Array) -> np.ndarray:

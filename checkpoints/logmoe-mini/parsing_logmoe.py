@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .columns_logmoe import KnownMatches, check_pattern, dictionary_indices, matches
-from .grouping_logmoe import Entries, LineGrouper, shared_indentation
+from .grouping_logmoe import Entries, LineGrouper
 from .headers_logmoe import HeaderReader, Headers
 from .lines_logmoe import InnerLines
 from .masking_logmoe import Masker
@@ -359,7 +359,9 @@ class EntryStream:
     """Groups a log that arrives in chunks: takes chunks of whole lines, gives the entries that are complete.
 
     The lines of open entries, which the next chunk may continue, are held back, so that entries do not depend on where
-    chunks end. Masking what comes out (`LogParser.masked`) may be done in any order, by any thread.
+    chunks end. So are all lines as long as each is indented: the first that is not says that they continue an entry.
+    An idle chunk, and as many bytes as an open entry may take, decide before that. Masking what comes out
+    (`LogParser.masked`) may be done in any order, by any thread.
 
     Args:
         parser: says where entries start.
@@ -367,7 +369,7 @@ class EntryStream:
             out unfinished.
 
     Attributes:
-        indentation: characters of white space that all lines of the log share, judged by its first chunk; -1 before.
+        indentation: characters of white space that all lines of the log share; None as long as nobody knows.
         oversized_entries: how many entries were given out unfinished.
     """
 
@@ -378,7 +380,7 @@ class EntryStream:
         self._start_log()
 
     def _start_log(self) -> None:
-        self.indentation = -1
+        self.indentation: int | None = None
         self._unwrapper = Unwrapper(self.parser.transports)
         self._known = KnownMatches()
         self._record = pa.array([], pa.large_string())  # lines of a transport's record that goes on
@@ -398,15 +400,17 @@ class EntryStream:
         unwrapped = self._unwrapper.unwrap(lines)
         inner = InnerLines.concatenate([self._open[0], unwrapped])
         numbers = np.concatenate([self._open[1], np.stack([number, number], axis=1)])
-        if self.indentation < 0 and len(inner.text):
-            self.indentation = shared_indentation(inner.message)
         log_of_line = np.zeros(len(numbers), dtype=np.int64)
-        grouping = self.parser._grouper.group(inner, numbers, log_of_line, max(self.indentation, 0), self._known)
+        grouping = self.parser._grouper.group(inner, numbers, log_of_line, self.indentation, self._known)
         entries = grouping.entries()
-        held_from: int | None = None
-        if is_open:
-            held_from, given_up = grouping.held_from(self.max_open_bytes)
-            self.oversized_entries += given_up
+        is_undecided = self.indentation is None and bool(grouping.indentation)
+        if is_undecided and is_open and inner.text.nbytes <= self.max_open_bytes:
+            held_from: int | None = 0
+        else:
+            self.indentation, held_from = grouping.indentation if len(entries.text) else self.indentation, None
+            if is_open:
+                held_from, given_up = grouping.held_from(self.max_open_bytes)
+                self.oversized_entries += given_up
         if held_from is None:
             self._open = inner.take(np.arange(0)), numbers[:0]
         else:

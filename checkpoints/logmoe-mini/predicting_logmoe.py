@@ -5,6 +5,9 @@ finite. Called by the pipeline, the scan and training.
 """
 
 import copy
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -141,6 +144,38 @@ def _halved(size: int, what: str) -> int:
     return size // 2
 
 
+# ---------------------------------------------------------------------- threads
+
+# Held while the process's number of threads is another; a fork waits for that.
+_NUM_THREADS = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_NUM_THREADS.acquire, after_in_parent=_NUM_THREADS.release, after_in_child=_NUM_THREADS.release
+    )
+
+
+def use_one_thread(pool: ThreadPoolExecutor, workers: int) -> None:
+    """Makes each thread of the pool compute alone; the rest of the process computes as before."""
+    all_started = threading.Barrier(workers + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # at first use a thread takes the process's number, now 1 as well
+        all_started.wait()
+
+    with _NUM_THREADS:
+        threads = torch.get_num_threads()
+        try:
+            for _ in range(workers):
+                pool.submit(start)
+            all_started.wait()
+        except BaseException:
+            all_started.abort()  # or the threads that did start would wait for ever
+            raise
+        finally:
+            torch.set_num_threads(threads)  # what threads that start later compute with
+
+
 # ---------------------------------------------------------------------- precision
 
 
@@ -201,4 +236,4 @@ def in_precision(model: Any, dtype: torch.dtype) -> Any:
     return converted
 
 
-__all__ = ["Predictor", "best_dtype", "in_precision", "resolve_dtype"]
+__all__ = ["Predictor", "best_dtype", "in_precision", "resolve_dtype", "use_one_thread"]

@@ -40,6 +40,8 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
         ValueError: a pattern is not RE2, a placeholder has no phrase, or a length is below 1.
     """
 
+    _copied: tuple[Any, int, Any] | None = None  # a tokenizer's backend, the size of its vocabulary, our copy
+
     def __init__(
         self,
         tokenizer=None,
@@ -115,6 +117,7 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
             ValueError: the pattern is not RE2.
         """
         check_pattern("entry_pattern", entry_pattern)
+        self._own_tokenizer()  # is shared as well, for copying it takes longer than reading a short log
         other = copy.copy(self)
         other.entry_pattern = entry_pattern
         return other
@@ -201,12 +204,32 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
         length = self.max_log_entry_length if max_log_entry_length is None else max_log_entry_length
         # Room for one token between the special ones.
         length = check_integer("max_log_entry_length", length, self.tokenizer.num_special_tokens_to_add() + 1)
-        # A "[SEP]" in a log is text.
-        encoded = self.tokenizer(list(masked), truncation=True, max_length=length, split_special_tokens=True)
-        truncated = np.array([bool(encoding.overflowing) for encoding in encoded.encodings])
-        # Fast tokenizers remember how they truncated, and would save it with the checkpoint.
-        self.tokenizer.backend_tokenizer.no_truncation()
-        return encoded["input_ids"], truncated
+        encodings = self._own_tokenizer().encode_batch_fast(list(masked))
+        token_ids = [encoding.ids for encoding in encodings]
+        truncated = np.array([len(ids) > length for ids in token_ids], dtype=bool)
+        for row in np.flatnonzero(truncated).tolist():
+            special = encodings[row].special_tokens_mask
+            begin, end = special.index(0), special[::-1].index(0)  # special tokens on either side
+            text, room = token_ids[row][begin : len(special) - end], length - begin - end
+            kept = text[-room:] if self.tokenizer.truncation_side == "left" else text[:room]
+            token_ids[row] = token_ids[row][:begin] + kept + token_ids[row][len(special) - end :]
+        return token_ids, truncated
+
+    def _own_tokenizer(self) -> Any:
+        """The tokenizer's backend, in a copy of its own: settings of a backend are shared by all who call it.
+
+        A call of a fast tokenizer sets whether and where it truncates, so that threads would cut each other's texts.
+        """
+        backend = self.tokenizer.backend_tokenizer
+        origin = backend, backend.get_vocab_size(True)  # tokens may be added later
+        if self._copied is None or self._copied[0] != origin[0] or self._copied[1] != origin[1]:
+            own = copy.deepcopy(backend)
+            own.no_truncation()
+            own.no_padding()
+            own.encode_special_tokens = True  # a "[SEP]" in a log is text
+            self._copied = *origin, own
+            return own
+        return self._copied[2]
 
     def pad(self, token_ids: list[list[int]]) -> dict[str, torch.Tensor]:
         """Pads token ids to the longest: `input_ids` and `attention_mask`, int64 `(entries, tokens)`."""

@@ -170,12 +170,14 @@ class LogReference:
             missing = np.flatnonzero(np.isnan(self.embeddings[:, 0]))
         if len(missing):
             new = encode([readable(self.templates.texts[row]) for row in missing])
-            if not self.embeddings.shape[1]:
-                self.embeddings = np.empty((len(self.templates.texts), new.shape[1]), np.float32)
+            # Replaced as a whole: another thread may be reading them.
+            known = self.embeddings.shape[1]
+            table = (
+                self.embeddings.copy() if known else np.empty((len(self.templates.texts), new.shape[1]), np.float32)
+            )
             # As they are saved, so that a saved reference gives the same results.
-            self.embeddings[missing] = new.astype(np.float16)
-            self._surprise.clear()
-            self._healthy.clear()
+            table[missing] = new.astype(np.float16)
+            self.embeddings, self._surprise, self._healthy = table, {}, {}
         return self
 
     def embedding_rows(self) -> dict[str, int]:
@@ -193,9 +195,10 @@ class LogReference:
 
     def surprise(self, length: int) -> Surprise:
         """Measures sequences of up to `length` entries against all of the reference."""
-        if length not in self._surprise:
-            self._surprise[length] = Surprise(self.entries, self.vocabulary, length, self.count)
-        return self._surprise[length]
+        known = self._surprise
+        if length not in known:
+            known[length] = Surprise(self.entries, self.vocabulary, length, self.count)
+        return known[length]
 
     def surprise_without(self, block: int, length: int) -> Surprise:
         """The same, without a block and those beside it, for a single log whose own sequences are to be measured."""
@@ -227,7 +230,8 @@ class LogReference:
 
     def healthy(self, length: int) -> Healthy:
         """The reference's own sequences of `length` entries, each measured against the other blocks."""
-        if length not in self._healthy:
+        known = self._healthy
+        if length not in known:
             if self.is_windowed:
                 sequences = windows_of(self.entries.stretch, length, length)
             else:
@@ -241,8 +245,8 @@ class LogReference:
             templates = np.where(sequences >= 0, self.entries.template[sequences], -1)
             # A reference of a single sequence has nothing to measure it against.
             is_measured = ~np.isnan(features).all(1)
-            self._healthy[length] = Healthy(features[is_measured], entry[is_measured], templates[is_measured])
-        return self._healthy[length]
+            known[length] = Healthy(features[is_measured], entry[is_measured], templates[is_measured])
+        return known[length]
 
     def sequences_per_day(self, length: int) -> float:
         """How many sequences of `length` entries a day of healthy log has.

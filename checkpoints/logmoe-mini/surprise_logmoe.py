@@ -152,7 +152,9 @@ class Surprise:
         """The same of templates of the vocabulary, by their rows."""
         missing = np.unique(templates[self._place[templates] < 0])
         if len(missing):
-            self._place[missing], self._distance[missing] = self.nearest(self.vocabulary.embeddings[missing])
+            place, distance = self.nearest(self.vocabulary.embeddings[missing])
+            self._distance[missing] = distance
+            self._place[missing] = place  # last, for it tells other threads that both are known
         return self._place[templates], self._distance[templates]
 
     def measure(

@@ -62,12 +62,12 @@ def _named(lines: pa.Array, fields: list[str]) -> tuple[np.ndarray, pa.Array]:
     """Lines that hold as many values as there are fields: their rows, int64, and the values with their names."""
     lines = _hide_quoted_spaces(lines)
     is_tabbed = pc.match_substring(lines, "\t").to_numpy(zero_copy_only=False).astype(bool)
-    is_directive = pc.starts_with(lines, "#").to_numpy(zero_copy_only=False).astype(bool)
+    is_no_row = matches(lines, r"^(?:#|\s*$)")  # a directive, or blank
     rows_of_kinds, named_of_kinds = [], []
     first = [fields.index(field) for field in _TIME_FIELDS if field in fields]
     order = first + [place for place in range(len(fields)) if place not in first]
     for which, separator in ((is_tabbed, "\t"), (~is_tabbed, " ")):
-        rows = np.flatnonzero(which & ~is_directive)
+        rows = np.flatnonzero(which & ~is_no_row)
         values = pc.split_pattern(lines.take(pa.array(rows)), separator)
         fits = pc.list_value_length(values).to_numpy(zero_copy_only=False) == len(fields)
         rows, values = rows[fits], values.filter(pa.array(fits))

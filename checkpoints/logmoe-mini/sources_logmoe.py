@@ -1,0 +1,267 @@
+"""What a source stands for: the logs in a folder or pattern, what is no text, what is compressed.
+
+Tells files by their first bytes, for names lie. Called by the reader, the pipeline and the fit.
+"""
+
+import bz2
+import codecs
+import contextlib
+import glob
+import gzip
+import io
+import lzma
+import os
+import re
+import stat
+import unicodedata
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+# What is looked at to tell the encoding.
+HEAD_BYTES = 4096
+# What decompressing xz may take: twice what `xz -9e` asks for. The format allows 4 GiB, in a file of 80 bytes.
+MAX_XZ_BYTES = 128 << 20
+
+# Told by the first bytes: names lie, and a pipe has none.
+COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lambda raw: _XzStream(raw),
+    b"\x28\xb5\x2f\xfd": lambda raw: _ArrowStream(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")),
+}
+# What these raise on damaged data.
+DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
+LONGEST_MAGIC = max(map(len, COMPRESSIONS))
+
+
+# What a file is that is no text, by its first bytes, and what to do with it.
+_BINARIES: list[tuple[int, bytes, str]] = [
+    (0, b"ElfFile\x00", "a Windows event log: export it as text or XML (`wevtutil qe FILE /lf /f:text`)"),
+    (0, b"LPKSHHRH", "a systemd journal: export it (`journalctl --file FILE -o export`)"),
+    (0, b"PK\x03\x04", "a zip archive: unpack it and give the folder"),
+    (257, b"ustar", "a tar archive: unpack it and give the folder"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it and give the folder"),
+    (0, b"Rar!", "a rar archive: unpack it and give the folder"),
+    (0, b"PAR1", "a Parquet file: train.py reads those"),
+    (0, b"SQLite format 3\x00", "an SQLite database"),
+    (0, b"\xd4\xc3\xb2\xa1", "a packet capture: print it (`tcpdump -r FILE`)"),
+    (0, b"\x0a\x0d\x0d\x0a", "a packet capture: print it (`tshark -r FILE`)"),
+    (0, b"\x7fELF", "a program or a core dump"),
+    (0, b"MZ\x90", "a Windows program"),
+    (0, b"%PDF-", "a PDF document"),
+    (0, b"\x89PNG", "an image"),
+    (0, b"\xff\xd8\xff", "an image"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+]
+# Control characters that text does not hold; NUL is no sign, for a crashed machine leaves runs of it in its logs.
+_NO_TEXT = bytes({*range(1, 32)} - set(b"\t\n\v\f\r\x1b\x08\x07\x0e\x0f\x1c\x1d\x1e\x1f"))
+MAX_CONTROL_SHARE = 0.02
+
+
+def shown(text: Any) -> str:
+    """Escapes what could control a terminal or deceive its reader, in a file's name say."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character
+        for character in str(text)
+    )
+
+
+def find_logs(source: Any) -> list[Any]:
+    """Finds the logs that a source stands for.
+
+    Args:
+        source: a file, a folder (every file in it, at any depth), a pattern such as `logs/*.gz`, `"-"` for standard
+            input, an open file, or a list of those.
+
+    Returns:
+        Paths in natural order (`app.log.2` before `app.log.10`), `"-"` and open files. Folders and patterns leave out,
+        with a warning, what is empty, not text, or no file at all, such as a pipe. What cannot be opened is among the
+        paths: reading it gives the error.
+
+    Raises:
+        FileNotFoundError: the source does not exist, or has no log in it.
+        ValueError: the source is none of the above.
+    """
+    if hasattr(source, "read") and not isinstance(source, os.PathLike):
+        return [source]
+    if isinstance(source, list | tuple):
+        return [log for each in source for log in find_logs(each)]
+    if not isinstance(source, str | os.PathLike):
+        raise ValueError(
+            f"cannot read a log from {type(source).__name__}: give a path, '-', an open file, or a list of those"
+        )
+    name = os.fspath(source)
+    if name == "-" or os.path.isfile(name) or (os.path.exists(name) and not os.path.isdir(name)):
+        return [name]
+    if os.path.isdir(name):
+        closed: list[str] = []
+        walk = os.walk(name, onerror=lambda error: closed.append(error.filename))
+        found = [os.path.join(folder, file) for folder, _, files in walk for file in files] + closed
+    else:
+        found, closed = glob.glob(name, recursive=True), []
+        if not found:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
+                os.stat(name)  # which says if a folder on the way may not be entered
+            raise FileNotFoundError(f"no log at {name!r}: no such file or folder, and no file matches it as a pattern")
+    logs = []
+    closed_ones = set(closed)
+    for path in sorted(set(found), key=_natural):
+        what = None if path in closed_ones else _no_log(path)
+        if what is None:
+            logs.append(path)
+        elif what:
+            logger.warning(f"skipping {shown(path)}: it is {what}")
+    if not logs:
+        raise FileNotFoundError(f"no log in {name!r}: every file in it is empty or not text")
+    return logs
+
+
+def is_readable_twice(source: Any) -> bool:
+    """Whether a source is a file, not a stream."""
+    return isinstance(source, str | os.PathLike) and source != "-" and os.path.isfile(source)
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    # Digits that are not ASCII, such as ², are no numbers to Python.
+    parts = re.split(r"([0-9]+)", path)
+    return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
+
+
+def _no_log(path: str) -> str | None:
+    """What a path found in a folder is if it is no log; "" if that needs no word. None if it may be one."""
+    try:
+        found = os.stat(path)
+    except OSError:  # a link to nothing or to itself, or gone by now: reading it says so
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        return ""
+    if not stat.S_ISREG(found.st_mode):
+        return "no file but a pipe, a socket or a device: name it to read it"
+    if not found.st_size:
+        return "empty"
+    try:
+        with open(path, "rb") as raw, io.BufferedReader(decompressed(raw)) as stream:
+            head = stream.read(HEAD_BYTES)
+    except (*DAMAGES, ValueError):
+        return None  # reading it will say what is wrong
+    kind = binary_kind(head)
+    if kind is None and b"\x00" in head and utf16_of(head) is None:
+        return "not text, for it contains NUL bytes: name the file to read it"
+    return kind
+
+
+def binary_kind(head: bytes) -> str | None:
+    """What a file is that is no text, and what to do with it, by its first bytes; None if it may be text."""
+    for place, mark, kind in _BINARIES:
+        if head.startswith(mark, place):
+            return kind
+    if utf16_of(head) is None and len(head) - len(head.translate(None, _NO_TEXT)) > MAX_CONTROL_SHARE * len(head):
+        return "not text, for it is full of control characters: give its `encoding` if it is"
+    return None
+
+
+def utf16_of(data: bytes) -> str | None:
+    """The kind of UTF-16 that a text is in, by its mark or, in text that is mostly ASCII, by its zero bytes."""
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    head = np.frombuffer(data[: min(len(data), HEAD_BYTES) // 2 * 2], dtype=np.uint8).reshape(-1, 2)
+    if not len(head):
+        return None
+    zeros = (head == 0).mean(axis=0)  # of the first and of the second byte of each character
+    ascii_bytes = head[head[:, zeros.argmax()] == 0, zeros.argmin()]
+    is_printed = ((ascii_bytes >= ord(" ")) & (ascii_bytes < 0x7F)) | np.isin(ascii_bytes, list(b"\t\n\r\x1b"))
+    if zeros.max() < 0.4 or zeros.min() > 0.02 or is_printed.mean() < 0.95:
+        return None
+    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+
+
+class Peeked(io.RawIOBase):
+    """A stream whose first bytes have been read already."""
+
+    def __init__(self, head: bytes, stream: Any):
+        self.head, self.stream = head, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.head[: len(buffer)] or self.stream.read(len(buffer)) or b""
+        self.head = self.head[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _XzStream(io.RawIOBase):
+    """What xz holds, within `MAX_XZ_BYTES`: `LZMAFile` knows no limit."""
+
+    def __init__(self, raw: Any):
+        self.raw, self.decoder, self.is_over = raw, lzma.LZMADecompressor(memlimit=MAX_XZ_BYTES), False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.is_over:
+            data, is_new = b"", self.decoder.eof
+            if is_new:  # another stream may follow, behind zeros
+                data = self.decoder.unused_data.lstrip(b"\x00")
+                while not data:
+                    if not (more := self.raw.read(1 << 16)):
+                        return 0
+                    data = more.lstrip(b"\x00")
+                self.decoder = lzma.LZMADecompressor(memlimit=MAX_XZ_BYTES)
+            elif self.decoder.needs_input and not (data := self.raw.read(1 << 16)):
+                raise EOFError("it ends too early")
+            try:
+                data = self.decoder.decompress(data, max_length=len(buffer))
+            except lzma.LZMAError as error:
+                if "limit" in str(error):
+                    raise ValueError(
+                        f"reading this xz file takes more than {MAX_XZ_BYTES >> 20} MiB of memory, for its dictionary "
+                        "is as large: unpack it with `xz -d`"
+                    ) from None
+                if not is_new:
+                    raise
+                self.is_over, data = True, b""  # what follows the log is something else
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+        return 0
+
+
+class _ArrowStream(io.RawIOBase):
+    """An Arrow stream as a Python one."""
+
+    def __init__(self, stream: pa.NativeFile):
+        self.stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def decompressed(raw: Any) -> Any:
+    """The bytes of the text, whatever `raw` is compressed with; `raw` need not be seekable."""
+    head = b""
+    while len(head) < LONGEST_MAGIC and (more := raw.read(LONGEST_MAGIC - len(head))):
+        head += more
+    for magic, opener in COMPRESSIONS.items():
+        if head.startswith(magic):
+            return opener(io.BufferedReader(Peeked(head, raw), 1 << 20))
+    return Peeked(head, raw)
+
+
+__all__ = ["find_logs", "is_readable_twice", "shown"]
