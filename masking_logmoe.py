@@ -12,7 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns_logmoe import KNOWN_BYTES, KNOWN_SHAPES, Shapes, dictionary_indices, digit_alternatives, matches
+from .columns_logmoe import (
+    KNOWN_BYTES,
+    KNOWN_SHAPES,
+    Shapes,
+    bytes_of,
+    dictionary_indices,
+    digit_alternatives,
+    matches,
+)
 
 # With fewer entries, finding those that are equal up to their digits takes longer than masking them.
 FEW_ENTRIES = 512
@@ -215,7 +223,7 @@ class _Literals:
 
     def __init__(self, texts: pa.Array):
         self._texts = texts
-        self._data = self._marked_data = _bytes_of(texts)
+        self._data = self._marked_data = bytes_of(texts)
         self._present: dict[bytes, bool] = {}
         codes = np.frombuffer(self._data, dtype=np.uint8).astype(np.uint16)
         self._pairs = np.zeros(1 << 16, dtype=bool)  # of neighbouring bytes
@@ -230,16 +238,11 @@ class _Literals:
     def _may_hold(self, texts: pa.Array, literal: bytes, pairs: np.ndarray, is_marked: bool) -> bool:
         if is_marked:
             if texts is not self._texts:
-                self._texts, self._marked_data = texts, _bytes_of(texts)
+                self._texts, self._marked_data = texts, bytes_of(texts)
             return literal in self._marked_data
         if literal not in self._present:
             self._present[literal] = bool(self._pairs[pairs].all()) and literal in self._data
         return self._present[literal]
-
-
-def _bytes_of(texts: pa.Array) -> bytes:
-    data = texts.buffers()[2]
-    return b"" if data is None else data.to_pybytes()
 
 
 @functools.lru_cache(maxsize=1024)
