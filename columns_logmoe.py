@@ -63,11 +63,11 @@ def check_groups(name: str, pattern: str) -> None:
         ValueError: RE2 does not take it, or it has too many groups; the message names the rule.
     """
     check_pattern(name, pattern)
-    groups = sum(re.match(r"\((?!\?)|\(\?P?<", part["open"] or "") is not None for part in _PATTERN_PART.finditer(pattern))
+    groups = sum(
+        re.match(r"\((?!\?)|\(\?P?<", part["open"] or "") is not None for part in _PATTERN_PART.finditer(pattern)
+    )
     if groups > MAX_GROUPS and count_groups(pattern) == MAX_GROUPS:
-        raise ValueError(
-            f"`{name}`: {pattern!r} has {groups} groups, more than {MAX_GROUPS}: write (?:…) for those that name nothing."
-        )
+        raise ValueError(f"`{name}`: {pattern!r} has {groups} groups, more than {MAX_GROUPS}: write (?:…) for some.")
 
 
 @functools.lru_cache(maxsize=256)

@@ -645,7 +645,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
         super().__init__(config)
         # Default of `encode_entries`; None for what suits the device.
         self.tokens_per_batch: int | None = None
-        self.encoder = AutoModel.from_config(config.encoder_config)
+        self.encoder = AutoModel.from_config(config.encoder_config, trust_remote_code=False)
         _drop_pooler(self.encoder)
         self.sequence_stack = LogMoESequenceStack(config)
         self.post_init()
@@ -1069,7 +1069,9 @@ def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTr
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # no report on the pooler, which is not used
     try:
-        encoder, info = AutoModel.from_pretrained(name_or_path, dtype=dtype, output_loading_info=True)
+        encoder, info = AutoModel.from_pretrained(
+            name_or_path, dtype=dtype, output_loading_info=True, trust_remote_code=False, use_safetensors=True
+        )
     finally:
         logging.set_verbosity(verbosity)
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
