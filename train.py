@@ -35,7 +35,7 @@ from logmoe.training.arguments import (
 from logmoe.training.baselines import measure_baselines
 from logmoe.training.batches import DistinctLogs, LogCollator, TrainingVisits
 from logmoe.training.embeddings import EmbeddingCache
-from logmoe.training.logs import LogStore
+from logmoe.training.logs import LogStore, samples_in_words
 from logmoe.training.metrics import detection_metrics, fit_calibration, fit_threshold
 from logmoe.training.plots import draw_plots
 from logmoe.training.report import check_template, push, render_card, results_table, spread
@@ -101,6 +101,7 @@ def train(
     facts["train"] |= {"distinct_labelled_logs": visits.num_distinct, "visits_per_epoch": len(visits)}
     folder.check_split(facts)
     logger.info(facts_in_words(facts))
+    logger.info(samples_in_words(splits["train"], store))
 
     # ------------------------------------------------------------------ model
     with clock("embed"):
