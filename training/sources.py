@@ -496,7 +496,7 @@ def _stream_file(path: str, table_format: str) -> Iterator[Columns]:
 
 def _stream_json(path: str) -> Iterator[Columns]:
     """An object per line, or one list of objects. Values keep their types: that is why this is no job for Arrow."""
-    with io.BufferedReader(pa.input_stream(path, compression="detect"), 1 << 20) as file:  # type: ignore[arg-type]
+    with io.BufferedReader(pa.input_stream(path, compression="detect"), 1 << 20) as file:
         head = file.peek(1024).lstrip(b"\xef\xbb\xbf \t\r\n")
         if head.startswith(b"["):
             rows = _parsed(file.read(), "the file")

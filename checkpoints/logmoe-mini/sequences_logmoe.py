@@ -291,8 +291,9 @@ def find_sessions(parsed: ParsedLog, pattern: str) -> dict[str | None, np.ndarra
             else:  # the group took no part in the match
                 several[single[positions]] = True
     at = np.flatnonzero(several)
-    for position, identifiers in zip(at, named_by(parsed.text.take(pa.array(at)), pattern), strict=True):
-        for identifier in list(dict.fromkeys(identifiers)) or [None]:
+    for position, names_of_entry in zip(at, named_by(parsed.text.take(pa.array(at)), pattern), strict=True):
+        identifiers: list[str | None] = [*dict.fromkeys(names_of_entry)]
+        for identifier in identifiers or [None]:
             sessions.setdefault(identifier, []).append(np.array([position]))
     return {identifier: np.sort(np.concatenate(runs)) for identifier, runs in sessions.items()}
 
