@@ -1,5 +1,6 @@
 """Checkpoints that somebody else made: no code of theirs runs, nobody is asked, and damage is named."""
 
+import io
 import json
 import os
 import random
@@ -12,8 +13,9 @@ import pytest
 import torch
 from conftest import make_model, tiny_processor
 from safetensors.torch import load_file, save_file
+from transformers import BertConfig
 
-from logmoe import LogAnomalyDetector, LogAnomalyPipeline
+from logmoe import LogAnomalyDetector, LogAnomalyPipeline, LogMoEForSequenceClassification, LogMoEProcessor
 from logmoe.loading import load_pipeline, load_processor
 
 
@@ -107,6 +109,28 @@ def test_our_code_is_that_of_the_package(copy):
         path.write_text("raise SystemExit('the code of the folder ran')")
     change(copy / "config.json", auto_map={"AutoConfig": "org/logmoe--configuration_logmoe.LogMoEConfig"})
     assert type(load_pipeline(copy, device="cpu")).__module__ == "logmoe.pipeline_logmoe"
+
+
+@pytest.mark.parametrize("load", [LogMoEProcessor, LogMoEForSequenceClassification])
+def test_no_code_of_an_encoder_runs(load, tmp_path, monkeypatch):
+    (tmp_path / "encoder").mkdir()
+    codes = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model", "AutoTokenizer": ["evil.Tokenizer", None]}
+    config = {"model_type": "evil", "tokenizer_class": "EvilTokenizer", "auto_map": codes}
+    for name in ("config.json", "tokenizer_config.json"):
+        (tmp_path / "encoder" / name).write_text(json.dumps(config))
+    (tmp_path / "encoder" / "evil.py").write_text(EVIL.format(ran=str(tmp_path / "ran")))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 100))
+    with pytest.raises(ValueError, match="trust_remote_code=True|does not recognize"):
+        load.from_encoder_pretrained(str(tmp_path / "encoder"))
+    assert sys.stdin.tell() == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_of_an_encoder_that_can_run_code_are_refused(tmp_path):
+    BertConfig().save_pretrained(tmp_path)
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="has no safetensors weights.*use_safetensors=False"):
+        LogMoEForSequenceClassification.from_encoder_pretrained(str(tmp_path))
 
 
 # ---------------------------------------------------------------------- other files than those of the checkpoint
