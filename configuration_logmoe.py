@@ -7,6 +7,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
+from transformers.activations import ACT2FN
 from transformers.configuration_utils import SubConfigSpec
 
 # Written into every saved config.json: where the Auto classes and `pipeline()` find the code that travels with the
@@ -25,6 +26,33 @@ CUSTOM_PIPELINES = {
     }
 }
 
+# What a checkpoint that somebody else made may ask for: wide of every real model, but no room for one that would take
+# all memory, or give numbers that are none.
+MAX_SEQUENCE_LENGTH, MAX_LOG_ENTRY_LENGTH = 1 << 14, 1 << 16
+MAX_WIDTH, MAX_LAYERS, MAX_FEATURES = 1 << 16, 1024, 10_000
+INTEGERS = {
+    "hidden_size": MAX_WIDTH,
+    "num_hidden_layers": MAX_LAYERS,
+    "num_attention_heads": 4096,
+    "num_experts": 4096,
+    "moe_intermediate_size": MAX_WIDTH,
+    "max_log_entry_length": MAX_LOG_ENTRY_LENGTH,
+    "max_sequence_length": MAX_SEQUENCE_LENGTH,
+    "feature_hidden_size": MAX_WIDTH,
+}
+NUMBERS = {
+    "layer_norm_eps": (1e-12, 1.0),
+    "initializer_range": (1e-6, 10.0),
+    "load_balance_loss_coef": (0.0, 1e6),
+    "router_entropy_loss_coef": (0.0, 1e6),
+    "router_z_loss_coef": (0.0, 1e6),
+    "calibration_temperature": (1e-3, 1e9),
+    "untrained_weight": (0.0, 1.0),
+    "reference_slope": (1e-3, 1e3),
+    "feature_clip": (1e-3, 1e6),
+}
+# Of the encoder, beside its numbers of layers.
+MAX_ENCODER_INTEGER = 1 << 24
 # More pieces of a feature's range than that are noise.
 MOST_FEATURE_PIECES = 64
 
@@ -159,18 +187,15 @@ class LogMoEConfig(PreTrainedConfig):
         Raises:
             ValueError: a value breaks a rule; `@strict` wraps it in a `StrictDataclassClassValidationError`.
         """
-        for name in (
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "num_experts",
-            "moe_intermediate_size",
-            "max_log_entry_length",
-            "max_sequence_length",
-            "feature_hidden_size",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        for name, highest in INTEGERS.items():
+            if not 1 <= getattr(self, name) <= highest:
+                raise ValueError(f"`{name}` must be from 1 to {highest}, got {getattr(self, name)}.")
+        for name, (lowest, most) in NUMBERS.items():
+            if not lowest <= getattr(self, name) <= most:
+                raise ValueError(f"`{name}` must be in [{lowest:g}, {most:g}], got {getattr(self, name)}.")
+        if self.hidden_act not in ACT2FN:
+            raise ValueError(f"`hidden_act` must be an activation that transformers knows, got {self.hidden_act!r}.")
+        self._validate_encoder()
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"`hidden_size` ({self.hidden_size}) must be a multiple of `num_attention_heads` "
@@ -192,21 +217,13 @@ class LogMoEConfig(PreTrainedConfig):
         ):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}.")
-        for name in ("load_balance_loss_coef", "router_entropy_loss_coef", "router_z_loss_coef"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"`{name}` must be finite and not negative, got {getattr(self, name)}.")
         if not 0 < self.anomaly_threshold < 1:
             raise ValueError(f"`anomaly_threshold` must be in (0, 1), got {self.anomaly_threshold}.")
-        if not 0 < self.calibration_temperature < float("inf"):
-            raise ValueError(f"`calibration_temperature` must be positive, got {self.calibration_temperature}.")
-        if not 0 <= self.untrained_weight <= 1:
-            raise ValueError(f"`untrained_weight` must be in [0, 1], got {self.untrained_weight}.")
-        if len(self.reference_scale) != 2 or not self.reference_scale[1] > 0:
-            raise ValueError(f"`reference_scale` must be a center and a positive spread, got {self.reference_scale}.")
-        if not 0 < self.reference_slope < float("inf"):
-            raise ValueError(f"`reference_slope` must be finite and positive, got {self.reference_slope}.")
-        if not 0 < self.feature_clip < float("inf"):
-            raise ValueError(f"`feature_clip` must be finite and positive, got {self.feature_clip}.")
+        scale = self.reference_scale
+        if len(scale) != 2 or not -1e9 <= scale[0] <= 1e9 or not 1e-6 <= scale[1] <= 1e9:
+            raise ValueError(
+                f"`reference_scale` must be a center in [-1e9, 1e9] and a positive spread in [1e-6, 1e9], got {scale}."
+            )
         if not 0 <= self.feature_pieces <= MOST_FEATURE_PIECES:
             raise ValueError(f"`feature_pieces` must be in [0, {MOST_FEATURE_PIECES}], got {self.feature_pieces}.")
         if self.embedding_dropout_prob and not self.entry_feature_names:
@@ -218,6 +235,18 @@ class LogMoEConfig(PreTrainedConfig):
         if self.id2label != {0: "normal", 1: "anomaly"}:
             raise ValueError(f"`id2label` must be {{0: 'normal', 1: 'anomaly'}}, got {self.id2label}.")
 
+    def _validate_encoder(self) -> None:
+        encoder = self.encoder_config
+        for name in ("hidden_size", "vocab_size"):
+            if not isinstance(getattr(encoder, name, None), int):
+                raise ValueError(
+                    f"`encoder_config` must be of an encoder of text, with `{name}`; {encoder.model_type!r} has none."
+                )
+        for name, value in encoder.to_dict().items():
+            highest = MAX_LAYERS if name.endswith(("layers", "_layer")) else MAX_ENCODER_INTEGER
+            if isinstance(value, int) and abs(value) > highest:
+                raise ValueError(f"`encoder_config.{name}` must be at most {highest}, got {value}.")
+
     def _validate_features(self) -> None:
         lists = {
             "entry_feature_names": self.entry_feature_names,
@@ -225,6 +254,8 @@ class LogMoEConfig(PreTrainedConfig):
         }
         lists |= {f"sequence_feature_terms[{term!r}]": names for term, names in self.sequence_feature_terms.items()}
         for place, names in lists.items():
+            if len(names) > MAX_FEATURES:
+                raise ValueError(f"`{place}` names {len(names)} features, more than {MAX_FEATURES}.")
             repeated = sorted({name for name in names if names.count(name) > 1})
             if repeated:
                 raise ValueError(

@@ -14,6 +14,7 @@ import pyarrow as pa
 from logmoe import LogMoEProcessor
 from logmoe.console import Console, visible
 from logmoe.inference import DEFAULT_CHECKPOINT
+from logmoe.loading import load_processor
 from logmoe.parsing_logmoe import EntryStream
 from logmoe.reading_logmoe import EmptyLogError, LogReader, check_encoding, find_logs
 
@@ -32,6 +33,7 @@ def explain(
     as_json: bool = False,
     encoding: str | None = None,
     entry_pattern: str | None = None,
+    trust_remote_code: bool = False,
 ) -> int:
     """`logmoe explain LOG…`: shows how the entries of logs are read, before any model sees them.
 
@@ -42,7 +44,7 @@ def explain(
         OSError: there is no checkpoint at `model`.
         ValueError: the encoding or the pattern is none.
     """
-    processor = LogMoEProcessor.from_pretrained(model or DEFAULT_CHECKPOINT)
+    processor = load_processor(model or DEFAULT_CHECKPOINT, trust_remote_code=trust_remote_code)
     if entry_pattern is not None:
         processor = processor.with_entry_pattern(entry_pattern)
     check_encoding(encoding)

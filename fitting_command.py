@@ -25,6 +25,7 @@ def fit(
     max_reference_entries: int | None = None,
     encoding: str | None = None,
     device: str | None = None,
+    trust_remote_code: bool = False,
     **cutting: Any,
 ) -> int:
     """`logmoe fit GOOD… -o REFERENCE`: learns what is healthy, and saves it.
@@ -42,18 +43,22 @@ def fit(
         FileNotFoundError, EmptyLogError, ValueError: as `learn`.
     """
     refuse_to_overwrite(output)
-    pipe = load(console, model, device)
+    pipe = load(console, model, device, trust_remote_code)
     reference, read = learn(pipe, good, encoding, console, max_reference_entries, **given(cutting))
     reference.save_pretrained(output)
     print(f"{visible(output)}: {told(reference, read)}", flush=True)
     return 0
 
 
-def load(console: Console, model: str | None, device: str | None) -> LogAnomalyPipeline:
+def load(
+    console: Console, model: str | None, device: str | None, trust_remote_code: bool = False
+) -> LogAnomalyPipeline:
     """Loads a checkpoint, by default the built-in one; see [`load_pipeline`]."""
     logging.disable_progress_bar()
     with console.waiting("loading the model"):
-        return inference.load_pipeline(model or inference.DEFAULT_CHECKPOINT, device=device)
+        return inference.load_pipeline(
+            model or inference.DEFAULT_CHECKPOINT, device=device, trust_remote_code=trust_remote_code
+        )
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

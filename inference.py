@@ -6,23 +6,20 @@ here travels with a checkpoint.
 """
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoProcessor, AutoTokenizer, pipeline
-from transformers.utils import cached_file
+from transformers import AutoConfig, AutoTokenizer
 
 import logmoe
 import logmoe_command
 from logmoe import LogAnomalyPipeline, LogMoEProcessor
 from logmoe.console import Console
 from logmoe.findings_logmoe import Findings
+from logmoe.loading import load_pipeline
 from logmoe.modeling_logmoe import load_encoder
 from logmoe.reference_logmoe import LogReference
 
@@ -66,61 +63,6 @@ EXAMPLES = [
 ]
 
 
-def load_pipeline(model_path: str | os.PathLike, device: str | int | None = None, **kwargs: Any) -> LogAnomalyPipeline:
-    """Loads a checkpoint as a pipeline.
-
-    Args:
-        model_path: a checkpoint's folder, or a name on the Hub such as `"org/logmoe"`.
-        device: as in `transformers.pipeline`; by default a GPU when there is one, else the CPU.
-        kwargs: defaults of the calls; see [`LogAnomalyPipeline`].
-
-    Raises:
-        FileNotFoundError: there is no complete checkpoint at `model_path`.
-        ValueError: the checkpoint is damaged, or of another kind of model.
-    """
-    if str(device).startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"PyTorch finds no GPU for device {device!r}: leave it out to use the CPU.")
-    model_path = str(model_path)
-    # If there is a folder "runs", "runs/final" is a misspelt path, not a name on the Hub.
-    is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_path) and not os.path.isdir(model_path.split("/")[0])
-    if not is_hub_name and not os.path.isfile(os.path.join(model_path, "config.json")):
-        what = "it has no config.json" if os.path.isdir(model_path) else "there is no such folder"
-        raise FileNotFoundError(
-            f"no checkpoint at {model_path!r}: {what}. Give a folder written by `train.py` or `save_pretrained`, or a "
-            "name on the Hub such as 'org/logmoe'; leave it out to use the built-in checkpoint."
-        )
-    try:
-        config = AutoConfig.from_pretrained(model_path)
-        # Without these transformers would go on with default rules, or an empty vocabulary.
-        for name in ("processor_config.json", "tokenizer.json"):
-            if config.model_type == "logmoe":
-                cached_file(model_path, name)
-    except OSError as error:
-        problem = "cannot load" if is_hub_name else "incomplete checkpoint"
-        raise FileNotFoundError(f"{problem} {model_path!r}: {error}") from error
-    except (ValueError, StrictDataclassError) as error:
-        raise ValueError(f"{model_path!r} is not a LogMoE checkpoint: {error}") from error
-    if config.model_type != "logmoe":
-        raise ValueError(
-            f"{model_path!r} is not a LogMoE checkpoint but a {config.model_type!r} model: give a folder "
-            "written by `train.py` or `save_pretrained`"
-        )
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(model_path, output_loading_info=True)
-        processor = AutoProcessor.from_pretrained(model_path)
-    except OSError as error:
-        raise FileNotFoundError(f"incomplete checkpoint {model_path!r}: {error}") from error
-    except (SafetensorError, RuntimeError, ValueError) as error:
-        raise ValueError(f"the checkpoint {model_path!r} is damaged: {error}. Download or train it again.") from error
-    if info["missing_keys"]:  # they would be random, and so would every result
-        missing = sorted(info["missing_keys"])
-        raise ValueError(
-            f"the checkpoint {model_path!r} is damaged: {len(missing)} weights are missing "
-            f"({', '.join(missing[:3])}…). Download or train it again."
-        )
-    return pipeline("log-anomaly", model=model, processor=processor, device=device, **kwargs)
-
-
 class LogAnomalyDetector:
     """Labels a log as normal or anomalous, in one call.
 
@@ -130,6 +72,7 @@ class LogAnomalyDetector:
             was trained with.
         device: by default a GPU if there is one, else the CPU.
         labels: language of the labels: `"zh"` (正常, 异常) or `"en"` (normal, anomaly).
+        trust_remote_code: see [`load_pipeline`].
 
     Attributes:
         reference: what logs are judged against: what `fit` learned, or None.
@@ -157,11 +100,12 @@ class LogAnomalyDetector:
         bert_path: str | os.PathLike | None = None,
         device: str | int | None = None,
         labels: str = "zh",
+        trust_remote_code: bool = False,
     ):
         if labels not in LABELS:
             raise ValueError(f"`labels` must be one of {sorted(LABELS)}, got {labels!r}.")
         self.labels = LABELS[labels]
-        self.pipeline = load_pipeline(model_path, device=device)
+        self.pipeline = load_pipeline(model_path, device=device, trust_remote_code=trust_remote_code)
         self.reference: LogReference | None = None
         if bert_path is not None:
             _replace_encoder(self.pipeline, str(bert_path))
@@ -281,7 +225,7 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
     if not os.path.isfile(os.path.join(bert_path, "config.json")):
         raise FileNotFoundError(f"no encoder at `bert_path` {bert_path!r}: there is no config.json")
     # Read as attributes: some encoders spell them differently in their files.
-    ours, theirs = pipe.model.config.encoder_config, AutoConfig.from_pretrained(bert_path)
+    ours, theirs = pipe.model.config.encoder_config, AutoConfig.from_pretrained(bert_path, trust_remote_code=False)
     shape = (
         "model_type",
         "hidden_size",
@@ -301,7 +245,7 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
             + ", ".join(f"{name} {theirs_} instead of {ours_}" for name, (ours_, theirs_) in different.items())
             + "."
         )
-    tokenizer = AutoTokenizer.from_pretrained(bert_path)
+    tokenizer = AutoTokenizer.from_pretrained(bert_path, trust_remote_code=False)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise FileNotFoundError(f"no tokenizer at `bert_path` {bert_path!r}: there is no vocabulary")
     pipe.processor = LogMoEProcessor(tokenizer, **pipe.processor.rules())

@@ -109,7 +109,7 @@ class Judge:
     def highest_probability(self, predictions: list[Prediction], evidence: Evidence | None = None) -> float:
         """Probability of "anomaly" of the most anomalous prediction."""
         if evidence is not None:
-            return float(anomaly_probability(evidence.margins.max()))
+            return float(anomaly_probability(_finite(evidence.margins).max()))
         margins = _margins(predictions)
         return float(anomaly_probability(margins.max(), self.temperature))
 
@@ -136,13 +136,16 @@ class Judge:
 
         Returns:
             For each sequence a dict, see [`LogAnomalyPipeline.__call__`].
+
+        Raises:
+            FloatingPointError: a logit or a share in it is not finite.
         """
         if not sequences:
             return
         if evidence is None:
             margins, temperature, threshold = _margins(predictions), self.temperature, self.threshold
         else:
-            margins, temperature, threshold = evidence.margins, 1.0, self.evidence_threshold
+            margins, temperature, threshold = _finite(evidence.margins), 1.0, self.evidence_threshold
         of_anomaly = anomaly_probability(margins, temperature).tolist()
         of_normal = anomaly_probability(-margins, temperature).tolist()
         for row, (positions, prediction) in enumerate(zip(sequences, predictions, strict=True)):
@@ -158,11 +161,14 @@ class Judge:
                 logits = [-margins[row] / 2, margins[row] / 2]
                 rarity = None if np.isnan(evidence.rarity[row]) else float(evidence.rarity[row])
                 explanation = evidence.explain(row, label == ANOMALY)
+                weights = [reason["weight"] for reason in explanation.reasons]
+                _finite(np.array([*explanation.evidence.values(), *weights], dtype=float))
+            scores = _finite(np.asarray(explanation.entry_scores, dtype=float)).tolist()
             entries = zip(
                 parsed.first_line[positions].tolist(),
                 parsed.last_line[positions].tolist(),
                 parsed.text.take(pa.array(positions)).to_pylist(),
-                np.asarray(explanation.entry_scores, dtype=float).tolist(),
+                scores,
                 is_truncated[positions].tolist(),
                 strict=True,
             )
@@ -189,7 +195,17 @@ class Judge:
 
 
 def _margins(predictions: list[Prediction]) -> np.ndarray:
-    return anomaly_margin(np.concatenate([prediction.logits for prediction in predictions]).reshape(-1, 2))
+    return _finite(anomaly_margin(np.concatenate([prediction.logits for prediction in predictions]).reshape(-1, 2)))
+
+
+def _finite(numbers: np.ndarray) -> np.ndarray:
+    """The same numbers. A NaN would be called normal: no threshold is below it."""
+    if not np.isfinite(numbers).all():
+        raise FloatingPointError(
+            "the logits are not finite: the sequence cannot be judged. The checkpoint or the reference is damaged, or "
+            "the precision too low (try float32)."
+        )
+    return numbers
 
 
 __all__ = [

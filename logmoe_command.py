@@ -134,11 +134,19 @@ _cutting = _all(
         help="Gather sessions by the identifier that this matches.",
     ),
 )
-_model = _option(
-    "--model",
-    section=SECTIONS[3],
-    metavar="FOLDER|NAME",
-    help="Checkpoint: a folder, or a name on the Hub.  [default: built in]",
+_model = _all(
+    _option(
+        "--model",
+        section=SECTIONS[3],
+        metavar="FOLDER|NAME",
+        help="Checkpoint: a folder, or a name on the Hub.  [default: built in]",
+    ),
+    _option(
+        "--trust-remote-code",
+        section=SECTIONS[3],
+        is_flag=True,
+        help="Run code that the checkpoint names beside LogMoE's own; it can do whatever you can.",
+    ),
 )
 _device = _option(
     "--device", section=SECTIONS[3], metavar="NAME", help="Such as cpu or cuda:0.  [default: a GPU if there is one]"

@@ -12,10 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns_logmoe import KNOWN_BYTES, KNOWN_SHAPES, Shapes, dictionary_indices, digit_alternatives, matches
+from .columns_logmoe import (
+    KNOWN_BYTES,
+    KNOWN_SHAPES,
+    Shapes,
+    bytes_of,
+    dictionary_indices,
+    digit_alternatives,
+    matches,
+)
 
 # With fewer entries, finding those that are equal up to their digits takes longer than masking them.
 FEW_ENTRIES = 512
+# How many times as long as it may be read a text may become while it is masked. Masks shorten; but one that doubles
+# its match, applied some forty times, would fill any memory.
+MAX_GROWTH = 16
 
 Masks = list[dict[str, Any]]
 
@@ -36,6 +47,7 @@ class Masker:
 
     def __init__(self, masks: Masks, max_characters: int):
         self.masks, self.max_characters = masks, max_characters
+        self._longest = MAX_GROWTH * max(1024, max_characters)
         # Random numbers, in hexadecimal say, make ever new shapes; behind the masks of those few texts are left.
         self._boundary = next((n + 1 for n, mask in enumerate(masks) if mask["replacement"] == "<IP>"), len(masks))
         # Of shapes, of shapes behind the boundary, of texts behind the boundary.
@@ -80,7 +92,7 @@ class Masker:
         early = written.dictionary
         literals = _Literals(early)
         for mask in self.masks[: self._boundary]:
-            early, literals = _apply(mask, early, literals)
+            early, literals = self._apply(mask, early, literals)
         late = pc.dictionary_encode(early)
         row, known, _ = self._late_texts.look_up(late.dictionary)
         new = np.flatnonzero(row < 0)
@@ -88,7 +100,7 @@ class Masker:
         if len(new):
             fresh = values
             for mask in self.masks[self._boundary :]:
-                values, literals = _apply(mask, values, literals)
+                values, literals = self._apply(mask, values, literals)
             self._late_texts.add(fresh, values, np.zeros(len(new), dtype=bool))
         row[new] = len(known) + np.arange(len(new))
         return row[dictionary_indices(late)][dictionary_indices(written)], pa.concat_arrays([known, values])
@@ -155,7 +167,7 @@ class Masker:
                     if not len(values):
                         break
             if has_others:
-                masked, literals = _apply(mask, values, literals)
+                masked, literals = self._apply(mask, values, literals)
                 if masked is not values:
                     merged = pc.dictionary_encode(masked)
                     values, row_of_shape = merged.dictionary, dictionary_indices(merged)[row_of_shape]
@@ -171,6 +183,16 @@ class Masker:
             np.where(is_open, row_of_shape, np.where(known_row >= 0, known_row + len(values), -1)),
             pa.concat_arrays([values, known]),
         )
+
+    def _apply(self, mask: dict[str, Any], texts: pa.Array, literals: "_Literals") -> tuple[pa.Array, "_Literals"]:
+        """Replaces what a mask matches; gives the same array if that is nothing for sure."""
+        if not literals.allow(mask, texts):
+            return texts, literals
+        masked = pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
+        if (pc.max(pc.binary_length(masked)).as_py() or 0) > self._longest:
+            masked = pc.utf8_slice_codeunits(masked, 0, self._longest)
+        # Without a mark in between, what stood before and behind the match is one literal now.
+        return masked, literals if _MARKS & set(mask["replacement"]) else _Literals(masked)
 
 
 def _blank(count: int) -> pa.Array:
@@ -215,7 +237,7 @@ class _Literals:
 
     def __init__(self, texts: pa.Array):
         self._texts = texts
-        self._data = self._marked_data = _bytes_of(texts)
+        self._data = self._marked_data = bytes_of(texts)
         self._present: dict[bytes, bool] = {}
         codes = np.frombuffer(self._data, dtype=np.uint8).astype(np.uint16)
         self._pairs = np.zeros(1 << 16, dtype=bool)  # of neighbouring bytes
@@ -230,16 +252,11 @@ class _Literals:
     def _may_hold(self, texts: pa.Array, literal: bytes, pairs: np.ndarray, is_marked: bool) -> bool:
         if is_marked:
             if texts is not self._texts:
-                self._texts, self._marked_data = texts, _bytes_of(texts)
+                self._texts, self._marked_data = texts, bytes_of(texts)
             return literal in self._marked_data
         if literal not in self._present:
             self._present[literal] = bool(self._pairs[pairs].all()) and literal in self._data
         return self._present[literal]
-
-
-def _bytes_of(texts: pa.Array) -> bytes:
-    data = texts.buffers()[2]
-    return b"" if data is None else data.to_pybytes()
 
 
 @functools.lru_cache(maxsize=1024)
@@ -251,12 +268,3 @@ def _literal_bytes(literals: tuple[str, ...]) -> list[tuple[bytes, np.ndarray, b
         codes = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint16)
         found.append((text.encode(), codes[:-1] << 8 | codes[1:], bool(_MARKS & set(text))))
     return found
-
-
-def _apply(mask: dict[str, Any], texts: pa.Array, literals: _Literals) -> tuple[pa.Array, _Literals]:
-    """Replaces what a mask matches; gives the same array if that is nothing for sure."""
-    if not literals.allow(mask, texts):
-        return texts, literals
-    masked = pc.replace_substring_regex(texts, mask["pattern"], mask["replacement"])
-    # Without a mark in between, what stood before and behind the match is one literal now.
-    return masked, literals if _MARKS & set(mask["replacement"]) else _Literals(masked)

@@ -648,7 +648,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
         super().__init__(config)
         # Default of `encode_entries`; None for what suits the device.
         self.tokens_per_batch: int | None = None
-        self.encoder = AutoModel.from_config(config.encoder_config)
+        self.encoder = AutoModel.from_config(config.encoder_config, trust_remote_code=False)
         _drop_pooler(self.encoder)
         self.sequence_stack = LogMoESequenceStack(config)
         self.post_init()
@@ -1064,15 +1064,25 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
 
 
 def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Loads a pretrained text encoder.
+    """Loads a pretrained text encoder, if its weights are safetensors: other formats can run code.
 
     Raises:
-        ValueError: weights are missing, other than those of the pooler, which is not used.
+        ValueError: weights are missing, other than those of the pooler, which is not used; or are in another format.
     """
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # no report on the pooler, which is not used
     try:
-        encoder, info = AutoModel.from_pretrained(name_or_path, dtype=dtype, output_loading_info=True)
+        encoder, info = AutoModel.from_pretrained(
+            name_or_path, dtype=dtype, output_loading_info=True, trust_remote_code=False, use_safetensors=True
+        )
+    except OSError as error:
+        if "safetensors" not in str(error):
+            raise
+        raise ValueError(
+            f"the encoder {name_or_path!r} has no safetensors weights; others can run code and are not read. If "
+            "you know who made it, convert it: `import transformers; transformers.AutoModel.from_pretrained("
+            f"{name_or_path!r}, use_safetensors=False).save_pretrained(…)`, and its tokenizer likewise. ({error})"
+        ) from error
     finally:
         logging.set_verbosity(verbosity)
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))

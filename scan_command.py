@@ -43,6 +43,7 @@ def scan(
     encoding: str | None = None,
     model: str | None = None,
     device: str | None = None,
+    trust_remote_code: bool = False,
     dtype: str = "auto",
     **overrides: Any,
 ) -> int:
@@ -64,7 +65,7 @@ def scan(
             raise FileNotFoundError(f"cannot write {path}: there is no folder {os.path.dirname(path)}")
     require(form)
     overrides = given(overrides)
-    pipe = load(console, model, device)
+    pipe = load(console, model, device, trust_remote_code)
     if baseline:
         cutting = {name: overrides[name] for name in CUTTING if name in overrides}
         overrides["reference"], _ = learn(pipe, baseline, encoding, console, **cutting)
@@ -80,6 +81,7 @@ def scan(
             only_anomalies=not shows_all,
             encoding=encoding,
             follow=follow,
+            from_start=from_start or not follow,
             dtype=dtype,
             on_progress=on_progress,
             cache=cache,

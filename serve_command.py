@@ -27,6 +27,7 @@ def serve(
     max_references: int = 16,
     encoding: str | None = None,
     device: str | None = None,
+    trust_remote_code: bool = False,
 ) -> int:
     """Serves until it is interrupted.
 
@@ -69,7 +70,7 @@ def serve(
         check_name(name)
     bounds = Limits(max_megabytes << 20, 8 * max_megabytes << 20, max_seconds, max_requests, max_references)
     with _listen(host, port) as listener:
-        pipe = load(console, model, device)
+        pipe = load(console, model, device, trust_remote_code)
         known: dict[str, LogReference] = {}
         for name, good in healthy.items():
             known[name], _ = learn(pipe, [good], encoding, console)

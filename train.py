@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from huggingface_hub.errors import StrictDataclassError
 from transformers import set_seed
 from transformers.utils import logging as transformers_logging
@@ -35,7 +36,7 @@ from logmoe.training.arguments import (
 from logmoe.training.baselines import measure_baselines
 from logmoe.training.batches import DistinctLogs, LogCollator, TrainingVisits
 from logmoe.training.embeddings import EmbeddingCache
-from logmoe.training.logs import LogStore
+from logmoe.training.logs import LogStore, samples_in_words
 from logmoe.training.metrics import detection_metrics, fit_calibration, fit_threshold
 from logmoe.training.plots import draw_plots
 from logmoe.training.report import check_template, push, render_card, results_table, spread
@@ -86,8 +87,37 @@ def train(
         check_template(data_args.model_card)
     arguments = recorded_arguments(model_args, data_args, args)
     folder = RunFolder(Path(args.output_dir), args.resume_from_checkpoint, args.overwrite_output_dir)
-    folder.check(model_args.encoder, arguments)
     is_main = args.process_index == 0
+    try:
+        _by_main_process(lambda: folder.check(model_args.encoder, arguments))
+        return _train_in(folder, model_args, data_args, args, phases, arguments, is_main)
+    finally:
+        folder.release()
+
+
+def _by_main_process(step: Callable[[], None]) -> None:
+    """Runs a step in the main process; what it raises is raised in all, for none may wait for one that has ended."""
+    errors: list[Exception | None] = [None]
+    if PartialState().is_main_process:
+        try:
+            step()
+        except Exception as error:
+            errors = [error]
+    broadcast_object_list(errors)
+    if errors[0] is not None:
+        raise errors[0]
+
+
+def _train_in(
+    folder: RunFolder,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: LogMoETrainingArguments,
+    phases: TwoPhases,
+    arguments: dict[str, dict[str, Any]],
+    is_main: bool,
+) -> dict[str, Any] | None:
+    """Trains in a folder that was checked; see `train`."""
     clock = Stopwatch()
 
     # ------------------------------------------------------------------ data
@@ -101,6 +131,7 @@ def train(
     facts["train"] |= {"distinct_labelled_logs": visits.num_distinct, "visits_per_epoch": len(visits)}
     folder.check_split(facts)
     logger.info(facts_in_words(facts))
+    logger.info(samples_in_words(splits["train"], store))
 
     # ------------------------------------------------------------------ model
     with clock("embed"):
@@ -117,9 +148,7 @@ def train(
             logger.info("%d distinct entries, %d of them truncated", len(truncated), truncated.sum())
 
     # ------------------------------------------------------------------ train, calibrate and measure, for each seed
-    if is_main:
-        folder.start(arguments, facts)
-    PartialState().wait_for_everyone()
+    _by_main_process(lambda: folder.start(model_args.encoder, arguments, facts))
     push_to_hub, args.push_to_hub = args.push_to_hub, False  # We push once, at the end, with our card.
     if "validation" not in splits:
         args.eval_strategy, args.load_best_model_at_end = "no", False

@@ -110,6 +110,10 @@ except Exception as error:
 pipe.push_to_hub("org/whole", private=True, commit_message="first")
 pipe.model.push_to_hub("org/parts")
 pipe.processor.push_to_hub("org/parts")
+from logmoe.loading import load_pipeline
+loaded = load_pipeline("org/whole", device="cpu")
+assert loaded.model.name_or_path == "org/whole"
+print(loaded(log)["score"])
 """
 
 LOAD_FROM_THE_HUB = """
@@ -182,4 +186,8 @@ def test_push_to_hub_leaves_repositories_that_load(journey):
 
 
 def test_a_failed_push_raises_and_can_be_repeated(journey):
-    assert journey.printed[1][1:] == ["HfHubHTTPError"]
+    assert journey.printed[1][1] == "HfHubHTTPError"
+
+
+def test_load_pipeline_reads_from_the_hub(journey):
+    assert float(journey.printed[1][2]) == pytest.approx(journey.here["score"], abs=1e-5)

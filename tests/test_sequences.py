@@ -1,5 +1,7 @@
 """Cutting entries into windows and sessions, for whole logs and for logs that arrive in pieces."""
 
+import time
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -157,10 +159,41 @@ def test_find_sessions(pattern, expected):
     assert {name: positions.tolist() for name, positions in found.items()} == expected
 
 
-@pytest.mark.parametrize(("pattern", "message"), [("(", "not a valid RE2"), (r"\pN+", "Python cannot read it")])
-def test_find_sessions_refuses_a_pattern_that_re2_or_python_cannot_read(pattern, message):
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", "not a valid RE2"),
+        (5, "must be a str, got int"),
+        ("x" * 10_001, "at most 10000 characters"),
+        ("(a)" * 10, "10 groups, more than 9"),
+    ],
+)
+def test_find_sessions_refuses_a_pattern(pattern, message):
     with pytest.raises(ValueError, match=f"`session_pattern`.*{message}"):
         find_sessions(LogParser().parse("a 1"), pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        (r"(?i)(J\d)|\(?(k\d)\)", {"j1": [0], "k2": [0], "J3": [1]}),
+        (r"[(](?:k)(?P<of>\d)", {"2": [0], None: [1]}),
+        (r"(?:j|J)\pN", {"j1": [0], "J3": [1]}),  # which Python's `re` cannot read
+        (r"(x)?", {None: [0, 1]}),  # matches, but names nothing
+    ],
+)
+def test_find_sessions_by_patterns_of_many_kinds(pattern, names):
+    # The characters that mark matches on the way may stand in a log as well.
+    parsed = LogParser().parse("j1 \ufdd00\ufdd1 (k2)\nJ3 \ufdd01\ufdd1")
+    assert {name: at.tolist() for name, at in find_sessions(parsed, pattern).items()} == names
+
+
+def test_find_sessions_takes_linear_time():
+    """Python's `re` takes twice as long with each letter more."""
+    start = time.perf_counter()
+    found = find_sessions(LogParser().parse("job=7 " + "a" * 2000 + "!"), r"job=(\d+)|((?:a+)+b)")
+    assert {name: at.tolist() for name, at in found.items()} == {"7": [0]}
+    assert time.perf_counter() - start < 5
 
 
 def test_pad_sequences():

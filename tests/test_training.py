@@ -1,6 +1,7 @@
 """Training from arguments to checkpoint, in this process; test_training_runs.py starts processes of its own."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from transformers import AutoModel, pipeline
 from logmoe.train import main
 from logmoe.training.arguments import arguments_of_file, make_parser
 from logmoe.training.metrics import expected_calibration_error
-from logmoe.training.run_folder import complete_checkpoints
+from logmoe.training.run_folder import RunFolder, complete_checkpoints
 from logmoe.training.trainer import TwoPhases
 
 
@@ -250,7 +251,7 @@ def test_the_two_resume_flags_are_one(flags, expected):
         ('{"log_sequence": "a", "label": 0}\n{"log_sequence": "", "label": 0}\n', "row 2: no log entries"),
         ('{"log_sequence": "a", "label": 0}\n' * 9, "one label only"),
         ("", "the file is empty"),
-        ("{broken", "JSON parse error"),
+        ("{broken", "row 1 is not JSON"),
     ],
 )
 def test_bad_data_ends_with_a_message_and_exit_code_2(encoder, data, content, message, capsys):
@@ -323,3 +324,60 @@ def test_existing_files_are_replaced_only_on_request(encoder, data, capsys):
     data.write_text(data.read_text() + data.read_text().splitlines()[0] + "\n")
     assert main(arguments(encoder, data, *short, "--resume", "--seed", "7")) == 2
     assert "The data changed" in capsys.readouterr().err
+
+
+def test_two_runs_never_share_a_folder(tmp_path):
+    first, second = RunFolder(tmp_path / "out"), RunFolder(tmp_path / "out")
+    for run in (first, second):
+        run.check("encoder", {})  # Both find it free, and read their data.
+    first.start("encoder", {}, {})
+    for attempt in (
+        lambda: second.start("encoder", {}, {}),
+        lambda: RunFolder(tmp_path / "out", overwrite=True).check("encoder", {}),
+        lambda: RunFolder(tmp_path / "out", resume="last").check("encoder", {}),
+    ):
+        with pytest.raises(FileExistsError, match="another run is writing to `--output_dir`"):
+            attempt()
+    first.release()
+    with pytest.raises(FileExistsError, match="is not empty"):  # What was checked before the wait no longer holds.
+        second.start("encoder", {}, {})
+    second.release()
+    third = RunFolder(tmp_path / "out", resume="last")
+    third.check("encoder", {})
+    third.start("encoder", {}, {})
+    third.release()
+
+
+def test_nobody_sees_half_a_checkpoint_of_a_run(encoder, data, monkeypatch):
+    out = data.parent / "out"
+    seen = []
+
+    def while_saving(trainer, output_dir):
+        seen.append((f"checkpoint-{trainer.state.global_step}", [path.name for path in out.glob("checkpoint-*")]))
+
+    monkeypatch.setattr("transformers.Trainer._save_scaler", while_saving)
+    steps = "--eval_strategy steps --save_strategy steps --save_steps 5 --eval_steps 5 --num_train_epochs 1".split()
+    assert main(arguments(encoder, data, *steps, "--baselines", "false")) == 0
+    assert len(seen) > 1
+    assert not [name for name, names in seen if name in names]
+    for checkpoint in complete_checkpoints(out):
+        assert {"model.safetensors", "config.json", "optimizer.pt", "tokenizer.json"} <= set(os.listdir(checkpoint))
+    assert not list(out.glob(".saving*"))
+
+
+def test_nobody_loads_half_a_model(pipe, tmp_path, monkeypatch):
+    """Over another one, too: without config.json there is none."""
+    folder = RunFolder(tmp_path)
+    folder.save_checkpoint(pipe)
+    placed, replace = [], os.replace
+
+    def noticed(source, target):
+        placed.append((Path(target).name, (tmp_path / "config.json").exists()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", noticed)
+    folder.save_checkpoint(pipe)
+    assert {"model.safetensors", "tokenizer.json"} < set(dict(placed))
+    assert placed[-1][0] == "config.json"
+    assert not any(is_loadable for _, is_loadable in placed)
+    assert (tmp_path / "config.json").exists()

@@ -17,7 +17,7 @@ from training_fixtures import make_logs, write_jsonl
 from logmoe import LogMoEProcessor
 from logmoe.training.arguments import DataArguments
 from logmoe.training.batches import PADDING, DistinctLogs, LogCollator, SimilarLengthSampler, TrainingVisits
-from logmoe.training.logs import LabelledLogs, LogStore
+from logmoe.training.logs import LabelledLogs, LogStore, samples_in_words
 from logmoe.training.sources import SourceReader, label_id
 from logmoe.training.splits import Splits, require_both_labels, split_facts, split_logs
 from logmoe.training.trainer import most_anomalous_sequence
@@ -258,17 +258,132 @@ def test_a_data_set_by_name(store, tmp_path, streaming):
         ('{"log_sequence": "a"}\n', "the columns ['label'] are missing"),
         ('{"log_sequence": "a", "label": "odd"}\n', "row 1: A label must be one of"),
         ('{"log_sequence": "a", "label": 0}\n{"log_sequence": "", "label": 0}\n', "row 2: no log entries"),
-        ('{"log_sequence": null, "label": 0}\n{"log_sequence": "a", "label": 0}\n', "row 1: a log must be a text"),
-        ('{"log_sequence": 5, "label": 0}\n', "row 1: a log must be a text"),
-        ('{"log_sequence": [5], "label": 0}\n', "row 1: a log must be a text or a list of texts"),
+        (
+            '{"log_sequence": null, "label": 0}\n{"log_sequence": "a", "label": 0}\n',
+            "row 1: 'log_sequence' must hold a text",
+        ),
+        ('{"log_sequence": 5, "label": 0}\n', "row 1: 'log_sequence' must hold a text"),
+        ('{"log_sequence": [5], "label": 0}\n', "must hold a text or a list of texts, its entries; got [5]"),
         ("", "the file is empty"),
-        ("{broken", "JSON parse error"),
+        ("{broken", "row 1 is not JSON"),
+        ("[" * 100_000, "the file is not JSON"),
+        ("[1]", "row 1: a row must be an object, got 1"),
     ],
 )
 def test_bad_files_are_named(store, tmp_path, content, message):
     (tmp_path / "bad.jsonl").write_text(content)
     with pytest.raises(ValueError, match=rf"bad\.jsonl: .*{re.escape(message)}"):
         read(tmp_path / "bad.jsonl", store)
+
+
+GOOD = [{"log_sequence": "info start\nerror step", "label": "anomaly" if row % 3 else "normal"} for row in range(60)]
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def read_as_dataset(path, store):
+    return SourceReader(DataArguments(), store).read_dataset(str(path.parent), None, "train")
+
+
+@pytest.mark.parametrize("at", [0, 60])
+@pytest.mark.parametrize("source", ["file", "list", "data set"])
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"log_sequence": 5}, "'log_sequence' must hold a text or a list of texts, its entries; got 5"),
+        ({"log_sequence": {"a": 1}}, "got {'a': 1}"),
+        ({"log_sequence": ["x", None]}, r"got \['x', None\]"),
+        ({"log_sequence": ["x", ["y"]]}, r"got \['x', \['y'\]\]"),
+        ({"log_sequence": None}, "got None"),
+        ({"label": 1}, "the label .*, but .* in row .*: write all labels as numbers or all as words"),
+        ({"label": 2}, "A label must be one of .* got 2"),
+        ({"label": None}, "A label must be one of .* got None"),
+        ({"label": ["normal"]}, r"A label must be one of .* got \['normal'\]"),
+        ({"label": "\x1b[31modd\n" + "x" * 500}, r"got '\\x1b\[31modd\\nx*…"),
+    ],
+)
+def test_a_row_of_another_type_is_named_and_changes_no_other(store, tmp_path, source, bad, said, at):
+    rows = [*GOOD[:at], GOOD[0] | {"log_sequence": "x", "label": "normal"} | bad, *GOOD[at:]]
+    path = write_rows(tmp_path / "train.jsonl", rows)
+    if source == "list":
+        path.unlink()
+        path = tmp_path / "train.json"
+        path.write_text(json.dumps(rows))
+    # Where a label is beside one of another kind, which of the two rows is wrong cannot be known.
+    row = at + 1 if "two" not in said and "write all" not in said else r"\d+"
+    with pytest.raises(ValueError, match=rf"(?s)row {row}: .*{said}") as error:
+        (read_as_dataset if source == "data set" else read)(path, store)
+    assert "\x1b" not in str(error.value)
+    assert ("data set" if source == "data set" else str(path)) in str(error.value)
+
+
+@pytest.mark.parametrize("source", ["file", "data set"])
+def test_texts_and_lists_may_be_mixed(store, tmp_path, source):
+    path = write_rows(tmp_path / "train.jsonl", [*GOOD, {"log_sequence": ["x", "y\nz"], "label": "normal"}, *GOOD])
+    logs = (read_as_dataset if source == "data set" else read)(path, store)
+    assert [len(store.distinct_logs[index]) for index in logs.distinct_log] == [2] * 121
+    assert entries(store, logs.distinct_log[60]) == ["x", "y z"]
+
+
+def test_a_data_set_that_changes_its_types_late_is_read_right(store, tmp_path):
+    """The library looks for other types chunk by chunk, and each has ten megabytes."""
+    long = [{"log_sequence": "info a\n" * 15_000, "label": 0}] * 110
+    rows = [*long, {"log_sequence": ["x"], "label": 1}, *long[:2]]
+    logs = read_as_dataset(write_rows(tmp_path / "train.jsonl", rows), store)
+    lengths = [len(store.distinct_logs[index]) for index in logs.distinct_log]
+    assert lengths == [15_000] * 110 + [1] + [15_000] * 2
+
+
+def test_values_of_csv_are_texts_whatever_they_look_like(store, tmp_path):
+    (tmp_path / "t.csv").write_text('label,log_sequence\n0,5\n1,NA\n0,null\n1,"a\nb"\n0,1e5\n1,true\n')
+    logs = read(tmp_path / "t.csv", store)
+    assert [entries(store, index) for index in logs.distinct_log] == [
+        *(["<NUM>"], ["NA"], ["null"], ["a", "b"], ["<NUM>"], ["true"])
+    ]
+    for text, said in (("0,a\nnormal,b\n", "row 2: .*'normal'.*'0' in row 1"), ("0,a\n,b\n", "row 2: .* got ''")):
+        (tmp_path / "t.csv").write_text("label,log_sequence\n" + text)
+        with pytest.raises(ValueError, match=f"t.csv: {said}"):
+            read(tmp_path / "t.csv", store)
+
+
+def test_columns_of_parquet_that_are_no_text(store, tmp_path):
+    for values, said in (([1, 2], "holds int64: it must hold a text"), (["a", None], "row 2: .*; got None")):
+        pq.write_table(pa.table({"log_sequence": values, "label": [0, 1]}), tmp_path / "t.parquet")
+        with pytest.raises(ValueError, match=rf"t\.parquet: .*{said}"):
+            read(tmp_path / "t.parquet", store)
+    pq.write_table(pa.table({"log_sequence": ["a", "b"], "label": [0.0, float("nan")]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="row 2: A label must be one of .* got nan"):
+        read(tmp_path / "t.parquet", store)
+
+
+def test_lines_and_times_of_other_types(store, tmp_path):
+    rows = [{"line": f"a{row}", "label": 0, "at": row} for row in range(3)]
+    for bad, said in (
+        ({"line": 5}, "row 4: 'line' must hold a text; got 5"),
+        ({"line": ["a"]}, "row 4: 'line' must hold a text; got"),
+        ({"line": None}, "row 4: 'line' must hold a text; got None"),
+        ({"at": "2024-01-01"}, "row 4: `--time_column` must not mix"),
+        ({"at": float("nan")}, "row 4: `--time_column` is empty, or no finite number"),
+        ({"at": None}, "row 4: `--time_column` must hold a number or an ISO 8601 time, got None"),
+    ):
+        path = write_rows(tmp_path / "t.jsonl", [*rows, rows[0] | bad])
+        with pytest.raises(ValueError, match=re.escape(said)):
+            read(path, store, time_column="at")
+
+
+def test_labels_of_lines_and_sessions_are_of_one_kind(store, tmp_path):
+    (tmp_path / "t.log").write_text("normal a\n1 b\n")
+    with pytest.raises(ValueError, match=r"t\.log: row 2: the label '1', but 'normal' in row 1"):
+        read(tmp_path / "t.log", store, line_label_pattern=r"^(?P<label>\w+) ")
+    session = {"session_pattern": r"blk_\d+", "session_labels_file": str(tmp_path / "labels.csv")}
+    (tmp_path / "t.log").write_text("a blk_1\nb blk_2\n")
+    for more, said in (("blk_1,Anomaly", "the session 'blk_1' has two labels"), ("blk_3,2", "A label must be one of")):
+        (tmp_path / "labels.csv").write_text(f"BlockId,Label\nblk_1,Normal\nblk_2,Anomaly\n{more}\n")
+        with pytest.raises(ValueError, match=rf"labels\.csv: row 3: {said}"):
+            read(tmp_path / "t.log", store, **session)
 
 
 # ---------------------------------------------------------------------- splits
@@ -352,6 +467,18 @@ def test_facts_and_unseen_logs(store):
     assert facts["test"]["anomalous_logs_unseen_in_training"] == 1
     assert facts["test"]["longer_than_a_sequence"] == 1
     json.dumps(facts)
+
+
+def test_what_was_read_is_shown(store, tmp_path):
+    rows = [("info a\nerror \x1b[31mb \u202e", "normal"), ("fatal " + "c" * 500, "anomaly"), (["d"] * 9, "normal")]
+    path = write_rows(tmp_path / "t.jsonl", [{"log_sequence": text, "label": label} for text, label in rows])
+    shown = samples_in_words(read(path, store), store)
+    assert shown.splitlines()[0] == "read as 3 logs of 12 entries, 2 normal and 1 anomaly; for example, masked:"
+    assert [line.split(": ")[0] for line in shown.splitlines()[1:]] == [
+        *("  log 1, normal, 2 entries", "  log 2, anomaly, 1 entry", "  log 3, normal, 9 entries")
+    ]
+    assert not set(shown) & {"\x1b", "\u202e"}
+    assert max(map(len, shown.splitlines())) < 200
 
 
 def test_splits_of_one_label_are_refused():

@@ -66,7 +66,7 @@ def assert_equal(weights, others):
 @pytest.mark.parametrize(
     "moment",
     [
-        "checkpoint-20/optimizer.pt",  # In the midst of a save; the last complete one is where the phases change.
+        ".saving-20/optimizer.pt",  # In the midst of a save; the last complete one is where the phases change.
         ".saving",  # While the final checkpoint is written.
     ],
 )

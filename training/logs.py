@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from logmoe import LogMoEProcessor
+from logmoe.explaining import visible
 
 
 @dataclass
@@ -57,7 +58,8 @@ class LogStore:
                 isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log)
             ):
                 row = first_row + position + 1
-                raise ValueError(f"row {row}: a log must be a text or a list of texts, its entries; got {log!r}.")
+                got = repr(log)[:100]
+                raise ValueError(f"row {row}: a log must be a text or a list of texts, its entries; got {got}.")
             text = log if isinstance(log, str) else "\x1e".join(log) + "\x1e" if log else ""
             keys.append(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest())
             if keys[-1] not in self._distinct_log_of_text:
@@ -121,6 +123,30 @@ class LabelledLogs:
             name: column[positions] for name, column in vars(self).items() if column is not None
         }
         return LabelledLogs(**{"group": None} | columns)
+
+
+def samples_in_words(logs: LabelledLogs, store: LogStore, number: int = 3) -> str:
+    """What was read, with samples, so that a person sees if it is not what was meant: of both labels, and the last.
+
+    Raises:
+        ValueError: there are no logs.
+    """
+    if not len(logs):
+        raise ValueError("no logs were read.")
+    names = ("normal", "anomaly")
+    lengths = np.array([len(rows) for rows in store.distinct_logs])[logs.distinct_log]
+    first_of_each = [int((logs.labels == label).argmax()) for label in np.unique(logs.labels)]
+    chosen = list(dict.fromkeys([0, *first_of_each, len(logs) - 1, *range(len(logs))[:number]]))[:number]
+    counts = " and ".join(f"{int((logs.labels == label).sum())} {name}" for label, name in enumerate(names))
+    lines = [f"read as {len(logs)} logs of {int(lengths.sum())} entries, {counts}; for example, masked:"]
+    texts = store.texts
+    for row in sorted(chosen):
+        rows = store.distinct_logs[logs.distinct_log[row]]
+        text = visible(" | ".join(texts[entry][:120] for entry in rows[:3]) + (" | …" if len(rows) > 3 else ""))
+        text = text if len(text) <= 120 else text[:120] + "…"
+        count = f"{len(rows)} entr{'y' if len(rows) == 1 else 'ies'}"
+        lines.append(f"  log {row + 1}, {names[logs.labels[row]]}, {count}: {text}")
+    return "\n".join(lines)
 
 
 def concatenate(pieces: Sequence[LabelledLogs], times_continue: bool) -> LabelledLogs:

@@ -5,17 +5,19 @@ what it lists. The trainer asks `complete_checkpoints` what can be resumed from.
 """
 
 import json
+import logging
 import math
 import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from huggingface_hub import ModelCard
 from safetensors import SafetensorError
 from transformers.trainer_utils import sort_checkpoints
@@ -23,18 +25,22 @@ from transformers.trainer_utils import sort_checkpoints
 from logmoe import LogAnomalyPipeline
 from logmoe.training.arguments import LAST_CHECKPOINT, UNIMPORTANT
 
+logger = logging.getLogger("logmoe.train")
+
 ARGUMENTS, SPLIT, RESULTS, CARD = "arguments.json", "split.json", "results.json", "README.md"
 TRAINER_STATE, TRAINER_ARGUMENTS = "trainer_state.json", "training_args.bin"  # The Trainer's names.
 TRAINING_PLOT, PRECISION_RECALL_PLOT = "training.png", "precision_recall.png"
 RELIABILITY_PLOT, EXPERT_LOAD_PLOT = "reliability.png", "expert_load.png"
+CONFIG = "config.json"
 CHECKPOINT_FILES = {
-    *("config.json", "model.safetensors", "model.safetensors.index.json", "processor_config.json", "tokenizer.json"),
+    *(CONFIG, "model.safetensors", "model.safetensors.index.json", "processor_config.json", "tokenizer.json"),
     *("tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "handler.py", "requirements.txt"),
 }
 CODE_SUFFIX = "_logmoe.py"  # Of the code that travels with the weights.
 EVENTS = "runs"  # TensorBoard's event files.
 SEED_PREFIX, CHECKPOINT_PREFIX = "seed-", "checkpoint-"
 SAVING, PARTIAL = ".saving", ".partial"  # Folder and suffix of what is not complete yet.
+LOCK = ".lock"  # Held by the run that writes here, for as long as its process lives.
 
 # Nobody else needs these: they are not published.
 _PRIVATE = {ARGUMENTS, TRAINER_STATE, TRAINER_ARGUMENTS}
@@ -86,12 +92,39 @@ class RunFolder:
     path: Path
     resume: str | None = None  # `LAST_CHECKPOINT`, or the checkpoint of this run to continue from.
     overwrite: bool = False
+    _locks: list[FileLock] = field(default_factory=list, compare=False)
+
+    def release(self) -> None:
+        """Lets other runs write here."""
+        while self._locks:
+            self._locks.pop().release()
+
+    def _lock(self) -> None:
+        """
+        Raises:
+            FileExistsError: another run writes here. A run that is dead, however it ended, does not.
+        """
+        if self._locks:
+            return
+        lock = FileLock(self.path / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise FileExistsError(
+                f"another run is writing to `--output_dir` {self.path}: give another folder, or wait for its end."
+            ) from error
+        except NotImplementedError as error:
+            logger.warning(
+                "%s: this file system has no locks: see that no other run writes here (%s).", self.path, error
+            )
+            return
+        self._locks.append(lock)
 
     def check(self, encoder: str, arguments: dict[str, dict[str, Any]]) -> None:
         """Checks that a run may start here, or continue with these arguments.
 
         Raises:
-            FileExistsError: something is there already.
+            FileExistsError: something is there already, or another run writes there.
             ValueError: the run there had other arguments, or has no such checkpoint; or the encoder is in this folder.
         """
         if self.path.exists() and not self.path.is_dir():
@@ -100,6 +133,11 @@ class RunFolder:
             raise ValueError(f"`--encoder` {encoder} is in `--output_dir` {self.path}, where the checkpoint goes.")
         # A run that was killed at its very start may have left half a file.
         found = [path for path in self.path.iterdir() if path.suffix != PARTIAL] if self.path.exists() else []
+        if self.path / LOCK in found:
+            found.remove(self.path / LOCK)
+            if not self._locks:
+                self._lock()
+                self.release()  # The folder is taken when there is something to write.
         if found and self.resume is not None:
             self._check_arguments(arguments)
         elif found and not self.overwrite:
@@ -145,13 +183,19 @@ class RunFolder:
         if before != facts:
             raise ValueError(f"The data changed since {self.path} was started: {before} then, {facts} now.")
 
-    def start(self, arguments: dict[str, dict[str, Any]], facts: dict[str, Any]) -> None:
-        """Makes room and records arguments and split. The main process calls this, the others wait.
+    def start(self, encoder: str, arguments: dict[str, dict[str, Any]], facts: dict[str, Any]) -> None:
+        """Takes the folder, until `release`, makes room and records arguments and split.
 
+        The main process calls this, the others wait. All is checked again: another run may have been here meanwhile.
         `overwrite` removes what another run left, a given checkpoint to resume from the later ones beside it: the
         Trainer would keep those and drop the ones that it saves now. All other files stay.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._lock()
+        self.check(encoder, arguments)
+        self.check_split(facts)
+        for leftover in [*self.path.glob(f"{SAVING}*"), *self.path.glob(f"{SEED_PREFIX}*/{SAVING}*")]:
+            shutil.rmtree(leftover, ignore_errors=True)
         if self.overwrite and (self.path / ARGUMENTS).exists():
             for folder in self.path.iterdir():
                 if folder.is_dir() and re.match(rf"{EVENTS}$|{SEED_PREFIX}|{CHECKPOINT_PREFIX}", folder.name):
@@ -194,6 +238,7 @@ class RunFolder:
     def save_checkpoint(self, pipe: LogAnomalyPipeline, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         """Saves a complete checkpoint; files replace their predecessors only when all of them are written.
 
+        Meanwhile, for a moment, there is no config.json, so that nobody loads half of the one and half of the other.
         FSDP shards the model over processes: its weights then come as `state_dict`.
 
         Raises:
@@ -205,7 +250,8 @@ class RunFolder:
             staging.mkdir()
             weights: dict[str, Any] = {} if state_dict is None else {"state_dict": state_dict}
             pipe.save_pretrained(staging, **weights)
-            for path in sorted(staging.iterdir()):
+            (self.path / CONFIG).unlink(missing_ok=True)
+            for path in sorted(staging.iterdir(), key=lambda path: path.name == CONFIG):
                 os.replace(path, self.path / path.name)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise OSError(

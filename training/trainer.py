@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -20,7 +21,7 @@ from logmoe.judging_logmoe import anomaly_margin, anomaly_probability
 from logmoe.modeling_logmoe import router_statistics, weighted_router_loss
 from logmoe.training.batches import DistinctLogs, LogCollator, SimilarLengthSampler
 from logmoe.training.metrics import DetectionMetric, log_loss
-from logmoe.training.run_folder import CHECKPOINT_PREFIX, TRAINER_STATE, complete_checkpoints
+from logmoe.training.run_folder import CHECKPOINT_PREFIX, SAVING, complete_checkpoints
 
 logger = logging.getLogger("logmoe.train")
 
@@ -198,27 +199,71 @@ class LogMoETrainer(Trainer):
             }
         super().log(logs, start_time)
 
+    # ------------------------------------------------------------------ checkpoints
+    #
+    # The files of a checkpoint are written to another folder, which takes its name when they are all there: nobody
+    # can load half of one, nor a mixture with one that was there before. The trainer state, which marks a checkpoint
+    # as complete for `--resume`, comes last.
+
+    _place: tuple[Path, Path] | None = None  # Where a checkpoint goes, and where it is written; None between saves.
+
+    def _written(self, output_dir: str | None) -> str | None:
+        if self._place is None or output_dir is None or Path(output_dir) != self._place[0]:
+            return output_dir
+        return str(self._place[1])
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        super().save_model(self._written(output_dir), _internal_call)
+        if self._place is not None:
+            if self.state.best_global_step == self.state.global_step:
+                self.state.best_model_checkpoint = str(self._place[0])  # The Trainer finds no folder of this name yet.
+            if self.args.save_only_model:
+                self._put_in_place()
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(self._written(output_dir))
+
+    def _save_scaler(self, output_dir: str) -> None:
+        super()._save_scaler(self._written(output_dir))
+
     def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # The trainer state, which marks a checkpoint as complete, is written after the files of every process.
+        super()._save_rng_state(self._written(output_dir))
+        self._put_in_place()
+
+    def _put_in_place(self) -> None:
+        self.accelerator.wait_for_everyone()  # The files of every process are written.
+        if self._place is not None and self.is_world_process_zero():
+            folder, written = self._place
+            before = written.with_name(f"{written.name}.before")
+            if folder.exists():
+                os.replace(folder, before)
+            os.replace(written, folder)
+            shutil.rmtree(before, ignore_errors=True)
+        self._place = None
         self.accelerator.wait_for_everyone()
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir, f"{CHECKPOINT_PREFIX}{self.state.global_step}")
-        # May have been left by a run killed while saving: not to be trusted until it is written again.
+        written = folder.with_name(f"{SAVING}-{self.state.global_step}")
         if self.is_world_process_zero():
-            (folder / TRAINER_STATE).unlink(missing_ok=True)
+            shutil.rmtree(written, ignore_errors=True)  # May have been left by a run that was killed.
         self.accelerator.wait_for_everyone()
+        self._place = folder, written
         try:
             super()._save_checkpoint(model, trial)
         except (OSError, SafetensorError, RuntimeError) as error:
             if self.is_world_process_zero():
-                shutil.rmtree(folder, ignore_errors=True)  # Half a checkpoint only takes up room.
+                # Half a checkpoint only takes up room.
+                shutil.rmtree(written, ignore_errors=True)
+                if folder not in complete_checkpoints(self.args.output_dir):
+                    shutil.rmtree(folder, ignore_errors=True)
             last = complete_checkpoints(self.args.output_dir)
             state = (
                 f"{last[-1]} is complete: make room, then continue with `--resume`." if last else "It is the first."
             )
             raise OSError(f"cannot save checkpoint {folder}: {error}. {state}") from error
+        finally:
+            self._place = None
 
 
 def most_anomalous_sequence(logits: torch.Tensor, log_index: torch.Tensor, num_logs: int) -> torch.Tensor:

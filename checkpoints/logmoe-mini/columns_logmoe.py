@@ -5,6 +5,7 @@ pattern matched, and cutting and joining by bytes. Knows nothing of logs.
 """
 
 import functools
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -18,22 +19,97 @@ MANY_TEXTS = 256
 # How many shapes are remembered, and how many bytes of them.
 KNOWN_SHAPES = 1 << 14
 KNOWN_BYTES = 4 << 20
+# Of a pattern, and of what it is replaced by: rules may come from a checkpoint that somebody else made.
+MAX_PATTERN_CHARACTERS = 10_000
+MAX_REPLACEMENT_CHARACTERS = 100
+# RE2 numbers no more in a replacement.
+MAX_GROUPS = 9
 
 # ---------------------------------------------------------------------- patterns
 
 
-# Once per process: many logs are short, and compiling the rules takes longer than reading them.
-@functools.lru_cache(maxsize=4096)
 def check_pattern(name: str, pattern: str, replacement: str = "") -> None:
-    """Checks that RE2 takes a pattern and a replacement.
+    """Checks that RE2 takes a pattern and a replacement: the one gate for patterns that a user or a checkpoint gives.
+
+    RE2 takes linear time whatever the text, Python's `re` does not: no such pattern may reach it.
 
     Raises:
-        ValueError: it does not; the message names the rule.
+        ValueError: it does not, or one is too long; the message names the rule.
     """
+    for what, text, longest in (
+        ("pattern", pattern, MAX_PATTERN_CHARACTERS),
+        ("replacement", replacement, MAX_REPLACEMENT_CHARACTERS),
+    ):
+        if not isinstance(text, str):
+            raise ValueError(f"`{name}`: a {what} must be a str, got {type(text).__name__}.")
+        if len(text) > longest:
+            raise ValueError(f"`{name}`: a {what} has at most {longest} characters, got {len(text)}: {text[:80]!r}…")
+    _compile(name, pattern, replacement)
+
+
+# Once per process: many logs are short, and compiling the rules takes longer than reading them.
+@functools.lru_cache(maxsize=4096)
+def _compile(name: str, pattern: str, replacement: str) -> None:
     try:
         pc.replace_substring_regex(pa.array([""]), pattern, replacement)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeEncodeError) as error:
         raise ValueError(f"`{name}`: {pattern!r} is not a valid RE2 pattern: {error}") from error
+
+
+def check_groups(name: str, pattern: str) -> None:
+    """Checks a pattern by whose groups something is named, see `named_by`.
+
+    Raises:
+        ValueError: RE2 does not take it, or it has too many groups; the message names the rule.
+    """
+    check_pattern(name, pattern)
+    groups = sum(
+        re.match(r"\((?!\?)|\(\?P?<", part["open"] or "") is not None for part in _PATTERN_PART.finditer(pattern)
+    )
+    if groups > MAX_GROUPS and count_groups(pattern) == MAX_GROUPS:
+        raise ValueError(f"`{name}`: {pattern!r} has {groups} groups, more than {MAX_GROUPS}: write (?:…) for some.")
+
+
+@functools.lru_cache(maxsize=256)
+def count_groups(pattern: str) -> int:
+    """How many groups a pattern has; `MAX_GROUPS` if there are more."""
+    for number in range(1, MAX_GROUPS + 1):
+        try:
+            pc.replace_substring_regex(pa.array([""]), pattern, f"\\{number}")
+        except pa.ArrowInvalid:
+            return number - 1
+    return MAX_GROUPS
+
+
+def named_by(text: pa.Array, pattern: str) -> list[list[str]]:
+    """What each match of a pattern names: its first group that took part, or the whole match.
+
+    Args:
+        text: large strings `(texts,)`.
+        pattern: that `check_groups` took.
+
+    Returns:
+        For each text the names in order, without those that are empty.
+    """
+    # A mark that no text holds; it cannot arise from the end of one piece and the start of another either, for its
+    # ends are two characters that it holds once each.
+    data = bytes_of(text)
+    mark = next(mark for number in itertools.count() if (mark := f"\ufdd0{number}\ufdd1").encode() not in data)
+    groups = count_groups(pattern)
+    inserted = mark.join(["", *(f"\\{number}" for number in [*range(1, groups + 1), 0]), ""])
+    found = []
+    for marked in pc.replace_substring_regex(text, pattern, inserted).to_pylist():
+        pieces = marked.split(mark)  # text, then the groups, the match and the text behind it of each match
+        size = groups + 2
+        matches = (pieces[start : start + groups + 1] for start in range(1, len(pieces), size))
+        found.append([name for match in matches if (name := next(filter(None, match), ""))])
+    return found
+
+
+def bytes_of(texts: pa.Array) -> bytes:
+    """The bytes of large strings, one after the other, and perhaps others."""
+    data = texts.buffers()[2]
+    return b"" if data is None else data.to_pybytes()
 
 
 def matches(text: pa.Array, pattern: str) -> np.ndarray:

@@ -7,7 +7,6 @@ join them, so that memory stays bounded. Called by the pipeline and the command.
 import contextlib
 import hashlib
 import queue
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from .applying_logmoe import PredictedLog
+from .columns_logmoe import named_by
 from .findings_logmoe import (
     Finding,
     FindingEntry,
@@ -321,7 +321,7 @@ class FindingMaker:
         longest: int | None = None,
     ):
         self.anomaly, self.longest = id2label[ANOMALY], longest
-        self.session_pattern = re.compile(session_pattern, re.ASCII) if session_pattern else None
+        self.session_pattern = session_pattern or None
         self.parser = parser
         self._source: str | None = None
         self._open: list[_Open] = []  # the one that a sequence joined last comes last
@@ -416,14 +416,11 @@ class FindingMaker:
         return sequence | {"entries": detailed}
 
 
-def session_of(sequence: dict[str, Any], pattern: re.Pattern[str]) -> str | None:
+def session_of(sequence: dict[str, Any], pattern: str) -> str | None:
     """The identifier that all entries of a sequence share; None if there is none."""
     first, *others = (entry["text"] for entry in sequence["entries"])
-    for match in pattern.finditer(first):
-        name = next((group for group in match.groups() if group), match[0])
-        if all(name in text for text in others):
-            return str(name)
-    return None
+    names = named_by(pa.array([first], pa.large_string()), pattern)[0]
+    return next((name for name in names if all(name in text for text in others)), None)
 
 
 # ---------------------------------------------------------------------- findings of scans

@@ -36,6 +36,9 @@ from .times_logmoe import TIME_RULES
 from .transports_logmoe import TRANSPORTS
 from .unwrapping_logmoe import Unwrapper
 
+# Of rules of each kind, and of `max_entry_characters`: a checkpoint that somebody else made must not take all memory.
+MAX_RULES = 1000
+MAX_ENTRY_CHARACTERS = 1 << 20
 # How much of an entry that does not end is held back before it is given out unfinished, at least.
 MAX_ENTRY_BYTES = 1 << 20
 
@@ -153,21 +156,20 @@ class LogParser:
         header_pattern: str | None = None,
         max_entry_characters: int = 8192,
     ):
-        def rules(given: list[dict[str, Any]] | None, default: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            return [dict(rule) for rule in (default if given is None else given)]
-
-        self.masks = rules(masks, MASKS)
+        self.masks = _rules("masks", masks, MASKS)
         self.entry_pattern = entry_pattern
         self.continuation_pattern = continuation_pattern
         self.exception_pattern = exception_pattern
         self.indented_entry_pattern = indented_entry_pattern
         self.directive_pattern = directive_pattern
-        self.blocks = rules(blocks, BLOCKS)
-        self.transports = rules(transports, TRANSPORTS)
-        self.time_rules = rules(time_rules, TIME_RULES)
-        self.severity_rules = rules(severity_rules, SEVERITY_RULES)
+        self.blocks = _rules("blocks", blocks, BLOCKS)
+        self.transports = _rules("transports", transports, TRANSPORTS)
+        self.time_rules = _rules("time_rules", time_rules, TIME_RULES)
+        self.severity_rules = _rules("severity_rules", severity_rules, SEVERITY_RULES)
         self.header_pattern = header_pattern
-        self.max_entry_characters = check_integer("max_entry_characters", max_entry_characters, 1)
+        self.max_entry_characters = check_integer(
+            "max_entry_characters", max_entry_characters, 1, MAX_ENTRY_CHARACTERS
+        )
         self._check_rules()
         self._masker = Masker(self.masks, self.max_entry_characters)
 
@@ -191,7 +193,10 @@ class LogParser:
                         check_pattern(name, rule[key])
         for mask in self.masks:
             if not {"pattern", "replacement"} <= set(mask):
-                raise ValueError(f"A mask needs `pattern` and `replacement`, got {mask}.")
+                raise ValueError(f"`masks`: a mask needs `pattern` and `replacement`, got {mask}.")
+            required = mask.get("requires", [])
+            if not isinstance(required, list | tuple) or not all(isinstance(text, str) for text in required):
+                raise ValueError(f"`masks`: `requires` must be a list of str, got {required!r}.")
             check_pattern("masks", mask["pattern"], mask["replacement"])
             if PLACEHOLDER.search(mask["replacement"]) and not mask.get("phrase"):
                 raise ValueError(f"The mask {mask} needs a `phrase` that says what its placeholder stands for.")
@@ -430,6 +435,25 @@ class EntryStream:
 
 
 # ---------------------------------------------------------------------- helpers
+
+
+def _rules(name: str, given: Any, default: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Copies of rules, the default ones if none are given.
+
+    Raises:
+        ValueError: they are not a list of dicts, or too many.
+    """
+    given = default if given is None else given
+    if not isinstance(given, list | tuple) or not all(isinstance(rule, dict) for rule in given):
+        raise ValueError(f"`{name}` must be a list of dicts, got {_shown(given)}.")
+    if len(given) > MAX_RULES:
+        raise ValueError(f"`{name}` holds {len(given)} rules, more than {MAX_RULES}.")
+    return [dict(rule) for rule in given]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def check_integer(name: str, value: Any, lowest: int, highest: int | None = None) -> int:

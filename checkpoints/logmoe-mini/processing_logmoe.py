@@ -14,6 +14,7 @@ import torch
 from transformers import AddedToken, AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .columns_logmoe import check_pattern
+from .configuration_logmoe import MAX_LOG_ENTRY_LENGTH, MAX_SEQUENCE_LENGTH
 from .parsing_logmoe import LogParser, ParsedLog, check_integer
 from .rules_logmoe import (
     CONTINUATION_PATTERN,
@@ -76,9 +77,12 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
             header_pattern,
             max_entry_characters,
         )
+        check_integer("max_sequence_length", max_sequence_length, 1, MAX_SEQUENCE_LENGTH)
         SequenceRule(max_sequence_length, session_pattern=session_pattern)  # checks both
         self.session_pattern = session_pattern
-        self.max_log_entry_length = check_integer("max_log_entry_length", max_log_entry_length, 1)
+        self.max_log_entry_length = check_integer(
+            "max_log_entry_length", max_log_entry_length, 1, MAX_LOG_ENTRY_LENGTH
+        )
         self.max_sequence_length = max_sequence_length
         ProcessorMixin.__init__(self, tokenizer)
         known = self.tokenizer.get_vocab()
@@ -94,7 +98,7 @@ class LogMoEProcessor(ProcessorMixin, LogParser):
             encoder_name_or_path: folder or Hub name of the encoder.
             rules: arguments of the constructor.
         """
-        return cls(AutoTokenizer.from_pretrained(encoder_name_or_path), **rules)
+        return cls(AutoTokenizer.from_pretrained(encoder_name_or_path, trust_remote_code=False), **rules)
 
     @classmethod
     def from_args_and_dict(cls, args: Any, processor_dict: dict[str, Any], **kwargs: Any) -> Any:

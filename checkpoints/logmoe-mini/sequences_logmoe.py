@@ -5,7 +5,6 @@ applies it to a whole log or to one that arrives in pieces. Called by the proces
 the recordings.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns_logmoe import check_pattern, dictionary_indices
+from .columns_logmoe import check_groups, count_groups, dictionary_indices, named_by
 from .parsing_logmoe import LogParser, ParsedLog, check_integer
 
 # The shortest window by time that differs from a shorter one, in seconds.
@@ -58,7 +57,7 @@ class SequenceRule:
         if seconds is not None and (isinstance(seconds, str) or not 0 < seconds < float("inf")):
             raise ValueError(f"`window_seconds` must be a positive number, got {seconds!r}.")
         if self.session_pattern:
-            check_pattern("session_pattern", self.session_pattern)
+            check_groups("session_pattern", self.session_pattern)
 
 
 class SequenceCutter:
@@ -275,22 +274,18 @@ def find_sessions(parsed: ParsedLog, pattern: str) -> dict[str | None, np.ndarra
     Raises:
         ValueError: the pattern is not RE2.
     """
-    check_pattern("session_pattern", pattern)
-    try:
-        # Python finds the second and later identifiers of an entry; RE2's classes are ASCII.
-        compiled = re.compile(pattern, re.ASCII)
-    except re.error as error:
-        raise ValueError(f"`session_pattern` {pattern!r} is valid RE2, but Python cannot read it: {error}") from error
+    check_groups("session_pattern", pattern)
+    groups = count_groups(pattern)
     count = pc.count_substring_regex(parsed.text, pattern).to_numpy(zero_copy_only=False)
     sessions: dict[str | None, list[np.ndarray]] = {}
     if (count == 0).any():
         sessions[None] = [np.flatnonzero(count == 0)]
     several = count > 1
-    if compiled.groups > 1:
+    if groups > 1:
         several = count > 0
     else:
         # Cuts away what is around the only match, which is the name unless it has a group.
-        inner = f"(?:{pattern})" if compiled.groups else f"({pattern})"
+        inner = f"(?:{pattern})" if groups else f"({pattern})"
         single = np.flatnonzero(count == 1)
         around = rf"(?s:^.*?){inner}(?s:.*)$"
         names = pc.dictionary_encode(pc.replace_substring_regex(parsed.text.take(pa.array(single)), around, r"\1"))
@@ -299,11 +294,10 @@ def find_sessions(parsed: ParsedLog, pattern: str) -> dict[str | None, np.ndarra
                 sessions[name] = [single[positions]]
             else:  # the group took no part in the match
                 several[single[positions]] = True
-    for position in np.flatnonzero(several):
-        found = compiled.finditer(parsed.text[int(position)].as_py())
-        # The first group that took part, or the whole match.
-        identifiers = (next((group for group in match.groups() if group), match[0]) for match in found)
-        for identifier in list(dict.fromkeys(identifiers)) or [None]:
+    at = np.flatnonzero(several)
+    for position, names_of_entry in zip(at, named_by(parsed.text.take(pa.array(at)), pattern), strict=True):
+        identifiers: list[str | None] = [*dict.fromkeys(names_of_entry)]
+        for identifier in identifiers or [None]:
             sessions.setdefault(identifier, []).append(np.array([position]))
     return {identifier: np.sort(np.concatenate(runs)) for identifier, runs in sessions.items()}
 
