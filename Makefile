@@ -5,7 +5,7 @@ INSTALLED = .venv/.installed
 # The files that travel with a checkpoint, in the order of the data, and all that trains: mypy checks them, by the name
 # that a flat root lacks.
 MODULES = configuration reading columns rules masking terminal lines transports tables records unwrapping times severities headers \
-	grouping parsing templates sequences habits surprise reference measuring processing terms modeling judging predicting reasons weighing fitting applying caching scanning findings gathering pipeline
+	grouping parsing templates sequences habits surprise accepting reference measuring processing terms modeling judging predicting reasons weighing fitting applying caching scanning findings gathering pipeline
 TYPED = logmoe $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.answering logmoe.reporting logmoe.page logmoe.findings_command logmoe.fitting_command logmoe.explaining logmoe.train \
 	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from .accepting_logmoe import LeavesOut
 from .scanning_logmoe import ScanStatistics
 
 ORDERS = ("strength", "time")
@@ -110,6 +111,19 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Expired:
+    """A finding that is reported again: it was accepted until a time that has passed, in ISO 8601."""
+
+    id: str
+    until: str
+
+    @classmethod
+    def of(cls, leaves_out: LeavesOut) -> "tuple[Expired, ...]":
+        """What was found again."""
+        return tuple(cls(one.id, one.until or "") for one in leaves_out.ended.values())
+
+
+@dataclass(frozen=True)
 class LogSummary:
     """What was seen of one log.
 
@@ -121,6 +135,8 @@ class LogSummary:
         familiarity: share of its entries that the healthy log knows; None where it was judged otherwise.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         replaced_bytes, truncated_entries, oversized_entries, split_sessions, backward_entries: see [`ScanStatistics`].
+        accepted: findings that were left out, because somebody accepted them.
+        expired: those that are reported again.
     """
 
     source: str | None
@@ -137,15 +153,24 @@ class LogSummary:
     oversized_entries: int = 0
     split_sessions: int = 0
     backward_entries: int = 0
+    accepted: int = 0
+    expired: tuple[Expired, ...] = ()
 
     @classmethod
-    def of(cls, seen: ScanStatistics, findings: int) -> "LogSummary":
+    def of(cls, seen: ScanStatistics, findings: int, leaves_out: LeavesOut) -> "LogSummary":
         """Of a scan of one log."""
         familiarity = None
         if seen.mode == "reference" and seen.measured_entries:
             familiarity = seen.familiar_entries / seen.measured_entries
         same = {name: getattr(seen, name) for name in (*_COUNTS, "kept_rate", "mode", "source")}
-        return cls(**same, anomalous_sequences=seen.anomalies, findings=findings, familiarity=familiarity)
+        return cls(
+            **same,
+            anomalous_sequences=seen.anomalies,
+            findings=findings,
+            familiarity=familiarity,
+            accepted=leaves_out.number,
+            expired=Expired.of(leaves_out),
+        )
 
 
 _COUNTS = (
@@ -200,6 +225,11 @@ class Summary:
         return None if not modes else modes.pop() if len(modes) == 1 else "mixed"
 
     @property
+    def expired(self) -> tuple[Expired, ...]:
+        """Findings that are reported again, because the time for which they were accepted has passed."""
+        return tuple(dict.fromkeys(one for log in self.logs for one in log.expired))
+
+    @property
     def familiarity(self) -> float | None:
         """Share of all entries that the healthy log knows; None without one."""
         known = [(log.familiarity, log.entries) for log in self.logs if log.familiarity is not None]
@@ -213,7 +243,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain data, for `json.dumps`."""
-        counts = {name: self.total(name) for name in (*_COUNTS, "anomalous_sequences", "findings")}
+        counts = {name: self.total(name) for name in (*_COUNTS, "anomalous_sequences", "findings", "accepted")}
         return counts | {
             "mode": self.mode,
             "baseline": self.baseline,
@@ -222,7 +252,8 @@ class Summary:
             "promised_rate": self.promised_rate,
             "promised_per_day": self.promised_per_day,
             "kept_rate": self.kept_rate,
-            "logs": [asdict(log) for log in self.logs],
+            "expired": [asdict(one) for one in self.expired],
+            "logs": [asdict(log) | {"expired": [asdict(one) for one in log.expired]} for log in self.logs],
             "skipped": [asdict(log) for log in self.skipped],
         }
 
@@ -271,6 +302,18 @@ class Findings(Sequence[Finding]):
         ]
         return pa.Table.from_pylist(rows, _FINDING_COLUMNS)
 
+    def to_pandas(self) -> Any:
+        """A pandas data frame of `table()`; times are text, as ISO 8601 writes them.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return _frame(self.table())
+
+    def entries_to_pandas(self) -> Any:
+        """A pandas data frame of `entries_table()`; `finding` is the index of the finding in `to_pandas()`."""
+        return _frame(self.entries_table())
+
     def entries_table(self) -> pa.Table:
         """One row per entry of each finding; `finding` is the row of the finding in `table()`, `id` its id."""
         rows = [
@@ -279,6 +322,16 @@ class Findings(Sequence[Finding]):
             for entry in finding.entries
         ]
         return pa.Table.from_pylist(rows, _ENTRY_COLUMNS)
+
+
+def _frame(table: pa.Table) -> Any:
+    try:
+        import pandas  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"data frames need pandas, which is not installed ({error}): pip install pandas, or use table()"
+        ) from error
+    return table.to_pandas()
 
 
 _FINDING_COLUMNS = pa.schema(
@@ -338,6 +391,7 @@ def in_order(findings: Iterable[Finding], order: str) -> list[Finding]:
 
 __all__ = [
     "ORDERS",
+    "Expired",
     "Finding",
     "FindingEntry",
     "Findings",

@@ -17,9 +17,10 @@ from logmoe import LogMoEProcessor
 
 # The files that travel with a checkpoint, in the order of the data.
 ORDER = (
-    "configuration reading columns rules masking terminal lines transports tables records unwrapping times severities "
-    "headers grouping parsing templates sequences habits surprise reference measuring processing terms modeling "
-    "judging predicting reasons weighing fitting applying caching scanning findings gathering pipeline"
+    "configuration reading columns rules masking terminal lines transports tables records unwrapping times "
+    "severities headers grouping parsing templates sequences habits surprise accepting reference measuring "
+    "processing terms modeling judging predicting reasons weighing fitting applying caching scanning findings "
+    "gathering pipeline"
 ).split()
 TRAVELS = [f"{name}_logmoe.py" for name in ORDER]
 
