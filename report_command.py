@@ -4,14 +4,13 @@ So a log is judged once, where it lies, and its page made where people read it. 
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
 from logmoe.answering import answer, misfits, notes
-from logmoe.explaining import visible
-from logmoe.findings_command import _width
 from logmoe.findings_logmoe import Findings
-from logmoe.reporting import format_of, render, require, write
+from logmoe.reporting import format_of, plain, render, require, write
 from logmoe.reports import read_findings
 
 
@@ -50,11 +49,8 @@ def report(
             _print(findings, form, limit, lines)
             sys.stdout.flush()
         summary = findings.summary
-        said = [
-            *(misfits(summary) if forms or form != "text" else []),
-            *(of for log in summary.logs for of in notes(log)),
-        ]
-        for warning in said:
+        unfit = misfits(summary) if forms or form != "text" else []
+        for warning in [*unfit, *(note for log in summary.logs for note in notes(log))]:
             print(f"warning: {warning}", file=sys.stderr)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,14 +58,15 @@ def report(
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        print(f"error: {visible(str(error))}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return 2
     return 1 if fail_on_finding and len(findings) else 0
 
 
 def _print(findings: Findings, form: str, limit: int | None, lines: int) -> None:
     if form == "text":
-        for line in answer(findings, limit, lines, _width()):
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in answer(findings, limit, lines, width):
             print(line)
     else:
         print(render(findings, form, limit), end="")

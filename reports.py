@@ -34,6 +34,8 @@ def read_findings(files: Sequence[str], order: str = "strength") -> Findings:
         ValueError: a record is wrong, or there is no summary where one must be; names file and line.
     """
     in_order((), order)  # checks it
+    if not files:
+        raise ValueError("there is no file of findings to read")
     found: list[Finding] = []
     summaries: list[Summary] = []
     for file in files:
@@ -120,6 +122,8 @@ def _finding(record: dict[str, Any]) -> Finding:
 
 
 def _summary(record: dict[str, Any]) -> Summary:
+    if missing := [name for name in ("logs", "skipped") if name not in record]:
+        raise ValueError(f'"{missing[0]}" is missing')
     summary = _built(Summary, record, "")
     for place, log in enumerate(summary.logs):
         if log.mode not in MODES:
@@ -161,12 +165,11 @@ def _value(hint: Any, value: Any, name: str) -> Any:
             raise ValueError(f'"{name}" must be {int(last in _FROM_ONE)} or more, got {_shown(value)}')
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not abs(value) <= sys.float_info.max or (last in _RATES and not 0 <= value <= 1):
+        # What float32 makes of 1 may be a little more.
+        if not abs(value) <= sys.float_info.max or (last in _RATES and not 0 <= value <= 1 + 1e-6):
             needed = "between 0 and 1" if last in _RATES else "a finite number"
             raise ValueError(f'"{name}" must be {needed}, got {_shown(value)}')
         return float(value)
-    if kind is Any:
-        return value
     words = {str: "a text", int: "a whole number", float: "a number"}.get(kind, str(kind))
     none = " or null" if type(None) in allowed else ""
     raise ValueError(f'"{name}" must be {words}{none}, got {_shown(value)}')
