@@ -107,18 +107,18 @@ def changes():
             of = of[name]
         of[path[-1]] = wrong
         yield pytest.param(records, row, str(path[-1]), id=f"{'.'.join(map(str, path))}={wrong}")
-        if path[-1] not in ("reasons",) and len(path) == 1:
+        if len(path) == 1 and path[0] not in ("promised_rate", "session_names"):  # may be left out
             records = copy.deepcopy(RECORDS)
             del records[row][path[0]]
             yield pytest.param(records, row, path[0], id=f"no {path[0]}")
 
 
-@pytest.mark.parametrize(("records", "row", "name"), changes())
+@pytest.mark.parametrize(("records", "row", "name"), list(changes()))
 def test_a_wrong_value_is_named(records, row, name, written):
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(records[row], SCHEMA)
     path = written(lines_of(records))
-    with pytest.raises(ValueError, match=rf"line {row + 1}: \".*{name}") as refused:
+    with pytest.raises(ValueError, match=rf"line {row + 1}: \".*{name}\b") as refused:
         read_findings([path])
     assert str(refused.value).startswith(path)
 

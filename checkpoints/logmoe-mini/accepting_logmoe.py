@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any, Protocol
 
-# Of the strongest entry's share: only with as much is an entry what a finding is about. Among faults of twelve
-# services that were accepted in one recording and came again in another, see docs/accept.md.
+# Of the strongest entry's share: only with as much is an entry what a finding is about. docs/accept.md has figures.
 TOPIC_SHARE = 0.3
 # Longer masked entries are not compared: the finding's id, which has their first line, stands for them.
 LONGEST_MASKED = 20_000
