@@ -157,8 +157,9 @@ class LogSummary:
     expired: tuple[Expired, ...] = ()
 
     @classmethod
-    def of(cls, seen: ScanStatistics, findings: int, leaves_out: LeavesOut) -> "LogSummary":
+    def of(cls, seen: ScanStatistics, findings: int, leaves_out: LeavesOut | None = None) -> "LogSummary":
         """Of a scan of one log."""
+        leaves_out = leaves_out or LeavesOut({})
         familiarity = None
         if seen.mode == "reference" and seen.measured_entries:
             familiarity = seen.familiar_entries / seen.measured_entries
