@@ -287,7 +287,7 @@ def answer(
     if len(shown) < len(same):
         left = count(sum(map(len, same.values())) - sum(map(len, shown)), "more finding")
         yield from ("", f"{left} not shown (--limit N, --all)")
-    ending = [*filter(None, [promised(summary)]), *skipped(summary)]
+    ending = [*filter(None, [promised(summary)]), *accepted(summary), *skipped(summary)]
     yield from [""] if ending else []
     for line in ending:
         yield from _wrapped(line, "  ", width)
@@ -345,6 +345,15 @@ def promised(summary: Summary) -> str | None:
         return None
     of_all = f"{summary.total('anomalous_sequences'):,} of {count(summary.total('sequences'), 'sequence')} anomalous"
     return f"{of_all}; {_promise(summary.promised_rate, summary.kept_rate, summary.promised_per_day)}"
+
+
+def accepted(summary: Summary) -> list[str]:
+    """Says what was left out because somebody accepted it, and what is reported again."""
+    number = summary.total("accepted")
+    return [f"{count(number, 'accepted finding')} left out"] * bool(number) + [
+        f"finding {visible(one.id)} was accepted until {visible(one.until)}: it is reported again"
+        for one in summary.expired
+    ]
 
 
 def skipped(summary: Summary) -> list[str]:

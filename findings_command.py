@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from logmoe.answering import answer, heading, headline, misfit_of, misfits, notes, promised, told
+from logmoe.answering import accepted, answer, heading, headline, misfit_of, misfits, notes, promised, told
 from logmoe.console import Console, visible
 from logmoe.context import Stamp, stamp, with_context
 from logmoe.explaining import for_each_log, tell_problem
@@ -206,5 +206,5 @@ class FindingsRun:
             print(summary_record(summary))
         elif summary.logs:
             print(f"\n{headline(summary, self.options.can_measure)}" if self.found else headline(summary))
-            if ending := promised(summary):
-                print(ending)
+            for line in [*filter(None, [promised(summary)]), *accepted(summary)]:
+                print(line)

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .accepting_logmoe import TOPIC_SHARE, LeavesOut
 from .applying_logmoe import PredictedLog
 from .columns_logmoe import named_by
 from .findings_logmoe import (
+    Expired,
     Finding,
     FindingEntry,
     Findings,
@@ -39,8 +41,6 @@ from .weighing_logmoe import Against
 
 # Of the strongest entry's share: an entry with less is no help to a reader.
 TELLING_SHARE = 0.1
-# The same for what a sequence is about: only that makes it one thing with another sequence.
-TOPIC_SHARE = 0.3
 # Entries that a finding shows, and different ones that it keeps while it is open.
 SHOWN_ENTRIES = 10
 KEPT_ENTRIES = 256
@@ -311,6 +311,7 @@ class FindingMaker:
         session_pattern: by which the log was cut into sessions, if it was.
         parser: masks entries and reads their times where the sequences do not say these.
         longest: sequences after which a finding is given out although more may join it; None for no such bound.
+        leaves_out: those that were accepted.
     """
 
     def __init__(
@@ -319,8 +320,10 @@ class FindingMaker:
         session_pattern: str | None = None,
         parser: LogParser | None = None,
         longest: int | None = None,
+        leaves_out: LeavesOut | None = None,
     ):
         self.anomaly, self.longest = id2label[ANOMALY], longest
+        self.leaves_out = leaves_out or LeavesOut({})
         self.session_pattern = session_pattern or None
         self.parser = parser
         self._source: str | None = None
@@ -343,11 +346,15 @@ class FindingMaker:
             sequence = self._detailed(sequence)
             name = None if self.session_pattern is None else session_of(sequence, self.session_pattern)
             closed += self._add_window(sequence) if name is None else self._add_session(sequence, name)
-        return [finding.finish() for finding in closed]
+        return self._finished(closed)
 
     def close(self) -> list[Finding]:
         """The findings that are open: at the end of a log, or where a stream pauses."""
-        return [finding.finish() for finding in self._close_all()]
+        return self._finished(self._close_all())
+
+    def _finished(self, closed: list[_Open]) -> list[Finding]:
+        findings = [finding.finish() for finding in closed]
+        return [finding for finding in findings if not self.leaves_out.is_left_out(finding)]
 
     def _close_all(self) -> list[_Open]:
         closed = self._open + self._fold_session(None) + list(self._sessions.values())
@@ -444,26 +451,24 @@ class FindingScan(Iterator[Finding]):
         scan.judge = judge = DetailingJudge.of(scan.judge, scan.processor)
         self.span = judge.span
         longest = None if pause is None else STREAM_SEQUENCES
-        self.maker = FindingMaker(scan.judge.id2label, scan.rule.session_pattern, scan.processor, longest)
+        leaves_out = LeavesOut.of(scan.against)
+        self.maker = FindingMaker(scan.judge.id2label, scan.rule.session_pattern, scan.processor, longest, leaves_out)
         self._sequences: Iterator[Any] = scan if pause is None else WithPauses(scan, pause)
         self._findings = self._run()
 
     def __next__(self) -> Finding:
-        return next(self._findings)
+        finding = next(self._findings)
+        self.found += 1
+        return finding
 
     def _run(self) -> Iterator[Finding]:
         try:
             for sequence in self._sequences:
-                yield from self._counted(self.maker.close() if sequence is None else self.maker.add(sequence))
+                yield from self.maker.close() if sequence is None else self.maker.add(sequence)
         except Exception:  # what was found before a log broke off is said
-            yield from self._counted(self.maker.close())
+            yield from self.maker.close()
             raise
-        yield from self._counted(self.maker.close())
-
-    def _counted(self, findings: list[Finding]) -> Iterator[Finding]:
-        for finding in findings:
-            self.found += 1
-            yield finding
+        yield from self.maker.close()
 
     def close(self) -> None:
         """Ends the scan early."""
@@ -473,7 +478,7 @@ class FindingScan(Iterator[Finding]):
 
     def summary(self) -> LogSummary:
         """What was seen so far."""
-        return LogSummary.of(self.scan.statistics, self.found, self.span)
+        return LogSummary.of(self.scan.statistics, self.found, self.span, self.maker.leaves_out)
 
 
 class WithPauses(Iterator[Any]):
@@ -518,13 +523,6 @@ class WithPauses(Iterator[Any]):
         """Waits for the thread, which must not be inside the model when the process ends."""
         self._is_stopped.set()
         self._thread.join(5)
-
-
-def is_in_memory(log: Any) -> bool:
-    """Whether this is a log, not where one is: a text of several lines, bytes, or a list of entries."""
-    if isinstance(log, str):
-        return "\n" in log
-    return isinstance(log, bytes) or (isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log))
 
 
 def findings_of_logs(
@@ -575,7 +573,7 @@ def findings_in_memory(
     """
     prepared, evidence = predicted.prepared, predicted.evidence
     parsed = prepared.parsed
-    maker = FindingMaker(judge.id2label, prepared.rule.session_pattern)
+    maker = FindingMaker(judge.id2label, prepared.rule.session_pattern, leaves_out=LeavesOut.of(against))
     found, anomalous = [], 0
     for sequence in judge.sequence_results(
         parsed, prepared.sequences, predicted.predictions, predicted.is_truncated, None, True, evidence
@@ -599,6 +597,8 @@ def findings_in_memory(
         backward_entries=predicted.num_backward,
         start=judge.span.start,
         end=judge.span.end,
+        accepted=maker.leaves_out.number,
+        expired=Expired.of(maker.leaves_out),
     )
     return Findings(found, replace(summary_of(against, prepared.rule, reference), logs=(seen,)), order)
 
@@ -609,6 +609,5 @@ __all__ = [
     "FindingScan",
     "findings_in_memory",
     "findings_of_logs",
-    "is_in_memory",
     "summary_of",
 ]

@@ -32,6 +32,8 @@ SMALLEST_DISTANCE = 1e-4
 COUNTED_WINDOWS = 1 << 15
 # Entries before an entry that make its neighbourhood.
 NEIGHBOURS = 5
+# Below this share of entries with a time, a log has none.
+TIMED_SHARE = 0.05
 
 
 def windows_of(stretch: np.ndarray, length: int, stride: int) -> np.ndarray:
@@ -298,4 +300,20 @@ class Past:
         return np.searchsorted(self._keys, entry * self._span + position)
 
 
-__all__ = ["Habits", "Past", "Runs", "departure", "windows_of"]
+def usable_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndarray:
+    """As `filled_times`; none, if hardly any is known."""
+    is_timed = len(time) and np.mean(~np.isnan(time)) >= TIMED_SHARE
+    return filled_times(time, stretch) if is_timed else np.full(len(time), np.nan)
+
+
+def filled_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndarray:
+    """Times `(entries,)`, each unknown one that of the latest entry before it, in its stretch, with a time."""
+    place = np.where(np.isnan(time), -1, np.arange(len(time)))
+    previous = np.maximum.accumulate(place) if len(time) else place
+    is_known = previous >= 0
+    if stretch is not None:
+        is_known &= stretch[previous] == stretch
+    return np.where(is_known, time[previous], np.nan)
+
+
+__all__ = ["Habits", "Past", "Runs", "departure", "filled_times", "usable_times", "windows_of"]

@@ -151,6 +151,42 @@ _model = _all(
 _device = _option(
     "--device", section=SECTIONS[3], metavar="NAME", help="Such as cpu or cuda:0.  [default: a GPU if there is one]"
 )
+# How findings are given, by `scan` and `report`.
+_reporting = _all(
+    _option(
+        "-o",
+        "--output",
+        section=SECTIONS[1],
+        multiple=True,
+        metavar="FILE",
+        type=click.Path(),
+        help="Write the findings to a file as well, in the format of its extension: .html, .jsonl, .sarif, .xml "
+        "(JUnit), .md, .txt; may be repeated.",
+    ),
+    _option(
+        "--format",
+        "form",
+        section=SECTIONS[1],
+        type=click.Choice(FORMATS),
+        default="text",
+        help="Of what is printed.  [default: text]",
+    ),
+    _option(
+        "--by",
+        section=SECTIONS[1],
+        type=click.Choice(ORDERS),
+        default=ORDERS[0],
+        help="Order of the findings.  [default: strength]",
+    ),
+    _option(
+        "--limit",
+        section=SECTIONS[1],
+        type=click.IntRange(min=1),
+        default=20,
+        metavar="N",
+        help="Findings that are shown, at most.  [default: 20]",
+    ),
+)
 _speaking = _all(
     _option("-q", "--quiet", is_flag=True, help="Show the answer and errors only."),
     _option("-v", "--verbose", is_flag=True, help="Say what the work took, and where errors come from."),
@@ -181,8 +217,15 @@ def run(work: Callable[[], int], console: Any) -> int:
 
 
 def _console(given: dict[str, Any]) -> Any:
-    from logmoe.console import Console
-
+    # The import takes seconds, in which nothing else could be said.
+    is_shown = not given["quiet"] and sys.stderr is not None and sys.stderr.isatty()
+    if is_shown:
+        print("starting …", end="", file=sys.stderr, flush=True)
+    try:
+        from logmoe.console import Console
+    finally:
+        if is_shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     return Console(given.pop("quiet"), given.pop("verbose"), given.pop("color"))
 
 
@@ -254,39 +297,7 @@ def command(ctx: click.Context) -> int:
     metavar="N",
     help="The same as a number for each day; needs a --baseline with times.",
 )
-@_option(
-    "-o",
-    "--output",
-    section=SECTIONS[1],
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(),
-    help="Write the findings to a file as well, in the format of its extension: .html, .jsonl, .sarif, .xml "
-    "(JUnit), .md, .txt; may be repeated.",
-)
-@_option(
-    "--format",
-    "form",
-    section=SECTIONS[1],
-    type=click.Choice(FORMATS),
-    default="text",
-    help="Of what is printed.  [default: text]",
-)
-@_option(
-    "--by",
-    section=SECTIONS[1],
-    type=click.Choice(ORDERS),
-    default=ORDERS[0],
-    help="Order of the findings.  [default: strength]",
-)
-@_option(
-    "--limit",
-    section=SECTIONS[1],
-    type=click.IntRange(min=1),
-    default=20,
-    metavar="N",
-    help="Findings that are shown, at most.  [default: 20]",
-)
+@_reporting
 @_option(
     "--all", "show_all", section=SECTIONS[1], is_flag=True, help="Show all findings; of sequences, also normal ones."
 )
@@ -546,6 +557,81 @@ def serve(**given: Any) -> int:
         from logmoe.serve_command import serve
 
         return serve(console, **given)
+
+    return run(work, console)
+
+
+@command.command(
+    examples=(
+        ("logmoe accept shop.reference < fine.jsonl", "what the page collected as fine"),
+        (
+            "logmoe accept shop.reference f945b2c081e0 --findings today.jsonl --until 2027-01-31",
+            "one, for a while",
+        ),
+        ("logmoe accept shop.reference --list", "what is accepted"),
+    ),
+    epilog="Without ids, lines of JSON are read from standard input: those that the page collects, or findings.",
+)
+@click.argument("reference", type=click.Path())
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_option(
+    "--findings",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(),
+    help="Lines of JSON that say what the ids stand for; may be repeated.",
+)
+@_option(
+    "--until", metavar="DATE", help="Report these findings again from then on: a date, to its end, or a date-time."
+)
+@_option("--undo", is_flag=True, help="Report these findings again at once.")
+@_option("--list", "show", is_flag=True, help="List what is accepted; change nothing.")
+@_speaking
+def accept(reference: str, ids: tuple[str, ...], **given: Any) -> int:
+    """Leaves out what is fine, from now on, where logs are judged against REFERENCE."""
+    console = _console(given)
+
+    def work() -> int:
+        from logmoe.accept_command import accept
+
+        return accept(reference, ids, **given)
+
+    return run(work, console)
+
+
+@command.command(
+    examples=(
+        ("logmoe report findings.jsonl -o report.html", "the page of what `logmoe LOG -o findings.jsonl` found"),
+        ("logmoe report monday.jsonl tuesday.jsonl --by time", "two runs as one report"),
+        ("logmoe report - --format markdown < findings.jsonl", "for the comment on a change"),
+    ),
+)
+@click.argument("files", nargs=-1, required=True, metavar="FINDINGS...", type=click.Path())
+@_reporting
+@_option("--all", "show_all", section=SECTIONS[1], is_flag=True, help="Show all findings.")
+@_option(
+    "--lines",
+    section=SECTIONS[1],
+    type=click.IntRange(min=1),
+    default=3,
+    metavar="N",
+    help="Entries that are shown of each, the most telling.  [default: 3]",
+)
+@_option("--fail-on-finding", section=SECTIONS[1], is_flag=True, help="Exit with 1 if there is a finding.")
+@_speaking
+def report(files: tuple[str, ...], show_all: bool, **given: Any) -> int:
+    """Writes findings in another format.
+
+    FINDINGS are files of JSON lines as `logmoe LOG -o FILE.jsonl` writes them, or - for standard input.
+    """
+    console = _console(given)
+    if show_all:
+        given["limit"] = None
+
+    def work() -> int:
+        from logmoe.report_command import report
+
+        return report(files, console, **given)
 
     return run(work, console)
 

@@ -26,6 +26,7 @@ from markupsafe import Markup, escape
 from logmoe import __version__
 from logmoe.answering import (
     KIND_WORDS,
+    accepted,
     count,
     how_odd,
     judged,
@@ -97,7 +98,7 @@ def html(findings: Findings, encoding: str | None = None) -> str:
         picture=picture(rows, summary.logs),
         heading=_heading(findings),
         judged=_sentence(judged(summary)) if summary.logs else None,
-        promised=_sentence(promised(summary) or ""),
+        promised=" ".join(map(_sentence, [promised(summary) or "", *accepted(summary)])),
         facts=list(_facts(findings)),
         warnings=misfits(summary),
         notes=[note for log in summary.logs for note in notes(log, encoding)],

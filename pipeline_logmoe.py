@@ -20,9 +20,9 @@ from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog,
 from .caching_logmoe import ScanCache
 from .findings_logmoe import Findings
 from .fitting_logmoe import FEWEST_SELF_ENTRIES, ReferenceFit, origin_of
-from .gathering_logmoe import DetailingJudge, findings_in_memory, findings_of_logs, is_in_memory
+from .gathering_logmoe import DetailingJudge, findings_in_memory, findings_of_logs
 from .judging_logmoe import Judge
-from .parsing_logmoe import ParsedLog, check_integer, longer_than
+from .parsing_logmoe import ParsedLog, check_integer, is_in_memory, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
 from .processing_logmoe import LogMoEProcessor
 from .publishing_logmoe import PublishesCheckpoints

@@ -20,6 +20,7 @@ from urllib.parse import quote
 from logmoe import __version__
 from logmoe.answering import (
     KIND_WORDS,
+    accepted,
     answer,
     headline,
     how_odd,
@@ -322,8 +323,8 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
         lines += ["", *fenced(_block(finding) + ([""] if around else []) + around)]
     if len(findings) > limit:
         lines += ["", f"{len(findings) - limit:,} more not shown."]
-    if ending := promised(summary):
-        lines += ["", ending]
+    for line in [*filter(None, [promised(summary)]), *accepted(summary)]:
+        lines += ["", line]
     lines += [f"\n{code(line)}" for line in skipped(summary)]
     return "\n".join(lines) + "\n"
 

@@ -104,3 +104,14 @@ def checkpoint(pipe, tmp_path) -> Path:
     """A complete tiny checkpoint."""
     pipe.save_pretrained(tmp_path / "checkpoint")
     return tmp_path / "checkpoint"
+
+
+def run_command(subcommand, *arguments, **options):
+    """`logmoe SUBCOMMAND` in this process, with options by their names; returns the exit code."""
+    from logmoe_command import main
+
+    words = [str(argument) for argument in arguments]
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            words += [f"--{name.replace('_', '-')}"] + ([] if one is True else [str(one)])
+    return main([subcommand, *words])

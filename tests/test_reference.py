@@ -13,9 +13,9 @@ from conftest import make_model, tiny_processor
 
 from hub_server import HubServer
 from logmoe import LogAnomalyPipeline
-from logmoe.habits_logmoe import windows_of
+from logmoe.habits_logmoe import filled_times, windows_of
 from logmoe.parsing_logmoe import LogParser
-from logmoe.reference_logmoe import LogReference, Origin, ReferenceBuilder, filled_times
+from logmoe.reference_logmoe import LogReference, Origin, ReferenceBuilder
 from logmoe.sequences_logmoe import SequenceCutter, SequenceRule
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES, Folds
 

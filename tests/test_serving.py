@@ -20,13 +20,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
-from conftest import MINI, ROOT, make_model, tiny_processor
+from conftest import MINI, ROOT, make_model, run_command, tiny_processor
 from transformers import pipeline
 
 from logmoe import LogAnomalyPipeline
 from logmoe.reporting import jsonl
 from logmoe.serving import Limits, Service, Uploads, create_app, is_loopback
-from logmoe_command import main
 
 HEALTHY, FAULTY = ((ROOT / "examples" / f"apache-{kind}.log") for kind in ("healthy", "faulty"))
 LOG = b"2024-01-01 10:00:00 INFO a\n2024-01-01 10:00:01 ERROR b failed\n"
@@ -393,15 +392,6 @@ def test_who_is_this_machine():
 # ---------------------------------------------------------------------- the command
 
 
-def serve(**given):
-    """`logmoe serve` with options by their names."""
-    arguments = []
-    for name, value in given.items():
-        for one in value if isinstance(value, list) else [value]:
-            arguments += [f"--{name.replace('_', '-')}"] + ([] if one is True else [str(one)])
-    return main(["serve", *arguments])
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -417,7 +407,7 @@ def serve(**given):
 )
 def test_a_mistake_is_told_before_anything_is_served(given, words, capsys, monkeypatch):
     monkeypatch.delenv("LOGMOE_TOKEN", raising=False)
-    assert serve(**given) == 2
+    assert run_command("serve", **given) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: ")
     assert words in told
@@ -425,10 +415,10 @@ def test_a_mistake_is_told_before_anything_is_served(given, words, capsys, monke
 
 def test_a_port_that_is_taken_and_a_library_that_is_missing(capsys, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert serve(port=taken.getsockname()[1]) == 2
+        assert run_command("serve", port=taken.getsockname()[1]) == 2
     assert "cannot listen at 127.0.0.1" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    assert serve() == 2
+    assert run_command("serve") == 2
     assert "pip install 'logmoe[serve]'" in capsys.readouterr().err
 
 
@@ -449,7 +439,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path, capfd, monkeypatch
 
     asking = threading.Thread(target=client)
     asking.start()
-    code = serve(port=0, reference=[f"shop={HEALTHY}"])
+    code = run_command("serve", port=0, reference=[f"shop={HEALTHY}"])
     asking.join()
     assert code == 130
     assert answers[0].text.startswith("upload: 3 findings in 1,436 lines; judged against shop")

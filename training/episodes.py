@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from logmoe import LogParser
-from logmoe.habits_logmoe import windows_of
-from logmoe.reference_logmoe import usable_times
+from logmoe.habits_logmoe import usable_times, windows_of
 from logmoe.surprise_logmoe import (
     ENTRY_FEATURES,
     OWN_FOLDS,

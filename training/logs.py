@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from logmoe import LogMoEProcessor
-from logmoe.explaining import visible
+from logmoe.console import visible
 
 
 @dataclass

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from logmoe import ParsedLog, SequenceCutter, SequenceRule
-from logmoe.explaining import visible
+from logmoe.console import visible
 from logmoe.reading_logmoe import to_utf8
 from logmoe.sequences_logmoe import count_windows, find_sessions
 from logmoe.training.arguments import DataArguments

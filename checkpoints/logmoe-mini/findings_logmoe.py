@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .accepting_logmoe import LeavesOut
 from .headers_logmoe import HeaderReader
 from .parsing_logmoe import LogParser, ParsedLog
 from .scanning_logmoe import ScanStatistics
@@ -182,6 +183,19 @@ def _times(part: ParsedLog, rows: np.ndarray, parser: LogParser, reader: HeaderR
 
 
 @dataclass(frozen=True)
+class Expired:
+    """A finding that is reported again: it was accepted until a time that has passed, in ISO 8601."""
+
+    id: str
+    until: str
+
+    @classmethod
+    def of(cls, leaves_out: LeavesOut) -> "tuple[Expired, ...]":
+        """What was found again."""
+        return tuple(cls(one.id, one.until or "") for one in leaves_out.ended.values())
+
+
+@dataclass(frozen=True)
 class LogSummary:
     """What was seen of one log.
 
@@ -194,6 +208,8 @@ class LogSummary:
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         replaced_bytes, truncated_entries, oversized_entries, split_sessions, backward_entries: see [`ScanStatistics`].
         start, end: see [`LogSpan`].
+        accepted: findings that were left out, because somebody accepted them.
+        expired: those that are reported again.
     """
 
     source: str | None
@@ -212,15 +228,20 @@ class LogSummary:
     backward_entries: int = 0
     start: str | None = None
     end: str | None = None
+    accepted: int = 0
+    expired: tuple[Expired, ...] = ()
 
     @classmethod
-    def of(cls, seen: ScanStatistics, findings: int, span: LogSpan | None = None) -> "LogSummary":
-        """Of a scan of one log; its span is known where its findings are made."""
+    def of(
+        cls, seen: ScanStatistics, findings: int, span: LogSpan | None = None, leaves_out: LeavesOut | None = None
+    ) -> "LogSummary":
+        """Of a scan of one log; its span, and what was left out, are known where its findings are made."""
         familiarity = None
         if seen.mode == "reference" and seen.measured_entries:
             familiarity = seen.familiar_entries / seen.measured_entries
         same = {name: getattr(seen, name) for name in (*_COUNTS, "kept_rate", "mode", "source")}
         span = span or LogSpan()
+        leaves_out = leaves_out or LeavesOut({})
         return cls(
             **same,
             anomalous_sequences=seen.anomalies,
@@ -228,6 +249,8 @@ class LogSummary:
             familiarity=familiarity,
             start=span.start,
             end=span.end,
+            accepted=leaves_out.number,
+            expired=Expired.of(leaves_out),
         )
 
 
@@ -283,6 +306,11 @@ class Summary:
         return None if not modes else modes.pop() if len(modes) == 1 else "mixed"
 
     @property
+    def expired(self) -> tuple[Expired, ...]:
+        """Findings that are reported again, because the time for which they were accepted has passed."""
+        return tuple(dict.fromkeys(one for log in self.logs for one in log.expired))
+
+    @property
     def familiarity(self) -> float | None:
         """Share of all entries that the healthy log knows; None without one."""
         known = [(log.familiarity, log.entries) for log in self.logs if log.familiarity is not None]
@@ -296,7 +324,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain data, for `json.dumps`."""
-        counts = {name: self.total(name) for name in (*_COUNTS, "anomalous_sequences", "findings")}
+        counts = {name: self.total(name) for name in (*_COUNTS, "anomalous_sequences", "findings", "accepted")}
         return counts | {
             "mode": self.mode,
             "baseline": self.baseline,
@@ -305,7 +333,8 @@ class Summary:
             "promised_rate": self.promised_rate,
             "promised_per_day": self.promised_per_day,
             "kept_rate": self.kept_rate,
-            "logs": [asdict(log) for log in self.logs],
+            "expired": [asdict(one) for one in self.expired],
+            "logs": [asdict(log) | {"expired": [asdict(one) for one in log.expired]} for log in self.logs],
             "skipped": [asdict(log) for log in self.skipped],
         }
 
@@ -373,6 +402,18 @@ class Findings(Sequence[Finding]):
         ]
         return pa.Table.from_pylist(rows, _FINDING_COLUMNS)
 
+    def to_pandas(self) -> Any:
+        """A pandas data frame of `table()`; times are text, as ISO 8601 writes them.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return _frame(self.table())
+
+    def entries_to_pandas(self) -> Any:
+        """A pandas data frame of `entries_table()`; `finding` is the index of the finding in `to_pandas()`."""
+        return _frame(self.entries_table())
+
     def entries_table(self) -> pa.Table:
         """One row per entry of each finding; `finding` is the row of the finding in `table()`, `id` its id."""
         rows = [
@@ -381,6 +422,16 @@ class Findings(Sequence[Finding]):
             for entry in finding.entries
         ]
         return pa.Table.from_pylist(rows, _ENTRY_COLUMNS)
+
+
+def _frame(table: pa.Table) -> Any:
+    try:
+        import pandas  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"data frames need pandas, which is not installed ({error}): pip install pandas, or use table()"
+        ) from error
+    return table.to_pandas()
 
 
 _FINDING_COLUMNS = pa.schema(
@@ -442,6 +493,7 @@ __all__ = [
     "ORDERS",
     "Context",
     "ContextLine",
+    "Expired",
     "Finding",
     "FindingEntry",
     "Findings",

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .habits_logmoe import HORIZONS
+from .habits_logmoe import HORIZONS, filled_times
 from .parsing_logmoe import ParsedLog
-from .reference_logmoe import LogReference, filled_times, readable, unit
+from .reference_logmoe import LogReference, readable, unit
 from .sequences_logmoe import pad_sequences
 from .surprise_logmoe import (
     ENTRY_FEATURES,

@@ -520,4 +520,11 @@ def _interleave(groups: list[Entries], is_second: list[bool]) -> Entries:
     return joined
 
 
+def is_in_memory(log: Any) -> bool:
+    """Whether this is a log, not where one is: a text of several lines, bytes, or a list of entries."""
+    if isinstance(log, str):
+        return "\n" in log
+    return isinstance(log, bytes) or (isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log))
+
+
 __all__ = ["Entries", "EntryChunk", "EntryStream", "LogParser", "ParsedLog"]

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
-from .habits_logmoe import windows_of
+from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
+from .habits_logmoe import usable_times, windows_of
 from .parsing_logmoe import ParsedLog, check_integer
 from .sequences_logmoe import pad_sequences
 from .surprise_logmoe import HEALTHY_FOLDS, Occurrences, Surprise, Vocabulary, cross_fitted
@@ -33,8 +34,6 @@ MAX_REFERENCE_ENTRIES = 1 << 17
 SEQUENCES_PER_GROUP = 8
 # Healthy sequences that scores are ranked among.
 HEALTHY_SEQUENCES = 4096
-# Below this share of entries with a time, a log has none.
-TIMED_SHARE = 0.05
 
 # Embeddings float32 `(texts, encoder_hidden)` of masked texts.
 Encode = Callable[[list[str]], np.ndarray]
@@ -109,6 +108,7 @@ class LogReference:
         num_entries: entries it was fitted on, kept or not.
         num_dropped_texts: entries whose text was not kept, because there were too many.
         max_reference_entries: most entries that are kept, and most texts.
+        accepted: findings that are fine, by their ids; see [`accept`].
         folds: how its own sequences are measured; see [`Folds`].
     """
 
@@ -130,6 +130,7 @@ class LogReference:
     ):
         self.origin, self.num_entries, self.num_dropped_texts = origin, num_entries, num_dropped_texts
         self.max_reference_entries = max_reference_entries
+        self.accepted: dict[str, Accepted] = {}
         self.first = np.zeros(len(text), np.int64) if first is None else first
         self._set_texts(texts, count, learn_templates(texts))
         self.template_of = self.templates.match(texts)
@@ -269,7 +270,19 @@ class LogReference:
         """Its sequences are windows by count."""
         return self.origin.session_pattern is None and self.origin.window_seconds is None
 
-    # ------------------------------------------------------------------ merging
+    # ------------------------------------------------------------------ what is fine, and merging
+
+    def accept(self, findings: Iterable[Any], until: Any = None) -> None:
+        """Leaves these findings out from now on, where they are about the same entries; nothing else changes.
+
+        Args:
+            findings: with `to_dict`, as [`Finding`] has it, or records with `id` and `masked` or `entries`.
+            until: they are reported again from this date or date-time on; by default never.
+
+        Raises:
+            ValueError: one is no finding, or `until` no time; then none is accepted.
+        """
+        self.accepted = together(self.accepted.values(), newly_accepted(findings, until))
 
     def merge(self, other: "LogReference") -> "LogReference":
         """A reference of both logs: the one that fitting them together would give.
@@ -294,7 +307,7 @@ class LogReference:
     # ------------------------------------------------------------------ files
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
-        """Saves the reference: `reference.json`, and the two files that it names, of texts and of numbers.
+        """Saves the reference: `reference.json`, and the files that it names, of texts, numbers and what is fine.
 
         Their names come from their content, so that saving over another reference leaves it whole to its readers, and
         after a crash, until `reference.json` is replaced.
@@ -324,6 +337,8 @@ class LogReference:
             written = Path(temporary)
             pq.write_table(table, written / "texts.parquet", compression="zstd")
             save_file(tensors, written / "numbers.safetensors")
+            if self.accepted:
+                (written / "accepted.jsonl").write_bytes(to_lines(self.accepted.values()))
             files = {}
             for path in sorted(written.iterdir()):
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -389,7 +404,7 @@ class LogReference:
         for name in _FACTS:
             setattr(reference, name, facts[name])
         reference.origin = Origin(**{name: facts[name] for name in Origin.__annotations__})
-        reference.first = tensors["first"]
+        reference.first, reference.accepted = tensors["first"], facts["accepted"]
         reference._set_texts(texts[:number], counts[:number].astype(np.int64), Templates(texts[number:]))
         reference.template_of = tensors["template_of"].astype(np.int64)
         reference._set_entries(tensors["text"].astype(np.int64), tensors["time"], tensors["stretch"].astype(np.int64))
@@ -430,6 +445,7 @@ class ReferenceBuilder:
         self.origin = origin
         self.max_reference_entries = check_integer("max_reference_entries", max_reference_entries, 1)
         self.rows: dict[str, int] = {}
+        self.accepted: dict[str, Accepted] = {}
         self.count = np.zeros(0, np.int64)
         self.num_entries = self.num_dropped_texts = 0
         # Small enough that several groups fit.
@@ -470,6 +486,7 @@ class ReferenceBuilder:
     def add_reference(self, reference: LogReference) -> None:
         """Takes the entries of a reference."""
         self.start_log()
+        self.accepted = together(self.accepted.values(), reference.accepted.values())
         rows = np.array([self._row(text) for text in reference.texts], np.int64)
         entries = reference.entries
         starts = reference._starts()
@@ -536,19 +553,13 @@ class ReferenceBuilder:
         sorting = np.lexsort((joined[4], joined[3]))
         text, time, first, of_log, place = (column[sorting] for column in (*joined[:4], joined[5]))
         is_new = (np.diff(place) != 1) | (np.diff(of_log) != 0)
-        return LogReference(
-            list(self.rows),
-            self.count,
-            text,
-            time,
-            np.append(0, is_new.cumsum()),
-            self.origin,
-            self.num_entries,
-            self.num_dropped_texts,
-            self.max_reference_entries,
-            first,
-            known,
+        stretch = np.append(0, is_new.cumsum())
+        numbers = self.num_entries, self.num_dropped_texts, self.max_reference_entries
+        reference = LogReference(
+            list(self.rows), self.count, text, time, stretch, self.origin, *numbers, first=first, known=known
         )
+        reference.accepted = self.accepted
+        return reference
 
 
 # Numbers that are saved as they are.
@@ -568,7 +579,7 @@ def _named_files(folder: Path) -> set[str]:
 
 
 def _read_files(folder: Path) -> tuple[dict[str, Any], pa.Table, dict[str, np.ndarray]]:
-    """What a saved reference holds: facts, texts, numbers.
+    """What a saved reference holds: facts, with what was accepted, texts, numbers.
 
     Raises:
         FileNotFoundError: one is missing.
@@ -588,23 +599,8 @@ def _read_files(folder: Path) -> tuple[dict[str, Any], pa.Table, dict[str, np.nd
         for name, digest in facts["files"].items():
             if hashlib.sha256(contents[Path(name).suffix]).hexdigest() != digest:
                 raise ValueError(f"{name} is not what was saved")
+        facts["accepted"] = from_lines(contents.get(".jsonl", b""))
         return facts, pq.read_table(pa.BufferReader(contents[".parquet"])), load(contents[".safetensors"])
-
-
-def usable_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndarray:
-    """As `filled_times`; none, if hardly any is known."""
-    is_timed = len(time) and np.mean(~np.isnan(time)) >= TIMED_SHARE
-    return filled_times(time, stretch) if is_timed else np.full(len(time), np.nan)
-
-
-def filled_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndarray:
-    """Times `(entries,)`, each unknown one that of the latest entry before it, in its stretch, with a time."""
-    place = np.where(np.isnan(time), -1, np.arange(len(time)))
-    previous = np.maximum.accumulate(place) if len(time) else place
-    is_known = previous >= 0
-    if stretch is not None:
-        is_known &= stretch[previous] == stretch
-    return np.where(is_known, time[previous], np.nan)
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:
@@ -617,4 +613,4 @@ def readable(template: str) -> str:
     return template.replace(SLOT, "name")
 
 
-__all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "filled_times", "readable", "unit", "usable_times"]
+__all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "readable", "unit"]
