@@ -7,6 +7,7 @@ simple baselines; save with card and plots; push. What each step needs is in `tr
 
 import dataclasses
 import logging
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,12 +43,12 @@ from logmoe.training.plots import draw_plots
 from logmoe.training.report import check_template, push, render_card, results_table, spread
 from logmoe.training.run_folder import RESULTS, TRAINER_STATE, RunFolder, complete_checkpoints, write_json
 from logmoe.training.splits import Splits, facts_in_words, read_splits, require_both_labels, split_facts
-from logmoe.training.trainer import LogMoETrainer, StopOnSignal, TwoPhases
+from logmoe.training.trainer import LogMoETrainer, StopOnSignal, StoppedBySignal, TwoPhases
 
 logger = logging.getLogger("logmoe.train")
 
 EXIT_ERROR = 2
-EXIT_TERMINATED = 128 + 15  # As the shell reports a process that SIGTERM ended.
+EXIT_SIGNAL = 128  # And the number of the signal: as the shell reports a process that one ended.
 
 
 class Stopwatch:
@@ -63,19 +64,18 @@ class Stopwatch:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def train(
-    model_args: ModelArguments, data_args: DataArguments, args: LogMoETrainingArguments
-) -> dict[str, Any] | None:
+def train(model_args: ModelArguments, data_args: DataArguments, args: LogMoETrainingArguments) -> dict[str, Any]:
     """Trains, measures and saves a complete checkpoint in `args.output_dir`.
 
     Returns:
-        What `results.json` holds; None if SIGTERM stopped the training after saving a checkpoint.
+        What `results.json` holds.
 
     Raises:
         ValueError: data or arguments that cannot be trained on.
         FileExistsError: the output folder is in use.
         OSError: a checkpoint that cannot be saved; the last complete one is left as it was.
         FloatingPointError: a loss or logits that are not finite.
+        StoppedBySignal: SIGTERM or SIGINT stopped the training, after a checkpoint was saved.
     """
     if args.n_gpu > 1:
         raise ValueError(
@@ -116,7 +116,7 @@ def _train_in(
     phases: TwoPhases,
     arguments: dict[str, dict[str, Any]],
     is_main: bool,
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Trains in a folder that was checked; see `train`."""
     clock = Stopwatch()
 
@@ -182,10 +182,7 @@ def _train_in(
             with clock("train"):
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             if stop.stopped:
-                if is_main:
-                    last = complete_checkpoints(seed_folder)[-1]
-                    print(f"stopped by SIGTERM, saved {last}: continue with `--resume`.", file=sys.stderr)
-                return None
+                raise StoppedBySignal(stop.received or signal.SIGTERM, complete_checkpoints(seed_folder)[-1])
             with clock("measure"):
                 seeds[seed], scores = calibrate_and_measure(trainer, splits, store, data_args.false_positive_rate)
             if is_main and not is_first:
@@ -328,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING, format="%(message)s")
     transformers_logging.disable_progress_bar()  # Of loading and saving; the Trainer's own stays.
     try:
-        results = train(model_args, data_args, args)
+        train(model_args, data_args, args)
     except (ValueError, StrictDataclassError, FileNotFoundError, FileExistsError) as error:
         if args.process_index == 0:  # All processes read the same.
             print(f"error: {error}", file=sys.stderr)
@@ -336,7 +333,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
-    return EXIT_TERMINATED if results is None else 0
+    except StoppedBySignal as stop:
+        if args.process_index == 0:
+            print(stop, file=sys.stderr)
+        return EXIT_SIGNAL + stop.number
+    except KeyboardInterrupt:
+        print("interrupted; what was saved before is complete, continue with `--resume`.", file=sys.stderr)
+        return EXIT_SIGNAL + signal.SIGINT
+    return 0
 
 
 if __name__ == "__main__":

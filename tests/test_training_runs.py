@@ -139,6 +139,26 @@ def test_sigterm_saves_and_exits(folder, undisturbed):
     assert_equal(weights_of(out), undisturbed)
 
 
+@pytest.mark.parametrize("strategy", ["epoch", "steps"])
+def test_stopped_at_any_step_it_ends_with_the_same_weights(folder, strategy):
+    """In the midst of an epoch, at its end, at a step that is saved anyhow: nothing moves the random state on."""
+    more = f"--eval_strategy {strategy} --save_strategy {strategy} --load_best_model_at_end false".split()
+    done = train(arguments(folder, f"through-{strategy}", *more))
+    assert done.returncode == 0, done.stderr
+    out = folder / f"stopped-{strategy}"
+    resume: list[str] = []
+    for name, step in (("SIGTERM", 3), ("SIGINT", 17), ("SIGTERM", 20), ("SIGINT", 33), ("SIGTERM", 50)):
+        stop = {"STOP_AT": f"{name}:{step}"}
+        stopped = train(arguments(folder, out.name, *more, *resume), program="stopping", env=stop)
+        assert stopped.returncode == 128 + signal.Signals[name], stopped.stderr
+        saved = f"stopped by {name}, saved {out / f'checkpoint-{step}'}: continue with `--resume`.\n"
+        assert stopped.stderr.endswith(saved)
+        resume = ["--resume"]
+    done = train(arguments(folder, out.name, *more, *resume))
+    assert done.returncode == 0, done.stderr
+    assert_equal(weights_of(out), weights_of(folder / f"through-{strategy}"))
+
+
 def test_a_full_disk_stops_with_an_error_and_harms_nothing(folder, undisturbed):
     out = folder / "full"
     stop = ((out / "checkpoint-5" / "trainer_state.json").exists, signal.SIGTERM)

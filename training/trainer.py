@@ -50,32 +50,65 @@ class TwoPhases(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """On SIGTERM finishes the step, saves a checkpoint and stops training. A context manager."""
+    """On SIGTERM or SIGINT finishes the step, saves a checkpoint and stops training. A context manager.
+
+    A run that goes on from there ends with the weights of one that was never stopped: nothing is evaluated or saved
+    that it would not have been, for both move the random state on. A second SIGINT stops at once.
+
+    Attributes:
+        received: the signal, if there was one.
+        stopped: training was stopped.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:
-        self.received = False
+        self.received: signal.Signals | None = None
         self.stopped = False
         self.accelerator: Any = None
 
     def __enter__(self) -> "StopOnSignal":
-        self._before = signal.signal(signal.SIGTERM, self._remember)
+        self._before = [signal.signal(number, self._remember) for number in self.SIGNALS]
         return self
 
     def __exit__(self, *exception: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+        for number, before in zip(self.SIGNALS, self._before, strict=True):
+            signal.signal(number, before)
 
     def _remember(self, number: int, frame: Any) -> None:
-        self.received = True
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        stop = self.received
+        stop = self.received is not None
         if self.accelerator is not None and self.accelerator.num_processes > 1:
             # The processes notice it at different steps, but must save at the same one.
             if stop:
                 self.accelerator.set_trigger()
             stop = self.accelerator.check_trigger()
         if stop and not control.should_training_stop:
-            control.should_save = control.should_training_stop = self.stopped = True
+            control.should_training_stop = self.stopped = True
+            # After the last step of an epoch comes what is due at its end, and only then the save.
+            self._is_saved = state.epoch != round(state.epoch)
+            control.should_save |= self._is_saved
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.stopped:  # The Trainer ends an epoch early, and takes that for its end.
+            control.should_save = not self._is_saved
+            control.should_evaluate &= not self._is_saved
+
+
+class StoppedBySignal(Exception):
+    """A signal stopped the training; all that is needed to go on is saved.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: signal.Signals, checkpoint: Path):
+        super().__init__(f"stopped by {number.name}, saved {checkpoint}: continue with `--resume`.")
+        self.number = number
 
 
 class _Readable:
@@ -104,7 +137,7 @@ class LogMoETrainer(Trainer):
     - A checkpoint is complete or not taken for one, and loads with `pipeline()`.
 
     Args:
-        stop: stops the training on SIGTERM, at the same step in all processes.
+        stop: stops the training on a signal, at the same step in all processes.
         kwargs: of the Trainer. Its metrics are those of `eval_dataset`, which is `DistinctLogs`.
     """
 
