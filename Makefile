@@ -22,8 +22,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## judge a web server's log that the model has never seen, with a healthy log and without
 	HF_HUB_OFFLINE=1 $(VENV_PYTHON) examples/demo.py
 
+# Each file in one process, for its tests share what they make; a process computes in one thread.
 test: $(INSTALLED)  ## run the tests
-	$(VENV_PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(INSTALLED)  ## run the tests that take long or need Debian packages
 	$(VENV_PYTHON) -m pytest -m slow

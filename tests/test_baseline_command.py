@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT
 
-from logmoe import LogAnomalyDetector, answering, inference
+from logmoe import LogAnomalyDetector, answering, inference, loading
 from logmoe.answering import TextAnswer, percent, promise, rarity, telling
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import ScanStatistics
@@ -297,7 +297,7 @@ def test_arguments_that_do_not_go_together(run, arguments):
 
 
 def test_a_checkpoint_trained_on_labels_alone_has_no_baseline(run, checkpoint, monkeypatch):
-    labels_alone = inference.pipeline("log-anomaly", model=str(checkpoint))
+    labels_alone = loading.load_pipeline(checkpoint)
     monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: labels_alone)
     code, _, err = run("short.log", "--baseline", "yesterday.log")
     assert code == 2

@@ -360,8 +360,8 @@ def test_reports_of_a_real_log(run, tmp_path):
     assert (code, err) == (0, "")
     assert [line.split(";")[0] for line in out.splitlines() if line[:2] in ("1.", "2.", "3.")] == [
         "1. lines 115-210",
-        "2. lines 985-1023",
-        "3. lines 1161-1288",
+        "2. lines 985-1036",
+        "3. lines 1161-1289",
     ]
     assert (tmp_path / "report.txt").read_text() == out
     records = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
@@ -462,7 +462,18 @@ def test_a_followed_log_ends_quietly_when_it_is_interrupted(tmp_path):
     log.write_bytes(
         b"".join((ROOT / "examples" / "apache-faulty.log").read_bytes().splitlines(keepends=True)[960:1100])
     )
-    arguments = [str(log), "--follow", *BASELINE, "--format", "jsonl", "-o", str(report), "--device", "cpu"]
+    arguments = [
+        str(log),
+        "--follow",
+        "--from-start",
+        *BASELINE,
+        "--format",
+        "jsonl",
+        "-o",
+        str(report),
+        "--device",
+        "cpu",
+    ]
     command = [sys.executable, str(ROOT / "inference.py"), *arguments]
     # A shell that starts the tests in the background has them ignore the signal, and all that they start.
     heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

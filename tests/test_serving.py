@@ -425,6 +425,8 @@ def test_a_port_that_is_taken_and_a_library_that_is_missing(capsys, monkeypatch)
 def test_the_command_serves_until_it_is_interrupted(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("LOGMOE_TOKEN", TOKEN)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # A shell that starts the tests in the background has them ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     said, answers = [], []
 
     def client():
@@ -439,8 +441,11 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path, capfd, monkeypatch
 
     asking = threading.Thread(target=client)
     asking.start()
-    code = run_command("serve", port=0, reference=[f"shop={HEALTHY}"])
-    asking.join()
+    try:
+        code = run_command("serve", port=0, reference=[f"shop={HEALTHY}"])
+        asking.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 130
     assert answers[0].text.startswith("upload: 3 findings in 1,436 lines; judged against shop")
     assert answers[1].status == 401
