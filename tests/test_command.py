@@ -53,6 +53,15 @@ def test_wrong_usage_says_what_is_wrong_and_controls_no_terminal(capsys):
     assert "\\x1b]0;owned\\x07" in err
 
 
+def test_a_help_that_nobody_reads_to_its_end_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys, logmoe_command; sys.exit(logmoe_command.main(['--help']))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_underscored_options_go_on_working(capsys):
     """And are not advertised."""
     arguments = ["app.log", "--false_alarm_rate", "0.1"]
