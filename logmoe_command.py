@@ -475,7 +475,7 @@ def explain(logs: tuple[str, ...], **given: Any) -> int:
 @command.command(
     examples=(
         ("logmoe serve --reference shop=shop.reference", "answer on this machine, against what is healthy here"),
-        ("curl -T today.log 'localhost:8000/findings?reference=shop'", "ask it"),
+        ("curl -X POST -T today.log 'localhost:8000/findings?reference=shop'", "ask it"),
         ("logmoe serve --host 0.0.0.0 --token-file token", "answer other machines that show a token"),
         ("logmoe serve --max-megabytes 1024 --max-seconds 900", "take larger logs"),
     ),

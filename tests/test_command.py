@@ -43,6 +43,7 @@ def test_help_has_examples_that_the_subcommand_understands(name, capsys):
     options = {flag for option in command.commands[name].params for flag in option.opts}
     for line in lines:
         assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", line)) <= options | {"--help"}, line
+    assert all(" -X POST -T " in line for line in re.findall("curl .*", shown))  # -T alone puts, which is not served
 
 
 def test_wrong_usage_says_what_is_wrong_and_controls_no_terminal(capsys):
