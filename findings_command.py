@@ -158,6 +158,8 @@ class FindingsRun:
             print(finding_record(finding), flush=True)
             return
         if scan is not self._headed:
+            if self._headed is not None:  # of the log before, whose findings stand above
+                print()
             self._headed = scan
             options = self.options
             print(f"{name}: {heading(scan, options.baseline, True, options.can_measure, is_whole=False)}")

@@ -495,3 +495,12 @@ def test_fitting_over_accepted_findings_says_that_they_go(logs, run):
     assert code == 0
     assert "warning: ref is replaced, and with it 1 accepted finding: to keep what is accepted, name it among" in err
     assert run("fit", "quiet.log", "-o", "ref")[2] == ""
+
+
+def test_as_they_come_each_log_has_a_heading_of_its_own(logs, run, monkeypatch):
+    with open("today.log") as piped:
+        monkeypatch.setattr("sys.stdin", piped)
+        code, out, _ = run("-", "today.log", "--baseline", "yesterday.log")
+    assert code == 0
+    assert out.startswith("standard input: judged against yesterday.log")
+    assert out.count("\n\ntoday.log: judged against yesterday.log") == 1
