@@ -13,6 +13,7 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
@@ -113,6 +114,23 @@ def render(findings: Findings, name: str, limit: int | None = None, encoding: st
         return html(findings, encoding)
     reports: dict[str, Callable[[Findings], str]] = {"jsonl": jsonl, "sarif": sarif, "junit": junit}
     return reports[name](findings)
+
+
+def renamed(findings: Findings, path: str | os.PathLike, name: str, baseline: str | None) -> Findings:
+    """Findings of one log that call it as its sender does: where it lay is nobody's business.
+
+    Args:
+        path: where it lay.
+        baseline: name of the healthy log, if one was given.
+    """
+    seen, lay = findings.summary, os.fspath(path)
+    summary = replace(
+        seen,
+        logs=tuple(replace(log, source=name) for log in seen.logs),
+        skipped=tuple(replace(log, source=name, reason=log.reason.replace(lay, name)) for log in seen.skipped),
+        baseline=baseline,
+    )
+    return Findings((replace(finding, source=name) for finding in findings), summary, findings.order)
 
 
 def check_targets(paths: Iterable[str], sources: Iterable[str] = ()) -> None:
