@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from logmoe import LogMoEProcessor
+from logmoe.answering import name_of
 from logmoe.console import Console, visible
 from logmoe.inference import DEFAULT_CHECKPOINT
 from logmoe.loading import load_processor
@@ -58,7 +59,7 @@ def explain(
 def _explain_log(
     processor: LogMoEProcessor, source: str, most: int | None, as_json: bool, encoding: str | None
 ) -> None:
-    name = "standard input" if source == "-" else visible(source)
+    name = name_of(source)
     reader = LogReader(source, encoding=encoding, max_line_bytes=4 * processor.max_entry_characters)
     stream, headers_of_log = EntryStream(processor, reader.chunk_bytes), processor.header_reader()
     shown, formats = 0, set()

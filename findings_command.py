@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from logmoe.answering import accepted, answer, heading, headline, misfit_of, misfits, notes, promised, told
-from logmoe.console import Console, visible
+from logmoe.answering import accepted, answer, heading, headline, misfit_of, misfits, name_of, notes, promised, told
+from logmoe.console import Console
 from logmoe.context import Stamp, stamp, with_context
 from logmoe.explaining import for_each_log, tell_problem
 from logmoe.findings_logmoe import Finding, Findings, LogSummary, Skipped, Summary
 from logmoe.gathering_logmoe import FindingScan, summary_of
-from logmoe.reporting import finding_record, format_of, render, summary_record, write
+from logmoe.reporting import finding_record, render, summary_record, write_all
 from logmoe.scanning_logmoe import LogScan, ScanStatistics
 
 # Seconds of silence after which a stream's findings are given out.
@@ -113,7 +113,7 @@ class FindingsRun:
         """Judges logs and gives the answer, also when it is interrupted.
 
         Returns:
-            Whether something could not be read.
+            Whether something could not be read, or written.
 
         Raises:
             KeyboardInterrupt: it was interrupted.
@@ -123,11 +123,10 @@ class FindingsRun:
         except KeyboardInterrupt:
             self._finish()
             raise
-        self._finish()
-        return failed
+        return self._finish() or failed
 
     def _judge(self, log: str) -> None:
-        name = "standard input" if log == "-" else visible(log)
+        name = name_of(log)
         progress = ScanProgress(self.console, name, not self.options.follow)
         if self.options.around is not None and (before := stamp(log)):
             self._stamps[log] = before
@@ -159,6 +158,8 @@ class FindingsRun:
             print(finding_record(finding), flush=True)
             return
         if scan is not self._headed:
+            if self._headed is not None:  # of the log before, whose findings stand above
+                print()
             self._headed = scan
             options = self.options
             print(f"{name}: {heading(scan, options.baseline, True, options.can_measure, is_whole=False)}")
@@ -169,15 +170,15 @@ class FindingsRun:
             print(line)
         sys.stdout.flush()
 
-    def _finish(self) -> None:
+    def _finish(self) -> bool:
+        """Gives the answer; returns whether a report could not be written."""
         options = self.options
         skipped = tuple(Skipped(None if log == "-" else log, str(error)) for log, error, _ in self._problems)
         summary = replace(self._summary, logs=tuple(self._logs), skipped=skipped)
         if options.around is not None:
             self._findings = with_context(self._findings, options.around, options.encoding, self._stamps)
         findings = Findings(self._findings, summary, options.order)
-        for path in options.outputs:
-            write(render(findings, format_of(path), options.limit, options.encoding), path)
+        unwritten = write_all(findings, options.outputs, options.limit, options.encoding)
         if self._prints_as_they_come:
             self._sum_up(summary)
         elif options.form == "text":
@@ -200,6 +201,9 @@ class FindingsRun:
         if not options.is_live:
             for problem in self._problems:
                 tell_problem(self.console, *problem)
+        for error in unwritten:
+            self.console.error(error)
+        return bool(unwritten)
 
     def _sum_up(self, summary: Summary) -> None:
         if self.options.form == "jsonl":

@@ -43,6 +43,11 @@ def fit(
         FileNotFoundError, EmptyLogError, ValueError: as `learn`.
     """
     refuse_to_overwrite(output)
+    if forgotten := _forgotten(good, output):
+        console.note(
+            f"{visible(output)} is replaced, and with it {count(forgotten, 'accepted finding')}: "
+            "to keep what is accepted, name it among GOOD too"
+        )
     pipe = load(console, model, device, trust_remote_code)
     reference, read = learn(pipe, good, encoding, console, max_reference_entries, **given(cutting))
     reference.save_pretrained(output)
@@ -137,6 +142,20 @@ def refuse_to_overwrite(folder: str) -> None:
     if path.is_file() or (path.is_dir() and not is_reference(folder) and any(path.iterdir())):
         what = "a file" if path.is_file() else "a folder that holds no reference"
         raise FileExistsError(f"{folder} is {what}: name a new folder, or one with a reference, which is replaced")
+
+
+def _forgotten(good: Sequence[str], output: str) -> int:
+    """How many accepted findings the reference at `output` has that the new one will not know of."""
+    if not is_reference(output):
+        return 0
+    try:
+        known = set(LogReference.from_pretrained(output).accepted)
+    except (OSError, ValueError):  # damaged: what replaces it cannot be worse
+        return 0
+    if known:
+        for path in filter(is_reference, good):
+            known -= LogReference.from_pretrained(path).accepted.keys()
+    return len(known)
 
 
 def told(reference: LogReference, read: dict[str, int]) -> str:

@@ -382,7 +382,7 @@ def scan(ctx: click.Context, logs: tuple[str, ...], **given: Any) -> int:
             raise click.UsageError("Missing argument 'LOG...': name a log, or pipe one in.")
         logs = ("-",)
     if given["follow"] and (len(logs) != 1 or not os.path.isfile(logs[0])):
-        raise click.UsageError("--follow needs exactly one file.")
+        raise click.UsageError(f"--follow needs exactly one file, got {', '.join(logs)}.")
     if given["from_start"] and not given["follow"]:
         raise click.UsageError("--from-start goes with --follow.")
     if given["context"] is not None and ("-" in logs or given["follow"] or given["sequences"] or given["as_json"]):
@@ -475,7 +475,7 @@ def explain(logs: tuple[str, ...], **given: Any) -> int:
 @command.command(
     examples=(
         ("logmoe serve --reference shop=shop.reference", "answer on this machine, against what is healthy here"),
-        ("curl -T today.log 'localhost:8000/findings?reference=shop'", "ask it"),
+        ("curl -X POST -T today.log 'localhost:8000/findings?reference=shop'", "ask it"),
         ("logmoe serve --host 0.0.0.0 --token-file token", "answer other machines that show a token"),
         ("logmoe serve --max-megabytes 1024 --max-seconds 900", "take larger logs"),
     ),
@@ -664,6 +664,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command.main(None if argv is None else list(argv), prog_name="logmoe", standalone_mode=False) or 0
     except click.Abort:
         return 130
+    except SystemExit:  # how click ends when the reader of a help has seen enough
+        return 0
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             print(error.ctx.get_usage(), f"Try '{error.ctx.command_path} --help'.", sep="\n", file=sys.stderr)

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import cached_file
+from transformers.utils import CONFIG_NAME, cached_file
 
 from .handler import REFERENCE_FOLDER, REQUIREMENTS
 from .processing_logmoe import LogMoEProcessor
@@ -42,6 +42,9 @@ pipe(open("server.log").read())
 _MODEL_OF_CARD = re.compile(r"""(pipeline\(["']log-anomaly["'], model=)(["'])[^"'\n]*\2""")
 # Pictures that a card shows, if they lie beside it.
 _PICTURE_OF_CARD = re.compile(r"!\[[^]]*\]\(([\w-][\w.-]*\.(?:png|jpg|svg))\)")
+# Folder of what is not complete yet, and the files of weights.
+_SAVING = ".saving_"
+_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 
 
 class PublishesCheckpoints:
@@ -55,24 +58,42 @@ class PublishesCheckpoints:
     ) -> None:
         """Saves a complete checkpoint: weights, config, tokenizer, processor, the Python files and README.md.
 
+        Files replace their predecessors only when all of them are written. Meanwhile, for a moment, there is no
+        config.json, so that nobody loads half of the one and half of the other.
+
         Args:
             save_directory: a folder, made if needed. A README.md in it is kept.
             reference: to save along with it, for `handler.py` to judge against: it holds masked text of its logs.
             kwargs: see `PreTrainedModel.save_pretrained`.
-        """
-        self._save(Path(save_directory), Path(save_directory).resolve().name, reference, **kwargs)
 
-    def _save(self, folder: Path, name: str, reference: LogReference | None, **kwargs: Any) -> None:
-        """Saves a checkpoint whose card calls it `name`."""
+        Raises:
+            OSError: it cannot be written; what was in the folder is unharmed.
+        """
+        folder = Path(save_directory)
+        if folder.is_file():
+            raise FileExistsError(f"cannot save a checkpoint to {str(folder)!r}: it is a file, a folder is needed")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_SAVING) as temporary:
+            written = Path(temporary)
+            self._save(written, folder.resolve().name, has_card=(folder / "README.md").exists(), **kwargs)
+            (folder / CONFIG_NAME).unlink(missing_ok=True)
+            for weights in filter(lambda path: _WEIGHTS.fullmatch(path.name), list(folder.iterdir())):
+                if not (written / weights.name).exists():  # of another number of files, and they would be loaded
+                    weights.unlink()
+            for path in sorted(written.iterdir(), key=lambda path: path.name == CONFIG_NAME):
+                os.replace(path, folder / path.name)
+        if reference is not None:
+            reference.save_pretrained(folder / REFERENCE_FOLDER)
+
+    def _save(self, folder: Path, name: str, has_card: bool = False, **kwargs: Any) -> None:
+        """Writes the files of a checkpoint whose card calls it `name`, which has one already or not."""
         of_source = self._source_of("README.md")
         card = named_card(_PLAIN_CARD if of_source is None else of_source.read_text(encoding="utf-8"), name)
         pictures = {picture: self._source_of(picture) for picture in _PICTURE_OF_CARD.findall(card)}
         self.model.save_pretrained(folder, **kwargs)
         self.processor.save_pretrained(folder)
         (folder / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
-        if reference is not None:
-            reference.save_pretrained(folder / REFERENCE_FOLDER)
-        if not (folder / "README.md").exists():
+        if not has_card:
             (folder / "README.md").write_text(card, encoding="utf-8")
             for picture, path in pictures.items():
                 if path is not None:
@@ -109,7 +130,9 @@ class PublishesCheckpoints:
         if reference is not None:
             kwargs.setdefault("delete_patterns", [f"{REFERENCE_FOLDER}/*"])  # of the reference before it
         with tempfile.TemporaryDirectory() as folder:
-            self._save(Path(folder), repo_id, reference)
+            self._save(Path(folder), repo_id)
+            if reference is not None:
+                reference.save_pretrained(Path(folder, REFERENCE_FOLDER))
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **kwargs))
 
     def _source_of(self, name: str) -> Path | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from logmoe.answering import answer, misfits, notes
 from logmoe.console import Console
-from logmoe.reporting import format_of, render, require, write
+from logmoe.reporting import check_targets, render, require, write_all
 from logmoe.reports import read_findings
 
 
@@ -41,22 +41,24 @@ def report(
         OSError, ImportError: a file cannot be read, or a report not be written.
         ValueError: a file holds something else; names it, and the line.
     """
-    forms = [(path, format_of(path)) for path in output]
-    for name in {form, *(of for _, of in forms)}:
-        require(name)
+    check_targets(output)
+    require(form)
     findings = read_findings(files, by)
-    for path, name in forms:
-        write(render(findings, name, limit), path)
-    if not forms:
+    unwritten = write_all(findings, output, limit)
+    if not output:
         if form == "text":
             for line in answer(findings, limit, lines, console.width, paint=console.paint):
                 print(line)
         else:
             print(render(findings, form, limit), end="")
     summary = findings.summary
-    unfit = misfits(summary) if forms or form != "text" else []
+    unfit = misfits(summary) if output or form != "text" else []
     for note in [*unfit, *(note for log in summary.logs for note in notes(log))]:
         console.note(note)
+    for error in unwritten:
+        console.error(error)
+    if unwritten:
+        return 2
     return 1 if fail_on_finding and len(findings) else 0
 
 

@@ -12,7 +12,8 @@ import re
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
@@ -113,6 +114,69 @@ def render(findings: Findings, name: str, limit: int | None = None, encoding: st
         return html(findings, encoding)
     reports: dict[str, Callable[[Findings], str]] = {"jsonl": jsonl, "sarif": sarif, "junit": junit}
     return reports[name](findings)
+
+
+def renamed(findings: Findings, path: str | os.PathLike, name: str, baseline: str | None) -> Findings:
+    """Findings of one log that call it as its sender does: where it lay is nobody's business.
+
+    Args:
+        path: where it lay.
+        baseline: name of the healthy log, if one was given.
+    """
+    seen, lay = findings.summary, os.fspath(path)
+    summary = replace(
+        seen,
+        logs=tuple(replace(log, source=name) for log in seen.logs),
+        skipped=tuple(replace(log, source=name, reason=log.reason.replace(lay, name)) for log in seen.skipped),
+        baseline=baseline,
+    )
+    return Findings((replace(finding, source=name) for finding in findings), summary, findings.order)
+
+
+def check_targets(paths: Iterable[str], sources: Iterable[str] = ()) -> None:
+    """Checks that reports can be written, for that is to be known before the work, not after.
+
+    Args:
+        paths: of the reports.
+        sources: what is read, which no report may replace.
+
+    Raises:
+        OSError: there is no folder for a report, or something else is in the way.
+        ImportError: a library is not installed.
+        ValueError: an extension is not known, or a report would replace what is read.
+    """
+    read = [source for source in sources if os.path.isfile(source)]
+    for path in paths:
+        require(format_of(path))
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")
+        if os.path.isdir(path):
+            raise IsADirectoryError(f"cannot write {path}: it is a folder")
+        is_device = os.path.exists(path) and not os.path.isfile(path)
+        if not os.access(path if is_device else os.path.dirname(os.path.realpath(path)), os.W_OK):
+            raise PermissionError(f"cannot write {path}: permission denied")
+        if os.path.isfile(path) and any(os.path.samefile(path, source) for source in read):
+            raise ValueError(f"cannot write {path}: it is read as a log, which the report would replace")
+
+
+def write_all(
+    findings: Findings, paths: Iterable[str], limit: int | None = None, encoding: str | None = None
+) -> list[OSError]:
+    """Writes reports, each in the format of its extension; see [`render`].
+
+    Returns:
+        What kept some from being written: the others are there all the same.
+    """
+    problems = []
+    for path in paths:
+        try:
+            write(render(findings, format_of(path), limit, encoding), path)
+        except OSError as error:
+            problem = OSError(f"cannot write {path}: {error.strerror or error}")
+            problem.__cause__ = error
+            problems.append(problem)
+    return problems
 
 
 def write(text: str, path: str) -> None:

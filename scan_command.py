@@ -3,7 +3,6 @@
 Findings are gathered and told by `findings_command`; with `--sequences` and `--json` sequences are printed here.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from logmoe.explaining import for_each_log, print_json, tell_problem
 from logmoe.findings_command import AnswerOptions, FindingsRun, ScanProgress, effort
 from logmoe.findings_logmoe import LogSummary
 from logmoe.fitting_command import given, learn, load
-from logmoe.reporting import format_of, require
+from logmoe.reporting import check_targets, require
 from logmoe.scanning_logmoe import LogScan, ScanStatistics
 
 # How logs are cut into sequences; a reference holds for logs that are cut alike.
@@ -59,10 +58,7 @@ def scan(
         OSError, ImportError: there is no checkpoint or healthy log, or a report cannot be written.
         ValueError: an argument is out of range, or a reference belongs to another checkpoint.
     """
-    for path in output:  # what cannot be written is said before the work, not after
-        require(format_of(path))
-        if not os.path.isdir(os.path.dirname(path) or "."):
-            raise FileNotFoundError(f"cannot write {path}: there is no folder {os.path.dirname(path)}")
+    check_targets(output, [*logs, *baseline])
     require(form)
     overrides = given(overrides)
     pipe = load(console, model, device, trust_remote_code)

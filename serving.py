@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -31,8 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
 from logmoe import LogAnomalyPipeline, LogReference, __version__
-from logmoe.findings_logmoe import Findings
-from logmoe.reporting import render, require
+from logmoe.reporting import renamed, render, require
 
 Answer = TypeVar("Answer")
 
@@ -195,7 +194,7 @@ class Service:
         self.references = {name: KeptReference(reference, now) for name, reference in (references or {}).items()}
         self._folder = tempfile.TemporaryDirectory(prefix="logmoe-serve-", ignore_cleanup_errors=True)
         self.uploads = Uploads(Path(self._folder.name), limits)
-        # Two threads cannot share a pipeline: its tokenizer is told anew how long an entry may be.
+        # One log at a time: threads may share a pipeline, but two logs would want the memory of two.
         self._judging = ThreadPoolExecutor(1, "logmoe-serve")
 
     def close(self) -> None:
@@ -242,7 +241,7 @@ class Service:
             false_alarm_rate=asked.false_alarm_rate,
         )
         baseline = asked.reference if isinstance(reference, LogReference) else None
-        return render(_named(found, path, asked.name, baseline), asked.format, asked.limit, asked.encoding)
+        return render(renamed(found, path, asked.name, baseline), asked.format, asked.limit, asked.encoding)
 
     def against(self, asked: str) -> LogReference | bool | None:
         """What a call of the pipeline takes as its `reference`.
@@ -297,18 +296,6 @@ def check_name(name: str) -> None:
             f"a reference cannot be called {name!r}: up to 64 letters, digits and . _ -, and neither {MODES[0]} nor "
             f"{MODES[1]}"
         )
-
-
-def _named(findings: Findings, path: Path, name: str, baseline: str | None) -> Findings:
-    """Findings that call the log as its sender does: where it lay is nobody's business."""
-    seen = findings.summary
-    summary = replace(
-        seen,
-        logs=tuple(replace(log, source=name) for log in seen.logs),
-        skipped=tuple(replace(log, source=name, reason=log.reason.replace(str(path), name)) for log in seen.skipped),
-        baseline=baseline,
-    )
-    return Findings((replace(finding, source=name) for finding in findings), summary, findings.order)
 
 
 # ---------------------------------------------------------------------- what can be asked

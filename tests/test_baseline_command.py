@@ -462,3 +462,45 @@ def test_the_demo_finds_what_was_injected(demo_logs, general, monkeypatch, capsy
         with_a_healthy_log, alone = int(row[1]), int(row[5])
         assert with_a_healthy_log >= 1, fault
         assert alone >= 1, fault
+
+
+def test_a_report_that_cannot_be_written_costs_no_answer(logs, run):
+    (logs / "full.md").symlink_to("/dev/full")
+    code, out, err = run("today.log", "--baseline", "yesterday.log", "-o", "full.md", "-o", "findings.jsonl")
+    assert code == 2
+    assert out.startswith("today.log: ")
+    assert "error: cannot write full.md: No space left on device" in err
+    assert json.loads((logs / "findings.jsonl").read_text().splitlines()[-1])["type"] == "summary"
+
+
+def test_a_report_never_replaces_what_is_read(logs, run):
+    log = (logs / "today.log").rename(logs / "today.txt")
+    before = log.read_bytes()
+    for arguments in (("today.txt",), ("quiet.log", "--baseline", "today.txt")):
+        code, out, err = run(*arguments, "-o", "./today.txt")
+        assert (code, out) == (2, "")
+        assert "cannot write ./today.txt: it is read as a log" in err
+        assert log.read_bytes() == before
+
+
+def test_fitting_over_accepted_findings_says_that_they_go(logs, run):
+    assert run("fit", "quiet.log", "-o", "ref")[0] == 0
+    reference = LogReference.from_pretrained("ref")
+    reference.accept([{"id": "0123456789ab", "masked": ["a"]}])
+    reference.save_pretrained("ref")
+    code, _, err = run("fit", "ref", "yesterday.log", "-o", "ref")
+    assert (code, err) == (0, "")
+    assert len(LogReference.from_pretrained("ref").accepted) == 1
+    code, _, err = run("fit", "quiet.log", "-o", "ref")
+    assert code == 0
+    assert "warning: ref is replaced, and with it 1 accepted finding: to keep what is accepted, name it among" in err
+    assert run("fit", "quiet.log", "-o", "ref")[2] == ""
+
+
+def test_as_they_come_each_log_has_a_heading_of_its_own(logs, run, monkeypatch):
+    with open("today.log") as piped:
+        monkeypatch.setattr("sys.stdin", piped)
+        code, out, _ = run("-", "today.log", "--baseline", "yesterday.log")
+    assert code == 0
+    assert out.startswith("standard input: judged against yesterday.log")
+    assert out.count("\n\ntoday.log: judged against yesterday.log") == 1

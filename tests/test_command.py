@@ -43,6 +43,7 @@ def test_help_has_examples_that_the_subcommand_understands(name, capsys):
     options = {flag for option in command.commands[name].params for flag in option.opts}
     for line in lines:
         assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", line)) <= options | {"--help"}, line
+    assert all(" -X POST -T " in line for line in re.findall("curl .*", shown))  # -T alone puts, which is not served
 
 
 def test_wrong_usage_says_what_is_wrong_and_controls_no_terminal(capsys):
@@ -51,6 +52,15 @@ def test_wrong_usage_says_what_is_wrong_and_controls_no_terminal(capsys):
     assert out == ""
     assert err.startswith("Usage: logmoe scan [OPTIONS] LOG...\nTry 'logmoe scan --help'.\nerror: No such option")
     assert "\\x1b]0;owned\\x07" in err
+
+
+def test_a_help_that_nobody_reads_to_its_end_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys, logmoe_command; sys.exit(logmoe_command.main(['--help']))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_underscored_options_go_on_working(capsys):

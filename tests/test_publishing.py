@@ -83,6 +83,26 @@ def test_a_card_names_its_repository_and_takes_its_pictures_along(hub, tmp_path)
     assert not (tmp_path / "kept" / "one.png").exists()
 
 
+def test_saving_over_a_checkpoint_is_all_or_nothing(pipe, tmp_path, monkeypatch):
+    folder = tmp_path / "checkpoint"
+    pipe.save_pretrained(folder, max_shard_size="20KB")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    with monkeypatch.context() as patched:
+        patched.setattr(pipe.processor, "save_pretrained", lambda folder: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            pipe.save_pretrained(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / "notes.txt").write_text("mine")
+    pipe.save_pretrained(folder)
+    # Nothing is left that would be loaded in place of the new weights.
+    assert {path.name for path in folder.glob("model*.safetensors*")} == {"model.safetensors"}
+    assert not list(folder.glob(".saving*"))
+    assert (folder / "notes.txt").read_text() == "mine"
+    with pytest.raises(FileExistsError, match="it is a file, a folder is needed"):
+        pipe.save_pretrained(folder / "notes.txt")
+
+
 def test_a_card_is_named_wherever_it_says_how_to_load():
     card = "pipeline('log-anomaly', model='a/b')\npipeline(\"log-anomaly\", model=\"\", device=0)\nmodel='other'"
     assert named_card(card, "org/c") == (

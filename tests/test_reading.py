@@ -206,6 +206,20 @@ def test_a_folder_is_read_whatever_lies_in_it(tmp_path, caplog):
     assert all(warning.isprintable() for warning in warnings)
 
 
+def test_a_saved_reference_among_logs_is_no_log(tmp_path):
+    (tmp_path / "a.log").write_text("a\n")
+    (tmp_path / "reference.json").write_text("b\n")  # which may be anybody's
+    saved = tmp_path / "shop.reference"
+    saved.mkdir()
+    for name in ("reference.json", *(f"reference-{'0' * 16}.{kind}" for kind in ("jsonl", "safetensors", "parquet"))):
+        (saved / name).write_text("{}\n")
+    (saved / "b.log").write_text("b\n")
+    logs = [str(tmp_path / "a.log"), str(tmp_path / "reference.json"), str(saved / "b.log")]
+    assert find_logs(tmp_path) == logs
+    assert find_logs(str(tmp_path / "**" / "*")) == logs
+    assert find_logs(saved / "reference.json") == [str(saved / "reference.json")]  # who names it wants it
+
+
 def test_a_file_that_vanishes_while_a_folder_is_looked_at_stops_nothing(tmp_path, monkeypatch):
     for name in ("a.log", "b.log"):
         (tmp_path / name).write_text("INFO ok\n")

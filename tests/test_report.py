@@ -163,3 +163,18 @@ def test_reports_are_written_and_printed(written, tmp_path, capsys, monkeypatch)
     assert run_command("report", path, output=["report.pdf"]) == 2
     assert "its name must end in" in capsys.readouterr().err
     assert run_command("report", path, by="size") == 2
+
+
+def test_what_cannot_be_written_keeps_nothing_else_from_it(written, tmp_path, capsys):
+    path = written(jsonl(ORDINARY))
+    (tmp_path / "full.md").symlink_to("/dev/full")
+    (tmp_path / "folder.md").mkdir()
+    one, full = tmp_path / "one.md", tmp_path / "full.md"
+    assert run_command("report", path, output=[str(full), str(one)]) == 2
+    assert capsys.readouterr().err.count(f"error: cannot write {full}: No space left on device") == 1
+    assert one.read_text() == render(ORDINARY, "markdown")
+    one.unlink()
+    for wrong, said in (("folder.md", "it is a folder"), ("none/report.md", "there is no folder")):
+        assert run_command("report", path, output=[str(one), str(tmp_path / wrong)]) == 2
+        assert f"error: cannot write {tmp_path / wrong}: {said}" in capsys.readouterr().err
+        assert not one.exists()  # for that is known before the work

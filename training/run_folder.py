@@ -31,9 +31,8 @@ ARGUMENTS, SPLIT, RESULTS, CARD = "arguments.json", "split.json", "results.json"
 TRAINER_STATE, TRAINER_ARGUMENTS = "trainer_state.json", "training_args.bin"  # The Trainer's names.
 TRAINING_PLOT, PRECISION_RECALL_PLOT = "training.png", "precision_recall.png"
 RELIABILITY_PLOT, EXPERT_LOAD_PLOT = "reliability.png", "expert_load.png"
-CONFIG = "config.json"
 CHECKPOINT_FILES = {
-    *(CONFIG, "model.safetensors", "model.safetensors.index.json", "processor_config.json", "tokenizer.json"),
+    *("config.json", "model.safetensors", "model.safetensors.index.json", "processor_config.json", "tokenizer.json"),
     *("tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "handler.py", "requirements.txt"),
 }
 CODE_SUFFIX = "_logmoe.py"  # Of the code that travels with the weights.
@@ -236,29 +235,20 @@ class RunFolder:
     # ------------------------------------------------------------------ after training
 
     def save_checkpoint(self, pipe: LogAnomalyPipeline, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        """Saves a complete checkpoint; files replace their predecessors only when all of them are written.
+        """Saves a complete checkpoint, all of it or nothing.
 
-        Meanwhile, for a moment, there is no config.json, so that nobody loads half of the one and half of the other.
         FSDP shards the model over processes: its weights then come as `state_dict`.
 
         Raises:
             OSError: it cannot be written; what was in the folder is unharmed.
         """
-        staging = self.path / SAVING
-        shutil.rmtree(staging, ignore_errors=True)
+        weights: dict[str, Any] = {} if state_dict is None else {"state_dict": state_dict}
         try:
-            staging.mkdir()
-            weights: dict[str, Any] = {} if state_dict is None else {"state_dict": state_dict}
-            pipe.save_pretrained(staging, **weights)
-            (self.path / CONFIG).unlink(missing_ok=True)
-            for path in sorted(staging.iterdir(), key=lambda path: path.name == CONFIG):
-                os.replace(path, self.path / path.name)
+            pipe.save_pretrained(self.path, **weights)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise OSError(
                 f"cannot save the trained model in {self.path}: {error}. Make room, then continue with `--resume`."
             ) from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
     def save_card(self, card: ModelCard) -> None:
         """Writes the model card whole or not at all."""

@@ -35,7 +35,7 @@ class EndpointHandler:
         own = os.path.join(folder, REFERENCE_FOLDER)
         self.own = self.pipe.fit(own) if os.path.isfile(os.path.join(own, "reference.json")) else None
         self._latest: tuple[str, Any] = ("", None)  # the healthy log that was sent last, by its digest
-        # A pipeline cannot be used by two threads at once.
+        # One log at a time: two would want the memory of two, and only one healthy log is kept.
         self._lock = threading.Lock()
 
     def __call__(self, data: dict[str, Any]) -> Any:

@@ -60,6 +60,8 @@ _BINARIES: list[tuple[int, bytes, str]] = [
     (0, b"\xff\xd8\xff", "an image"),
     (0, b"\x93NUMPY", "a NumPy array"),
 ]
+# What `logmoe fit` saves, perhaps among the logs that it learns from.
+_OF_REFERENCE = re.compile(r"reference\.json|reference-[0-9a-f]{16}\.[a-z]+|\.accepting\.lock")
 # Control characters that text does not hold; NUL is no sign, for a crashed machine leaves runs of it in its logs.
 _NO_TEXT = bytes({*range(1, 32)} - set(b"\t\n\v\f\r\x1b\x08\x07\x0e\x0f\x1c\x1d\x1e\x1f"))
 MAX_CONTROL_SHARE = 0.02
@@ -136,6 +138,11 @@ def _natural(path: str) -> list[tuple[int, str]]:
     return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
 
 
+def _holds_reference(folder: str) -> bool:
+    names = os.path.join(glob.escape(folder), "reference-*.safetensors")
+    return os.path.isfile(os.path.join(folder, "reference.json")) and bool(glob.glob(names))
+
+
 def _no_log(path: str) -> str | None:
     """What a path found in a folder is if it is no log; "" if that needs no word. None if it may be one."""
     try:
@@ -146,6 +153,9 @@ def _no_log(path: str) -> str | None:
         return ""
     if not stat.S_ISREG(found.st_mode):
         return "no file but a pipe, a socket or a device: name it to read it"
+    folder, name = os.path.split(path)
+    if _OF_REFERENCE.fullmatch(name) and _holds_reference(folder):
+        return "a saved reference, and no log" if name == "reference.json" else ""
     if not found.st_size:
         return "empty"
     try:

@@ -12,7 +12,6 @@ import queue
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ def work() -> None:
     """Loads the model, judges one log, and ends."""
     # What libraries print is not the answer.
     answers, sys.stdout = sys.stdout, sys.stderr
-    from logmoe.explaining import visible
+    from logmoe.console import visible
     from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
 
     pipe = load_pipeline(DEFAULT_CHECKPOINT, device="cpu")
@@ -131,22 +130,14 @@ def work() -> None:
 def judge(pipe: Any, log: str, healthy: str | None, into: str) -> str:
     """Judges a log and writes its reports, which know files by their names alone."""
     from logmoe.answering import headline
-    from logmoe.findings_logmoe import Findings
-    from logmoe.reporting import format_of, render, write
+    from logmoe.reporting import format_of, renamed, render, write
 
     reference = None if healthy is None else pipe.fit(Path(healthy))
-    found = pipe.findings(Path(log), reference=reference)
-    name, seen = os.path.basename(log), found.summary
-    summary = replace(
-        seen,
-        logs=tuple(replace(one, source=name) for one in seen.logs),
-        skipped=tuple(replace(one, source=name) for one in seen.skipped),
-        baseline=None if healthy is None else os.path.basename(healthy),
-    )
-    findings = Findings([replace(finding, source=name) for finding in found], summary)
+    baseline = None if healthy is None else os.path.basename(healthy)
+    findings = renamed(pipe.findings(Path(log), reference=reference), log, os.path.basename(log), baseline)
     for report in REPORTS:
         write(render(findings, format_of(report)), os.path.join(into, report))
-    return headline(summary)
+    return headline(findings.summary)
 
 
 if __name__ == "__main__":
