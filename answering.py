@@ -6,7 +6,6 @@ words.
 """
 
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -57,11 +56,20 @@ class TextAnswer:
         is_live: results are wanted as they come, as of a stream.
         can_measure: the log may be judged against itself.
         lines: entries that are shown of a sequence, at most.
+        width: where lines are cut; None for nowhere.
     """
 
     def __init__(
-        self, scan: LogScan, name: str, baseline: str | None, is_live: bool, can_measure: bool, lines: int = 3
+        self,
+        scan: LogScan,
+        name: str,
+        baseline: str | None,
+        is_live: bool,
+        can_measure: bool,
+        lines: int = 3,
+        width: int | None = None,
     ):
+        self.width = width
         self.scan, self.name, self.baseline = scan, name, baseline
         self.is_live, self.can_measure, self.lines = is_live, can_measure, lines
         self._waiting: list[str] = []
@@ -98,7 +106,6 @@ class TextAnswer:
 
     def _sequence(self, sequence: dict[str, Any]) -> list[str]:
         """A result as lines: what it is, why, and its most telling entries."""
-        width = shutil.get_terminal_size((160, 24)).columns
         what, digits = sequence["label"], 4 if sequence["mode"] == "none" else 2
         is_anomaly = what == self.scan.judge.id2label[ANOMALY]
         if sequence["mode"] == "self" and is_anomaly:
@@ -108,7 +115,7 @@ class TextAnswer:
             head += f", {rarity(sequence['healthy_rarity'])}"
         lines = [head]
         for reason in [reason["text"] for reason in sequence["reasons"] if reason.get("text")][:REASONS]:
-            lines.append("    " + _fitted(visible(reason), width - 4))
+            lines.append("    " + self._cut(visible(reason), 4))
         # Of a normal sequence, asked for by --all, those that come nearest to odd.
         shown = telling(sequence, self.lines) if is_anomaly else _first(sequence["entries"], self.lines)
         for entry in shown:
@@ -116,8 +123,11 @@ class TextAnswer:
             head = f"  {entry['line']:>8}  {entry['score']:+7.2f}  "
             tail = f" (+{more} lines)" if more else ""
             text = visible(entry["text"].split("\n", 1)[0].expandtabs())
-            lines.append(head + _fitted(text, max(20, width - len(head) - len(tail))) + tail)
+            lines.append(head + self._cut(text, len(head) + len(tail)) + tail)
         return lines
+
+    def _cut(self, text: str, beside: int) -> str:
+        return text if self.width is None else _fitted(text, max(20, self.width - beside))
 
 
 def heading(

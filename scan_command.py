@@ -138,7 +138,9 @@ class SequencesRun:
         progress = ScanProgress(self.console, name, not options.follow)
         scan = self.start(log, progress.update)
         is_live = log == "-" or options.follow
-        answer = TextAnswer(scan, name, options.baseline, is_live, options.can_measure, options.lines)
+        answer = TextAnswer(
+            scan, name, options.baseline, is_live, options.can_measure, options.lines, self.console.width
+        )
         try:
             for sequence in scan:
                 progress.bar.clear()
