@@ -19,6 +19,7 @@ from safetensors import safe_open
 from transformers import AutoModelForSequenceClassification, AutoProcessor, pipeline
 
 from logmoe import LogAnomalyPipeline, LogMoEConfig, LogMoEForSequenceClassification, LogMoEProcessor
+from logmoe.parsing_logmoe import check_integer
 
 CONFIG, PROCESSOR_CONFIG, TOKENIZER_CONFIG = "config.json", "processor_config.json", "tokenizer_config.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -124,6 +125,7 @@ def load_processor(
         vocabulary = processor.tokenizer.get_vocab()
         if not processor.tokenizer.is_fast or len(vocabulary) <= len(processor.tokenizer.all_special_tokens):
             raise ValueError("tokenizer.json has no vocabulary")
+        check_integer("model_max_length", processor.tokenizer.model_max_length, 1)
     except Exception as error:  # what a damaged file raises cannot be told beforehand
         _damaged(model_path, _of(error, f"{PROCESSOR_CONFIG}, tokenizer.json or {TOKENIZER_CONFIG}"), error)
     return processor

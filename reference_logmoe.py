@@ -23,7 +23,7 @@ from safetensors.numpy import load, save_file
 from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
 from .habits_logmoe import usable_times, windows_of
 from .parsing_logmoe import ParsedLog, check_integer
-from .sequences_logmoe import pad_sequences
+from .sequences_logmoe import SequenceRule, pad_sequences
 from .surprise_logmoe import HEALTHY_FOLDS, Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
 
@@ -402,13 +402,17 @@ class LogReference:
         number = kinds.count("text")
         reference = cls.__new__(cls)
         for name in _FACTS:
-            setattr(reference, name, facts[name])
-        reference.origin = Origin(**{name: facts[name] for name in Origin.__annotations__})
+            setattr(reference, name, check_integer(name, facts[name], int(name != "num_dropped_texts"), 1 << 50))
+        reference.origin = of = Origin(**{name: facts[name] for name in Origin.__annotations__})
+        SequenceRule(of.max_sequence_length, None, of.window_seconds, of.session_pattern)  # refuses what is none
         reference.first, reference.accepted = tensors["first"], facts["accepted"]
-        reference._set_texts(texts[:number], counts[:number].astype(np.int64), Templates(texts[number:]))
-        reference.template_of = tensors["template_of"].astype(np.int64)
-        reference._set_entries(tensors["text"].astype(np.int64), tensors["time"], tensors["stretch"].astype(np.int64))
-        reference.embeddings = tensors["embeddings"].astype(np.float32)
+        templates, count, entries = texts[number:], counts[:number], tensors["text"]
+        vocabulary = Vocabulary(tensors["template_of"], tensors["embeddings"].astype(np.float32))
+        vocabulary.check(texts[:number], templates, count)
+        Occurrences(entries, entries, tensors["time"], tensors["stretch"]).check(vocabulary, reference.first)
+        reference._set_texts(texts[:number], count.astype(np.int64), Templates(templates))
+        reference.template_of, reference.embeddings = vocabulary.template_of.astype(np.int64), vocabulary.embeddings
+        reference._set_entries(entries.astype(np.int64), tensors["time"], tensors["stretch"].astype(np.int64))
         return reference
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:

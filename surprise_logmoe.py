@@ -7,6 +7,7 @@ the model reads the features beside the embeddings.
 Entries are numbers: below the size of a `Vocabulary`, rows of it; from there on, texts and templates that it lacks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,16 @@ SEQUENCE_FEATURES = (
 )
 
 
+# Of times, in seconds: far beyond the year 9999.
+LATEST = 1e12
+
+
+def _are_rows(values: np.ndarray, below: int, number: int) -> bool:
+    """Whether this is `number` integers from 0 to below a number."""
+    is_right = values.shape == (number,) and values.dtype.kind in "iu"
+    return is_right and (not number or bool(0 <= values.min() <= values.max() < below))
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The distinct entries of a reference.
@@ -48,6 +59,26 @@ class Vocabulary:
     def size(self, granularity: str) -> int:
         """Distinct entries at a granularity."""
         return len(self.template_of) if granularity == "text" else len(self.embeddings)
+
+    def check(self, texts: Sequence[str], templates: Sequence[str], count: np.ndarray) -> None:
+        """Refuses what no reference has, as somebody's file may.
+
+        Raises:
+            ValueError: texts and numbers do not belong together.
+        """
+        is_missing = np.isnan(self.embeddings)
+        if not (
+            all(isinstance(text, str) for text in (*texts, *templates))
+            and len(set(texts)) == len(texts) == len(count)
+            and len(set(templates)) == len(templates)
+            and _are_rows(self.template_of, len(templates), len(texts))
+            and (not len(count) or 0 <= count.min() <= count.max() < 1 << 50)
+            and self.embeddings.ndim == 2
+            and len(self.embeddings) == len(templates)
+            and not np.isinf(self.embeddings).any()
+            and (is_missing.all(1) | ~is_missing.any(1)).all()
+        ):
+            raise ValueError("texts, templates, counts and embeddings do not belong together")
 
 
 @dataclass(frozen=True)
@@ -67,6 +98,29 @@ class Occurrences:
 
     def __len__(self) -> int:
         return len(self.text)
+
+    def check(self, vocabulary: Vocabulary, first: np.ndarray) -> None:
+        """Refuses what no reference has, as somebody's file may.
+
+        Args:
+            first: see [`LogReference`].
+
+        Raises:
+            ValueError: entries and texts do not belong together.
+        """
+        number = len(self.text)
+        if not (
+            number
+            and _are_rows(self.text, vocabulary.size("text"), number)
+            and _are_rows(first, 1 << 50, number)
+            and _are_rows(self.stretch, number, number)
+            and self.stretch[0] == 0
+            and np.isin(np.diff(self.stretch), (0, 1)).all()
+            and self.time.shape == (number,)
+            and self.time.dtype == np.float64
+            and not (np.abs(self.time) > LATEST).any()
+        ):
+            raise ValueError("entries, their texts and times do not belong together")
 
     def ids(self, granularity: str) -> np.ndarray:
         """The entries at a granularity."""

@@ -398,6 +398,8 @@ class Unwrapper:
         if not (inner.joins.any() or inner.joined.any() or self._unfinished):
             return
         rows = np.flatnonzero(inner.is_wrapped)
+        if not len(rows):
+            return
         rows = rows[inner.stream[rows].argsort(kind="stable")]
         stream = inner.stream[rows]
         is_first = np.append(True, stream[1:] != stream[:-1])

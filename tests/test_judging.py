@@ -105,6 +105,18 @@ def test_result_of_a_sequence():
     assert judge.highest_probability(predictions) == first["probabilities"]["anomaly"]
 
 
+def test_a_sequence_ends_with_the_last_line_of_any_entry_of_it():
+    """An entry may go on past the beginning of the next one, where two streams are mixed."""
+    parsed = LogParser().parse("a\nb\n\tat c\n\tat d\ne")
+    judge = Judge(LABELS, 1.0, 0.5)
+    whole = [np.array([0, 1])], [prediction(0.0, (0.0, 0.0))], np.zeros(3, bool)
+    (result,) = judge.sequence_results(parsed, *whole)
+    assert (result["first_line"], result["last_line"]) == (1, 4)
+    parsed.last_line[0] = 9
+    (result,) = judge.sequence_results(parsed, *whole)
+    assert (result["first_line"], result["last_line"]) == (1, 9)
+
+
 def test_normal_sequences_are_left_out_on_request():
     parsed = LogParser().parse("a\nb")
     judge = Judge(LABELS, temperature=1.0, threshold=0.5)

@@ -452,3 +452,11 @@ def test_the_clock_of_a_transport_goes_on_across_chunks(parser):
     assert np.diff(seconds).tolist() == [1, 2, 1]
     reader.start()  # another log
     assert parser.timestamps(after, reader)[0] < seconds[0]
+
+
+def test_what_follows_the_last_newline_is_no_line():
+    """Docker ends what goes on without a newline; an entry that the log ends in goes on nowhere."""
+    record = '{"log":"%s","stream":"stderr","time":"2026-01-02T10:00:01Z"}\n'
+    for log in (record % "a\\n" + record % "b", "a\nb\n"):
+        parsed = LogParser().parse(log)
+        assert (parsed.text.to_pylist(), parsed.last_line.tolist()) == (["a", "b"], [1, 2])

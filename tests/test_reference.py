@@ -1,5 +1,6 @@
 """References: what is kept of a healthy log, merged, saved, loaded, and refused where it does not fit."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import textwrap
 import numpy as np
 import pytest
 from conftest import make_model, tiny_processor
+from safetensors.numpy import load_file, save_file
 
 from hub_server import HubServer
 from logmoe import LogAnomalyPipeline
@@ -366,6 +368,48 @@ def test_damaged_references_are_refused_with_the_way_out(saved, tmp_path, kind, 
     with pytest.raises(expected, match=r"fit it again|pipe\.fit") as caught:
         LogReference.from_pretrained(tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("text", value) for value in (-1, 1 << 30)),
+        *(("stretch", value) for value in (-1, 2, 1 << 30)),
+        *(("first", -1), ("time", np.inf), ("time", 1e30), ("template_of", 1 << 30), ("embeddings", np.inf)),
+        *((name, None) for name in ("text", "time", "stretch", "first", "template_of", "embeddings")),
+    ],
+)
+def test_numbers_that_do_not_belong_together_are_refused(tmp_path, name, value):
+    """Digests say that a file is what was saved, not that somebody honest saved it."""
+    encoded(fit(make_log(50))).save_pretrained(tmp_path)
+    (path,) = tmp_path.glob("*.safetensors")
+    tensors = load_file(path)
+    if value is None:
+        tensors[name] = tensors[name][:-1]
+    else:
+        tensors[name].reshape(-1)[len(tensors[name]) // 2] = value
+    save_file(tensors, path)
+    facts = json.loads((tmp_path / "reference.json").read_text())
+    facts["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "reference.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"do not belong together.*fit it again"):
+        LogReference.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"num_entries": ""}, {"max_reference_entries": [[None]]}, {"num_dropped_texts": -1}),
+        *({"window_seconds": []}, {"session_pattern": "("}, {"max_sequence_length": 0}),
+    ],
+    ids=str,
+)
+def test_facts_of_another_kind_are_refused(saved, tmp_path, change):
+    shutil.copytree(saved[0], tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "reference.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match="fit it again"):
+        LogReference.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,19 @@ def test_router_learns_when_a_single_expert_is_active():
     assert block.router.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("top_p", [1e-6, 0.5, 0.9])
+def test_kept_experts_have_their_probabilities_as_weights(top_p):
+    """Weights that were rescaled to sum to one would starve the router: that of a single expert has no gradient."""
+    router = make_block(router_top_p=top_p).router
+    x = torch.randn(50, 32)
+    _, weights, kept = router(x)
+    probs = F.linear(x, router.weight).softmax(-1)
+    torch.testing.assert_close(weights, probs * kept)
+    assert 0 < kept.float().mean() < 1
+    weights.max(dim=-1).values.sum().backward()
+    assert router.weight.grad.abs().max() > 1e-3
+
+
 def test_every_expert_can_be_kept():
     block = make_block(router_top_p=1e-6)
     _, _, kept = block.router(torch.randn(400, 32))

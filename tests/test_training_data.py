@@ -1,5 +1,6 @@
 """Labelled data of every kind become the same compact logs; splits do not leak; batches keep the loss."""
 
+import gzip
 import json
 import re
 
@@ -13,6 +14,7 @@ from conftest import make_model, tiny_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_fixtures import make_logs, write_jsonl
+from transformers import TrainingArguments
 
 from logmoe import LogMoEProcessor
 from logmoe.training.arguments import DataArguments
@@ -20,7 +22,7 @@ from logmoe.training.batches import PADDING, DistinctLogs, LogCollator, SimilarL
 from logmoe.training.logs import LabelledLogs, LogStore, samples_in_words
 from logmoe.training.sources import SourceReader, label_id
 from logmoe.training.splits import Splits, require_both_labels, split_facts, split_logs
-from logmoe.training.trainer import most_anomalous_sequence
+from logmoe.training.trainer import LogMoETrainer, StopOnSignal, most_anomalous_sequence
 
 
 @pytest.fixture
@@ -529,6 +531,30 @@ def test_collapsed_logs_have_the_loss_and_gradient_of_all_logs(store):
         torch.testing.assert_close(once, whole, atol=1e-5, rtol=1e-5)
 
 
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+NO_ROUTER_LOSS = {"router_entropy_loss_coef": 0.0, "router_z_loss_coef": 0.0, "load_balance_loss_coef": 0.0}
+
+
+def test_the_loss_of_a_batch_is_over_its_logs_not_over_their_weights(store, tmp_path):
+    """Divided by the weights that happen to be in a batch, a batch of rare anomalies would count as any other."""
+    model = make_model(**NO_DROPOUT, **NO_ROUTER_LOSS)
+    store.add_logs(["a", "b\nc"])
+    visits = visits_of(labelled([0] * 9 + [1], [0] * 9 + [1]), store)
+    embeds = torch.randn(len(store.texts), 32)
+    batch = batch_of(visits, LogCollator(store.processor, 8, embeds=embeds), [0, PADDING])
+    weight = batch["weights"][0]
+    assert weight > 1.3
+    training = LogMoETrainer(
+        StopOnSignal(), model=model, args=TrainingArguments(tmp_path, use_cpu=True, report_to="none")
+    )
+    model.train()
+    loss = training.compute_loss(model, batch)
+    inputs = {name: batch[name] for name in batch if name not in ("labels", "weights", "log_index")}
+    logits = most_anomalous_sequence(model(**inputs).logits, batch["log_index"], 2)
+    losses = F.cross_entropy(logits, batch["labels"], reduction="none")
+    torch.testing.assert_close(loss, weight * losses[0])
+
+
 def test_weights_of_anomalies_and_of_repeats(store):
     store.add_logs(["a", "b"])
     logs = labelled([0] * 9 + [1], [0] * 9 + [1])
@@ -591,3 +617,17 @@ def test_jitter_moves_entries_a_little_and_repeatably(store):
     assert np.abs(moved - np.arange(20)).max() <= 2
     visits.epoch = 1
     assert visits[0]["rows"].tolist() != moved.tolist()
+
+
+def test_damage_inside_a_file_is_told_with_its_name(store, tmp_path):
+    """Arrow says of some damage only what it is."""
+    whole = gzip.compress(json.dumps({"log_sequence": "a", "label": 0}).encode() * 9)
+    (tmp_path / "cut.jsonl.gz").write_bytes(whole[:-20])
+    pq.write_table(pa.table({"log_sequence": ["a"], "label": [0]}), tmp_path / "cut.parquet")
+    parquet = bytearray((tmp_path / "cut.parquet").read_bytes())
+    footer = int.from_bytes(parquet[-8:-4], "little")
+    parquet[-8 - footer : -8] = b"\xff" * footer
+    (tmp_path / "cut.parquet").write_bytes(parquet)
+    for name in ("cut.jsonl.gz", "cut.parquet"):
+        with pytest.raises(ValueError, match=name):
+            read(tmp_path / name, store)

@@ -42,6 +42,11 @@ def test_known_metrics():
     assert log_loss(np.array([1, 0]), np.zeros(2)) == pytest.approx(np.log(2))
 
 
+def test_a_score_at_the_threshold_is_a_detection():
+    at, above = (detection_metrics(np.array([0, 1]), np.array([0.1, 0.7]), of) for of in (0.7, np.nextafter(0.7, 1)))
+    assert (at["recall"], above["recall"]) == (1.0, 0.0)
+
+
 def test_calibration_error():
     # Bins of 1/15: 0.31 and 0.32 share one, with a mean of 0.315 and half of them anomalous; 0.9 is right.
     labels, scores = np.array([0, 1, 1]), np.array([0.31, 0.32, 1.0])

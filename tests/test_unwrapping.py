@@ -833,3 +833,11 @@ def test_an_empty_chunk():
 def test_strings_and_slices_are_taken():
     lines = pa.array(["x", "2026-03-12T06:25:01Z stdout F a", "b"]).slice(1)
     assert Unwrapper().unwrap(lines).text.to_pylist() == ["a", "b"]
+
+
+def test_a_chunk_without_wrapped_lines_may_come_while_a_line_is_unfinished():
+    unwrapper = Unwrapper()
+    unwrapper.unwrap(array(["2026-03-12T06:25:01.104522123Z stderr P a part "]))
+    later = unwrapper.unwrap(array(["\x1b[31mred\x1b[0m"]))
+    assert later.message.to_pylist() == ["red"]
+    assert not later.joined.any()

@@ -168,7 +168,9 @@ class SourceReader:
                     logs.append(self._read_text(Path(path)))
                 else:
                     logs.append(self._read_tables(_stream_file(path, table_format)))
-            except (ValueError, pa.ArrowException, UnicodeError, EOFError) as error:
+            except (ValueError, pa.ArrowException, EOFError, OSError) as error:
+                if isinstance(error, OSError) and error.filename is not None:
+                    raise  # it says which file; of damage inside one Arrow says only what it is
                 raise ValueError(f"{visible(path)}: {error}") from error
         return concatenate(logs, times_continue=self.args.time_column is None)
 

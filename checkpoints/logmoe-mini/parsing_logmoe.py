@@ -237,6 +237,7 @@ class LogParser:
             if isinstance(log, str | bytes):
                 data, replaced = to_utf8(log)
                 replaced_bytes += replaced
+                data = data.removesuffix(b"\n")  # what it ends is a line; nothing follows
                 texts.append(data)
                 line_counts.append(data.count(b"\n") + 1)
             elif isinstance(log, list | tuple) and all(isinstance(entry, str) for entry in log):
