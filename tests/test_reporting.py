@@ -492,7 +492,7 @@ def test_lines_around_on_the_command_line(run, tmp_path):
     assert (code, "--context reads a log once more" in err) == (2, True)
 
 
-def test_what_is_said_is_visible_and_json_has_no_nan(capsys):
+def test_what_is_said_is_visible_and_json_has_no_nan(capsys, monkeypatch):
     """All through one function: names of files and labels, texts of errors, bars."""
     shown = Console(is_verbose=True)
     shown.note(HOSTILE + "\nerror: forged")
@@ -503,7 +503,9 @@ def test_what_is_said_is_visible_and_json_has_no_nan(capsys):
     assert {c for c in said if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} == {"\n"}
     assert not {"\ufffe"} & set(said)
     assert said.count("\nerror: forged") == 1  # by the last line of the traceback alone
-    assert "\x1b" not in shown.progress(HOSTILE).desc
+    monkeypatch.setattr(Console, "shows_progress", True)
+    with shown.progress(HOSTILE) as bar:
+        assert "\x1b" not in bar.desc
     with pytest.raises(ValueError, match="Out of range float"):
         render(findings_of(finding(score=float("nan"))), "jsonl")
 
