@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 
 from logmoe.accepting_logmoe import Accepted, moment
 from logmoe.answering import count
+from logmoe.console import visible
 from logmoe.reference_logmoe import LogReference
-from logmoe.reporting import plain
 from logmoe.reports import parse, records_in
 
 # Seconds to wait for another run that changes the same reference.
@@ -105,14 +105,14 @@ def _change(folder: Path, records: list[dict[str, Any]], until: str | None, undo
         ) from error
     if undo:
         said = f"{count(len(given), 'finding')} reported again"
-        yield f"{plain(str(folder))}: {said}; {len(reference.accepted):,} accepted"
+        yield f"{visible(folder)}: {said}; {len(reference.accepted):,} accepted"
         return
     said = f"{count(len(given), 'finding')} accepted"
     if until is not None:
         said += f" until {moment(until).isoformat(' ', 'minutes')}"
     if known := len(before & given.keys()):
         said += f", {known:,} of them not for the first time"
-    yield f"{plain(str(folder))}: {said}; {len(reference.accepted):,} in all"
+    yield f"{visible(folder)}: {said}; {len(reference.accepted):,} in all"
 
 
 def _named(ids: Sequence[str], files: Sequence[str]) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ def _named(ids: Sequence[str], files: Sequence[str]) -> list[dict[str, Any]]:
             if record.get("type") == "finding" and record.get("id") in wanted:
                 found.append(record)
     if unknown := [one for one in wanted if one not in {record["id"] for record in found}]:
-        raise ValueError(f"no finding {', '.join(map(plain, unknown))} in {', '.join(map(plain, files))}")
+        raise ValueError(f"no finding {', '.join(map(visible, unknown))} in {', '.join(map(visible, files))}")
     return found
 
 

@@ -170,6 +170,7 @@ def rarity(share: float) -> str:
     """How rare a sequence is among healthy ones, in words."""
     if share > 0.1:
         return f"{percent(share)} of healthy sequences are as odd"
+    share = max(share, 1e-9)  # 0, say, from a file
     return f"at most 1 in {round(1 / share):,} healthy sequences is as odd"
 
 

@@ -1,19 +1,23 @@
 """What the command says beside its answer: notes, problems, progress, colours.
 
-Everything that a log, a file name or an exception may hold goes through `visible` before it reaches a terminal.
+Everything that a log, a file name or an exception may hold goes through `visible` before it reaches a terminal,
+and all that is said through `Console._say`, which sees to it.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import sys
 import traceback
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import click
 from tqdm import tqdm
+
+from logmoe.sources_logmoe import visible
 
 # Seconds after which progress is shown: who waits for less needs no bar.
 PATIENCE = 2.0
@@ -21,14 +25,13 @@ PATIENCE = 2.0
 SPOKEN_ERRORS = (OSError, ValueError, ImportError, FloatingPointError)
 
 
-def visible(text: str) -> str:
-    """Escapes what could control a terminal or deceive its reader: control, format and surrogate characters."""
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else character
-        for character in text
-    )
+def json_text(data: Any) -> str:
+    """JSON on one line, which any parser and terminal takes: in ASCII, without NaN.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return json.dumps(data, allow_nan=False).replace("\x7f", "\\u007f")  # DEL is the one that json.dumps leaves
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Console:
     def note(self, text: str, what: str = "warning") -> None:
         """Says what a reader should know."""
         if not self.is_quiet:
-            self._say(f"{what}: {text}")
+            self._say(f"{what}: {visible(text)}")
 
     def effort(self, text: str) -> None:
         """Says what the work took."""
@@ -101,7 +104,7 @@ class Console:
     def progress(self, name: str, is_shown: bool = True) -> tqdm:
         """A bar of bytes, with their rate; on a terminal, once the work takes long."""
         return tqdm(
-            desc=name,
+            desc=visible(name),
             unit="B",
             unit_scale=True,
             disable=not (is_shown and self.shows_progress),
@@ -116,7 +119,7 @@ class Console:
         if not self.shows_progress:
             yield
             return
-        sys.stderr.write(f"{text} …")
+        sys.stderr.write(f"{visible(text)} …")
         sys.stderr.flush()
         try:
             yield
@@ -127,6 +130,7 @@ class Console:
     def _say(self, text: str) -> None:
         if sys.stderr is None:  # closed by the caller
             return
+        text = "\n".join(map(visible, text.expandtabs().split("\n")))
         what, colon, rest = text.partition(": ")
         color = {"error": "red", "warning": "yellow", "skipped": "yellow"}.get(what)
         if color and colon and self._is_coloured(sys.stderr):
@@ -141,3 +145,6 @@ class Console:
 
 def _is_terminal(stream) -> bool:
     return stream is not None and stream.isatty()
+
+
+__all__ = ["PLAIN", "Console", "Paint", "json_text", "visible"]

@@ -4,7 +4,6 @@ With each entry's lines, time, severity and masked text: where a log is misread,
 command's parts share: going through the logs that were named.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from logmoe import LogMoEProcessor
 from logmoe.answering import name_of
-from logmoe.console import Console, visible
+from logmoe.console import Console, json_text, visible
 from logmoe.inference import DEFAULT_CHECKPOINT
 from logmoe.loading import load_processor
 from logmoe.parsing_logmoe import EntryStream
@@ -165,5 +164,4 @@ def _expanded(given: str) -> list[tuple[str, Exception | None]]:
 
 
 def print_json(sequence: dict[str, Any]) -> None:
-    # json.dumps leaves DEL as it is.
-    print(json.dumps(sequence).replace("\x7f", "\\u007f"), flush=True)
+    print(json_text(sequence), flush=True)

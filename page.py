@@ -2,7 +2,7 @@
 
 First what was judged, against what, and a picture of when; then the findings, each with its reasons and entries. The
 template `page.html.j2` holds the markup, the style and the script; what is drawn and said is worked out here. What a
-log holds was written by anybody: every value is made visible (`plain`) and escaped by the template engine, and the
+log holds was written by anybody: every value is made visible and escaped by the template engine, and the
 page's own policy lets nothing run or load but its own style and script, which it names by their digests.
 """
 
@@ -10,7 +10,6 @@ import base64
 import functools
 import hashlib
 import heapq
-import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -41,8 +40,8 @@ from logmoe.answering import (
     title,
     when,
 )
+from logmoe.console import json_text, visible
 from logmoe.findings_logmoe import Context, Finding, FindingEntry, Findings, LogSummary, Reason, in_order
-from logmoe.reporting import plain
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 
@@ -189,7 +188,7 @@ def _rows(findings: Sequence[Finding]) -> list[Row]:
 def mark(finding: Finding) -> str:
     """What says that a finding is fine: its id and the masked entries that it is about, as a line of JSON in ASCII."""
     masked = [entry.masked for entry in finding.entries if len(entry.masked) <= MARKED_CHARACTERS]
-    return json.dumps({"id": finding.id, "masked": masked}).replace("\x7f", "\\u007f")
+    return json_text({"id": finding.id, "masked": masked})
 
 
 def _heading(findings: Findings) -> str:
@@ -260,7 +259,7 @@ def _finalized(value: Any) -> Any:
     """A value as the template shows it: whatever is no markup of ours can neither control nor deceive."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
-    return "\n".join(map(plain, value.split("\n")))
+    return "\n".join(map(visible, value.split("\n")))
 
 
 def _with_code(text: str) -> Markup:

@@ -37,7 +37,7 @@ from logmoe.answering import (
     told,
     when,
 )
-from logmoe.console import visible
+from logmoe.console import json_text, visible
 from logmoe.context import told_context
 from logmoe.findings_logmoe import Finding, Findings, Summary
 
@@ -60,8 +60,7 @@ MARKDOWN_LINE = 240
 MARKDOWN_ENTRIES = 5
 # Characters of the lines around findings; of those that have no room, none are shown.
 MARKDOWN_CONTEXT = 30_000
-# Not allowed in XML 1.0, and no control characters either; those are made visible everywhere.
-_NO_CHARACTERS = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
+_OUR_WORDS = re.compile(r"[\w ,.:;()%'+-]*")
 
 
 def format_of(path: str) -> str:
@@ -205,16 +204,7 @@ def _plain_data(data: Any) -> Any:
         return {name: _plain_data(value) for name, value in data.items()}
     if isinstance(data, list):
         return [_plain_data(value) for value in data]
-    return plain(data) if isinstance(data, str) else data
-
-
-def plain(text: str) -> str:
-    """A text without characters that control, deceive, or are none."""
-    return _only_characters(visible(text))
-
-
-def _only_characters(text: str) -> str:
-    return _NO_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return visible(data) if isinstance(data, str) else data
 
 
 # ---------------------------------------------------------------------- JSON lines
@@ -227,17 +217,12 @@ def jsonl(findings: Findings) -> str:
 
 def finding_record(finding: Finding) -> str:
     """A finding as one line of JSON."""
-    return _line({"type": "finding"} | finding.to_dict())
+    return json_text({"type": "finding"} | finding.to_dict())
 
 
 def summary_record(summary: Summary) -> str:
     """The summary of a run as one line of JSON."""
-    return _line({"type": "summary", "version": __version__} | summary.to_dict())
-
-
-def _line(record: dict[str, Any]) -> str:
-    # ASCII, so that no character is taken for another; json.dumps leaves DEL as it is.
-    return json.dumps(record).replace("\x7f", "\\u007f")
+    return json_text({"type": "summary", "version": __version__} | summary.to_dict())
 
 
 # ---------------------------------------------------------------------- SARIF
@@ -255,12 +240,12 @@ def sarif(findings: Findings) -> str:
 
     def message(text: str) -> Any:
         # In a message "[text](target)" would be a link.
-        return sp.Message(text=plain(text).replace("](", "]\\("))
+        return sp.Message(text=visible(text).replace("](", "]\\("))
 
     def location(source: str | None, first: int, last: int, text: str | None = None) -> Any:
         region = sp.Region(start_line=first, end_line=last)
         if text is not None:
-            region.snippet = sp.ArtifactContent(text=plain(text))
+            region.snippet = sp.ArtifactContent(text=visible(text))
         at = sp.ArtifactLocation(uri=_uri(source))
         return sp.Location(physical_location=sp.PhysicalLocation(artifact_location=at, region=region))
 
@@ -303,7 +288,7 @@ def sarif(findings: Findings) -> str:
         properties=_plain_data({"headline": headline(findings.summary)} | findings.summary.to_dict()),
     )
     log = sp.Sarif(runs=[run], **{"$schema": SARIF_SCHEMA})
-    return json.dumps(log.model_dump(**_SARIF), indent=1) + "\n"
+    return json.dumps(log.model_dump(**_SARIF), indent=1, allow_nan=False) + "\n"
 
 
 _SARIF = {"mode": "json", "by_alias": True, "exclude_none": True}
@@ -333,20 +318,20 @@ def junit(findings: Findings) -> str:
     """JUnit XML: a suite for each log, a failed test for each finding in it, a passed one where there is none."""
     jp = require("junit")
     report = jp.JUnitXml(name="logmoe")
-    sources = {log.source: jp.TestSuite(plain(name_of(log.source))) for log in findings.summary.logs}
+    sources = {log.source: jp.TestSuite(visible(name_of(log.source))) for log in findings.summary.logs}
     for finding in findings:
-        case = jp.TestCase(plain(f"{title(finding)} ({finding.id})"), classname=plain(name_of(finding.source)))
-        failure = jp.Failure(plain("; ".join(_facts(finding))), finding.reasons[0].kind if finding.reasons else None)
+        case = jp.TestCase(visible(f"{title(finding)} ({finding.id})"), classname=visible(name_of(finding.source)))
+        failure = jp.Failure(visible("; ".join(_facts(finding))), finding.reasons[0].kind if finding.reasons else None)
         failure.text = plain_lines(told(finding, 1))
         case.result = [failure]
-        sources.setdefault(finding.source, jp.TestSuite(plain(name_of(finding.source)))).add_testcase(case)
+        sources.setdefault(finding.source, jp.TestSuite(visible(name_of(finding.source)))).add_testcase(case)
     for source, suite in sources.items():
         if not len(suite):
-            suite.add_testcase(jp.TestCase("no findings", classname=plain(name_of(source))))
+            suite.add_testcase(jp.TestCase("no findings", classname=visible(name_of(source))))
     for log in findings.summary.skipped:
-        suite = sources.setdefault(log.source, jp.TestSuite(plain(name_of(log.source))))
-        case = jp.TestCase("could be read", classname=plain(name_of(log.source)))
-        case.result = [jp.Error(plain(log.reason))]
+        suite = sources.setdefault(log.source, jp.TestSuite(visible(name_of(log.source))))
+        case = jp.TestCase("could be read", classname=visible(name_of(log.source)))
+        case.result = [jp.Error(visible(log.reason))]
         suite.add_testcase(case)
     for suite in sources.values():
         report.add_testsuite(suite)
@@ -358,7 +343,7 @@ def junit(findings: Findings) -> str:
 
 def plain_lines(lines: Iterator[str]) -> str:
     """Lines of text that are safe in XML."""
-    return "\n".join(map(_only_characters, lines))
+    return "\n".join(map(visible, lines))
 
 
 # ---------------------------------------------------------------------- Markdown
@@ -378,8 +363,8 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
         facts = ", ".join(filter(None, [when(finding), how_odd(finding)]))
         lines += [
             "",
-            f"**{number}. {title(finding)[0].upper()}{title(finding)[1:]}** in {code(place(finding))}",
-            facts,
+            f"**{number}. {harmless(title(finding)[0].upper() + title(finding)[1:])}** in {code(place(finding))}",
+            harmless(facts),
         ]
         around = list(map(_cut, told_context(finding)))
         if (room := room - sum(map(len, around))) < 0:
@@ -388,15 +373,15 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
     if len(findings) > limit:
         lines += ["", f"{len(findings) - limit:,} more not shown."]
     for line in [*filter(None, [promised(summary)]), *accepted(summary)]:
-        lines += ["", line]
+        lines += ["", harmless(line)]
     lines += [f"\n{code(line)}" for line in skipped(summary)]
     return "\n".join(lines) + "\n"
 
 
 def _block(finding: Finding) -> list[str]:
-    lines = [plain(reason.text) for reason in main_reasons(finding)]
+    lines = [visible(reason.text) for reason in main_reasons(finding)]
     entries = [
-        f"{entry.share:>4.0%}  {repetitions(entry)}  {plain(entry.text.split(chr(10), 1)[0].expandtabs())}"
+        f"{entry.share:>4.0%}  {repetitions(entry)}  {visible(entry.text.split(chr(10), 1)[0].expandtabs())}"
         for entry in finding.entries[:MARKDOWN_ENTRIES]
     ]
     block = lines + ([""] if lines and entries else []) + entries
@@ -404,16 +389,21 @@ def _block(finding: Finding) -> list[str]:
 
 
 def _cut(line: str) -> str:
-    line = _only_characters(line)
+    line = visible(line)
     return line if len(line) <= MARKDOWN_LINE else f"{line[: MARKDOWN_LINE - 1]}…"
 
 
 def code(text: str) -> str:
     """Inline code, whatever backticks the text has."""
-    text = plain(text)
+    text = visible(text)
     ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
     return f"{ticks}{space}{text}{space}{ticks}"
+
+
+def harmless(text: str) -> str:
+    """A text of ours; as code if something of somebody else's in it could be markup: findings may come from a file."""
+    return text if _OUR_WORDS.fullmatch(text) else code(text)
 
 
 def fenced(lines: list[str]) -> list[str]:

@@ -33,7 +33,7 @@ from .predicting_logmoe import Predictor, use_one_thread
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceCutter, SequenceRule
-from .sources_logmoe import is_readable_twice, shown
+from .sources_logmoe import is_readable_twice, visible
 from .surprise_logmoe import ENTRY_FEATURES, SEQUENCE_FEATURES, RunningLevel
 from .weighing_logmoe import Against, Weigher
 
@@ -261,7 +261,9 @@ class LogScan(Iterator[dict[str, Any]]):
                         yield from self._scan_one(source)
                     except (OSError, ValueError, EOFError) as error:  # one bad log does not stop the others
                         if len(self.sources) > 1:
-                            logger.warning(f"{shown(_name(source) or 'the stream')} was not read to its end: {error}")
+                            logger.warning(
+                                f"{visible(_name(source) or 'the stream')} was not read to its end: {visible(error)}"
+                            )
                         first_error = first_error or error
                 if first_error is not None:
                     raise first_error
@@ -321,7 +323,7 @@ class LogScan(Iterator[dict[str, Any]]):
         if ahead.error is not None:  # raised after the results of what could be read
             raise ahead.error
         if self.statistics.entries == before.entries and not (self.follow or self._is_closed):
-            raise EmptyLogError(f"no log entries in {shown(name or 'the stream')}: it is empty or all blank lines")
+            raise EmptyLogError(f"no log entries in {visible(name or 'the stream')}: it is empty or all blank lines")
 
     # ------------------------------------------------------------------ the steps
 

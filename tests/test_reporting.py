@@ -501,3 +501,28 @@ def test_lines_around_on_the_command_line(run, tmp_path):
         assert f"\n   {mark} {line['line']}  {line['text']}" in out
     code, _, err = run("-", "--context", "1")
     assert (code, "--context reads a log once more" in err) == (2, True)
+
+
+def test_what_is_said_is_visible_and_json_has_no_nan(capsys, monkeypatch):
+    """All through one function: names of files and labels, texts of errors, bars."""
+    shown = Console(is_verbose=True)
+    shown.note(HOSTILE + "\nerror: forged")
+    shown.effort(HOSTILE)
+    shown.problem(f"{HOSTILE}\nerror: forged", "error")
+    shown.error(ValueError(HOSTILE + "\nerror: forged"))
+    said = capsys.readouterr().err
+    assert {c for c in said if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} == {"\n"}
+    assert not {"\ufffe"} & set(said)
+    assert said.count("\nerror: forged") == 1  # by the last line of the traceback alone
+    monkeypatch.setattr(Console, "shows_progress", True)
+    with shown.progress(HOSTILE) as bar:
+        assert "\x1b" not in bar.desc
+    with pytest.raises(ValueError, match="Out of range float"):
+        render(findings_of(finding(score=float("nan"))), "jsonl")
+
+
+def test_markdown_of_findings_from_a_file_holds_no_markup():
+    """Times and kinds are ours unless somebody else wrote the file."""
+    report = render(findings_of(finding(start="[x](http://evil.example) \x1b[2J", end="**b**")), "markdown")
+    assert "\x1b" not in report
+    assert "`[x](http://evil.example) \\x1b[2J to **b**" in report

@@ -32,8 +32,8 @@ from .sources_logmoe import (
     binary_kind,
     decompressed,
     find_logs,
-    shown,
     utf16_of,
+    visible,
 )
 
 logger = logging.get_logger(__name__)
@@ -223,7 +223,7 @@ class LogReader:
                     time.sleep(POLL_SECONDS)
                     continue
                 if raw.read(LONGEST_MAGIC).startswith(tuple(COMPRESSIONS)):
-                    raise ValueError(f"cannot follow {shown(path)}: it is compressed; read it without `follow`")
+                    raise ValueError(f"cannot follow {visible(path)}: it is compressed; read it without `follow`")
                 self._is_replaced = False
                 place = 0 if self.from_start or not is_first else self._last_line(raw)
                 is_first = False

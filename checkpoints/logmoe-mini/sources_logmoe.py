@@ -67,13 +67,24 @@ _NO_TEXT = bytes({*range(1, 32)} - set(b"\t\n\v\f\r\x1b\x08\x07\x0e\x0f\x1c\x1d\
 MAX_CONTROL_SHARE = 0.02
 
 
-def shown(text: Any) -> str:
-    """Escapes what could control a terminal or deceive its reader, in a file's name say."""
+# Control, format and surrogate characters, separators of lines; and what is no character, nor allowed in XML.
+_RAW_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_NO_CHARACTERS = {*range(0xFDD0, 0xFDF0), 0xFFFE, 0xFFFF}
+
+
+def visible(text: Any) -> str:
+    """Escapes what could control a terminal, deceive its reader or break a file.
+
+    All that others wrote, such as logs, names of files and texts of errors, goes through here before it is shown.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
     return "".join(
         character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        if unicodedata.category(character) in _RAW_CATEGORIES or ord(character) in _NO_CHARACTERS
         else character
-        for character in str(text)
+        for character in text
     )
 
 
@@ -121,7 +132,7 @@ def find_logs(source: Any) -> list[Any]:
         if what is None:
             logs.append(path)
         elif what:
-            logger.warning(f"skipping {shown(path)}: it is {what}")
+            logger.warning(f"skipping {visible(path)}: it is {what}")
     if not logs:
         raise FileNotFoundError(f"no log in {name!r}: every file in it is empty or not text")
     return logs
@@ -274,4 +285,4 @@ def decompressed(raw: Any) -> Any:
     return Peeked(head, raw)
 
 
-__all__ = ["find_logs", "is_readable_twice", "shown"]
+__all__ = ["find_logs", "is_readable_twice", "visible"]
