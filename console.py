@@ -34,6 +34,11 @@ def json_text(data: Any) -> str:
     return json.dumps(data, allow_nan=False).replace("\x7f", "\\u007f")  # DEL is the one that json.dumps leaves
 
 
+def visible_lines(text: str) -> str:
+    """The same line by line, for texts that have lines of their own, such as a command to copy."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 @dataclass(frozen=True)
 class Paint:
     """Colours of the answer; without them every text stays as it is."""
@@ -92,7 +97,7 @@ class Console:
     def error(self, error: BaseException) -> None:
         """Says what ended the work."""
         kind = "" if isinstance(error, SPOKEN_ERRORS) else f"{type(error).__name__}: "
-        self._say(f"error: {kind}{visible(str(error))}")
+        self._say(f"error: {kind}{visible_lines(str(error))}")
         if self.is_verbose:
             self._say("".join(traceback.format_exception(error)).rstrip())
 
@@ -130,7 +135,7 @@ class Console:
     def _say(self, text: str) -> None:
         if sys.stderr is None:  # closed by the caller
             return
-        text = "\n".join(map(visible, text.expandtabs().split("\n")))
+        text = visible_lines(text.expandtabs())
         what, colon, rest = text.partition(": ")
         color = {"error": "red", "warning": "yellow", "skipped": "yellow"}.get(what)
         if color and colon and self._is_coloured(sys.stderr):
@@ -147,4 +152,4 @@ def _is_terminal(stream) -> bool:
     return stream is not None and stream.isatty()
 
 
-__all__ = ["PLAIN", "Console", "Paint", "json_text", "visible"]
+__all__ = ["PLAIN", "Console", "Paint", "json_text", "visible", "visible_lines"]

@@ -24,7 +24,7 @@ from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
 from logmoe import LogAnomalyPipeline, LogMoEForSequenceClassification, LogMoEProcessor
-from logmoe.console import visible
+from logmoe.console import visible_lines
 from logmoe.judging_logmoe import anomaly_probability
 from logmoe.rules_logmoe import MASKS, SEVERITY_MASK
 from logmoe.training.arguments import (
@@ -321,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             argv = arguments_of_file(argv[0]) + argv[1:]
         model_args, data_args, args = make_parser("--help_all" in argv).parse_args_into_dataclasses(args=argv)
     except (ValueError, OSError) as error:  # TrainingArguments checks what the machine can do.
-        print(f"error: {visible(error)}", file=sys.stderr)
+        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         return EXIT_ERROR
     logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING, format="%(message)s")
     transformers_logging.disable_progress_bar()  # Of loading and saving; the Trainer's own stays.
@@ -329,10 +329,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         train(model_args, data_args, args)
     except (ValueError, StrictDataclassError, FileNotFoundError, FileExistsError) as error:
         if args.process_index == 0:  # All processes read the same.
-            print(f"error: {visible(error)}", file=sys.stderr)
+            print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         return EXIT_ERROR
     except (OSError, FloatingPointError) as error:
-        print(f"error: {visible(error)}", file=sys.stderr)
+        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         return EXIT_ERROR
     except StoppedBySignal as stop:
         if args.process_index == 0:

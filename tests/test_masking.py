@@ -10,7 +10,7 @@ from random import Random
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logmoe import LogParser, masking_logmoe
@@ -844,6 +844,7 @@ def mixtures():
 
 
 @settings(max_examples=150, deadline=None)
+@example(["C:\\Users\\a\\b=exit status 2"])
 @given(st.lists(mixtures(), min_size=1, max_size=20))
 def test_masking_mixtures_is_idempotent_and_exact(entries):
     masked = PARSER.mask(entries)

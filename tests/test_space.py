@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import importlib.metadata
 import io
 import json
 import os
@@ -136,7 +137,10 @@ def replace_source(findings, name):
 
 @pytest.fixture(scope="module")
 def space():
-    pytest.importorskip("gradio", reason="no Gradio: pip install 'logmoe[space]'")
+    try:
+        importlib.metadata.version("gradio")  # a folder of that name could be imported as well
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("no Gradio: pip install 'logmoe[space]'")
     app = importlib.import_module("app")
     blocks = app.launch(Prepared(), prevent_thread_lock=True, server_name="127.0.0.1", quiet=True)
     assert blocks.analytics_enabled is False
