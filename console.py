@@ -97,7 +97,7 @@ class Console:
     def error(self, error: BaseException) -> None:
         """Says what ended the work."""
         kind = "" if isinstance(error, SPOKEN_ERRORS) else f"{type(error).__name__}: "
-        self._say(f"error: {kind}{visible_lines(str(error))}")
+        self._say(f"error: {kind}{visible(str(error))}")
         if self.is_verbose:
             self._say("".join(traceback.format_exception(error)).rstrip())
 
