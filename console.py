@@ -85,8 +85,8 @@ class Console:
         return not self.is_quiet and _is_terminal(sys.stderr)
 
     def note(self, text: str, what: str = "warning") -> None:
-        """Says what a reader should know."""
-        if not self.is_quiet:
+        """Says what a reader should know, such as what was skipped; `what` is `"error"` for what goes wrong."""
+        if what == "error" or not self.is_quiet:
             self._say(f"{what}: {visible(text)}")
 
     def effort(self, text: str) -> None:
@@ -100,11 +100,6 @@ class Console:
         self._say(f"error: {kind}{visible(str(error))}")
         if self.is_verbose:
             self._say("".join(traceback.format_exception(error)).rstrip())
-
-    def problem(self, named: str, what: str) -> None:
-        """Says what is wrong with a log: `what` is `"error"`, or `"skipped"` for what is only to be known."""
-        if what == "error" or not self.is_quiet:
-            self._say(f"{what}: {visible(named)}")
 
     def progress(self, name: str, is_shown: bool = True) -> tqdm:
         """A bar of bytes, with their rate; on a terminal, once the work takes long."""

@@ -115,7 +115,7 @@ def _print_explained(
 def tell_problem(console: Console, log: str, error: Exception, what: str) -> None:
     """Says what is wrong with a log: `what` is `"error"` or `"skipped"`."""
     # That a log is empty is said with its name.
-    console.problem(str(error) if isinstance(error, EmptyLogError) else f"{log}: {error}", what)
+    console.note(str(error) if isinstance(error, EmptyLogError) else f"{log}: {error}", what)
 
 
 def for_each_log(

@@ -3,7 +3,6 @@
 Holds also how both find out what they were given: a log, a folder of logs, a pattern, or a saved reference.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from transformers.utils import logging
 
 from logmoe import LogAnomalyPipeline, inference
 from logmoe.answering import count
+from logmoe.applying_logmoe import is_saved_reference
 from logmoe.console import Console, visible
 from logmoe.reading_logmoe import find_logs
 from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
@@ -100,7 +100,7 @@ def learn(
     healthy: list[Any] = []
     read = {"log": 0, "reference": 0}
     for path in given:
-        if is_reference(path):
+        if is_saved_reference(path):
             healthy.append(LogReference.from_pretrained(path))
             read["reference"] += 1
             continue
@@ -127,11 +127,6 @@ def learn(
     return reference, read
 
 
-def is_reference(path: str) -> bool:
-    """Whether a saved reference lies there."""
-    return os.path.isfile(os.path.join(path, "reference.json"))
-
-
 def refuse_to_overwrite(folder: str) -> None:
     """Refuses to save a reference where something else lies.
 
@@ -139,21 +134,21 @@ def refuse_to_overwrite(folder: str) -> None:
         FileExistsError: there is a file, or a folder with other things in it.
     """
     path = Path(folder)
-    if path.is_file() or (path.is_dir() and not is_reference(folder) and any(path.iterdir())):
+    if path.is_file() or (path.is_dir() and not is_saved_reference(folder) and any(path.iterdir())):
         what = "a file" if path.is_file() else "a folder that holds no reference"
         raise FileExistsError(f"{folder} is {what}: name a new folder, or one with a reference, which is replaced")
 
 
 def _forgotten(good: Sequence[str], output: str) -> int:
     """How many accepted findings the reference at `output` has that the new one will not know of."""
-    if not is_reference(output):
+    if not is_saved_reference(output):
         return 0
     try:
         known = set(LogReference.from_pretrained(output).accepted)
     except (OSError, ValueError):  # damaged: what replaces it cannot be worse
         return 0
     if known:
-        for path in filter(is_reference, good):
+        for path in filter(is_saved_reference, good):
             known -= LogReference.from_pretrained(path).accepted.keys()
     return len(known)
 

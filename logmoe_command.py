@@ -186,6 +186,15 @@ _reporting = _all(
         metavar="N",
         help="Findings that are shown, at most.  [default: 20]",
     ),
+    _option(
+        "--lines",
+        section=SECTIONS[1],
+        type=click.IntRange(min=1),
+        default=3,
+        metavar="N",
+        help="Entries that are shown of each, the most telling.  [default: 3]",
+    ),
+    _option("--fail-on-finding", section=SECTIONS[1], is_flag=True, help="Exit with 1 if there is a finding."),
 )
 _speaking = _all(
     _option("-q", "--quiet", is_flag=True, help="Show the answer and errors only."),
@@ -302,14 +311,6 @@ def command(ctx: click.Context) -> int:
     "--all", "show_all", section=SECTIONS[1], is_flag=True, help="Show all findings; of sequences, also normal ones."
 )
 @_option(
-    "--lines",
-    section=SECTIONS[1],
-    type=click.IntRange(min=1),
-    default=3,
-    metavar="N",
-    help="Entries that are shown of each, the most telling.  [default: 3]",
-)
-@_option(
     "--context",
     section=SECTIONS[1],
     type=click.IntRange(0, 100),
@@ -324,7 +325,6 @@ def command(ctx: click.Context) -> int:
     is_flag=True,
     help="Print one JSON object per line and anomalous sequence.",
 )
-@_option("--fail-on-finding", section=SECTIONS[1], is_flag=True, help="Exit with 1 if there is a finding.")
 @_option("--fail-on-anomaly", hidden=True, is_flag=True)
 @_option(
     "--follow",
@@ -425,7 +425,7 @@ def scan(ctx: click.Context, logs: tuple[str, ...], **given: Any) -> int:
     section=SECTIONS[0],
     type=int,
     metavar="N",
-    help="Most entries to keep; of more, every so manyth sequence.  [default: 100,000]",
+    help="Most entries to keep; of more, every so manyth sequence.  [default: 131,072]",
 )
 @_reading
 @_cutting
@@ -609,15 +609,6 @@ def accept(reference: str, ids: tuple[str, ...], **given: Any) -> int:
 @click.argument("files", nargs=-1, required=True, metavar="FINDINGS...", type=click.Path())
 @_reporting
 @_option("--all", "show_all", section=SECTIONS[1], is_flag=True, help="Show all findings.")
-@_option(
-    "--lines",
-    section=SECTIONS[1],
-    type=click.IntRange(min=1),
-    default=3,
-    metavar="N",
-    help="Entries that are shown of each, the most telling.  [default: 3]",
-)
-@_option("--fail-on-finding", section=SECTIONS[1], is_flag=True, help="Exit with 1 if there is a finding.")
 @_speaking
 def report(files: tuple[str, ...], show_all: bool, **given: Any) -> int:
     """Writes findings in another format.

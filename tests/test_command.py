@@ -1,5 +1,6 @@
 """The command's words: help, usage, completion, colours, and what it does at a terminal."""
 
+import inspect
 import os
 import pty
 import re
@@ -11,7 +12,10 @@ from functools import partial
 import pytest
 from conftest import ROOT
 
+import logmoe_command
+from logmoe import findings_logmoe, report_command, reporting, scan_command
 from logmoe.console import Console, Paint
+from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES
 from logmoe_command import command, main
 
 LOG = "2024-01-01 10:00:00 INFO a\n2024-01-01 10:00:01 ERROR b\n"
@@ -44,6 +48,18 @@ def test_help_has_examples_that_the_subcommand_understands(name, capsys):
     for line in lines:
         assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", line)) <= options | {"--help"}, line
     assert all(" -X POST -T " in line for line in re.findall("curl .*", shown))  # -T alone puts, which is not served
+
+
+def test_what_is_written_again_to_start_fast_is_what_the_package_has(capsys):
+    assert logmoe_command.ORDERS == findings_logmoe.ORDERS
+    assert set(logmoe_command.FORMATS) == {"text", *reporting.EXTENSIONS.values()}
+    for name, of in (("scan", scan_command.scan), ("report", report_command.report)):
+        parsed = command.commands[name].make_context(name, ["app.log"]).params
+        for parameter in inspect.signature(of).parameters.values():
+            if parameter.name in parsed and parameter.default is not parameter.empty:
+                assert parsed[parameter.name] == parameter.default, parameter.name
+    assert main(["fit", "--help"]) == 0
+    assert f"[default: {MAX_REFERENCE_ENTRIES:,}]" in " ".join(capsys.readouterr().out.split())
 
 
 def test_wrong_usage_says_what_is_wrong_and_controls_no_terminal(capsys):

@@ -508,7 +508,7 @@ def test_what_is_said_is_visible_and_json_has_no_nan(capsys, monkeypatch):
     shown = Console(is_verbose=True)
     shown.note(HOSTILE + "\nerror: forged")
     shown.effort(HOSTILE)
-    shown.problem(f"{HOSTILE}\nerror: forged", "error")
+    shown.note(f"{HOSTILE}\nerror: forged", "error")
     shown.error(ValueError(HOSTILE + "\nerror: forged"))
     said = capsys.readouterr().err
     assert {c for c in said if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} == {"\n"}

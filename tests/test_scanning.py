@@ -573,8 +573,9 @@ def test_memory_does_not_grow_with_the_log(pipe, monkeypatch):
         return python, highest
 
     peak(500)
-    small, large = peak(2000), peak(20_000)
-    assert large[0] < 2 * small[0]  # of a log ten times as long
+    # What threads hold at one moment varies by a third.
+    small, large = [max(of_both) for of_both in zip(peak(2000), peak(4000), strict=True)], peak(20_000)
+    assert large[0] < 1.5 * small[0]
     assert large[1] < 2 * small[1] + 100_000
 
 

@@ -75,8 +75,12 @@ def write_json(values: Any, path: Path) -> None:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    _write_whole(path, json.dumps(plain(values), indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
     partial = path.with_suffix(PARTIAL)
-    partial.write_text(json.dumps(plain(values), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 
@@ -258,9 +262,7 @@ class RunFolder:
 
     def change_card(self, change: Callable[[str], str]) -> None:
         """Writes a changed model card whole or not at all."""
-        partial = (self.path / CARD).with_suffix(PARTIAL)
-        partial.write_text(change((self.path / CARD).read_text(encoding="utf-8")), encoding="utf-8")
-        os.replace(partial, self.path / CARD)
+        _write_whole(self.path / CARD, change((self.path / CARD).read_text(encoding="utf-8")))
 
     def upload_patterns(self) -> list[str]:
         """What is published: files that the run wrote, and no others that happen to be there."""
