@@ -566,8 +566,7 @@ class ReferenceBuilder:
         return reference
 
 
-# Numbers that are saved as they are.
-_FACTS = ("num_entries", "num_dropped_texts", "max_reference_entries")
+_FACTS = ("num_entries", "num_dropped_texts", "max_reference_entries")  # saved as they are
 # What reading a damaged file may raise.
 _DAMAGED = (LookupError, TypeError, AttributeError, ValueError, OSError, pa.ArrowException, SafetensorError)
 
@@ -575,9 +574,8 @@ _DAMAGED = (LookupError, TypeError, AttributeError, ValueError, OSError, pa.Arro
 def _named_files(folder: Path) -> set[str]:
     """The files that a saved reference consists of, without `reference.json`; none if there is no such reference."""
     try:
-        return {
-            Path(name).name for name in json.loads((folder / "reference.json").read_text(encoding="utf-8"))["files"]
-        }
+        facts = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+        return {Path(name).name for name in facts["files"]}
     except (OSError, ValueError, LookupError, TypeError):
         return set()
 
@@ -604,7 +602,9 @@ def _read_files(folder: Path) -> tuple[dict[str, Any], pa.Table, dict[str, np.nd
             if hashlib.sha256(contents[Path(name).suffix]).hexdigest() != digest:
                 raise ValueError(f"{name} is not what was saved")
         facts["accepted"] = from_lines(contents.get(".jsonl", b""))
-        return facts, pq.read_table(pa.BufferReader(contents[".parquet"])), load(contents[".safetensors"])
+        # In one thread: another that still held the bytes when Python ends could abort the process.
+        table = pq.read_table(pa.BufferReader(contents[".parquet"]), use_threads=False, pre_buffer=False)
+        return facts, table, load(contents[".safetensors"])
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:
