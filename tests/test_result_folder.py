@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import MINI, ROOT
 
-from logmoe import distributed
+import logmoe_command
+from logmoe import distributed, ray_command
 from logmoe.distributed import File, find_files, grouped, judge_part, name_of
 from logmoe.findings_logmoe import Finding, FindingEntry, LogSummary, Reason, Summary
 from logmoe.inference import load_pipeline
@@ -267,3 +268,56 @@ def test_the_summary_says_what_is_in_the_folder(folder):
     folder.finish(Summary())
     written = json.loads(Path(folder.folder, "summary.json").read_text())
     assert (written["files"], written["with_errors"], written["findings"]) == (1, 1, 0)
+
+
+# ---------------------------------------------------------------------- the command
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--resume", "a.log"], "--resume goes with --ray"),
+        (["--results", "out", "a.log"], "--results goes with --ray"),
+        (["--ray-option", "num_cpus=1", "a.log"], "--ray-option goes with --ray"),
+        (["--ray", "a.log"], "--ray needs --results"),
+        (["--results", "out", "--ray"], "Missing argument 'LOG...'"),
+        (["--results", "out", "-", "--ray"], "one process only"),
+        (["--results", "out", "a.log", "--ray", "--follow"], "--follow does not go with --ray"),
+        (["--results", "out", "a.log", "--ray", "--json"], "--json does not go with --ray"),
+        (["--results", "out", "a.log", "--ray", "--ray-option", "two"], "NAME=VALUE, got 'two'"),
+    ],
+)
+def test_what_does_not_go_together_is_said(given, said, capsys):
+    assert logmoe_command.main(["scan", *given]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "logs", "address"),
+    [
+        (["--ray", "logs/", "b.log"], ("logs/", "b.log"), None),
+        (["b.log", "--ray"], ("b.log",), None),
+        (["--ray", "head:6379", "b.log"], ("b.log",), "head:6379"),
+        (["--ray=auto", "b.log"], ("b.log",), "auto"),
+        (["--ray", "ray://10.0.0.1:10001", "b.log"], ("b.log",), "ray://10.0.0.1:10001"),
+        (["--ray", "./head:6379"], ("./head:6379",), None),
+    ],
+)
+def test_what_follows_ray_is_an_address_or_a_log(given, logs, address, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        ray_command, "scan_on_ray", lambda logs, console, address, **other: seen.append((logs, address, other)) or 0
+    )
+    options = ("--results", "out", "--ray-option", "num_cpus=0.5", "--ray-option", "accelerator_type=A100")
+    assert logmoe_command.main(["scan", *options, *given]) == 0
+    ((seen_logs, seen_address, other),) = seen
+    assert (seen_logs, seen_address) == (logs, address)
+    assert other["ray_options"] == {"num_cpus": 0.5, "accelerator_type": "A100"}
+
+
+def test_the_command_without_ray_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    log = tmp_path / "a.log"
+    log.write_text("INFO a\n")
+    assert logmoe_command.main(["scan", "--ray", "--results", str(tmp_path / "out"), str(log)]) == 2
+    assert "pip install 'logmoe[ray]'" in capsys.readouterr().err
