@@ -58,6 +58,7 @@ def scan_on_ray(
     require_ray()
     check_targets(output, [*logs, *baseline])
     require(form)
+    ResultFolder(results).check(resume)
     overrides = given(overrides)
     found, failed = [], False
     for log in logs:

@@ -194,11 +194,8 @@ class ResultFolder:
             ValueError: what is there is of a job with other settings.
         """
         settings = json.loads(json.dumps(settings))
+        self.check(resume)
         if self._exists(JOB):
-            if not resume:
-                raise FileExistsError(
-                    f"{self.folder} holds results: `resume` (--resume) goes on with them; or name another folder"
-                )
             job = self._json(JOB)
             if job.get("format_version") != FORMAT_VERSION:
                 raise ValueError(
@@ -216,10 +213,18 @@ class ResultFolder:
             self._remove(SUMMARY)
             self.sweep()
             return set(self.files()["source"].to_pylist())
-        if [path for path in self._listed(self._root) if os.path.basename(path) != LOCK]:
-            raise FileExistsError(f"{self.folder} holds other things: name a new folder for the results")
         self.put(JOB, json.dumps({"format_version": FORMAT_VERSION, "settings": settings}, indent=2).encode())
         return set()
+
+    def check(self, resume: bool) -> None:
+        """Refuses a folder that a job may not write to; see `start`."""
+        if self._exists(JOB):
+            if not resume:
+                raise FileExistsError(
+                    f"{self.folder} holds results: `resume` (--resume) goes on with them; or name another folder"
+                )
+        elif [path for path in self._listed(self._root) if os.path.basename(path) != LOCK]:
+            raise FileExistsError(f"{self.folder} holds other things: name a new folder for the results")
 
     def finish(self, like: Summary) -> dict[str, Any]:
         """Says that all is there, and what that is: the content of `summary.json`."""
