@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import MINI, ROOT
 
 from logmoe import LogReference, distributed
@@ -258,11 +259,13 @@ def _children_of(pid: int) -> list[int]:
     return found
 
 
-@pytest.mark.slow
-def test_a_gpu_is_used_where_the_cluster_has_one(logs, tmp_path):
-    import torch
-
-    if not torch.cuda.is_available():
-        pytest.skip("PyTorch finds no GPU")
-    folder = distributed.scan(str(logs / "part-0.log"), output=tmp_path / "results", address="local")
-    assert folder.files()["error"].null_count == 1
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU")
+def test_an_actor_takes_a_gpu_where_there_is_one(logs, tmp_path):
+    job = run_command("--ray", "local", "--results", tmp_path / "results", logs / "part-0.log")
+    _, err = job.communicate()
+    assert job.returncode == 0, err
+    folder = ResultFolder(tmp_path / "results")
+    (row,) = folder.files().to_pylist()
+    whole = load_pipeline(MINI, "cuda").findings(logs / "part-0.log")
+    assert row["error"] is None
+    assert [one.id for one in folder.findings()] == [one.id for one in whole]

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -252,6 +253,31 @@ def test_a_name_that_is_no_text_has_a_row(tmp_path, folder):
     assert file.name.endswith("caf\\xe9.log")
     folder.finish_part([file.name], [FileRow.of_error(name_of(path), "ValueError", "bad")], [])
     assert folder.files()["source"].to_pylist() == [file.name]
+
+
+@pytest.mark.parametrize(
+    ("resources", "options", "device", "gpus", "actors"),
+    [
+        ({"CPU": 7.0, "memory": 64e9}, {}, None, None, (7, 7)),
+        ({"CPU": 7.0, "memory": 64e9}, {"num_cpus": 2}, None, None, (3, 3)),
+        ({"CPU": 7.0, "memory": 64e9}, {"memory": 20e9}, "cpu", None, (3, 3)),
+        ({"CPU": 16.0, "GPU": 2.0}, {}, None, 1, (2, 2)),
+        ({"CPU": 16.0, "GPU": 2.0}, {"num_gpus": 0.5}, "cuda", 0.5, (4, 4)),
+        ({"CPU": 16.0, "GPU": 2.0}, {}, "cpu", None, (16, 16)),
+        ({"CPU": 16.0, "GPU": 2.0}, {"concurrency": (1, 5)}, None, 1, (1, 5)),
+        ({"CPU": 0.0}, {}, None, None, (1, 1)),
+    ],
+)
+def test_actors_fill_the_cluster_and_take_gpus_where_there_are_some(resources, options, device, gpus, actors):
+    """Ray's own part, the pool of actors, is kept as it is asked for."""
+    ray = SimpleNamespace(
+        cluster_resources=lambda: resources,
+        data=SimpleNamespace(ActorPoolStrategy=lambda min_size, max_size: (min_size, max_size)),
+    )
+    given = distributed._with_defaults(ray, options, device)
+    assert (given.get("num_gpus"), given["compute"]) == (gpus, actors)
+    assert "concurrency" not in given
+    assert given["runtime_env"]["env_vars"]["MALLOC_ARENA_MAX"] == "2"
 
 
 def test_without_ray_the_error_says_what_to_install(tmp_path, monkeypatch):
