@@ -7,7 +7,9 @@ Each form encodes the same distinct entries of the recorded training services on
 processor time, how near the embeddings are to float32's, and how often an entry's nearest neighbour stays. Then each
 judges the recordings of these services, against fault-free stretches of earlier recordings of the same settings: AUROC
 of windows of 32 entries, mean over services, of LogMoE (which was trained on these services), and of two detectors
-that nothing was trained for. Writes `results/encoder.json`. The test-only services are left alone.
+that nothing was trained for. Last, the encoder's share of a scan: of a service's log, judged against itself with an
+empty cache, as it is and repeated to 10 MB with new digits. Writes `results/encoder.json`. The test-only services are
+left alone.
 """
 
 import argparse
@@ -29,8 +31,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 from machine import describe
-from reference import Recorded
+from reference import Recorded, model_digest
 from reference_detectors import FEATURE, RememberingPipeline, predict
+from scale import LARGE, repeated
 
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
 from logmoe.training.metrics import auroc
@@ -201,6 +204,34 @@ def child(form: str, services: list[str], most: int, repeats: int, embeddings: P
     print(json.dumps(record), flush=True)
 
 
+def share_of_scan(services: list[str]) -> list[dict[str, Any]]:
+    """What part of a scan's processor time the encoder takes, in float32 on one thread."""
+    torch.set_num_threads(1)
+    pipe = load_pipeline(DEFAULT_CHECKPOINT, device="cpu")
+    inner, spent = pipe.model.model._encode_batch, [0.0]
+
+    def timed(*batch: torch.Tensor) -> torch.Tensor:
+        begun = time.thread_time()
+        embeddings = inner(*batch)
+        spent[0] += time.thread_time() - begun
+        return embeddings
+
+    pipe.model.model._encode_batch = timed
+    records = []
+    for service in services:
+        lines = corpus.read_lines([service], ["train"])["line"].to_pylist()
+        for size in (len("\n".join(lines).encode()), LARGE):
+            with tempfile.TemporaryDirectory() as folder:
+                log = Path(folder, "a.log")
+                log.write_bytes(repeated(lines, size, np.random.default_rng(0)))
+                spent[0], begun = 0.0, time.process_time()
+                for _ in pipe.scan(log, only_anomalies=True, num_workers=1):
+                    pass
+                seconds = time.process_time() - begun
+            records.append({"service": service, "bytes": size, "cpu_seconds": seconds, "share": spent[0] / seconds})
+    return records
+
+
 def likeness(embeddings: np.ndarray, exact: np.ndarray) -> dict[str, float]:
     """How near embeddings `(entries, hidden)` are to exact ones."""
 
@@ -269,7 +300,18 @@ def main() -> None:
             libraries[name] = version(name)
         except ImportError:
             continue
-    content = {"machine": describe() | libraries, "services": args.services, "results": results}
+    print("\n| log | MB | CPU s | encoder's share |\n|---|---|---|---|")
+    shares = share_of_scan(args.services)
+    for row in shares:
+        print(f"| {row['service']} | {row['bytes'] / 1e6:.1f} | {row['cpu_seconds']:.1f} | {row['share']:.0%} |")
+    pipe = load_pipeline(DEFAULT_CHECKPOINT, device="cpu", pipeline_class=RememberingPipeline)
+    content = {
+        "machine": describe() | libraries,
+        "checkpoint": model_digest(pipe),
+        "services": args.services,
+        "results": results,
+        "encoder_share_of_scan": shares,
+    }
     args.output.write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -41,16 +41,20 @@ def write_logs(folder: Path, number: int, size: int) -> None:
     for place in range(number):
         of = lines[services[place % len(services)]]
         start = int(generator.integers(len(of)))
-        text = np.frombuffer(("\n".join(of[start:] + of[:start]) + "\n").encode(), np.uint8)
-        parts = []
-        left = size
-        while left > 0:
-            part = text[:left].copy()
-            digits = np.flatnonzero((part >= ord("0")) & (part <= ord("9")))
-            part[digits] = generator.integers(ord("0"), ord("9") + 1, len(digits), dtype=np.uint8)
-            parts.append(part.tobytes())
-            left -= len(part)
-        (folder / f"{place:05}.log").write_bytes(b"".join(parts))
+        (folder / f"{place:05}.log").write_bytes(repeated(of[start:] + of[:start], size, generator))
+
+
+def repeated(lines: list[str], size: int, generator: np.random.Generator) -> bytes:
+    """Lines repeated up to a size in bytes, each time with other digits."""
+    text = np.frombuffer(("\n".join(lines) + "\n").encode(), np.uint8)
+    parts = []
+    while size > 0:
+        part = text[:size].copy()
+        digits = np.flatnonzero((part >= ord("0")) & (part <= ord("9")))
+        part[digits] = generator.integers(ord("0"), ord("9") + 1, len(digits), dtype=np.uint8)
+        parts.append(part.tobytes())
+        size -= len(part)
+    return b"".join(parts)
 
 
 class Watch(threading.Thread):
