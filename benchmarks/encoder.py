@@ -8,7 +8,7 @@ processor time, how near the embeddings are to float32's, and how often an entry
 judges the recordings of these services, against fault-free stretches of earlier recordings of the same settings: AUROC
 of windows of 32 entries, mean over services, of LogMoE (which was trained on these services), and of two detectors
 that nothing was trained for. Last, the encoder's share of a scan: of a service's log, judged against itself with an
-empty cache, as it is and repeated to 10 MB with new digits. Writes `results/encoder.json`. The test-only services are
+empty cache, as it is and repeated to 10 MB. Writes `results/encoder.json`. The test-only services are
 left alone.
 """
 
@@ -223,7 +223,7 @@ def share_of_scan(services: list[str]) -> list[dict[str, Any]]:
         for size in (len("\n".join(lines).encode()), LARGE):
             with tempfile.TemporaryDirectory() as folder:
                 log = Path(folder, "a.log")
-                log.write_bytes(repeated(lines, size, np.random.default_rng(0)))
+                log.write_bytes(repeated(lines, size))
                 spent[0], begun = 0.0, time.process_time()
                 for _ in pipe.scan(log, only_anomalies=True, num_workers=1):
                     pass

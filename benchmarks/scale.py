@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py [--large 4] [--small 1000] [--repeats 1]
 
-Files of 10 MB and of 20 kB, of the recorded training services: their lines repeated, each time with new digits. The
-plain process with one thread and with two; Ray with one actor and with two, of one thread each, on a cluster of this
+Files of 10 MB and of 20 kB, of the recorded training services: their lines from a random one on, repeated. The plain
+process with one thread and with two; Ray with one actor and with two, of one thread each, on a cluster of this
 machine. Each in a fresh process, turn by turn. Seconds until judging begins, files and megabytes per second from then
 on, processor seconds of the processes that judge, and the memory of each. Writes `results/scale.json`.
 """
@@ -41,20 +41,13 @@ def write_logs(folder: Path, number: int, size: int) -> None:
     for place in range(number):
         of = lines[services[place % len(services)]]
         start = int(generator.integers(len(of)))
-        (folder / f"{place:05}.log").write_bytes(repeated(of[start:] + of[:start], size, generator))
+        (folder / f"{place:05}.log").write_bytes(repeated(of[start:] + of[:start], size))
 
 
-def repeated(lines: list[str], size: int, generator: np.random.Generator) -> bytes:
-    """Lines repeated up to a size in bytes, each time with other digits."""
-    text = np.frombuffer(("\n".join(lines) + "\n").encode(), np.uint8)
-    parts = []
-    while size > 0:
-        part = text[:size].copy()
-        digits = np.flatnonzero((part >= ord("0")) & (part <= ord("9")))
-        part[digits] = generator.integers(ord("0"), ord("9") + 1, len(digits), dtype=np.uint8)
-        parts.append(part.tobytes())
-        size -= len(part)
-    return b"".join(parts)
+def repeated(lines: list[str], size: int) -> bytes:
+    """Lines repeated up to a size in bytes, as they are: with other digits, times would be none."""
+    text = ("\n".join(lines) + "\n").encode()
+    return (text * (size // len(text) + 1))[:size]
 
 
 class Watch(threading.Thread):
