@@ -21,9 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-from machine import describe
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 LARGE, SMALL = 10_000_000, 20_000
@@ -33,6 +31,8 @@ WAYS = ("plain, 1 thread", "plain, 2 threads", "Ray, 1 actor", "Ray, 2 actors")
 def write_logs(folder: Path, number: int, size: int) -> None:
     """Files of a size, each of one recorded service."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    import numpy as np
+
     from recordings import corpus
 
     services = [service for service in corpus.SERVICES if service not in corpus.TEST_ONLY]
@@ -149,6 +149,34 @@ def child(way: str, logs: str) -> None:
     )
 
 
+def memory() -> None:
+    """Prints what a worker's memory goes into: resident MiB after each step."""
+    steps: list[tuple[str, float]] = []
+
+    def note(step: str) -> None:
+        steps.append((step, psutil.Process().memory_info().rss / (1 << 20)))
+
+    import ray.data  # noqa: F401
+
+    note("Ray Data")
+    import torch  # noqa: F401
+
+    note("PyTorch")
+    import transformers  # noqa: F401
+
+    note("transformers")
+    from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
+
+    note("logmoe")
+    pipe = load_pipeline(DEFAULT_CHECKPOINT, "cpu")
+    note("a pipeline")
+    examples = Path(__file__).resolve().parent.parent / "examples"
+    for _ in pipe.scan(examples / "postgresql.log", only_anomalies=True, num_workers=1):
+        pass
+    note("a log judged")
+    print(json.dumps(steps), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", type=int, default=4, help="files of 10 MB (default: 4)")
@@ -159,7 +187,7 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(*args.child)
+        memory() if args.child[0] == "memory" else child(*args.child)
         return
     results = []
     print("| files | way | start s | judging s | files/s | MB/s | CPU s | CPU s/MB | MiB | not shared |")
@@ -190,8 +218,21 @@ def main() -> None:
                 f"{row['cpu_seconds'] / megabytes:.2f} | {row['rss_mib']:.0f} | {row['own_mib']:.0f} |",
                 flush=True,
             )
+    done = subprocess.run(
+        [sys.executable, __file__, "--child", "memory", ""],
+        env=os.environ | {"MALLOC_ARENA_MAX": "2"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    steps = json.loads(done.stdout.splitlines()[-1])
+    print("\nmemory of a worker, MiB after " + ", ".join(f"{step}: {mib:.0f}" for step, mib in steps))
+    from machine import describe  # imports PyTorch, and so do workers that are measured
+
     machine = describe() | {"ray": version("ray"), "cores": os.cpu_count()}
-    args.output.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
+    args.output.write_text(
+        json.dumps({"machine": machine, "results": results, "memory_of_a_worker": steps}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":
