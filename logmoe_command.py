@@ -281,7 +281,6 @@ def command(ctx: click.Context) -> int:
             "logmoe ci.log --baseline green.log --fail-on-finding -o report.sarif -o report.html",
             "exit code 1 if there is a finding, and two reports",
         ),
-        ("logmoe scan --ray --results out/ logs/", "thousands of files, on all cores of a Ray cluster"),
     ),
     epilog="Exit code: 0, or 2 on an error or if something could not be read; with --fail-on-finding 1 if there is a "
     "finding.",
