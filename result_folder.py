@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import tempfile
 import types
 from collections.abc import Iterable, Iterator, Sequence
@@ -289,7 +290,7 @@ class ResultFolder:
 
     def begin(self, sources: Sequence[str], number: int) -> None:
         """Notes that a part is begun for so manyth time, and by whom: whoever finds the note knows how it ended."""
-        told = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "logs": list(sources)})
+        told = json.dumps({"pid": os.getpid(), "host": platform.node(), "logs": list(sources)})
         self.put(f"{TRIES}/{part_name(sources)}-{number}.json", told.encode())
 
     # ------------------------------------------------------------------ files
