@@ -81,6 +81,27 @@ def effort(name: str, seen: ScanStatistics) -> str:
     )
 
 
+def print_answer(findings: Findings, console: Console, options: AnswerOptions) -> None:
+    """Prints findings that are all there, in the form that was asked for."""
+    if options.form != "text":
+        print(render(findings, options.form, options.limit, options.encoding), end="")
+    elif findings.summary.logs:
+        # What was skipped is said on the other stream, where errors belong.
+        shown = Findings(findings, replace(findings.summary, skipped=()), options.order)
+        for line in answer(shown, options.limit, options.lines, console.width, options.can_measure, console.paint):
+            print(line)
+
+
+def print_notes(summary: Summary, console: Console, options: AnswerOptions) -> None:
+    """Says what a reader should know of how the logs were read, and judged."""
+    if options.form != "text":
+        for misfit in misfits(summary):
+            console.note(misfit)
+    for log in summary.logs:
+        for note in notes(log, options.encoding):
+            console.note(note)
+
+
 class FindingsRun:
     """Finds what is wrong in the logs of one run of the command.
 
@@ -181,23 +202,10 @@ class FindingsRun:
         unwritten = write_all(findings, options.outputs, options.limit, options.encoding)
         if self._prints_as_they_come:
             self._sum_up(summary)
-        elif options.form == "text":
-            if self._logs:
-                # What was skipped is said on the other stream, where errors belong.
-                shown = Findings(self._findings, replace(summary, skipped=()), options.order)
-                for line in answer(
-                    shown, options.limit, options.lines, self.console.width, options.can_measure, self.console.paint
-                ):
-                    print(line)
         else:
-            print(render(findings, options.form, options.limit, options.encoding), end="")
+            print_answer(findings, self.console, options)
         sys.stdout.flush()
-        if options.form != "text":
-            for misfit in misfits(summary):
-                self.console.note(misfit)
-        for log in self._logs:
-            for note in notes(log, options.encoding):
-                self.console.note(note)
+        print_notes(summary, self.console, options)
         if not options.is_live:
             for problem in self._problems:
                 tell_problem(self.console, *problem)

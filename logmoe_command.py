@@ -4,7 +4,9 @@ A module of its own beside the package, for importing the package takes seconds:
 usage need none of it. What a subcommand does is imported when it runs.
 """
 
+import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,8 +16,10 @@ import click
 ORDERS = ("strength", "time")
 FORMATS = ("text", "html", "jsonl", "sarif", "junit", "markdown")
 SHELLS = ("bash", "fish", "zsh")
+# What `--ray` takes for an address; a log that is called so is written ./auto.
+_RAY_ADDRESS = re.compile(r"auto|local|(ray://)?[\w.-]+:\d+")
 # The sections of a subcommand's help, in their order.
-SECTIONS = ("What is healthy", "The answer", "How logs are read", "The model", "Other options")
+SECTIONS = ("What is healthy", "The answer", "How logs are read", "The model", "Many machines", "Other options")
 
 
 class Option(click.Option):
@@ -356,6 +360,30 @@ def command(ctx: click.Context) -> int:
     help="Precision; auto: bfloat16 if that is fast and the model large enough to gain.  [default: auto]",
 )
 @_device
+@_option(
+    "--ray",
+    section=SECTIONS[4],
+    is_flag=False,
+    flag_value="",
+    metavar="[ADDRESS]",
+    help="Judge files on a Ray cluster, at auto, HOST:PORT or ray://HOST:PORT; needs `pip install 'logmoe[ray]'`.  "
+    "[default: the one that Ray finds, or a new one on this machine]",
+)
+@_option(
+    "--results",
+    section=SECTIONS[4],
+    metavar="FOLDER|URL",
+    type=click.Path(),
+    help="With --ray, where Parquet goes: a row for each file and for each finding.",
+)
+@_option("--resume", section=SECTIONS[4], is_flag=True, help="With --ray, go on with what --results holds already.")
+@_option(
+    "--ray-option",
+    section=SECTIONS[4],
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of Ray's actors, as map_batches takes it: concurrency, num_cpus, num_gpus, memory, …; may be repeated.",
+)
 @_speaking
 @click.pass_context
 def scan(ctx: click.Context, logs: tuple[str, ...], **given: Any) -> int:
@@ -377,6 +405,14 @@ def scan(ctx: click.Context, logs: tuple[str, ...], **given: Any) -> int:
             )
     if (given["as_json"] or given["sequences"]) and (given["form"] != "text" or given["output"]):
         raise click.UsageError("--json and --sequences print sequences: they go with neither --format nor --output.")
+    if given["ray"] is None:
+        for name in ("results", "resume", "ray_option"):
+            if given[name]:
+                raise click.UsageError(f"--{name.replace('_', '-')} goes with --ray.")
+        for name in ("ray", "results", "resume", "ray_option"):
+            del given[name]
+    else:
+        return _scan_on_ray(logs, given)
     if not logs:
         if sys.stdin is None or sys.stdin.isatty():
             raise click.UsageError("Missing argument 'LOG...': name a log, or pipe one in.")
@@ -398,6 +434,41 @@ def scan(ctx: click.Context, logs: tuple[str, ...], **given: Any) -> int:
         from logmoe.scan_command import scan
 
         return scan(logs, console=console, **given)
+
+    return run(work, console)
+
+
+def _scan_on_ray(logs: tuple[str, ...], given: dict[str, Any]) -> int:
+    """`logmoe scan --ray`; what stands behind --ray and is no address is a log."""
+    address = given.pop("ray") or None
+    if address is not None and not _RAY_ADDRESS.fullmatch(address):
+        logs, address = (address, *logs), None
+    for name in ("follow", "from_start", "sequences", "as_json", "context"):
+        if given.pop(name) not in (False, None):
+            option = "json" if name == "as_json" else name.replace("_", "-")
+            raise click.UsageError(f"--{option} does not go with --ray.")
+    if not logs:
+        raise click.UsageError("Missing argument 'LOG...': --ray needs files, folders, patterns or URLs of them.")
+    if "-" in logs:
+        raise click.UsageError("--ray judges files: standard input (-) can be read by one process only.")
+    if not given["results"]:
+        raise click.UsageError("--ray needs --results FOLDER, for the rows of files and findings.")
+    ray_options: dict[str, Any] = {}
+    for one in given.pop("ray_option"):
+        name, is_given, value = one.partition("=")
+        if not (name.isidentifier() and is_given):
+            raise click.UsageError(f"--ray-option must be NAME=VALUE, got {one!r}.")
+        try:
+            ray_options[name] = json.loads(value)
+        except ValueError:  # a word
+            ray_options[name] = value
+    given["fail_on_finding"] |= given.pop("fail_on_anomaly")
+    console = _console(given)
+
+    def work() -> int:
+        from logmoe.ray_command import scan_on_ray
+
+        return scan_on_ray(logs, console, address, ray_options=ray_options, **given)
 
     return run(work, console)
 

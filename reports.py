@@ -111,7 +111,7 @@ def _no_number(name: str) -> None:
 
 
 def _finding(record: dict[str, Any]) -> Finding:
-    finding = _built(Finding, record, "")
+    finding = built(Finding, record, "")
     if finding.mode not in MODES:
         raise ValueError(f'"mode" must be one of {", ".join(MODES)}, got {_shown(finding.mode)}')
     if len(finding.id) != 12 or not set(finding.id) <= set("0123456789abcdef"):
@@ -124,14 +124,14 @@ def _finding(record: dict[str, Any]) -> Finding:
 def _summary(record: dict[str, Any]) -> Summary:
     if missing := [name for name in ("logs", "skipped") if name not in record]:
         raise ValueError(f'"{missing[0]}" is missing')
-    summary = _built(Summary, record, "")
+    summary = built(Summary, record, "")
     for place, log in enumerate(summary.logs):
         if log.mode not in MODES:
             raise ValueError(f'"logs[{place}].mode" must be one of {", ".join(MODES)}, got {_shown(log.mode)}')
     return summary
 
 
-def _built(of: type[Data], record: Any, where: str) -> Data:
+def built(of: type[Data], record: Any, where: str) -> Data:
     """A dataclass from plain data, whose every field is what it is declared to be."""
     if not isinstance(record, dict):
         raise ValueError(f'"{where}" must be an object, got {_shown(record)}')
@@ -157,7 +157,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
             raise ValueError(f'"{name}" must be a list, got {_shown(value)}')
         return tuple(_value(get_args(kind)[0], one, f"{name}[{place}]") for place, one in enumerate(value))
     if is_dataclass(kind):
-        return _built(kind, value, name)  # type: ignore[arg-type]
+        return built(kind, value, name)  # type: ignore[arg-type]
     if kind is str and isinstance(value, str):
         return value
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
@@ -198,4 +198,4 @@ def _together(summaries: list[Summary]) -> Summary:
     return replace(first, logs=logs, skipped=skipped, **kept)
 
 
-__all__ = ["parse", "read_findings", "records_in"]
+__all__ = ["built", "parse", "read_findings", "records_in"]

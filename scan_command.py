@@ -93,7 +93,7 @@ def scan(
         around=context,
         is_live=is_live,
         follow=follow,
-        baseline=_name_of(baseline),
+        baseline=baseline_name(baseline),
         can_measure=pipe.measures_surprise and not no_baseline,
         encoding=encoding,
     )
@@ -164,7 +164,7 @@ class SequencesRun:
         self.console.effort(effort(name, seen))
 
 
-def _name_of(baseline: Sequence[str]) -> str | None:
+def baseline_name(baseline: Sequence[str]) -> str | None:
     """What the heading calls the healthy logs."""
     if not baseline:
         return None

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -273,6 +274,62 @@ def test_accelerate_launches_two_processes(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "2 process(es), MULTI_CPU" in done.stderr
     assert (folder / "launched" / "model.safetensors").exists()
+
+
+def on_two_nodes(command, cwd, environment):
+    """Starts a launcher as on each of two nodes, here both on this machine; returns what the first one says."""
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, *command(rank)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"} | environment,
+            cwd=cwd,
+        )
+        for rank in (0, 1)
+    ]
+    said = [node.communicate()[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], "\n".join(said)
+    return said[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_nodes_are_like_one_process(folder, tmp_path, strategy, launcher):
+    """The commands of docs/training.md, with one process on each node."""
+    more = [*EXACT, "--train_encoder"]
+    one, two = folder / "one-trained", folder / f"nodes-{strategy}-{launcher}"
+    if not (one / "results.json").exists():
+        done = train(arguments(folder, one.name, *more))
+        assert done.returncode == 0, done.stderr
+    flags = arguments(folder, two.name, *more, "--per_device_train_batch_size", "4")
+    program = ROOT / "tests" / "fsdp_on_cpu.py" if strategy == "fsdp" else ROOT / "train.py"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    config = ROOT / "examples" / "accelerate" / f"{strategy}.yaml"
+    environment = {}
+    if launcher == "torchrun":
+        if strategy == "fsdp":
+            environment = accelerate_environment(config)
+
+        def command(rank):
+            nodes = ("--nnodes", "2", "--node_rank", str(rank), "--nproc_per_node", "1")
+            at = ("--master_addr", "127.0.0.1", "--master_port", port)
+            return ["-m", "torch.distributed.run", *nodes, *at, str(program), *flags]
+    else:
+        settings = yaml.safe_load(config.read_text()) | {"num_processes": 2, "mixed_precision": "no"}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+
+        def command(rank):
+            node = ("--machine_rank", str(rank), "--main_process_ip", "127.0.0.1", "--main_process_port", port)
+            launch = ("-m", "accelerate.commands.launch", "--config_file", str(tmp_path / "config.yaml"))
+            return [*launch, *node, str(program), *flags]
+
+    said = on_two_nodes(command, tmp_path, environment)
+    assert f"2 process(es), {'FSDP' if strategy == 'fsdp' else 'MULTI_CPU'}" in said
+    assert_like_one_process(one, two)
 
 
 def test_the_launcher_fails_where_training_fails(folder, tmp_path):
