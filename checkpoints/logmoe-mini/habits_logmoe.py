@@ -24,6 +24,8 @@ USUAL = 0.5
 # Entries whose returns are timed, the most frequent ones, and how often they must return.
 TIMED_ENTRIES = 64
 RETURNS = 8
+# Returns are regular if nine in ten take at most so many times the median, and nine in ten at least its part.
+REGULAR = 2.0
 # Healthy windows that a sequence is compared with.
 COMPARED_WINDOWS = 512
 # The square of a distance is 0 below this; one entry more or less, of a thousand, makes 2.5e-4.
@@ -179,7 +181,7 @@ class Habits:
         unseen = np.zeros(ids.shape, np.float32)
         for distance in range(1, min(NEIGHBOURS + 1, ids.shape[1])):
             pair = place[:, :-distance] * self.size + place[:, distance:]
-            unseen[:, distance:] += ~_found(self.near_pairs, pair)
+            unseen[:, distance:] += ~is_among(self.near_pairs, pair)
         features[..., 4] = unseen / np.clip(np.arange(ids.shape[1]), 1, NEIGHBOURS)
         features[..., 5] = self._count_tail(runs)[runs.inverse]
         features[is_padding] = 0
@@ -255,7 +257,7 @@ class Habits:
         return nearest
 
 
-def _found(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def is_among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Whether each wanted key is among the sorted `keys`."""
     if not len(keys):
         return np.zeros(wanted.shape, bool)
@@ -274,6 +276,16 @@ def _counts(keys: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndar
 def departure(count: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """How far a count is from a Poisson rate, with the variance made even (Anscombe, 1948)."""
     return 2 * (np.sqrt(count + 0.375) - np.sqrt(expected + 0.375))
+
+
+def is_regular(ordered: np.ndarray) -> bool:
+    """Whether returns are about equally long, which makes an entry periodic; what comes in bursts is not.
+
+    Args:
+        ordered: ascending, one at least.
+    """
+    low, usual, high = np.quantile(ordered, (0.1, 0.5, 0.9))
+    return bool(0 < usual <= REGULAR * low and high <= REGULAR * usual)
 
 
 class Past:
@@ -316,4 +328,14 @@ def filled_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndar
     return np.where(is_known, time[previous], np.nan)
 
 
-__all__ = ["Habits", "Past", "Runs", "departure", "filled_times", "usable_times", "windows_of"]
+__all__ = [
+    "Habits",
+    "Past",
+    "Runs",
+    "departure",
+    "filled_times",
+    "is_among",
+    "is_regular",
+    "usable_times",
+    "windows_of",
+]
