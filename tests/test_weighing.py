@@ -314,9 +314,9 @@ def test_a_log_whose_newest_entries_come_first_is_noticed(pipe, reference, log_f
     for chunk_bytes in (3000, 1 << 20):
         scan = pipe.scan(log_file("\n".join(lines[::-1])), reference=reference, chunk_bytes=chunk_bytes)
         list(scan)
-        # Of minutes, two steps back are not noticed yet.
+        # Two steps back, of a minute each, may be something else.
         is_few = written.endswith("%M") and step < 0.5
-        assert scan.statistics.backward_entries == (0 if is_few else 639)
+        assert scan.statistics.backward_entries == (2 if is_few else 639)
 
 
 def test_entries_of_threads_that_overtake_each_other_are_in_order():

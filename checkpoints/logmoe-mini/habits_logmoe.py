@@ -24,8 +24,9 @@ USUAL = 0.5
 # Entries whose returns are timed, the most frequent ones, and how often they must return.
 TIMED_ENTRIES = 64
 RETURNS = 8
-# Returns are regular if nine in ten take at most so many times the median, and nine in ten at least its part.
-REGULAR = 2.0
+# Returns are regular if this share of them takes between half the median and twice as much, and this share of the time
+# that all take: of ten entries in a second and then none for an hour, nine in ten returns are alike.
+REGULAR_RETURNS, REGULAR_TIME = 0.8, 0.5
 # Healthy windows that a sequence is compared with.
 COMPARED_WINDOWS = 512
 # The square of a distance is 0 below this; one entry more or less, of a thousand, makes 2.5e-4.
@@ -282,10 +283,12 @@ def is_regular(ordered: np.ndarray) -> bool:
     """Whether returns are about equally long, which makes an entry periodic; what comes in bursts is not.
 
     Args:
-        ordered: ascending, one at least.
+        ordered: times or numbers of entries, one at least.
     """
-    low, usual, high = np.quantile(ordered, (0.1, 0.5, 0.9))
-    return bool(0 < usual <= REGULAR * low and high <= REGULAR * usual)
+    usual = np.median(ordered)
+    like = ordered[(ordered >= usual / 2) & (ordered <= 2 * usual)]
+    is_most = len(like) >= REGULAR_RETURNS * len(ordered)
+    return bool(usual > 0 and is_most and like.sum() >= REGULAR_TIME * ordered.sum())
 
 
 class Past:
