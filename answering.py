@@ -374,6 +374,10 @@ def skipped(summary: Summary) -> list[str]:
 
 def notes(log: LogSummary, encoding: str | None = None) -> list[str]:
     """What a reader should know of how a log was read."""
+    # Of entries that are only out of order, at most every other one can be older than the one before.
+    is_newest_first = 2 * log.backward_entries > log.entries
+    order = "has its newest entries first" if is_newest_first else "is not in the order of time"
+    way_out = "turn it round first, as `tac` does" if is_newest_first else "sort it first"
     said = [
         (
             log.replaced_bytes,
@@ -384,8 +388,8 @@ def notes(log: LogSummary, encoding: str | None = None) -> list[str]:
         (log.split_sessions, "sessions were judged before the end of the log, because too many were open"),
         (
             log.backward_entries if log.backward_entries > BACKWARD_SHARE * log.entries else 0,
-            f"of {log.entries} entries are older than the one before: this log is not in the order of time, so order, "
-            "pace and silence tell nothing; sort it first",
+            f"of {log.entries} entries are older than the one before: this log {order}, so order, pace and silence "
+            f"tell nothing; {way_out}",
         ),
     ]
     return [f"{name_of(log.source)}: {number} {what}" for number, what in said if number]

@@ -49,7 +49,7 @@ class PredictedLog:
     evidence: Evidence | None = None
     familiarity: float | None = None
     kept_rate: float | None = None
-    num_backward: int = 0  # see `LogMeasure`
+    num_backward: int = 0  # see `TimeOrder`
 
 
 def encode_texts(
@@ -105,7 +105,7 @@ def predict_measured(
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
     familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
     return PredictedLog(
-        prepared, predictions, is_truncated, evidence, familiarity, weigher.kept_rate, measure.num_backward
+        prepared, predictions, is_truncated, evidence, familiarity, weigher.kept_rate, measure.order.num_backward
     )
 
 

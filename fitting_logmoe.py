@@ -203,7 +203,7 @@ def read_sequences(
     reader = LogReader(source, chunk_bytes, 4 * processor.max_entry_characters, encoding, False, 0.0)
     stream = EntryStream(processor, chunk_bytes)
     cutter = SequenceCutter(rule, processor, max_waiting_entries)
-    headers, number = processor.header_reader(), 0
+    headers, number = processor.time_reader(), 0
     with ThreadPoolExecutor(num_workers, "logmoe-fit") as pool:
         for chunk, parsed in _ahead(pool, (stream.push(lines) for lines in reader), processor):
             parsed = with_places(parsed, processor, headers, number)

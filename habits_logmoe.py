@@ -24,6 +24,9 @@ USUAL = 0.5
 # Entries whose returns are timed, the most frequent ones, and how often they must return.
 TIMED_ENTRIES = 64
 RETURNS = 8
+# Returns are regular if this share of them takes between half the median and twice as much, and this share of the time
+# that all take: of ten entries in a second and then none for an hour, nine in ten returns are alike.
+REGULAR_RETURNS, REGULAR_TIME = 0.8, 0.5
 # Healthy windows that a sequence is compared with.
 COMPARED_WINDOWS = 512
 # The square of a distance is 0 below this; one entry more or less, of a thousand, makes 2.5e-4.
@@ -179,7 +182,7 @@ class Habits:
         unseen = np.zeros(ids.shape, np.float32)
         for distance in range(1, min(NEIGHBOURS + 1, ids.shape[1])):
             pair = place[:, :-distance] * self.size + place[:, distance:]
-            unseen[:, distance:] += ~_found(self.near_pairs, pair)
+            unseen[:, distance:] += ~is_among(self.near_pairs, pair)
         features[..., 4] = unseen / np.clip(np.arange(ids.shape[1]), 1, NEIGHBOURS)
         features[..., 5] = self._count_tail(runs)[runs.inverse]
         features[is_padding] = 0
@@ -255,7 +258,7 @@ class Habits:
         return nearest
 
 
-def _found(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def is_among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Whether each wanted key is among the sorted `keys`."""
     if not len(keys):
         return np.zeros(wanted.shape, bool)
@@ -274,6 +277,18 @@ def _counts(keys: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndar
 def departure(count: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """How far a count is from a Poisson rate, with the variance made even (Anscombe, 1948)."""
     return 2 * (np.sqrt(count + 0.375) - np.sqrt(expected + 0.375))
+
+
+def is_regular(ordered: np.ndarray) -> bool:
+    """Whether returns are about equally long, which makes an entry periodic; what comes in bursts is not.
+
+    Args:
+        ordered: times or numbers of entries, one at least.
+    """
+    usual = np.median(ordered)
+    like = ordered[(ordered >= usual / 2) & (ordered <= 2 * usual)]
+    is_most = len(like) >= REGULAR_RETURNS * len(ordered)
+    return bool(usual > 0 and is_most and like.sum() >= REGULAR_TIME * ordered.sum())
 
 
 class Past:
@@ -316,4 +331,14 @@ def filled_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndar
     return np.where(is_known, time[previous], np.nan)
 
 
-__all__ = ["Habits", "Past", "Runs", "departure", "filled_times", "usable_times", "windows_of"]
+__all__ = [
+    "Habits",
+    "Past",
+    "Runs",
+    "departure",
+    "filled_times",
+    "is_among",
+    "is_regular",
+    "usable_times",
+    "windows_of",
+]

@@ -83,6 +83,48 @@ class Measured:
     around: Surroundings | None = None
 
 
+@dataclass
+class TimeOrder:
+    """Whether the entries of a log stand in the order of time.
+
+    Attributes:
+        number: of the first entry that is not counted yet.
+        latest: time of the last counted entry that has one, `(1,)`, or `(0,)`.
+        back, late: entries written before the one ahead of them, and those of these by more than a second, which
+            threads that write to one log do not explain.
+        alike, forward: entries written at the same time as the one ahead of them, and after it.
+    """
+
+    FEWEST = 3
+
+    number: int = 0
+    latest: np.ndarray = field(default_factory=lambda: np.empty(0))
+    back: int = 0
+    late: int = 0
+    alike: int = 0
+    forward: int = 0
+
+    def add(self, number: np.ndarray, seconds: np.ndarray) -> None:
+        """Counts those of the next entries of the log that are not counted yet."""
+        times = np.append(self.latest, seconds[(number >= self.number) & ~np.isnan(seconds)])
+        steps = np.diff(times)
+        self.back += int((steps < 0).sum())
+        self.late += int((steps < -1).sum())
+        self.alike += int((steps == 0).sum())
+        self.forward += int((steps > 0).sum())
+        self.latest, self.number = times[-1:], max(self.number, int(number.max(initial=-1)) + 1)
+
+    @property
+    def num_backward(self) -> int:
+        """Entries that stand behind newer ones.
+
+        Where the newest come first, these are all: also where a step back is no longer than a second, and where a time
+        without seconds is the same as the one ahead of it.
+        """
+        is_newest_first = self.back >= self.FEWEST and self.back > 2 * self.forward
+        return self.back + self.alike if is_newest_first else self.late
+
+
 class LogMeasure:
     """Measures the sequences of one log against a reference.
 
@@ -96,7 +138,7 @@ class LogMeasure:
     Attributes:
         num_entries: entries seen so far.
         num_familiar: those of them whose template the reference knows.
-        num_backward: those written more than a second before the one ahead of them.
+        order: whether they stand in the order of time.
     """
 
     def __init__(self, reference: LogReference, length: int, is_self: bool = False, ahead: np.ndarray | None = None):
@@ -116,20 +158,20 @@ class LogMeasure:
         nothing = np.empty(0, np.int64)
         self._tail, self._tail_number = Occurrences(nothing, nothing, np.empty(0), nothing), nothing
         self._has_time = not np.isnan(reference.entries.time).all()
-        self._latest = np.empty(0)  # time of the last entry that has one
-        self.num_entries = self.num_familiar = self.num_backward = 0
+        self.order = TimeOrder()
+        self.num_entries = self.num_familiar = 0
 
-    def start_at(self, recent: ParsedLog | None, number: int, num_backward: int = 0) -> None:
+    def start_at(self, recent: ParsedLog | None, number: int, order: TimeOrder | None = None) -> None:
         """Begins in the middle of a log.
 
         Args:
             recent: the entries before those that come next, as many as are kept.
             number: of the first entry that is to be counted.
-            num_backward: what was counted before.
+            order: of the entries that were measured before, in another way.
         """
         if recent is not None and len(recent):
             self.push(recent, [], np.empty((0, 0), np.float32))
-        self.num_entries, self.num_familiar, self.num_backward = number, 0, num_backward
+        self.num_entries, self.num_familiar, self.order = number, 0, order or TimeOrder(number)
 
     # ------------------------------------------------------------------ entries
 
@@ -214,9 +256,7 @@ class LogMeasure:
             return self._nothing()
         is_new = log.number >= self.num_entries
         self.num_familiar += int((template[log.entry_index[is_new]] < len(self.reference.templates.texts)).sum())
-        times = np.append(self._latest, log.seconds[is_new & ~np.isnan(log.seconds)])
-        self.num_backward += int((np.diff(times) < -1).sum())
-        self._latest = times[-1:]
+        self.order.add(log.number, log.seconds)
         self.num_entries = max(self.num_entries, int(log.number.max()) + 1)
 
         # Entries that wait for their sequence, as those of a window by time, may stand among those that do not.
@@ -302,4 +342,4 @@ class LogMeasure:
         self._tail, self._tail_number = entries.take(np.arange(cut, len(number))), number[cut:]
 
 
-__all__ = ["LogMeasure", "Measured", "Surroundings"]
+__all__ = ["LogMeasure", "Measured", "Surroundings", "TimeOrder"]

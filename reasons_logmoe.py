@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits, departure
+from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits, departure, is_among, is_regular
 from .measuring_logmoe import Measured
 from .reference_logmoe import LogReference, readable
 from .surprise_logmoe import ENTRY_FEATURES, GRANULARITIES, INPUTS, POOLS, SEQUENCE_FEATURES, pool_weights
@@ -126,9 +126,8 @@ class Scene:
 
     def usual_text(self, template: int) -> int:
         """The commonest text of a template that the healthy entries know."""
-        habits = self.surprise.habits["text"]
         texts = np.flatnonzero(self.reference.template_of == template)
-        return int(texts[np.argmax(habits.count[texts])])
+        return int(texts[np.argmax(self.habits("text").count[texts])])
 
     @cached_property
     def is_new(self) -> np.ndarray:
@@ -174,7 +173,7 @@ class Scene:
         """Whether each entry from `distance` on never came up to that soon after the one before it."""
         habits, near = self.habits(granularity), self.near[granularity]
         pair = near[:-distance] * habits.size + near[distance:]
-        return ~np.isin(pair, habits.near_pairs)
+        return ~is_among(habits.near_pairs, pair)
 
     # ------------------------------------------------------------------ kinds
 
@@ -315,8 +314,8 @@ class Scene:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """How pooled features are divided among the entries: `(pooled features, entries)`, see `pool_weights`."""
-        return np.stack([pool_weights(values, pool) for pool in POOLS for values in self.values.T])
+        """How pooled features are divided among the entries: `(pooled features, entries)`."""
+        return pool_weights(self.values)
 
     def parts(self) -> np.ndarray:
         """Which part of each input each kind of reason brings: `(kinds, len(INPUTS))`, columns that sum to 1."""
@@ -519,30 +518,32 @@ class Scene:
         return {"text": f"entries that are frequent {self.where} are fewer than usual"}
 
     def _most_overdue(self) -> dict[str, Any] | None:
-        """The frequent entry that stayed away longest into the sequence, against its healthy returns."""
+        """The frequent entry that stayed away longest, against its healthy returns; a regular one if there is one."""
         surprise, entries = self.surprise, self.around.entries
-        best: tuple[bool, float, int, float, float, bool] | None = None
+        best: tuple[bool, bool, float, int, float, np.ndarray, bool] | None = None
         for row, here, then, when, was_there in self.absences:
             times, counts = surprise.return_times[row], surprise.return_counts[row]
             # Times first, which people know; where they are too coarse, or told nothing, numbers.
             for ordered, away in ((times, float(entries.time[here] - when)), (counts, float(here - then))):
-                is_long = len(ordered) and np.median(ordered) > 0 and away > ordered[-1]
+                is_long = len(ordered) and away > ordered[-1] and np.median(ordered) > 0
                 if is_long and _tail_evidence(ordered, away) >= CLEAR:
-                    ratio, usual = away / float(ordered[-1]), float(np.median(ordered))
-                    if best is None or (was_there, ratio) > best[:2]:
-                        best = was_there, ratio, row, away, usual, ordered is times
+                    regular, ratio = is_regular(ordered), away / float(ordered[-1])
+                    if best is None or (regular, was_there, ratio) > best[:3]:
+                        best = regular, was_there, ratio, row, away, ordered, ordered is times
         if best is None:
             return None
-        was_there, _, row, away, usual, is_time = best
+        regular, was_there, _, row, away, ordered, is_time = best
         text = shown(self.reference.texts[self.usual_text(surprise.timed[row])])
+        name, usual = ("usual", float(np.median(ordered))) if regular else ("longest", float(ordered[-1]))
         if is_time:
-            facts = {"seconds": away, "usual_seconds": usual}
+            facts = {"seconds": away, f"{name}_seconds": usual}
             every, told = seconds_in_words(usual), seconds_in_words(away)
         else:
-            facts = {"count": int(away), "usual": usual}
+            facts = {"count": int(away), name: usual}
             every, told = f"{_number(usual)} entries" if usual > 1 else "entry", f"{away:,.0f} entries"
         so_far = f"not for {told}" if was_there else f"not once in the {told} of this log so far"
-        return {"entry": text} | facts | {"text": f"`{text}` usually every {every}, {so_far}"}
+        often = f"usually every {every}" if regular else f"at least every {every} {self.where}"
+        return {"entry": text} | facts | {"text": f"`{text}` {often}, {so_far}"}
 
     def _tell_pace(self) -> dict[str, Any]:
         times, durations = self.around.entries.time[self.positions], self.surprise.durations
@@ -616,4 +617,4 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
 
 
-__all__ = ["KINDS", "OF_ENTRY", "Scene", "kind_of", "pool_weights", "seconds_in_words", "shown"]
+__all__ = ["KINDS", "OF_ENTRY", "Scene", "kind_of", "seconds_in_words", "shown"]

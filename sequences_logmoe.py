@@ -92,7 +92,7 @@ class SequenceCutter:
         self._first_seconds: float | None = None
         self._last_seconds: float | None = None
         self._has_sessions = False
-        self._reader = self.parser.header_reader()
+        self._reader = self.parser.time_reader()
 
     def cut(self, parsed: ParsedLog) -> list[np.ndarray]:
         """Cuts a whole log.

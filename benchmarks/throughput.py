@@ -207,6 +207,25 @@ def timed(read: Any, lines: list[str], seconds: float, size: int = 32) -> dict:
     return {"lines": done, "lines_per_second": done / (time.perf_counter() - start), "is_sample": True}
 
 
+def drain_masks() -> list[Any]:
+    """Masks that somebody would write for Drain3, comparable to LogMoE's."""
+    from drain3.masking import MaskingInstruction
+
+    return [
+        MaskingInstruction(pattern, name)
+        for pattern, name in (
+            (r"\b[a-zA-Z][a-zA-Z0-9+-]{1,15}://[^\s\"'<>)\]},;]+", "URL"),
+            (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "UUID"),
+            (r"\b\d{4}-\d{2}-\d{2}[T -]\d{2}:\d{2}:\d{2}(?:[.,]\d+)?", "TIME"),
+            (r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?::\d{1,5})?\b", "IP"),
+            (r"(?<=[\s\"'=(\[:,])(?:/[\w.@%+~-]+){2,}/?", "PATH"),
+            (r"\b0[xX][0-9a-fA-F]+\b", "HEX"),
+            (r"\b[0-9a-fA-F]{8,}\b", "HEX"),
+            (r"\d+", "NUM"),
+        )
+    ]
+
+
 def row_drain(args: argparse.Namespace, masks: bool = True, classify: bool = False) -> dict:
     from drain3 import TemplateMiner
     from drain3.template_miner_config import TemplateMinerConfig
@@ -214,21 +233,7 @@ def row_drain(args: argparse.Namespace, masks: bool = True, classify: bool = Fal
     config = TemplateMinerConfig()
     config.profiling_enabled = False
     if masks:
-        from drain3.masking import MaskingInstruction
-
-        config.masking_instructions = [
-            MaskingInstruction(pattern, name)
-            for pattern, name in (
-                (r"\b[a-zA-Z][a-zA-Z0-9+-]{1,15}://[^\s\"'<>)\]},;]+", "URL"),
-                (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "UUID"),
-                (r"\b\d{4}-\d{2}-\d{2}[T -]\d{2}:\d{2}:\d{2}(?:[.,]\d+)?", "TIME"),
-                (r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?::\d{1,5})?\b", "IP"),
-                (r"(?<=[\s\"'=(\[:,])(?:/[\w.@%+~-]+){2,}/?", "PATH"),
-                (r"\b0[xX][0-9a-fA-F]+\b", "HEX"),
-                (r"\b[0-9a-fA-F]{8,}\b", "HEX"),
-                (r"\d+", "NUM"),
-            )
-        ]
+        config.masking_instructions = drain_masks()
     miner = TemplateMiner(config=config)
     with open(args.log, encoding="utf-8", errors="replace") as log:
         if classify:

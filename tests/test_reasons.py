@@ -1,13 +1,15 @@
 """Reasons: exact shares, and faults of known kind that are called by their name."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
+from logmoe.habits_logmoe import is_regular
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
-from logmoe.reasons_logmoe import KINDS, kind_of, pool_weights, seconds_in_words, shown
-from logmoe.surprise_logmoe import INPUTS
+from logmoe.reasons_logmoe import KINDS, kind_of, seconds_in_words, shown
+from logmoe.surprise_logmoe import INPUTS, pool_weights
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 STEPS = ("open basket", "price read", "basket saved", "payment asked", "payment granted", "parcel packed")
@@ -28,10 +30,25 @@ def test_texts_are_cut_to_their_first_line():
 
 
 def test_a_pool_is_divided_among_the_entries_that_make_it():
-    values = np.array([0.0, 3.0, 1.0, 2.0])
-    assert pool_weights(values, "max").tolist() == [0, 1, 0, 0]
-    assert pool_weights(values, "top3") == pytest.approx([0, 1 / 2, 1 / 6, 1 / 3])
-    assert pool_weights(np.zeros(2), "mean").tolist() == [0.5, 0.5]
+    values = np.array([[0.0, 0.0], [3.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    largest, nothing, mean, _, top3, _, top8, _ = pool_weights(values)
+    assert largest.tolist() == [0, 1, 0, 0]
+    assert nothing.tolist() == [1, 0, 0, 0]
+    assert top3 == pytest.approx([0, 1 / 2, 1 / 6, 1 / 3])
+    assert mean.tolist() == top8.tolist() == top3.tolist()
+    assert pool_weights(np.zeros((2, 1)))[1].tolist() == [0.5, 0.5]
+    below = pool_weights(np.array([[-2.0], [1.0], [-1.0], [-1.0]]))
+    assert below[1] == pytest.approx([0, 3 / 5, 1 / 5, 1 / 5])
+
+
+def test_returns_are_regular_if_they_are_about_equally_long():
+    assert is_regular(np.sort(np.random.default_rng(0).uniform(50, 70, 100)))
+    assert is_regular(np.sort(np.r_[np.full(95, 60.0), np.full(5, 600.0)]))  # a few missed
+    assert is_regular(np.ones(8, int))
+    assert not is_regular(np.sort(np.random.default_rng(0).exponential(60, 100)))
+    assert not is_regular(np.sort(np.r_[np.full(90, 0.1), np.full(10, 3600.0)]))  # bursts
+    assert not is_regular(np.sort(np.r_[np.full(50, 0.1), np.full(50, 59.9)]))  # pairs
+    assert not is_regular(np.zeros(9))
 
 
 def test_every_input_has_a_kind():
@@ -143,3 +160,31 @@ def test_a_new_name_in_a_known_kind_of_entry_is_named(pipe):
     (told,) = (reason for reason in sequence["reasons"] if reason["kind"] == "new_entry")
     assert (told["line"], told["words"]) == (161, ["zoe"])
     assert "never seen with `zoe`" in told["text"]
+
+
+def with_ticks(ticks):
+    """2,400 messages, ticks among them until the 2,000th."""
+    is_tick = set(ticks) & set(range(2000))
+    return ["tick of the clock" if place in is_tick else STEPS[place % len(STEPS)] for place in range(2400)]
+
+
+@pytest.mark.parametrize(
+    ("ticks", "words"),
+    [
+        (range(0, 2400, 60), r"usually every 60 s, not for 7\.0 min"),
+        # Ten in a row, then nothing for four minutes.
+        (
+            [place + burst for place in range(0, 2400, 250) for burst in range(10)],
+            r"at least every 4\.0 min in the healthy log, not for 11 min",
+        ),
+    ],
+    ids=["periodic", "in bursts"],
+)
+def test_only_what_is_periodic_is_said_to_be(pipe, ticks, words):
+    log = as_log(with_ticks(ticks), np.arange(2400.0))
+    result = pipe([log[1500:]], reference=pipe.fit(log[:2000]), threshold=1e-9)[0]
+    told = [reason for reason in result["sequences"][-1]["reasons"] if reason["kind"] == "missing_entry"]
+    assert told, result["sequences"][-1]["reasons"]
+    assert told[0]["entry"].endswith("tick of the clock")
+    assert re.search(words, told[0]["text"]), told[0]["text"]
+    assert ("usual_seconds" in told[0]) != ("longest_seconds" in told[0])

@@ -253,6 +253,8 @@ def test_a_log_that_is_not_in_the_order_of_time_is_told_so():
     assert note.startswith(
         "app.log: 5 of 90 entries are older than the one before: this log is not in the order of time"
     )
+    (note,) = answering.notes(log_summary(backward_entries=89))
+    assert "this log has its newest entries first, so order, pace and silence tell nothing; turn it round" in note
 
 
 def test_words_for_every_way_of_judging():

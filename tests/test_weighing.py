@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from conftest import tiny_encoder_config
 from test_reference import EVENTS, LENGTH, features_pipe, make_log
 
 from logmoe.fitting_logmoe import StreamPast
+from logmoe.measuring_logmoe import TimeOrder
 from logmoe.reference_logmoe import LogReference
 from logmoe.surprise_logmoe import RunningLevel
 from logmoe.weighing_logmoe import LEAST_LEARNED, LEAST_UNTRAINED, USUAL_UNTRAINED, Against, Scale
@@ -294,6 +296,39 @@ def test_entries_out_of_the_order_of_time_are_counted(pipe, reference, log_file,
     assert counts[2] > 20  # not all: many entries are a second apart, or less
     in_memory = pipe.findings("\n".join(lines[::-1]), reference=reference)
     assert in_memory.summary.total("backward_entries") == counts[2]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["%Y-%m-%dT%H:%M:%S.%f%z", "%b %d %H:%M:%S", "%Y-%m-%d %H:%M", "[%d/%b/%Y:%H:%M:%S %z]", "%Y/%m/%d %I:%M:%S %p"],
+)
+@pytest.mark.parametrize("step", [0.2, 1.0, 30.0])
+def test_a_log_whose_newest_entries_come_first_is_noticed(pipe, reference, log_file, written, step):
+    """However short the steps are, and however many entries one time stands before."""
+    start = datetime(2026, 11, 28, 9, 59, tzinfo=UTC)
+    times = [(start + timedelta(seconds=step * place)).strftime(written) for place in range(640)]
+    lines = [f"{time} info step {'abcd'[place % 4]} done" for place, time in enumerate(times)]
+    scan = pipe.scan(log_file("\n".join(lines)), reference=reference)
+    list(scan)
+    assert scan.statistics.backward_entries == 0
+    for chunk_bytes in (3000, 1 << 20):
+        scan = pipe.scan(log_file("\n".join(lines[::-1])), reference=reference, chunk_bytes=chunk_bytes)
+        list(scan)
+        # Two steps back, of a minute each, may be something else.
+        is_few = written.endswith("%M") and step < 0.5
+        assert scan.statistics.backward_entries == (2 if is_few else 639)
+
+
+def test_entries_of_threads_that_overtake_each_other_are_in_order():
+    order = TimeOrder()
+    for start in range(0, 100, 10):
+        number = np.arange(start, start + 10)
+        for _ in range(2):  # counted once
+            order.add(number, number + 1.7 * (number % 2))
+    assert order.num_backward == 0
+    assert (order.back, order.forward, order.number) == (49, 50, 100)
+    order.add(np.arange(100, 104), np.array([99.0, 98.9, np.nan, 90.0]))
+    assert (order.back, order.late, order.num_backward) == (52, 2, 2)
 
 
 def test_a_stream_that_goes_back_in_time_is_counted_as_a_whole(pipe, monkeypatch):

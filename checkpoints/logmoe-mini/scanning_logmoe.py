@@ -69,7 +69,7 @@ class ScanStatistics:
             (`"none"`).
         measured_entries, familiar_entries: entries that were measured against a reference, and those of them whose
             template it knows, of that log.
-        backward_entries: those of them that were written more than a second before the one ahead of them.
+        backward_entries: those of them that stand behind newer ones, see `TimeOrder`.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         dtype: the precision that the model computes in.
         seconds: since the scan began.
@@ -285,7 +285,7 @@ class LogScan(Iterator[dict[str, Any]]):
         before = copy.copy(self.statistics)
         if self._is_closed:
             return
-        headers, number = self.processor.header_reader(), 0
+        headers, number = self.processor.time_reader(), 0
         ahead = _ReadAhead(
             reader, stream, lambda chunk: self._pool.submit(self.processor.masked, chunk.entries, chunk.replaced_bytes)
         )
@@ -342,9 +342,9 @@ class LogScan(Iterator[dict[str, Any]]):
             self._past.add(log, sequences[:place])
             self._reference = self._past.renew(self._encode_texts)
             self._prefix = next(_SERIAL).to_bytes(8, "little")
+            first, order = int(numbers[place]), self._measure.order if self._measure is not None else None
             self._measure, self._weigher = self._new_measure(self.rule.max_sequence_length)
-            first = int(numbers[place])
-            self._measure.start_at(self._past.before(first), first, self.statistics.backward_entries)
+            self._measure.start_at(self._past.before(first), first, order)
             self.statistics.mode = "self"
             # Nor on how much of the past the chunk happens to hold.
             assert log.number is not None
@@ -505,7 +505,7 @@ class LogScan(Iterator[dict[str, Any]]):
         measured = measure.push(log, sequences, _as_array(embeddings)[rows_of])
         self.statistics.measured_entries = measure.num_entries
         self.statistics.familiar_entries = measure.num_familiar
-        self.statistics.backward_entries = measure.num_backward
+        self.statistics.backward_entries = measure.order.num_backward
         return embeddings, rows_of, is_truncated[rows_of], measured, weigher
 
     def _new_measure(self, length: int) -> tuple[LogMeasure, Weigher]:

@@ -355,15 +355,25 @@ def pool(values: np.ndarray, is_entry: np.ndarray) -> np.ndarray:
     )
 
 
-def pool_weights(values: np.ndarray, pool: str) -> np.ndarray:
-    """How a pooled feature is divided among the entries `(entries,)`, by what each brings to it; they sum to 1."""
-    brings = np.zeros(len(values))
-    number = {"max": 1, "mean": len(values), "top3": 3, "top8": 8}[pool]
-    top = np.argsort(-values, kind="stable")[:number]
-    brings[top] = np.maximum(values[top] - min(0.0, values.min()), 0)
-    if brings.sum() <= 0:
-        brings[top] = 1
-    return brings / brings.sum()
+def pool_weights(values: np.ndarray) -> np.ndarray:
+    """How pooled features are divided among the entries, by what each brings to them.
+
+    Args:
+        values: `(entries, features)`.
+
+    Returns:
+        `(4 * features, entries)`, pool by pool as of `pool`; rows sum to 1.
+    """
+    features = values.T
+    place = np.argsort(np.argsort(-features, axis=1, kind="stable"), axis=1, kind="stable")
+    rise = np.maximum(features - np.minimum(features.min(1, keepdims=True), 0), 0)
+    weights = []
+    for number in (1, len(values), 3, 8):
+        is_top = place < number
+        brings = np.where(is_top, rise, 0)
+        brings = np.where(brings.sum(1, keepdims=True) > 0, brings, is_top)
+        weights.append(brings / brings.sum(1, keepdims=True))
+    return np.concatenate(weights)
 
 
 @dataclass(frozen=True)
@@ -507,12 +517,15 @@ class RunningLevel:
 
 def lower_quarter(values: np.ndarray) -> np.ndarray:
     """The lower quartile of each feature, `(features,)`; NaN where it is never known."""
-    with np.errstate(invalid="ignore"):
-        known = ~np.isnan(values).all(0)
-        level = np.full(values.shape[1], np.nan, np.float32)
-        if known.any():
-            level[known] = np.nanquantile(values[:, known], 0.25, axis=0)
-    return level
+    if not len(values):
+        return np.full(values.shape[1], np.nan, np.float32)
+    # As `np.nanquantile`, which goes through the features one by one.
+    ordered = np.sort(values, axis=0)  # NaN last
+    place = 0.25 * np.maximum((~np.isnan(values)).sum(0) - 1, 0)
+    low, columns = place.astype(np.int64), np.arange(values.shape[1])
+    lower, upper = ordered[low, columns], ordered[np.minimum(low + 1, len(values) - 1), columns]
+    part = place - low
+    return np.where(part > 0, lower + (upper - lower) * part, lower).astype(np.float32)
 
 
 INPUTS = (
