@@ -119,14 +119,7 @@ class PublishesCheckpoints:
 
         api, private = HfApi(token=kwargs.pop("token", None)), kwargs.pop("private", None)
         kwargs.setdefault("commit_message", f"Upload {type(self).__name__}")
-        is_secret = reference is not None and private is None
-        # The Hub adds the owner if there is none.
-        repo_id = api.create_repo(repo_id, private=True if is_secret else private, exist_ok=True).repo_id
-        if is_secret and not api.model_info(repo_id).private:
-            raise ValueError(
-                f"{repo_id} is public, and the reference holds masked text of its logs: pass `private=False` if "
-                "everybody may read it; or leave it out, and push it to a repository of its own, reference.push_to_hub"
-            )
+        repo_id = create_repository(api, repo_id, private, reference is not None)
         if reference is not None:
             kwargs.setdefault("delete_patterns", [f"{REFERENCE_FOLDER}/*"])  # of the reference before it
         with tempfile.TemporaryDirectory() as folder:
@@ -150,9 +143,30 @@ class PublishesCheckpoints:
         return Path(path) if path else None
 
 
+def create_repository(api: Any, repo_id: str, private: bool | None, with_reference: bool) -> str:
+    """Creates the repository of a checkpoint, if it is not there; returns its name, to which the Hub adds the owner.
+
+    Args:
+        api: an `HfApi`.
+        private: whether a new one is; by default if a reference goes there.
+        with_reference: the checkpoint's reference is to go there.
+
+    Raises:
+        ValueError: everybody can read it, and the reference would go there.
+    """
+    is_secret = with_reference and private is None
+    name: str = api.create_repo(repo_id, private=True if is_secret else private, exist_ok=True).repo_id
+    if is_secret and not api.model_info(name).private:
+        raise ValueError(
+            f"{name} is public, and the reference holds masked text of its logs: pass `private=False` if everybody "
+            "may read it; or leave it out, and push it to a repository of its own, reference.push_to_hub"
+        )
+    return name
+
+
 def named_card(card: str, name: str) -> str:
     """A model card that says how to load its checkpoint by this name, whatever name it had."""
     return _MODEL_OF_CARD.sub(lambda match: f"{match[1]}{match[2]}{name}{match[2]}", card)
 
 
-__all__ = ["PublishesCheckpoints", "named_card"]
+__all__ = ["PublishesCheckpoints", "create_repository", "named_card"]
