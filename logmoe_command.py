@@ -370,7 +370,8 @@ def scan(ctx: click.Context, logs: tuple[str, ...], **given: Any) -> int:
     if given["false_alarm_rate"] is not None and given["false_alarms_per_day"] is not None:
         raise click.UsageError("--false-alarm-rate and --false-alarms-per-day exclude each other.")
     for name in ("false_alarm_rate", "false_alarms_per_day"):
-        if given[name] is not None and not baseline:
+        # A checkpoint of one's own may hold a reference.
+        if given[name] is not None and not baseline and not given["model"]:
             option = "--" + name.replace("_", "-")
             raise click.UsageError(
                 f"{option} needs --baseline: only healthy logs can tell how often they look anomalous."

@@ -238,7 +238,7 @@ def _train_in(
     if push_to_hub:
         if seen is not None and not args.push_reference:
             logger.warning(
-                "The reference is not pushed, for it holds masked text of the training logs: without it the checkpoint "
+                "The reference is not pushed, for it holds masked text of training logs: without it the checkpoint "
                 "judges otherwise than was measured. `--push_reference` pushes it."
             )
         name = args.hub_model_id or folder.path.resolve().name

@@ -53,6 +53,7 @@ class Against:
         reference: healthy logs; None for each log's own other blocks.
         false_alarm_rate: share of healthy sequences that may be called anomalous.
         false_alarms_per_day: the same as a number, for healthy logs with times; in place of the rate.
+        is_stored: the reference is the one that is stored with the checkpoint.
         by_labels: the model learned from labels through this very reference: what it says of a sequence is judged by
             the threshold that was fitted on labels, in place of any promise about healthy sequences.
     """
@@ -60,6 +61,7 @@ class Against:
     reference: LogReference | None
     false_alarm_rate: float = FALSE_ALARM_RATE
     false_alarms_per_day: float | None = None
+    is_stored: bool = False
     by_labels: bool = False
 
     def weigher(self, predictor: Predictor, reference: LogReference, length: int) -> "Weigher":
