@@ -81,7 +81,7 @@ def test_windows_that_share_lines_with_another_block_are_read_without_the_refere
     lines = [["info a", "warn b", "info c", "info d"][row % 4] for row in range(60)]
     starts = range(0, 56, 2)  # windows of 4 lines, each sharing two with the next
     # Each window differs, so that it stands in one place only.
-    train = [lines[start : start + 3] + [f"info {'a' * (start % 7 + 1)} {'b' * (start // 7 + 1)}"] for start in starts]
+    train = [[*lines[start : start + 3], f"info {'a' * (start % 7 + 1)} {'b' * (start // 7 + 1)}"] for start in starts]
     got = sees(train, spans=[(start, start + 3) for start in starts])
     # Each line is in the reference once: every second window.
     assert got.seen.reference.num_entries == 4 * len(starts) / 2
