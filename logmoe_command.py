@@ -289,7 +289,7 @@ def command(ctx: click.Context) -> int:
     metavar="GOOD",
     type=click.Path(),
     help="What is healthy: a log, a folder or pattern of logs, or what `logmoe fit` saved; may be repeated.  "
-    "[default: the log itself, or its wording where it is short]",
+    "[default: what is stored with the checkpoint, or else the log itself, or its wording where it is short]",
 )
 @_option("--no-baseline", section=SECTIONS[0], is_flag=True, help="Judge by wording alone.")
 @_option(
