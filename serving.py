@@ -249,7 +249,9 @@ class Service:
         Raises:
             HTTPException: there is no such reference.
         """
-        return {"self": "self", "none": False}[asked] if asked in MODES else self.kept(asked).reference
+        if asked in MODES:
+            return asked if asked == "self" else False
+        return self.kept(asked).reference
 
     def keep(self, name: str, reference: LogReference) -> KeptReference:
         """Keeps a reference, in place of the one that had its name.

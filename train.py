@@ -150,8 +150,7 @@ def _train_in(
             cache = EmbeddingCache(pipe.predictor, model_args.embedding_cache)
             with args.main_process_first(desc="encoding the distinct entries"):
                 if model_args.sees_reference:
-                    reference = fit_reference(splits["train"], store, model)
-                    seen = see(splits, store, reference, cache.embeddings_of)
+                    seen = see(splits, store, fit_reference(splits["train"], store, model), cache.embeddings_of)
                 collator.embeds = cache.embeddings_of(store.texts) if seen is None else seen.embeds
     if seen is not None:
         logger.info("the reference of normal training logs: %s", seen.reference)
