@@ -228,7 +228,7 @@ class JudgesAgainstReferences:
                         f"`{name}` is a promise about healthy logs, and needs one: give `reference`, a healthy log or "
                         f"what `pipe.fit` made of it. Without it nothing can be promised; leave out `{name}`."
                     )
-        if reference is False or (reference is None and not self.measures_surprise):
+        if reference is False or ((reference is None or is_self) and not self.measures_surprise):
             return None
         self._require_surprise()
         rate = FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
