@@ -13,7 +13,7 @@ from typing import Any
 
 from logmoe.console import PLAIN, Paint, visible
 from logmoe.context import told_context
-from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, Summary
+from logmoe.findings_logmoe import STORED_REFERENCE, Finding, FindingEntry, Findings, LogSummary, Reason, Summary
 from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
@@ -144,7 +144,9 @@ def heading(
         if is_whole or not is_live:
             part = "this log is" if is_whole else f"its first {statistics.measured_entries:,} entries are"
             facts.append(f"{_familiar(scan)} of {part} familiar")
-        return f"judged against {baseline or 'a healthy log'} ({', '.join(facts)})"
+        stored = scan.against is not None and scan.against.is_stored
+        named = baseline or (STORED_REFERENCE if stored else "a healthy log")
+        return f"judged against {named} ({', '.join(facts)})"
     if statistics.mode == "self":
         return OF_ITSELF
     if not can_measure:
@@ -201,6 +203,8 @@ def promise(scan: LogScan) -> str:
     """How many healthy sequences may be called anomalous, in words."""
     against, kept = scan.against, scan.statistics.kept_rate
     assert against is not None
+    if against.by_labels:
+        return "by a threshold that was fitted on labels"
     asked, per_day = against.false_alarm_rate, against.false_alarms_per_day
     if per_day is not None:
         asked = min(1.0, per_day / reference_of(scan).sequences_per_day(scan.rule.max_sequence_length))

@@ -26,6 +26,8 @@ from .weighing_logmoe import FALSE_ALARM_RATE, Against
 
 logger = logging.get_logger(__name__)
 
+# What `reference` says for the log itself, whatever is stored with the checkpoint.
+SELF = "self"
 # With fewer entries a reference misses much of what is normal.
 FEW_REFERENCE_ENTRIES = 500
 
@@ -116,6 +118,7 @@ class JudgesAgainstReferences:
     processor: LogMoEProcessor
     predictor: Any  # a Predictor
     _preprocess_params: dict[str, Any]
+    stored_reference: Any  # a LogReference or None
     _loaded: tuple[Any, LogReference] | None
     _processor_for: Callable[[str | None], LogMoEProcessor]
     _sanitize_parameters: Callable[..., tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]
@@ -213,23 +216,31 @@ class JudgesAgainstReferences:
     ) -> Against | None:
         """What a log is judged against; None for its wording alone."""
         given = {"false_alarm_rate": false_alarm_rate, "false_alarms_per_day": false_alarms_per_day}
-        if reference is None or reference is False:
+        promised = any(value is not None for value in given.values())
+        is_self = isinstance(reference, str) and reference == SELF
+        is_stored = reference is None and self.measures_surprise and self.stored_reference is not None
+        if is_stored:
+            reference = self.stored_reference
+        if reference is None or reference is False or is_self:
             for name, value in given.items():
                 if value is not None:
                     raise ValueError(
                         f"`{name}` is a promise about healthy logs, and needs one: give `reference`, a healthy log or "
                         f"what `pipe.fit` made of it. Without it nothing can be promised; leave out `{name}`."
                     )
-        if reference is False or (reference is None and not self.measures_surprise):
+        if reference is False or ((reference is None or is_self) and not self.measures_surprise):
             return None
         self._require_surprise()
         rate = FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
-        if reference is None:
+        if reference is None or is_self:
             return Against(None, rate)
         if not isinstance(reference, LogReference):
             reference = self._load_reference(reference, processor, rule)
-        origin_of(self.model, processor, rule).check(reference.origin, "The reference")
-        return Against(reference.encode(self._encode_texts), rate, false_alarms_per_day)
+        what = "The reference stored with the checkpoint (`reference=False` judges without it)"
+        origin_of(self.model, processor, rule).check(reference.origin, what if is_stored else "The reference")
+        by_labels = is_stored and not promised and self.model.config.calibration_mode == "reference"
+        reference = reference.encode(self._encode_texts)
+        return Against(reference, rate, false_alarms_per_day, is_stored=is_stored, by_labels=by_labels)
 
     def _load_reference(self, path: Any, processor: LogMoEProcessor, rule: SequenceRule) -> LogReference:
         """A saved reference, or one fitted to logs; the latest is remembered."""

@@ -152,7 +152,8 @@ class FindingsRun:
         if self.options.around is not None and (before := stamp(log)):
             self._stamps[log] = before
         scan = self.start(log, progress.update)
-        self._summary = replace(summary_of(scan.against, scan.rule), baseline=self.options.baseline)
+        summary = summary_of(scan.against, scan.rule)
+        self._summary = replace(summary, baseline=self.options.baseline or summary.baseline)
         findings = FindingScan(scan, PAUSE if self.options.is_live else None)
         try:
             for finding in findings:

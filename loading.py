@@ -19,6 +19,7 @@ from safetensors import safe_open
 from transformers import AutoModelForSequenceClassification, AutoProcessor, pipeline
 
 from logmoe import LogAnomalyPipeline, LogMoEConfig, LogMoEForSequenceClassification, LogMoEProcessor
+from logmoe.handler import REFERENCE_FOLDER
 from logmoe.parsing_logmoe import check_integer
 
 CONFIG, PROCESSOR_CONFIG, TOKENIZER_CONFIG = "config.json", "processor_config.json", "tokenizer_config.json"
@@ -60,6 +61,7 @@ def load_pipeline(
     model = _load_model(model_path, folder, trust_remote_code)
     if folder != model_path:
         model.name_or_path = model.config._name_or_path = model_path  # rather than a place in the cache
+        model.config._commit_hash = os.path.basename(folder)
     processor = load_processor(model_path, trust_remote_code, folder)
     _try_out(model_path, model, processor)
     return pipeline(
@@ -82,7 +84,8 @@ def checkpoint_folder(model_path: str, trust_remote_code: bool = False) -> str:
     is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_path) and not os.path.isdir(model_path.split("/")[0])
     folder = model_path
     if is_hub_name and not os.path.isdir(model_path):
-        wanted = ["*.json", "*.txt", "*.safetensors", *(["*.py"] if trust_remote_code else [])]
+        wanted = ["*.json", "*.txt", "*.safetensors", f"{REFERENCE_FOLDER}/*"]
+        wanted += ["*.py"] if trust_remote_code else []
         try:
             folder = snapshot_download(model_path, allow_patterns=wanted)
         except (OSError, HFValidationError) as error:

@@ -293,7 +293,7 @@ def command(ctx: click.Context) -> int:
     metavar="GOOD",
     type=click.Path(),
     help="What is healthy: a log, a folder or pattern of logs, or what `logmoe fit` saved; may be repeated.  "
-    "[default: the log itself, or its wording where it is short]",
+    "[default: what is stored with the checkpoint, or else the log itself, or its wording where it is short]",
 )
 @_option("--no-baseline", section=SECTIONS[0], is_flag=True, help="Judge by wording alone.")
 @_option(
@@ -398,7 +398,8 @@ def scan(ctx: click.Context, logs: tuple[str, ...], **given: Any) -> int:
     if given["false_alarm_rate"] is not None and given["false_alarms_per_day"] is not None:
         raise click.UsageError("--false-alarm-rate and --false-alarms-per-day exclude each other.")
     for name in ("false_alarm_rate", "false_alarms_per_day"):
-        if given[name] is not None and not baseline:
+        # A checkpoint of one's own may hold a reference.
+        if given[name] is not None and not baseline and not given["model"]:
             option = "--" + name.replace("_", "-")
             raise click.UsageError(
                 f"{option} needs --baseline: only healthy logs can tell how often they look anomalous."

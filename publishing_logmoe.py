@@ -10,11 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import CONFIG_NAME, cached_file
+from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from .handler import REFERENCE_FOLDER, REQUIREMENTS
 from .processing_logmoe import LogMoEProcessor
 from .reference_logmoe import LogReference
+
+logger = logging.get_logger(__name__)
 
 # Written beside the weights if the model came without a card of its own.
 _PLAIN_CARD = """---
@@ -52,9 +54,31 @@ class PublishesCheckpoints:
 
     model: Any
     processor: LogMoEProcessor
+    _stored: tuple[str, LogReference | None] | None = None
+
+    @property
+    def stored_reference(self) -> LogReference | None:
+        """The reference that is stored with the checkpoint, in its folder `reference`; None if there is none.
+
+        Raises:
+            FileNotFoundError, ValueError: it is incomplete or damaged.
+        """
+        config = self.model.config
+        held = self._stored  # which another thread may replace
+        if held is None or held[0] != config.name_or_path:
+            folder = _reference_folder(config)
+            found = None if folder is None else LogReference.from_pretrained(folder)
+            if found is None and config.calibration_mode == "reference":
+                logger.warning(
+                    f"This checkpoint was trained with a reference, which is not with it: it should lie in its folder "
+                    f"{REFERENCE_FOLDER}/. Without it logs are judged otherwise than was measured; `reference` takes "
+                    "another one."
+                )
+            held = self._stored = config.name_or_path, found
+        return held[1]
 
     def save_pretrained(
-        self, save_directory: str | os.PathLike, *, reference: LogReference | None = None, **kwargs: Any
+        self, save_directory: str | os.PathLike, *, reference: LogReference | bool | None = None, **kwargs: Any
     ) -> None:
         """Saves a complete checkpoint: weights, config, tokenizer, processor, the Python files and README.md.
 
@@ -63,12 +87,15 @@ class PublishesCheckpoints:
 
         Args:
             save_directory: a folder, made if needed. A README.md in it is kept.
-            reference: to save along with it, for `handler.py` to judge against: it holds masked text of its logs.
+            reference: to save along with it, against which logs are then judged where no other is given: it holds
+                masked text of its logs. True for the one that is stored with the loaded checkpoint.
             kwargs: see `PreTrainedModel.save_pretrained`.
 
         Raises:
             OSError: it cannot be written; what was in the folder is unharmed.
+            ValueError: there is no stored reference.
         """
+        reference = self._to_store(reference)
         folder = Path(save_directory)
         if folder.is_file():
             raise FileExistsError(f"cannot save a checkpoint to {str(folder)!r}: it is a file, a folder is needed")
@@ -99,13 +126,13 @@ class PublishesCheckpoints:
                 if path is not None:
                     (folder / picture).write_bytes(path.read_bytes())
 
-    def push_to_hub(self, repo_id: str, *, reference: LogReference | None = None, **kwargs: Any) -> str:
+    def push_to_hub(self, repo_id: str, *, reference: LogReference | bool | None = None, **kwargs: Any) -> str:
         """Uploads a complete checkpoint, its model card included.
 
         Args:
             repo_id: name on the Hub, `"org/name"`.
-            reference: to upload along with it, for `handler.py` to judge against. It holds masked text of its logs,
-                and makes a new repository private unless `private` says otherwise.
+            reference: to upload along with it, see `save_pretrained`. It holds masked text of its logs, and makes a
+                new repository private unless `private` says otherwise.
             kwargs: `private` and `token`; others go to `huggingface_hub.upload_folder`, such as `commit_message` and
                 `revision`.
 
@@ -113,20 +140,15 @@ class PublishesCheckpoints:
             The address of the commit.
 
         Raises:
-            ValueError: everybody can read the repository that a reference would go to.
+            ValueError: everybody can read the repository that a reference would go to, or there is none stored.
         """
         from huggingface_hub import HfApi
 
+        reference = self._to_store(reference)
+
         api, private = HfApi(token=kwargs.pop("token", None)), kwargs.pop("private", None)
         kwargs.setdefault("commit_message", f"Upload {type(self).__name__}")
-        is_secret = reference is not None and private is None
-        # The Hub adds the owner if there is none.
-        repo_id = api.create_repo(repo_id, private=True if is_secret else private, exist_ok=True).repo_id
-        if is_secret and not api.model_info(repo_id).private:
-            raise ValueError(
-                f"{repo_id} is public, and the reference holds masked text of its logs: pass `private=False` if "
-                "everybody may read it; or leave it out, and push it to a repository of its own, reference.push_to_hub"
-            )
+        repo_id = create_repository(api, repo_id, private, reference is not None)
         if reference is not None:
             kwargs.setdefault("delete_patterns", [f"{REFERENCE_FOLDER}/*"])  # of the reference before it
         with tempfile.TemporaryDirectory() as folder:
@@ -134,6 +156,15 @@ class PublishesCheckpoints:
             if reference is not None:
                 reference.save_pretrained(Path(folder, REFERENCE_FOLDER))
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **kwargs))
+
+    def _to_store(self, reference: LogReference | bool | None) -> LogReference | None:
+        if not isinstance(reference, bool):
+            return reference
+        if not reference:
+            return None
+        if self.stored_reference is None:
+            raise ValueError("`reference=True` stands for the checkpoint's own reference, and there is none: fit one.")
+        return self.stored_reference
 
     def _source_of(self, name: str) -> Path | None:
         """A file beside the loaded checkpoint; None if there is none."""
@@ -150,9 +181,52 @@ class PublishesCheckpoints:
         return Path(path) if path else None
 
 
+def _reference_folder(config: Any) -> Path | None:
+    """The folder of the reference that is stored with a checkpoint; None if there is none."""
+    source = config.name_or_path
+    if not source:
+        return None
+    folder = Path(source)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            patterns, revision = [f"{REFERENCE_FOLDER}/*"], getattr(config, "_commit_hash", None)
+            folder = Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
+        except HFValidationError:  # the path of a folder that is gone
+            return None
+        except OSError as error:
+            logger.warning(f"Whether {source} holds a reference is not known: {error}")
+            return None
+    folder = folder / REFERENCE_FOLDER
+    return folder if (folder / "reference.json").is_file() else None
+
+
+def create_repository(api: Any, repo_id: str, private: bool | None, with_reference: bool) -> str:
+    """Creates the repository of a checkpoint, if it is not there; returns its name, to which the Hub adds the owner.
+
+    Args:
+        api: an `HfApi`.
+        private: whether a new one is; by default if a reference goes there.
+        with_reference: the checkpoint's reference is to go there.
+
+    Raises:
+        ValueError: everybody can read it, and the reference would go there.
+    """
+    is_secret = with_reference and private is None
+    name: str = api.create_repo(repo_id, private=True if is_secret else private, exist_ok=True).repo_id
+    if is_secret and not api.model_info(name).private:
+        raise ValueError(
+            f"{name} is public, and the reference holds masked text of its logs: pass `private=False` if everybody "
+            "may read it; or leave it out, and push it to a repository of its own, reference.push_to_hub"
+        )
+    return name
+
+
 def named_card(card: str, name: str) -> str:
     """A model card that says how to load its checkpoint by this name, whatever name it had."""
     return _MODEL_OF_CARD.sub(lambda match: f"{match[1]}{match[2]}{name}{match[2]}", card)
 
 
-__all__ = ["PublishesCheckpoints", "named_card"]
+__all__ = ["PublishesCheckpoints", "create_repository", "named_card"]

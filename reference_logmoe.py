@@ -23,7 +23,7 @@ from safetensors.numpy import load, save_file
 from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
 from .habits_logmoe import usable_times, windows_of
 from .parsing_logmoe import ParsedLog, check_integer
-from .sequences_logmoe import SequenceRule, pad_sequences
+from .sequences_logmoe import Origin, SequenceRule, pad_sequences
 from .surprise_logmoe import HEALTHY_FOLDS, Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
 
@@ -37,40 +37,6 @@ HEALTHY_SEQUENCES = 4096
 
 # Embeddings float32 `(texts, encoder_hidden)` of masked texts.
 Encode = Callable[[list[str]], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a reference was made with; it fits nothing else.
-
-    Attributes:
-        rules: digest of the rules by which logs are read.
-        encoder: digest of the encoder.
-        max_sequence_length, window_seconds, session_pattern: how its logs were cut, see [`SequenceRule`].
-    """
-
-    rules: str
-    encoder: str
-    max_sequence_length: int
-    window_seconds: float | None
-    session_pattern: str | None
-
-    def check(self, other: "Origin", what: str) -> None:
-        """Refuses another origin; a length may differ.
-
-        Raises:
-            ValueError: says which part differs, and the way out.
-        """
-        different = {
-            "rules": "was made with other rules of reading (masks or entry pattern)",
-            "encoder": "was made with another encoder",
-            "window_seconds": f"was cut with `window_seconds` {other.window_seconds}, not {self.window_seconds}",
-            "session_pattern": f"was cut with `session_pattern` {other.session_pattern!r}, not "
-            f"{self.session_pattern!r}",
-        }
-        for name, problem in different.items():
-            if getattr(self, name) != getattr(other, name):
-                raise ValueError(f"{what} {problem}: fit it again from its logs with this checkpoint, `pipe.fit(…)`.")
 
 
 @dataclass
@@ -210,7 +176,7 @@ class LogReference:
     def _without(self, block: int, length: int) -> np.ndarray:
         low, high = self.blocks()[list(self.folds.left_out(block))]
         # Windows that overlap those of the block are its own as well.
-        reach = length if self.origin.session_pattern is None else 1
+        reach = length if self.origin.has_past else 1
         return np.flatnonzero((self.first <= low - reach) | (self.first >= high + reach - 1))
 
     def blocks(self) -> np.ndarray:
@@ -241,7 +207,7 @@ class LogReference:
             if len(sequences) > HEALTHY_SEQUENCES:
                 sequences = sequences[np.arange(HEALTHY_SEQUENCES) * len(sequences) // HEALTHY_SEQUENCES]
             entry, features = cross_fitted(
-                self.entries, sequences, self.vocabulary, length, self.folds, self.origin.session_pattern is None
+                self.entries, sequences, self.vocabulary, length, self.folds, self.origin.has_past
             )
             templates = np.where(sequences >= 0, self.entries.template[sequences], -1)
             # A reference of a single sequence has nothing to measure it against.
@@ -268,7 +234,7 @@ class LogReference:
     @property
     def is_windowed(self) -> bool:
         """Its sequences are windows by count."""
-        return self.origin.session_pattern is None and self.origin.window_seconds is None
+        return self.origin.has_past and self.origin.window_seconds is None
 
     # ------------------------------------------------------------------ what is fine, and merging
 
@@ -403,7 +369,7 @@ class LogReference:
         reference = cls.__new__(cls)
         for name in _FACTS:
             setattr(reference, name, check_integer(name, facts[name], int(name != "num_dropped_texts"), 1 << 50))
-        reference.origin = of = Origin(**{name: facts[name] for name in Origin.__annotations__})
+        reference.origin = of = Origin(**{name: facts[name] for name in Origin.__annotations__ if name in facts})
         SequenceRule(of.max_sequence_length, None, of.window_seconds, of.session_pattern)  # refuses what is none
         reference.first, reference.accepted = tensors["first"], facts["accepted"]
         templates, count, entries = texts[number:], counts[:number], tensors["text"]

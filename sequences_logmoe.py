@@ -60,6 +60,49 @@ class SequenceRule:
             check_groups("session_pattern", self.session_pattern)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a reference was made with; it fits nothing else.
+
+    Attributes:
+        rules: digest of the rules by which logs are read.
+        encoder: digest of the encoder.
+        max_sequence_length, window_seconds, session_pattern: how its logs were cut, see [`SequenceRule`].
+        is_separate: each of its logs stands for itself: what was before them, and when, is unknown.
+    """
+
+    rules: str
+    encoder: str
+    max_sequence_length: int
+    window_seconds: float | None
+    session_pattern: str | None
+    is_separate: bool = False
+
+    @property
+    def has_past(self) -> bool:
+        """What stands before a sequence tells, as of stretches of one log."""
+        return self.session_pattern is None and not self.is_separate
+
+    def check(self, other: "Origin", what: str) -> None:
+        """Refuses another origin; a length may differ.
+
+        Raises:
+            ValueError: says which part differs, and the way out.
+        """
+        different = {
+            "rules": "was made with other rules of reading (masks or entry pattern)",
+            "encoder": "was made with another encoder",
+            "window_seconds": f"was cut with `window_seconds` {other.window_seconds}, not {self.window_seconds}",
+            "session_pattern": f"was cut with `session_pattern` {other.session_pattern!r}, not "
+            f"{self.session_pattern!r}",
+        }
+        for name, problem in different.items():
+            # Logs that stand for themselves are seen alike, whatever they were cut from.
+            is_cut = name in ("window_seconds", "session_pattern")
+            if getattr(self, name) != getattr(other, name) and not (is_cut and other.is_separate):
+                raise ValueError(f"{what} {problem}: fit it again from its logs with this checkpoint, `pipe.fit(…)`.")
+
+
 class SequenceCutter:
     """Cuts a log into sequences, whole (`cut`) or as it arrives (`push`).
 
@@ -318,4 +361,4 @@ def group_by(values: np.ndarray) -> dict[Any, np.ndarray]:
     return {values[group[0]].item(): group for group in groups if len(group)}
 
 
-__all__ = ["SequenceCutter", "SequenceRule", "count_windows", "find_sessions", "pad_sequences"]
+__all__ = ["Origin", "SequenceCutter", "SequenceRule", "count_windows", "find_sessions", "pad_sequences"]

@@ -226,7 +226,7 @@ class Service:
         finally:
             waiter.cancel()
 
-    def judge(self, path: Path, asked: "FindingsQuery", reference: LogReference | bool | None) -> str:
+    def judge(self, path: Path, asked: "FindingsQuery", reference: LogReference | str | bool) -> str:
         """The findings of an upload, as a report.
 
         Raises:
@@ -243,13 +243,15 @@ class Service:
         baseline = asked.reference if isinstance(reference, LogReference) else None
         return render(renamed(found, path, asked.name, baseline), asked.format, asked.limit, asked.encoding)
 
-    def against(self, asked: str) -> LogReference | bool | None:
+    def against(self, asked: str) -> LogReference | str | bool:
         """What a call of the pipeline takes as its `reference`.
 
         Raises:
             HTTPException: there is no such reference.
         """
-        return {"self": None, "none": False}[asked] if asked in MODES else self.kept(asked).reference
+        if asked in MODES:
+            return asked if asked == "self" else False
+        return self.kept(asked).reference
 
     def keep(self, name: str, reference: LogReference) -> KeptReference:
         """Keeps a reference, in place of the one that had its name.

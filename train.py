@@ -38,9 +38,10 @@ from logmoe.training.arguments import (
 from logmoe.training.baselines import measure_baselines
 from logmoe.training.batches import DistinctLogs, LogCollator, TrainingVisits
 from logmoe.training.embeddings import EmbeddingCache
-from logmoe.training.logs import LogStore, samples_in_words
+from logmoe.training.logs import LogStore, SeenLog, samples_in_words
 from logmoe.training.metrics import detection_metrics, fit_calibration, fit_threshold
 from logmoe.training.plots import draw_plots
+from logmoe.training.references import FEATURES, SMALLEST_SPREAD, SeenSplits, fit_reference, see
 from logmoe.training.report import check_template, push, render_card, results_table, spread
 from logmoe.training.run_folder import RESULTS, TRAINER_STATE, RunFolder, complete_checkpoints, write_json
 from logmoe.training.splits import Splits, facts_in_words, read_splits, require_both_labels, split_facts
@@ -141,18 +142,27 @@ def _train_in(
         collator = LogCollator(processor, processor.max_sequence_length)
         # Needed in any case: it refuses a processor and a model that do not fit, now rather than after training.
         pipe = LogAnomalyPipeline(model.eval(), processor=processor, device=args.device)
-        if model_args.encoder_is_frozen:
-            with args.main_process_first(desc="encoding the distinct entries"):
-                collator.embeds = EmbeddingCache(pipe.predictor, model_args.embedding_cache).embeddings_of(store.texts)
-        else:
+        seen: SeenSplits | None = None
+        if not model_args.encoder_is_frozen:
             collator.token_ids, truncated = processor.tokenize(store.texts)
             logger.info("%d distinct entries, %d of them truncated", len(truncated), truncated.sum())
+        else:
+            cache = EmbeddingCache(pipe.predictor, model_args.embedding_cache)
+            with args.main_process_first(desc="encoding the distinct entries"):
+                if model_args.sees_reference:
+                    seen = see(splits, store, fit_reference(splits["train"], store, model), cache.embeddings_of)
+                collator.embeds = cache.embeddings_of(store.texts) if seen is None else seen.embeds
+    if seen is not None:
+        logger.info("the reference of normal training logs: %s", seen.reference)
+        visits.seen = seen.train
+        seen.set_statistics(model)
 
     # ------------------------------------------------------------------ train, calibrate and measure, for each seed
     _by_main_process(lambda: folder.start(model_args.encoder, arguments, facts))
     push_to_hub, args.push_to_hub = args.push_to_hub, False  # We push once, at the end, with our card.
     if "validation" not in splits:
         args.eval_strategy, args.load_best_model_at_end = "no", False
+    held_out = None if seen is None else seen.held_out
     seeds: dict[int, dict[str, Any]] = {}
     with StopOnSignal() as stop:
         # The first seed comes last, so that its model is at hand to be published.
@@ -165,13 +175,15 @@ def _train_in(
             if args.num_seeds > 1:
                 set_seed(seed)
                 model = new_model(model_args, processor)
+                if seen is not None:
+                    seen.set_statistics(model)
             visits.seed = seed
             of_seed: dict[str, Any] = {"output_dir": str(seed_folder), "seed": seed}
             trainer = LogMoETrainer(
                 model=model,
                 args=dataclasses.replace(args, **of_seed),
                 train_dataset=visits,
-                eval_dataset=DistinctLogs(splits["validation"], store) if "validation" in splits else None,
+                eval_dataset=DistinctLogs(splits["validation"], store, held_out) if "validation" in splits else None,
                 data_collator=collator,
                 processing_class=processor,
                 callbacks=[phases],
@@ -185,12 +197,16 @@ def _train_in(
             if stop.stopped:
                 raise StoppedBySignal(stop.received or signal.SIGTERM, complete_checkpoints(seed_folder)[-1])
             with clock("measure"):
-                seeds[seed], scores = calibrate_and_measure(trainer, splits, store, data_args.false_positive_rate)
+                seeds[seed], scores = calibrate_and_measure(
+                    trainer, splits, store, data_args.false_positive_rate, held_out
+                )
             if is_main and not is_first:
                 write_json(seeds[seed], seed_folder / RESULTS)
 
     results: dict[str, Any] = {"split": facts, "seeds": dict(sorted(seeds.items())), "seconds": clock.seconds}
     results |= seeds[args.seed] | {"spread": spread(list(results["seeds"].values()))}
+    if seen is not None:
+        results["reference"] = seen.facts()
 
     # ------------------------------------------------------------------ save
     state_dict = finish_model(trainer, results["offset"], model_args.lora)
@@ -201,7 +217,8 @@ def _train_in(
             results["baselines"] = measure_baselines(splits, store)
     with clock("save"):
         # The weights first: whatever goes wrong with plots or card, they are there.
-        folder.save_checkpoint(LogAnomalyPipeline(model.eval(), processor=processor), state_dict)
+        reference = None if seen is None else seen.reference
+        folder.save_checkpoint(LogAnomalyPipeline(model.eval(), processor=processor), state_dict, reference)
         trainer.state.save_to_json(str(folder.path / TRAINER_STATE))
         captions = draw_plots(
             folder.path,
@@ -218,7 +235,13 @@ def _train_in(
 
     # ------------------------------------------------------------------ push
     if push_to_hub:
-        push(folder, args.hub_model_id or folder.path.resolve().name, args.hub_token, args.hub_private_repo)
+        if seen is not None and not args.push_reference:
+            logger.warning(
+                "The reference is not pushed, for it holds masked text of training logs: without it the checkpoint "
+                "judges otherwise than was measured. `--push_reference` pushes it."
+            )
+        name = args.hub_model_id or folder.path.resolve().name
+        push(folder, name, args.hub_token, args.hub_private_repo, args.push_reference)
     return results
 
 
@@ -236,7 +259,10 @@ def new_processor(model_args: ModelArguments, data_args: DataArguments) -> LogMo
 def new_model(model_args: ModelArguments, processor: LogMoEProcessor) -> LogMoEForSequenceClassification:
     """A new model on the pretrained encoder, which is frozen, trained, or given adapters."""
     model = LogMoEForSequenceClassification.from_encoder_pretrained(
-        model_args.encoder, processor=processor, **model_args.config()
+        model_args.encoder,
+        processor=processor,
+        **model_args.config(),
+        **(FEATURES if model_args.sees_reference else {}),
     )
     if not model_args.train_encoder:
         model.freeze_encoder()
@@ -252,9 +278,16 @@ def new_model(model_args: ModelArguments, processor: LogMoEProcessor) -> LogMoEF
 
 
 def calibrate_and_measure(
-    trainer: LogMoETrainer, splits: Splits, store: LogStore, false_positive_rate: float | None
+    trainer: LogMoETrainer,
+    splits: Splits,
+    store: LogStore,
+    false_positive_rate: float | None,
+    seen: dict[int, SeenLog] | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Fits temperature, offset and threshold on validation data, sets them in the config, and measures.
+
+    Args:
+        seen: the logs of all splits but training as seen through a reference; None without one.
 
     Returns:
         One seed's figures for `results.json`, and the probability of anomaly `(logs,)` in each split but training.
@@ -263,7 +296,9 @@ def calibrate_and_measure(
     model.set_routing_mode("top_p")
     config, offset = model.config, 0.0
     margins = {
-        name: trainer.predict_margins(DistinctLogs(logs, store)) for name, logs in splits.items() if name != "train"
+        name: trainer.predict_margins(DistinctLogs(logs, store, seen))
+        for name, logs in splits.items()
+        if name != "train"
     }
     if "validation" in margins:
         labels = splits["validation"].labels
@@ -272,6 +307,9 @@ def calibrate_and_measure(
         config.anomaly_threshold = fit_threshold(
             labels, margins["validation"], config.calibration_temperature, false_positive_rate
         )
+        if seen is not None:  # What a margin means where a log is judged against another reference, or itself.
+            center, high = np.quantile(margins["validation"][labels == 0], (0.5, 0.99))
+            config.reference_scale = [float(center), max(float(high - center), SMALLEST_SPREAD)]
     figures: dict[str, Any] = {
         "temperature": config.calibration_temperature,
         "threshold": config.anomaly_threshold,

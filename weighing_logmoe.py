@@ -39,6 +39,8 @@ BATCH_SIZE = 128
 RANKS = np.array([float(name.startswith("rank_")) for name in INPUTS])
 NEW = np.array([float(name == "template_new_top3") for name in INPUTS])
 """What the untrained score is the sum of, by input: ranks; new entries."""
+# Both scales, the weight of the untrained score, and what it is the sum of, where the score is the learned margin.
+AS_IT_IS = ((0.0, 1.0), (0.0, 1.0), 0.0, RANKS)
 # How much new entries count against a small reference, and which share of three makes up a spread.
 NEW_WEIGHT, NEW_SPREAD = 0.5, 0.25
 
@@ -51,18 +53,23 @@ class Against:
         reference: healthy logs; None for each log's own other blocks.
         false_alarm_rate: share of healthy sequences that may be called anomalous.
         false_alarms_per_day: the same as a number, for healthy logs with times; in place of the rate.
+        is_stored: the reference is the one that is stored with the checkpoint.
+        by_labels: the model learned from labels through this very reference: what it says of a sequence is judged by
+            the threshold that was fitted on labels, in place of any promise about healthy sequences.
     """
 
     reference: LogReference | None
     false_alarm_rate: float = FALSE_ALARM_RATE
     false_alarms_per_day: float | None = None
+    is_stored: bool = False
+    by_labels: bool = False
 
     def weigher(self, predictor: Predictor, reference: LogReference, length: int) -> "Weigher":
         """Weighs sequences of up to `length` entries against the reference, or the log's own."""
         rate = self.false_alarm_rate
         if self.false_alarms_per_day is not None:
             rate = min(1.0, self.false_alarms_per_day / reference.sequences_per_day(length))
-        return Weigher(predictor, reference, length, self.reference is None, rate)
+        return Weigher(predictor, reference, length, self.reference is None, rate, self.by_labels)
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,7 @@ class Weigher:
         length: entries per sequence, at most.
         is_self: the reference is of the judged log itself.
         false_alarm_rate: share of healthy sequences that may be called anomalous.
+        by_labels: see [`Against`].
 
     Attributes:
         scale: of the scores.
@@ -146,11 +154,13 @@ class Weigher:
         length: int,
         is_self: bool = False,
         false_alarm_rate: float = FALSE_ALARM_RATE,
+        by_labels: bool = False,
     ):
-        self.predictor, self.reference, self.is_self = predictor, reference, is_self
-        self.slope = float(predictor.model.config.reference_slope)
+        self.predictor, self.reference, self.is_self, self.by_labels = predictor, reference, is_self, by_labels
+        self.slope = 1.0 if by_labels else float(predictor.model.config.reference_slope)
         self.scale = self._make_scale(length)
-        self.threshold, kept = self.scale.threshold(false_alarm_rate)
+        # By labels the score is the margin that they were fitted to, as it is.
+        self.threshold, kept = (0.0, np.nan) if by_labels else self.scale.threshold(false_alarm_rate)
         self.kept_rate = None if np.isnan(kept) else kept
 
     def _make_scale(self, length: int) -> Scale:
@@ -160,7 +170,7 @@ class Weigher:
         # Sums of ranks differ from log to log; without healthy sequences to compare them with they do not count. What
         # is new to a small reference does: the model, which has seen many, makes little of it.
         few = 0.0 if self.is_self else NEW_WEIGHT
-        stored = ((center, spread), (0.0, NEW_SPREAD), few, NEW)
+        stored = AS_IT_IS if self.by_labels else ((center, spread), (0.0, NEW_SPREAD), few, NEW)
         if not len(healthy.features):
             return Scale(*stored, np.empty(0), np.zeros(len(INPUTS), np.float32), 0.0)
         key = self.predictor.model
@@ -168,6 +178,8 @@ class Weigher:
             healthy.scores.clear()
             healthy.scores[key] = self._score_healthy(length)
         learned, untrained, stack, baseline = healthy.scores[key]
+        if self.by_labels:
+            return Scale(*stored, np.sort(learned), baseline, stack)
         if self.is_self or len(learned) < FEWEST_HEALTHY:
             # So few healthy sequences are new to each other; nothing new is what is healthy.
             return Scale(*stored, np.empty(0), np.where(NEW > 0, 0, baseline).astype(np.float32), stack)
@@ -213,6 +225,7 @@ class Weigher:
             self.scale.rarity(score),
             measured.inputs,
             lambda row, with_reasons: self.explain(measured, row, predictions[row], with_reasons),
+            self.by_labels,
         )
 
     def explain(self, measured: Measured, row: int, prediction: Prediction, with_reasons: bool = True) -> Explanation:

@@ -174,12 +174,21 @@ def main() -> None:
     parser.add_argument("--encoder", default="sentence-transformers/all-MiniLM-L6-v2", help="folder or Hub name")
     parser.add_argument("--seeds", type=int, default=3, help="training runs per task (default: %(default)s)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="default: all")
+    parser.add_argument(
+        "--reference",
+        choices=("none", "auto"),
+        default="none",
+        help="auto: logs seen through a reference of the normal training logs (default: text alone)",
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the JSON goes")
     args = parser.parse_args()
 
     results = json.loads(args.output.read_text()) if args.output.exists() else {"tasks": {}}
     for name in args.tasks:
         task = TASKS[name]
+        if args.reference == "auto":
+            task = Task(f"{task.title}, through a reference", task.file, task.arguments | {"reference": "auto"})
+            name = f"{name}_reference"
         with tempfile.TemporaryDirectory() as folder:
             files = files_of(task, args.data)
             if files is None:

@@ -55,6 +55,12 @@ class ModelArguments:
     attention_probs_dropout_prob: float = _of_config("attention_probs_dropout_prob", "Dropout of the attention.")
     max_log_entry_length: int = _of_config("max_log_entry_length", "Tokens per log entry; the rest is truncated.")
     max_sequence_length: int = _of_config("max_sequence_length", "Log entries per sequence.")
+    reference: str = HfArg(
+        default="none",
+        help="auto: the model sees every log through a reference, made of the normal training logs and stored with "
+        "the checkpoint; none: it reads text alone.",
+        metadata={"choices": ["auto", "none"]},
+    )
     hide_severity: bool = HfArg(default=False, help="Mask severity words such as INFO and FATAL.")
     embedding_cache: str | None = HfArg(
         default=None, help="Folder for entry embeddings (default: in the Hub's cache)."
@@ -63,11 +69,22 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if self.train_encoder and self.lora:
             raise ValueError("Give `--train_encoder` or `--lora`, not both.")
+        if self.reference not in ("auto", "none"):
+            raise ValueError(f"`--reference` must be auto or none, got {self.reference}.")
+        if self.sees_reference and not self.encoder_is_frozen:
+            raise ValueError(
+                "`--reference auto` needs a frozen encoder, whose embeddings of what is normal stay what they are: "
+                f"leave out `--{'lora' if self.lora else 'train_encoder'}`, or give `--reference none`."
+            )
 
     def config(self) -> dict[str, Any]:
         """The arguments that are fields of `LogMoEConfig`."""
         names = {entry.name for entry in fields(LogMoEConfig)}
         return {name: value for name, value in vars(self).items() if name in names}
+
+    @property
+    def sees_reference(self) -> bool:
+        return self.reference == "auto"
 
     @property
     def encoder_is_frozen(self) -> bool:
@@ -211,6 +228,10 @@ class LogMoETrainingArguments(TrainingArguments):
         default="tensorboard", help="Where to log, or 'none'."
     )
     push_to_hub: bool = HfArg(default=False, help="Upload checkpoint, card, plots and event files at the end.")
+    push_reference: bool = HfArg(
+        default=False,
+        help="Upload the reference too. It holds masked text of training logs: a new repository is then private.",
+    )
     hub_model_id: str | None = HfArg(
         default=None, help="Repository to upload to: org/name (default: your own, named after --output_dir)."
     )
@@ -238,8 +259,8 @@ class LogMoETrainingArguments(TrainingArguments):
 
 # Neither the weights nor the results depend on these: not recorded, so a run may be resumed with others.
 _FREE = re.compile(
-    r"(?:output_dir|overwrite_output_dir|resume_from_checkpoint|disable_tqdm|report_to|run_name|project|push_to_hub"
-    r"|save_total_limit|save_only_model|save_on_each_node|do_\w+|use_cpu|per_device_eval_batch_size|eval_\w*accumulation"
+    r"(?:output_dir|overwrite_output_dir|resume_from_checkpoint|disable_tqdm|report_to|run_name|project"
+    r"|push_to_hub|push_reference|save_total_limit|save_only_model|save_on_each_node|do_\w+|use_cpu|per_device_eval_batch_size|eval_\w*accumulation"
     r"\w*|ddp_\w+|dataloader_\w+|hub_\w+|trackio\w*|log\w*|local_rank|skip_memory_metrics|include_\w+|enable_jit\w*)$"
 )
 # Recorded, but a run may be resumed with others.
@@ -265,7 +286,7 @@ COMMON_ARGUMENTS = {
     *("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "eval_strategy", "save_strategy"),
     *("save_total_limit", "save_steps", "eval_steps", "load_best_model_at_end", "metric_for_best_model"),
     *("logging_steps", "bf16", "activation_checkpointing", "use_cpu", "disable_tqdm", "report_to", "push_to_hub"),
-    *("hub_model_id", "hub_private_repo"),
+    *("push_reference", "hub_model_id", "hub_private_repo"),
 }
 
 

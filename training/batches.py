@@ -14,9 +14,11 @@ import torch
 from logmoe import LogMoEProcessor, SequenceRule
 from logmoe.sequences_logmoe import count_windows, pad_sequences
 from logmoe.training.arguments import DataArguments
-from logmoe.training.logs import LabelledLogs, LogStore
+from logmoe.training.logs import LabelledLogs, LogStore, SeenLog, jitter
 
 PADDING = -1  # Stands for an example where a batch must be filled.
+# Of visits that show a log without the reference, so that the model can also judge by wording alone.
+UNSEEN_SHARE = 0.1
 
 
 class TrainingVisits(torch.utils.data.Dataset):
@@ -32,9 +34,18 @@ class TrainingVisits(torch.utils.data.Dataset):
         store: holds the logs.
         args: give `anomaly_weight`, `repeat_power`, `collapse` and `order_jitter`.
         seed: of the jitter.
+        seen: the logs as seen through a reference, by their index among the distinct logs; None without one.
     """
 
-    def __init__(self, logs: LabelledLogs, store: LogStore, args: DataArguments, seed: int = 0):
+    def __init__(
+        self,
+        logs: LabelledLogs,
+        store: LogStore,
+        args: DataArguments,
+        seed: int = 0,
+        seen: dict[int, SeenLog] | None = None,
+    ):
+        self.seen = seen
         self.store, self.order_jitter, self.seed, self.epoch = store, args.order_jitter, seed, 0
         pairs = logs.distinct_log * 2 + logs.labels  # The same log may carry either label.
         counts = np.ones(len(pairs))
@@ -62,12 +73,17 @@ class TrainingVisits(torch.utils.data.Dataset):
         """One visit; `PADDING` gives one of weight 0, which no loss counts."""
         index, label = divmod(int(self.pairs[visit]), 2)
         rows = self.store.distinct_logs[index]
-        if self.order_jitter:
-            # Seeded by epoch and visit, so that a resumed run and any number of processes see the same.
-            generator = np.random.default_rng((self.seed, self.epoch, visit % len(self)))
-            moved = np.arange(len(rows)) + generator.uniform(0, self.order_jitter + 1, len(rows))
-            rows = rows[moved.argsort(kind="stable")]
-        return {"rows": rows, "labels": label, "weights": 0.0 if visit == PADDING else float(self.weights[visit])}
+        example = {"labels": label, "weights": 0.0 if visit == PADDING else float(self.weights[visit])}
+        if self.seen is None and not self.order_jitter:
+            return example | {"rows": rows}
+        # Seeded by epoch and visit, so that a resumed run and any number of processes see the same.
+        generator = np.random.default_rng((self.seed, self.epoch, visit % len(self)))
+        if self.seen is None:
+            return example | {"rows": rows[jitter(len(rows), self.order_jitter, generator)]}
+        log = self.seen[index]
+        log = log.unseen() if generator.random() < UNSEEN_SHARE else log
+        log = log.jittered(self.order_jitter, generator) if self.order_jitter else log
+        return example | {"rows": rows, "seen": log}
 
 
 class SimilarLengthSampler(torch.utils.data.Sampler):
@@ -111,11 +127,17 @@ class SimilarLengthSampler(torch.utils.data.Sampler):
 class DistinctLogs(torch.utils.data.Dataset):
     """Each distinct log of a split once, longest first, for prediction; `expand` goes back to all logs.
 
+    Args:
+        logs: the split.
+        store: holds the logs.
+        seen: see `TrainingVisits`.
+
     Attributes:
         labels: `(logs,)`, of all logs of the split.
     """
 
-    def __init__(self, logs: LabelledLogs, store: LogStore):
+    def __init__(self, logs: LabelledLogs, store: LogStore, seen: dict[int, SeenLog] | None = None):
+        self.seen = seen
         distinct, inverse = np.unique(logs.distinct_log, return_inverse=True)
         order = np.argsort([-len(store.distinct_logs[index]) for index in distinct], kind="stable")
         self.store, self.labels, self._distinct = store, logs.labels.astype(int), distinct[order]
@@ -127,7 +149,9 @@ class DistinctLogs(torch.utils.data.Dataset):
     def __getitem__(self, row: int) -> dict[str, Any]:
         # The Trainer computes metrics only if there are labels. These are placeholders: logs have labels, distinct
         # logs do not.
-        return {"rows": self.store.distinct_logs[self._distinct[row]], "labels": 0, "weights": 1.0}
+        index = int(self._distinct[row])
+        seen = {} if self.seen is None else {"seen": self.seen[index]}
+        return {"rows": self.store.distinct_logs[index], "labels": 0, "weights": 1.0} | seen
 
     def expand(self, predictions: np.ndarray) -> np.ndarray:
         """From one row per distinct log to one row per log."""
@@ -140,7 +164,8 @@ class LogCollator:
 
     Returns `labels` and `weights` `(logs,)`, `log_index` `(sequences,)`, the log of each sequence, and the sequences:
     `entry_index` `(sequences, entries)` with `input_ids` and `attention_mask` `(distinct_entries, tokens)`, or
-    `entry_embeds` with `entry_mask`. `labels` come first because the Trainer counts examples by the first tensor.
+    `entry_embeds` with `entry_mask`; of logs that are seen through a reference also `entry_features` and
+    `sequence_features`. `labels` come first because the Trainer counts examples by the first tensor.
 
     Args:
         processor: pads.
@@ -155,7 +180,8 @@ class LogCollator:
     embeds: torch.Tensor | None = None
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        rows, log_index = self._cut([example["rows"] for example in examples])
+        seen: list[SeenLog] = [example["seen"] for example in examples if "seen" in example]
+        rows, log_index = self._cut([example["rows"] for example in examples], seen)
         batch = {
             "labels": torch.tensor([example["labels"] for example in examples]),
             "weights": torch.tensor([example["weights"] for example in examples], dtype=torch.float32),
@@ -163,7 +189,8 @@ class LogCollator:
         }
         if self.embeds is not None:
             index = torch.from_numpy(rows)
-            return batch | {"entry_embeds": self.embeds[index.clamp(min=0)], "entry_mask": index >= 0}
+            batch |= {"entry_embeds": self.embeds[index.clamp(min=0)], "entry_mask": index >= 0}
+            return batch | (_features_of(seen, rows.shape[1]) if seen else {})
         assert self.token_ids is not None
         real = rows >= 0
         distinct, inverse = np.unique(rows[real], return_inverse=True)
@@ -172,9 +199,23 @@ class LogCollator:
         padded = self.processor.pad([self.token_ids[row] for row in distinct])
         return batch | {"entry_index": torch.from_numpy(entry_index)} | padded
 
-    def _cut(self, logs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _cut(self, logs: list[np.ndarray], seen: list[SeenLog]) -> tuple[np.ndarray, np.ndarray]:
         """Entry rows `(sequences, entries)`, -1 where padded, and the log of each sequence `(sequences,)`; int64."""
         rule = SequenceRule(self.max_sequence_length)
-        sequences = [count_windows(rows, rule)[0] for rows in logs]
+        if seen:
+            cuts = zip(logs, seen, strict=True)
+            sequences = [[rows[positions] for positions in log.sequences] for rows, log in cuts]
+        else:
+            sequences = [count_windows(rows, rule)[0] for rows in logs]
         log_index = np.repeat(np.arange(len(logs)), [len(windows) for windows in sequences])
         return pad_sequences([window for windows in sequences for window in windows]), log_index
+
+
+def _features_of(seen: list[SeenLog], length: int) -> dict[str, torch.Tensor]:
+    """The features of the sequences of some logs, padded to so many entries."""
+    of_entries = [features for log in seen for features in log.entry_features]
+    padded = np.zeros((len(of_entries), length, of_entries[0].shape[1]), np.float32)
+    for row, features in enumerate(of_entries):
+        padded[row, : len(features)] = features
+    inputs = np.concatenate([log.inputs for log in seen])
+    return {"entry_features": torch.from_numpy(padded), "sequence_features": torch.from_numpy(inputs)}

@@ -125,6 +125,40 @@ class LabelledLogs:
         return LabelledLogs(**{"group": None} | columns)
 
 
+def jitter(number: int, places: int, generator: np.random.Generator) -> np.ndarray:
+    """An order of so many entries in which each has moved by up to so many places, int64 `(number,)`."""
+    return (np.arange(number) + generator.uniform(0, places + 1, number)).argsort(kind="stable")
+
+
+@dataclass(frozen=True)
+class SeenLog:
+    """A log cut into sequences, with what its entries and sequences depart from the reference by.
+
+    Attributes:
+        sequences: positions of the entries of each sequence.
+        entry_features: of each sequence, float32 `(entries, features)`.
+        inputs: float32 `(sequences, features)`.
+    """
+
+    sequences: list[np.ndarray]
+    entry_features: list[np.ndarray]
+    inputs: np.ndarray
+
+    def unseen(self) -> "SeenLog":
+        """The same log without the reference."""
+        nothing = [np.full_like(features, np.nan) for features in self.entry_features]
+        return SeenLog(self.sequences, nothing, np.full_like(self.inputs, np.nan))
+
+    def jittered(self, places: int, generator: np.random.Generator) -> "SeenLog":
+        """The same log, its entries moved by up to so many places within their sequences."""
+        orders = [jitter(len(positions), places, generator) for positions in self.sequences]
+        return SeenLog(
+            [positions[order] for positions, order in zip(self.sequences, orders, strict=True)],
+            [features[order] for features, order in zip(self.entry_features, orders, strict=True)],
+            self.inputs,
+        )
+
+
 def samples_in_words(logs: LabelledLogs, store: LogStore, number: int = 3) -> str:
     """What was read, with samples, so that a person sees if it is not what was meant: of both labels, and the last.
 

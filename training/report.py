@@ -16,7 +16,7 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
 from logmoe import LogMoEForSequenceClassification
 from logmoe.inference import load_pipeline
-from logmoe.publishing_logmoe import named_card
+from logmoe.publishing_logmoe import create_repository, named_card
 from logmoe.training.arguments import DataArguments
 from logmoe.training.card import SEQUENCES_CODE, TAGS, hub_name, output_of
 from logmoe.training.run_folder import RunFolder
@@ -190,30 +190,40 @@ def _shortened(value: Any) -> Any:
 # ---------------------------------------------------------------------- the Hub
 
 
-def push_command(folder: RunFolder, repo_id: str, private: bool | None = None) -> str:
+def push_command(folder: RunFolder, repo_id: str, private: bool | None = None, with_reference: bool = False) -> str:
     """The command that uploads the same files again."""
     words = ["hf", "upload", repo_id, str(folder.path), ".", *(["--private"] if private else [])]
-    return shlex.join(words + [word for pattern in folder.upload_patterns() for word in ("--include", pattern)])
+    patterns = folder.upload_patterns(with_reference)
+    return shlex.join(words + [word for pattern in patterns for word in ("--include", pattern)])
 
 
-def push(folder: RunFolder, repo_id: str, token: str | None = None, private: bool | None = None) -> None:
+def push(
+    folder: RunFolder,
+    repo_id: str,
+    token: str | None = None,
+    private: bool | None = None,
+    with_reference: bool = False,
+) -> None:
     """Uploads the checkpoint with its card, plots and results.
+
+    Args:
+        with_reference: also the reference that it was trained with, which holds masked text of its logs and makes a
+            new repository private unless `private` says otherwise.
 
     Raises:
         OSError: the upload failed; the message says how to try again.
     """
     api = HfApi(token=token)
     try:
-        # The Hub adds the owner if there is none.
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        repo_id = create_repository(api, repo_id, private, with_reference)
         folder.change_card(lambda card: named_card(card, repo_id))
-        patterns = folder.upload_patterns()
+        patterns = folder.upload_patterns(with_reference)
         address = api.upload_folder(
             repo_id=repo_id, folder_path=folder.path, allow_patterns=patterns, commit_message="Upload LogMoE"
         )
     except Exception as error:  # Of many kinds, from sockets to the Hub's answers.
         raise OSError(
             f"the push to {repo_id} failed: {error}\nThe checkpoint in {folder.path} is complete; push it again with\n"
-            f"    {push_command(folder, repo_id, private)}"
+            f"    {push_command(folder, repo_id, private, with_reference)}"
         ) from error
     logger.info("pushed to %s", address)

@@ -22,7 +22,8 @@ from huggingface_hub import ModelCard
 from safetensors import SafetensorError
 from transformers.trainer_utils import sort_checkpoints
 
-from logmoe import LogAnomalyPipeline
+from logmoe import LogAnomalyPipeline, LogReference
+from logmoe.handler import REFERENCE_FOLDER
 from logmoe.training.arguments import LAST_CHECKPOINT, UNIMPORTANT
 
 logger = logging.getLogger("logmoe.train")
@@ -201,7 +202,8 @@ class RunFolder:
             shutil.rmtree(leftover, ignore_errors=True)
         if self.overwrite and (self.path / ARGUMENTS).exists():
             for folder in self.path.iterdir():
-                if folder.is_dir() and re.match(rf"{EVENTS}$|{SEED_PREFIX}|{CHECKPOINT_PREFIX}", folder.name):
+                left = rf"{EVENTS}$|{REFERENCE_FOLDER}$|{SEED_PREFIX}|{CHECKPOINT_PREFIX}"
+                if folder.is_dir() and re.match(left, folder.name):
                     shutil.rmtree(folder)
             for name in self._files(_PUBLISHED | _PRIVATE):
                 (self.path / name).unlink()
@@ -238,8 +240,13 @@ class RunFolder:
 
     # ------------------------------------------------------------------ after training
 
-    def save_checkpoint(self, pipe: LogAnomalyPipeline, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        """Saves a complete checkpoint, all of it or nothing.
+    def save_checkpoint(
+        self,
+        pipe: LogAnomalyPipeline,
+        state_dict: dict[str, torch.Tensor] | None = None,
+        reference: LogReference | None = None,
+    ) -> None:
+        """Saves a complete checkpoint, all of it or nothing, with the reference it was trained with, if there is one.
 
         FSDP shards the model over processes: its weights then come as `state_dict`.
 
@@ -248,6 +255,8 @@ class RunFolder:
         """
         weights: dict[str, Any] = {} if state_dict is None else {"state_dict": state_dict}
         try:
+            if reference is not None:  # first: a checkpoint that is there has what it is to be judged against
+                reference.save_pretrained(self.path / REFERENCE_FOLDER)
             pipe.save_pretrained(self.path, **weights)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise OSError(
@@ -264,9 +273,13 @@ class RunFolder:
         """Writes a changed model card whole or not at all."""
         _write_whole(self.path / CARD, change((self.path / CARD).read_text(encoding="utf-8")))
 
-    def upload_patterns(self) -> list[str]:
-        """What is published: files that the run wrote, and no others that happen to be there."""
-        return [*self._files(_PUBLISHED), f"{EVENTS}/**"]
+    def upload_patterns(self, with_reference: bool = False) -> list[str]:
+        """What is published: files that the run wrote, and no others that happen to be there.
+
+        Args:
+            with_reference: also the reference, which holds masked text of the training logs.
+        """
+        return [*self._files(_PUBLISHED), f"{EVENTS}/**", *([f"{REFERENCE_FOLDER}/*"] if with_reference else [])]
 
     def _files(self, names: set[str]) -> list[str]:
         """The files directly in this folder that have one of these names, and the code of the checkpoint."""

@@ -103,14 +103,14 @@ def split_logs(
     for row, (name, piece) in enumerate(zip(names, pieces, strict=True)):
         if row + 1 < len(pieces):
             piece = piece[: max(len(piece) - embargo, 0)]
-            piece = piece[~_shares_lines(logs, piece, np.concatenate(pieces[row + 1 :]))]
+            piece = piece[~shares_lines(logs, piece, np.concatenate(pieces[row + 1 :]))]
         if not len(piece):
             raise ValueError(f"No {name} logs are left after an embargo of {embargo} logs: `--embargo` sets it.")
         splits[name] = logs.take(piece)
     return Splits(splits, number - sum(map(len, splits.values())))
 
 
-def _shares_lines(logs: LabelledLogs, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+def shares_lines(logs: LabelledLogs, some: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Bool `(some,)`: which of some windows have a position in common with one of the others."""
     ends = np.zeros(int(logs.last.max()) + 2, dtype=np.int64)
     np.add.at(ends, logs.first[others], 1)

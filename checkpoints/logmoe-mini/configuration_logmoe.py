@@ -89,6 +89,8 @@ class LogMoEConfig(PreTrainedConfig):
         anomaly_threshold: smallest probability of "anomaly" that is labelled an anomaly, in (0, 1); fitted on
             validation data.
         calibration_temperature: divides the logits before the softmax; fitted on validation data.
+        calibration_mode: what threshold and temperature were fitted on: `"none"`, sequences read by their wording, or
+            `"reference"`, sequences seen through the reference that is stored with the checkpoint.
         entry_feature_names: the features of each entry that the stack reads beside its embedding, in the order of
             `entry_features`' last dimension; none by default.
         sequence_feature_names: the features of each sequence that the terms read, in the order of
@@ -149,6 +151,7 @@ class LogMoEConfig(PreTrainedConfig):
     router_z_loss_coef: float | int = 1e-3
     anomaly_threshold: float = 0.5
     calibration_temperature: float | int = 1.0
+    calibration_mode: Literal["none", "reference"] = "none"
     entry_feature_names: list[str] = field(default_factory=list)
     sequence_feature_names: list[str] = field(default_factory=list)
     sequence_feature_terms: dict[str, list[str]] = field(default_factory=dict)
@@ -226,6 +229,11 @@ class LogMoEConfig(PreTrainedConfig):
             )
         if not 0 <= self.feature_pieces <= MOST_FEATURE_PIECES:
             raise ValueError(f"`feature_pieces` must be in [0, {MOST_FEATURE_PIECES}], got {self.feature_pieces}.")
+        if self.calibration_mode == "reference" and not (self.entry_feature_names and self.sequence_feature_names):
+            raise ValueError(
+                "`calibration_mode` 'reference' needs `entry_feature_names` and `sequence_feature_names`: without "
+                "them the model cannot see sequences through a reference."
+            )
         if self.embedding_dropout_prob and not self.entry_feature_names:
             raise ValueError(
                 f"`embedding_dropout_prob` ({self.embedding_dropout_prob}) needs `entry_feature_names`: without the "

@@ -284,7 +284,7 @@ class Summary:
         baseline: name of the healthy log, if one was given.
         healthy_entries: how many entries that holds; None without one.
         promised_rate: share of healthy sequences that may be called anomalous, as it was asked for; None without a
-            healthy log.
+            healthy log, and where labels set the threshold.
         promised_per_day: the same as a number, if it was asked for so.
     """
 
@@ -339,6 +339,10 @@ class Summary:
         }
 
 
+# What the reference is called that is stored with the checkpoint.
+STORED_REFERENCE = "the checkpoint's own reference"
+
+
 def summary_of(against: Against | None, rule: SequenceRule, reference: Any = None) -> Summary:
     """What is known of a run before it begins.
 
@@ -354,7 +358,10 @@ def summary_of(against: Against | None, rule: SequenceRule, reference: Any = Non
         rate = min(1.0, per_day / against.reference.sequences_per_day(rule.max_sequence_length))
     named = str(reference) if isinstance(reference, str | os.PathLike) else None
     return Summary(
-        baseline=named, healthy_entries=against.reference.num_entries, promised_rate=rate, promised_per_day=per_day
+        baseline=STORED_REFERENCE if against.is_stored else named,
+        healthy_entries=against.reference.num_entries,
+        promised_rate=None if against.by_labels else rate,
+        promised_per_day=per_day,
     )
 
 

@@ -53,6 +53,8 @@ class Evidence:
         rarity: float64 `(sequences,)`, share of healthy sequences at least as odd; NaN where it cannot be said.
         inputs: float32 `(sequences, inputs)`, what the model's terms read.
         explain: what made the margin of a sequence, by its row, and whether reasons in words are wanted.
+        is_calibrated: the margins are logits whose temperature and threshold were fitted on labels; nothing is
+            promised, and 0 is no more than even odds.
     """
 
     mode: str
@@ -60,6 +62,7 @@ class Evidence:
     rarity: np.ndarray
     inputs: np.ndarray
     explain: Callable[[int, bool], Explanation]
+    is_calibrated: bool = False
 
 
 def anomaly_margin(logits: np.ndarray) -> np.ndarray:
@@ -109,7 +112,7 @@ class Judge:
     def highest_probability(self, predictions: list[Prediction], evidence: Evidence | None = None) -> float:
         """Probability of "anomaly" of the most anomalous prediction."""
         if evidence is not None:
-            return float(anomaly_probability(_finite(evidence.margins).max()))
+            return float(anomaly_probability(_finite(evidence.margins).max(), self._scale_of(evidence)[0]))
         margins = _margins(predictions)
         return float(anomaly_probability(margins.max(), self.temperature))
 
@@ -145,7 +148,7 @@ class Judge:
         if evidence is None:
             margins, temperature, threshold = _margins(predictions), self.temperature, self.threshold
         else:
-            margins, temperature, threshold = _finite(evidence.margins), 1.0, self.evidence_threshold
+            margins, (temperature, threshold) = _finite(evidence.margins), self._scale_of(evidence)
         of_anomaly = anomaly_probability(margins, temperature).tolist()
         of_normal = anomaly_probability(-margins, temperature).tolist()
         for row, (positions, prediction) in enumerate(zip(sequences, predictions, strict=True)):
@@ -187,6 +190,10 @@ class Judge:
                 "reasons": explanation.reasons,
                 "entries": [dict(zip(keys, entry, strict=True)) for entry in entries],
             }
+
+    def _scale_of(self, evidence: Evidence) -> tuple[float, float]:
+        """Temperature and threshold of the margins of evidence."""
+        return (self.temperature, self.threshold) if evidence.is_calibrated else (1.0, self.evidence_threshold)
 
     def log_result(self, sequences: list[dict[str, Any]]) -> dict[str, Any]:
         """The result of a log from those of its sequences: the label is that of its most anomalous sequence."""

@@ -144,10 +144,11 @@ class LogMeasure:
     def __init__(self, reference: LogReference, length: int, is_self: bool = False, ahead: np.ndarray | None = None):
         self.reference, self.length = reference, length
         self.healthy = reference.healthy(length).features
-        self.has_past = reference.origin.session_pattern is None
-        # The healthy sequences of a log that is its own reference are all of it: its level is known beforehand.
+        self.has_past = reference.origin.has_past
+        # The healthy sequences of a log that is its own reference are all of it: its level is known beforehand. Logs
+        # that stand for themselves have no level but that of all of them.
         self._level = lower_quarter(self.healthy)
-        self._running = None if is_self else RunningLevel(self._level, ahead)
+        self._running = None if is_self or reference.origin.is_separate else RunningLevel(self._level, ahead)
         self._is_self = is_self
         self._blocks = reference.blocks().tolist() if is_self else [0, 0]
         self._surprise: dict[int, Surprise] = {}

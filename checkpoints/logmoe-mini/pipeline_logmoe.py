@@ -64,8 +64,9 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
         entry_pattern (`str`): what starts an entry.
         threshold (`float`): smallest probability of "anomaly" that gives that label, in (0, 1).
         reference: what is healthy: a [`LogReference`], or the path of one, of a healthy log or of a folder of them. By
-            default a log of 256 entries or more is judged against its own other blocks, and a shorter one by its
-            wording, as with `reference=False`.
+            default the reference that is stored with the checkpoint; if there is none, or with `"self"`, a log of 256
+            entries or more is judged against its own other blocks, and a shorter one by its wording, as with
+            `reference=False`.
         false_alarm_rate (`float`, defaults to 0.01): share of healthy sequences that may be called anomalous.
         false_alarms_per_day (`float`): the same as a number, in place of the share; needs a reference with times.
         batch_size (`int`, defaults to 32): sequences per call of the model; halved when memory runs out.

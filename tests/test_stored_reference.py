@@ -1,0 +1,140 @@
+"""A reference that is stored with a checkpoint: logs are judged against it wherever no other is given."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import MINI, ROOT, run_command
+from transformers import pipeline
+
+from hub_server import HubServer
+from logmoe import LogAnomalyDetector
+from logmoe.loading import load_pipeline
+
+HEALTHY, FAULTY = (ROOT / "examples" / f"apache-{kind}.log" for kind in ("healthy", "faulty"))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return pipeline("log-anomaly", model=str(MINI))
+
+
+@pytest.fixture(scope="module")
+def reference(shipped):
+    return shipped.fit([*HEALTHY.read_text().splitlines()[:600]])
+
+
+@pytest.fixture(scope="module")
+def folder(shipped, reference, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stored") / "checkpoint"
+    shipped.save_pretrained(folder, reference=reference)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def log():
+    return FAULTY.read_text().splitlines()[1120:1420]
+
+
+def answers(result):
+    return result["mode"], [each["probabilities"]["anomaly"] for each in result["sequences"]]
+
+
+def test_a_log_is_judged_against_it_unless_another_way_is_asked_for(shipped, reference, folder, log, tmp_path):
+    pipe = pipeline("log-anomaly", model=str(folder))
+    expected = answers(shipped([log], reference=reference)[0])
+    assert expected[0] == "reference"
+    assert answers(pipe([log])[0]) == expected
+    assert answers(pipe([log], reference="self")[0]) == answers(shipped([log])[0])
+    assert answers(pipe([log], reference=False)[0]) == answers(shipped([log], reference=False)[0])
+    other = shipped.fit(FAULTY)
+    assert answers(pipe([log], reference=other)[0]) == answers(shipped([log], reference=other)[0])
+    # Its promises are those of any healthy log.
+    found = pipe.findings(log, false_alarm_rate=0.05).summary
+    assert (found.baseline, found.promised_rate) == ("the checkpoint's own reference", 0.05)
+    (tmp_path / "x.log").write_text("\n".join(log))
+    scan = pipe.scan(tmp_path / "x.log", num_workers=1)
+    assert [each["label"] for each in scan] == [each["label"] for each in pipe([log])[0]["sequences"]]
+    assert scan.statistics.mode == "reference"
+    assert shipped.stored_reference is None
+
+
+def test_the_detector_and_the_command_use_it(folder, log, tmp_path, capsys):
+    detector = LogAnomalyDetector(folder, labels="en")
+    text = "\n".join(log)
+    assert detector.findings(text.encode()).summary.mode == "reference"
+    assert detector.findings(text.encode(), reference=False).summary.mode == "none"
+    (tmp_path / "x.log").write_text(text)
+    assert run_command("scan", tmp_path / "x.log", model=folder, false_alarm_rate=0.02) == 0
+    out = capsys.readouterr().out
+    assert "judged against the checkpoint's own reference (600 healthy entries" in out
+    assert run_command("scan", tmp_path / "x.log", model=folder, no_baseline=True) == 0
+    assert "judged by its wording" in capsys.readouterr().out
+    assert run_command("scan", tmp_path / "x.log", model=folder, baseline=[HEALTHY], sequences=True) == 0
+    out = capsys.readouterr().out
+    assert "apache-healthy.log (2,000 healthy entries" in out
+    assert "own reference" not in out
+
+
+def test_what_is_wrong_with_it_is_said(shipped, folder, log, tmp_path):
+    broken = Path(shutil.copytree(folder, tmp_path / "broken"))
+    for part in (broken / "reference").glob("*.safetensors"):
+        part.write_bytes(b"half a file")
+    pipe = pipeline("log-anomaly", model=str(broken))
+    with pytest.raises(ValueError, match="cannot be used .* is not what was saved"):
+        pipe([log])
+    assert pipe([log], reference=False)[0]["mode"] == "none"
+    # Another way of cutting logs than that of its own.
+    pipe = pipeline("log-anomaly", model=str(folder))
+    with pytest.raises(
+        ValueError, match=r"stored with the checkpoint \(`reference=False` judges without it\) was cut"
+    ):
+        pipe([log], window_seconds=60)
+    with pytest.raises(ValueError, match="stands for the checkpoint's own reference, and there is none"):
+        shipped.save_pretrained(tmp_path / "x", reference=True)
+
+
+LOAD = """
+import sys
+from transformers import pipeline
+from logmoe.loading import load_pipeline
+log = open(sys.argv[1]).read()
+for pipe in (pipeline("log-anomaly", model="org/ours"), load_pipeline("org/ours"), load_pipeline("org/model")):
+    print(pipe(log)["mode"])
+"""
+
+
+def test_it_comes_from_the_hub_with_the_checkpoint(folder, log, tmp_path):
+    push = (
+        "import sys; from logmoe.loading import load_pipeline; pipe = load_pipeline(sys.argv[1]);"
+        "pipe.push_to_hub('org/model'); pipe.push_to_hub('org/ours', reference=True)"
+    )
+    (tmp_path / "x.log").write_text("\n".join(log))
+    with HubServer() as hub:
+        environment = hub.env(tmp_path) | {"HF_HUB_OFFLINE": "0"}
+        for code, argument in ((push, folder), (LOAD, tmp_path / "x.log")):
+            done = subprocess.run(
+                [sys.executable, "-c", code, str(argument)], capture_output=True, text=True, env=environment
+            )
+            assert done.returncode == 0, done.stderr
+        # What is pushed without it, is judged without it.
+        assert done.stdout.split() == ["reference", "reference", "self"]
+        assert hub.repo("models", "org/ours").private
+        assert not [path for path in hub.files("org/model") if path.startswith("reference/")]
+    # Offline, from the cache.
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(tmp_path / "x.log")],
+        capture_output=True,
+        text=True,
+        env=environment | {"HF_HUB_OFFLINE": "1"},
+    )
+    assert done.stdout.split() == ["reference", "reference", "self"], done.stderr
+
+
+def test_a_pipeline_loads_it_once(folder, log, monkeypatch):
+    pipe = load_pipeline(folder)
+    first = pipe.stored_reference
+    assert first is pipe.stored_reference
+    assert len(first.texts) > 0
