@@ -451,7 +451,7 @@ def when(finding: Finding) -> str | None:
         return None
     # To the second: who needs more has it in the entries.
     times = (finding.start, finding.end or finding.start)
-    start, end = (_FRACTION.sub("", time).removeprefix("--") for time in times)  # which stands for no year
+    start, end = (visible(_FRACTION.sub("", time)).removeprefix("--") for time in times)  # which stands for no year
     if start.endswith("Z") != end.endswith("Z"):  # lines of several writers, of which some say no zone
         start, end = start.removesuffix("Z"), end.removesuffix("Z")
     told = start.replace("T", " ")

@@ -321,7 +321,8 @@ def junit(findings: Findings) -> str:
     sources = {log.source: jp.TestSuite(visible(name_of(log.source))) for log in findings.summary.logs}
     for finding in findings:
         case = jp.TestCase(visible(f"{title(finding)} ({finding.id})"), classname=visible(name_of(finding.source)))
-        failure = jp.Failure(visible("; ".join(_facts(finding))), finding.reasons[0].kind if finding.reasons else None)
+        kind = visible(finding.reasons[0].kind) if finding.reasons else None
+        failure = jp.Failure(visible("; ".join(_facts(finding))), kind)
         failure.text = plain_lines(told(finding, 1))
         case.result = [failure]
         sources.setdefault(finding.source, jp.TestSuite(visible(name_of(finding.source)))).add_testcase(case)

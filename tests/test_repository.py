@@ -18,7 +18,7 @@ from logmoe import LogMoEProcessor
 # The files that travel with a checkpoint, in the order of the data.
 ORDER = (
     "configuration sources reading columns rules masking terminal lines transports tables records unwrapping times "
-    "severities headers grouping parsing templates sequences habits surprise accepting reference measuring processing "
+    "severities headers grouping parsing templates sequences habits surprise accepting saving reference measuring processing "
     "terms modeling judging predicting reasons weighing fitting applying caching scanning findings gathering "
     "publishing pipeline"
 ).split()

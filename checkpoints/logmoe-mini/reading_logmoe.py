@@ -287,29 +287,38 @@ class LogReader:
 
     def _lines(self, pieces: Iterator[bytes | None]) -> Iterator[Chunk]:
         longest = max(self.chunk_bytes, MAX_LINE_BYTES, self.max_line_bytes)
-        number, held = self._lines_before + 1, b""
+        number, held = self._lines_before + 1, bytearray()  # which grows without being copied each time
+        end = 0  # of the last whole line in it
         is_skipping = False  # the rest of an oversized line
+
+        def take(size: int, is_idle: bool = False) -> Chunk:
+            nonlocal number, end
+            data = bytes(held[:size])
+            del held[:size]
+            chunk = self._chunk(self._shortened(data, longest), number, is_idle=is_idle)
+            number, end = number + data.count(b"\n"), 0
+            return chunk
+
         for piece in self._utf8(pieces):
             if piece is None:
                 # Nobody knows whether the last line is complete; one that ends in a newline is.
-                end = held.rfind(b"\n") + 1
-                yield self._chunk(held[:end], number, is_idle=True)
-                number, held = number + held.count(b"\n"), held[end:]
+                yield take(end, is_idle=True)
                 continue
             if is_skipping:
                 newline = piece.find(b"\n")
                 if newline < 0:
                     continue
                 piece, is_skipping = piece[newline:], False
+            if newline := piece.rfind(b"\n") + 1:
+                end = len(held) + newline
             held += piece
             if len(held) < self.chunk_bytes and not self._is_live:
                 continue
-            if end := held.rfind(b"\n") + 1:
-                yield self._chunk(self._shortened(held[:end], longest), number)
-                number, held = number + held.count(b"\n", 0, end), held[end:]
+            if end:
+                yield take(end)
             if len(held) > longest:
-                held, is_skipping = self._shortened(held, longest), True
-        yield self._chunk(self._shortened(held, longest), number, is_last=True)
+                held, is_skipping = bytearray(self._shortened(bytes(held), longest)), True
+        yield self._chunk(self._shortened(bytes(held), longest), number, is_last=True)
 
     def _shortened(self, data: bytes, longest: int) -> bytes:
         """Lines without what is beyond the longest line, wherever they were cut into pieces."""
