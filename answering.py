@@ -402,7 +402,9 @@ def told(
     """A finding as lines of text; see `answer`."""
     margin = " " * (len(str(number)) + 2)
     parts = [place(finding, names_log), *filter(None, [when(finding), how_odd(finding)])]
-    yield from map(paint.strong, _wrapped(f"{number}. " + "; ".join([*parts, f"id {finding.id}"]), margin, width))
+    yield from map(
+        paint.strong, _wrapped(f"{number}. " + "; ".join([*parts, f"id {visible(finding.id)}"]), margin, width)
+    )
     for reason in main_reasons(finding):
         yield from _wrapped(margin + visible(reason.text), margin + "  ", width)
     for entry in finding.entries[:lines]:

@@ -288,7 +288,8 @@ def sarif(findings: Findings) -> str:
         properties=_plain_data({"headline": headline(findings.summary)} | findings.summary.to_dict()),
     )
     log = sp.Sarif(runs=[run], **{"$schema": SARIF_SCHEMA})
-    return json.dumps(log.model_dump(**_SARIF), indent=1, allow_nan=False) + "\n"
+    # DEL is the one that json.dumps leaves.
+    return json.dumps(log.model_dump(**_SARIF), indent=1, allow_nan=False).replace("\x7f", "\\u007f") + "\n"
 
 
 _SARIF = {"mode": "json", "by_alias": True, "exclude_none": True}
