@@ -110,7 +110,7 @@ class Console:
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
         """Within it what cannot be printed is an [`AnswerError`]."""
-        with contextlib.redirect_stdout(_Answer(sys.stdout)):  # type: ignore[type-var]
+        with contextlib.redirect_stdout(_Answer(sys.stdout)):
             yield
             sys.stdout.flush()
 
