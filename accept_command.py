@@ -5,6 +5,7 @@ so that it takes a moment. What was accepted is left out when logs are judged ag
 `accepting_logmoe.py`.
 """
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -86,23 +87,18 @@ def _folder(reference: str) -> Path:
 
 def _change(folder: Path, records: list[dict[str, Any]], until: str | None, undo: bool) -> Iterator[str]:
     """Reads the reference, changes it and saves it, while nobody else does."""
-    try:
-        with FileLock(folder / LOCK, timeout=PATIENCE):
-            reference = LogReference.from_pretrained(folder)
-            before = set(reference.accepted)
-            given = dict.fromkeys(Accepted.of(record).id for record in records)
-            if undo:
-                if unknown := [one for one in given if one not in before]:
-                    raise ValueError(f"not accepted in {str(folder)!r}: {', '.join(unknown)}; --list shows what is")
-                for one in given:
-                    del reference.accepted[one]
-            else:
-                reference.accept(records, until)
-            reference.save_pretrained(folder)
-    except Timeout as error:
-        raise TimeoutError(
-            f"{str(folder)!r} is being changed by another run since {PATIENCE:.0f} seconds: try again later"
-        ) from error
+    with being_changed(folder):
+        reference = LogReference.from_pretrained(folder)
+        before = set(reference.accepted)
+        given = dict.fromkeys(Accepted.of(record).id for record in records)
+        if undo:
+            if unknown := [one for one in given if one not in before]:
+                raise ValueError(f"not accepted in {str(folder)!r}: {', '.join(unknown)}; --list shows what is")
+            for one in given:
+                del reference.accepted[one]
+        else:
+            reference.accept(records, until)
+        reference.save_pretrained(folder)
     if undo:
         said = f"{count(len(given), 'finding')} reported again"
         yield f"{visible(folder)}: {said}; {len(reference.accepted):,} accepted"
@@ -113,6 +109,29 @@ def _change(folder: Path, records: list[dict[str, Any]], until: str | None, undo
     if known := len(before & given.keys()):
         said += f", {known:,} of them not for the first time"
     yield f"{visible(folder)}: {said}; {len(reference.accepted):,} in all"
+
+
+@contextlib.contextmanager
+def being_changed(folder: Path) -> Iterator[None]:
+    """Keeps other runs of `accept` and `fit` from a reference while it is read, changed and saved.
+
+    Raises:
+        OSError: it cannot be written, or another run has been changing it for too long.
+    """
+    lock = FileLock(folder / LOCK, timeout=PATIENCE)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise TimeoutError(
+            f"{str(folder)!r} is being changed by another run since {PATIENCE:.0f} seconds: try again later"
+        ) from error
+    except NotImplementedError:  # this file system has no locks
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _named(ids: Sequence[str], files: Sequence[str]) -> list[dict[str, Any]]:
@@ -166,4 +185,4 @@ def _told(accepted: Accepted) -> str:
     return f"{accepted.id}  {until}  {json.dumps(list(accepted.masked))}"
 
 
-__all__ = ["accept"]
+__all__ = ["accept", "being_changed"]

@@ -410,7 +410,9 @@ def told(
     """A finding as lines of text; see `answer`."""
     margin = " " * (len(str(number)) + 2)
     parts = [place(finding, names_log), *filter(None, [when(finding), how_odd(finding)])]
-    yield from map(paint.strong, _wrapped(f"{number}. " + "; ".join([*parts, f"id {finding.id}"]), margin, width))
+    yield from map(
+        paint.strong, _wrapped(f"{number}. " + "; ".join([*parts, f"id {visible(finding.id)}"]), margin, width)
+    )
     for reason in main_reasons(finding):
         yield from _wrapped(margin + visible(reason.text), margin + "  ", width)
     for entry in finding.entries[:lines]:
@@ -459,7 +461,7 @@ def when(finding: Finding) -> str | None:
         return None
     # To the second: who needs more has it in the entries.
     times = (finding.start, finding.end or finding.start)
-    start, end = (_FRACTION.sub("", time).removeprefix("--") for time in times)  # which stands for no year
+    start, end = (visible(_FRACTION.sub("", time)).removeprefix("--") for time in times)  # which stands for no year
     if start.endswith("Z") != end.endswith("Z"):  # lines of several writers, of which some say no zone
         start, end = start.removesuffix("Z"), end.removesuffix("Z")
     told = start.replace("T", " ")

@@ -18,9 +18,10 @@ from .measuring_logmoe import LogMeasure
 from .parsing_logmoe import ParsedLog, longer_than
 from .predicting_logmoe import Predictor
 from .processing_logmoe import LogMoEProcessor
-from .reading_logmoe import CHUNK_BYTES, find_logs
+from .reading_logmoe import CHUNK_BYTES, DamagedLogError, EmptyLogError, find_logs
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from .sequences_logmoe import SequenceRule
+from .sources_logmoe import visible
 from .surprise_logmoe import ENTRY_FEATURES, INPUTS
 from .weighing_logmoe import FALSE_ALARM_RATE, Against
 
@@ -141,6 +142,7 @@ class JudgesAgainstReferences:
         chunk_bytes: int = CHUNK_BYTES,
         max_waiting_entries: int = 65536,
         on_progress: Callable[[int, int | None], None] | None = None,
+        on_problem: Callable[[Any, Exception], None] | None = None,
         **overrides: Any,
     ) -> LogReference:
         """Learns what is healthy, in one pass and without training.
@@ -153,6 +155,8 @@ class JudgesAgainstReferences:
             chunk_bytes, max_waiting_entries: as for `scan`.
             on_progress: called after each chunk of a log with the bytes read of it, as stored, and its size, None if
                 unknown.
+            on_problem: called with a log that cannot be read to its end and what is wrong with it; the fit goes on,
+                and keeps what came before. By default the first such log ends it.
             overrides: how logs are read and cut, as for a call.
 
         Returns:
@@ -181,8 +185,25 @@ class JudgesAgainstReferences:
             elif isinstance(log, list | tuple | bytes) or (isinstance(log, str) and "\n" in log):
                 fit.add_parsed(processor.parse(log))
             else:
-                for source in find_logs(log):
-                    fit.add_source(source, encoding, chunk_bytes, max_waiting_entries, on_progress=on_progress)
+                try:
+                    sources = find_logs(log)
+                except FileNotFoundError as error:  # gone by now
+                    if on_problem is None:
+                        raise
+                    on_problem(log, error)
+                    continue
+                for source in sources:
+                    try:
+                        fit.add_source(source, encoding, chunk_bytes, max_waiting_entries, on_progress=on_progress)
+                    except Exception as error:
+                        if on_problem is not None:
+                            on_problem(source, error)
+                        elif isinstance(error, DamagedLogError) or type(error) is ValueError:
+                            raise ValueError(f"{visible(getattr(source, 'name', source))}: {error}") from error
+                        else:  # which name it
+                            raise
+        if on_problem is not None and not fit.builder.num_entries:
+            raise EmptyLogError("no log entry could be read")
         reference = fit.finish().encode(self._encode_texts)
         if reference.num_entries < FEW_REFERENCE_ENTRIES:
             logger.warning(

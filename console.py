@@ -58,6 +58,38 @@ class Paint:
 PLAIN = Paint()
 
 
+class AnswerError(OSError):
+    """The answer cannot be written, as on a full disk: no log is to blame for it."""
+
+
+class _Answer:
+    """A stream whose errors say that they are its own."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with _of_answer():
+            return int(self._stream.write(text))
+
+    def flush(self) -> None:
+        with _of_answer():
+            self._stream.flush()
+
+
+@contextlib.contextmanager
+def _of_answer() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads it has seen enough
+        raise
+    except OSError as error:
+        raise AnswerError(f"cannot write the answer: {error.strerror or error}") from error
+
+
 class Console:
     """The terminal as the command sees it.
 
@@ -74,6 +106,13 @@ class Console:
         self.is_quiet, self.is_verbose = is_quiet, is_verbose
         self.color = color
         self.paint = Paint(self._is_coloured(sys.stdout))
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Within it what cannot be printed is an [`AnswerError`]."""
+        with contextlib.redirect_stdout(_Answer(sys.stdout)):
+            yield
+            sys.stdout.flush()
 
     @property
     def width(self) -> int | None:
@@ -147,4 +186,4 @@ def _is_terminal(stream) -> bool:
     return stream is not None and stream.isatty()
 
 
-__all__ = ["PLAIN", "Console", "Paint", "json_text", "visible", "visible_lines"]
+__all__ = ["PLAIN", "AnswerError", "Console", "Paint", "json_text", "visible", "visible_lines"]

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from logmoe import LogMoEProcessor
 from logmoe.answering import name_of
-from logmoe.console import Console, json_text, visible
+from logmoe.console import AnswerError, Console, json_text, visible
 from logmoe.inference import DEFAULT_CHECKPOINT
 from logmoe.loading import load_processor
 from logmoe.parsing_logmoe import EntryStream
@@ -142,7 +142,7 @@ def for_each_log(
                 if problem is not None:
                     raise problem
                 answers.append(handle(log))
-            except BrokenPipeError:
+            except (BrokenPipeError, AnswerError):
                 raise
             except EmptyLogError as error:
                 empty.append((log, error))

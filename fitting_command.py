@@ -3,18 +3,23 @@
 Holds also how both find out what they were given: a log, a folder of logs, a pattern, or a saved reference.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers.utils import logging
 
 from logmoe import LogAnomalyPipeline, inference
-from logmoe.answering import count
+from logmoe.accept_command import LOCK, being_changed
+from logmoe.answering import count, name_of
 from logmoe.applying_logmoe import is_saved_reference
 from logmoe.console import Console, visible
-from logmoe.reading_logmoe import find_logs
+from logmoe.explaining import tell_problem
+from logmoe.reading_logmoe import EmptyLogError, find_logs
 from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
+from logmoe.saving_logmoe import SAVING
+from logmoe.sources_logmoe import OF_REFERENCE
 
 
 def fit(
@@ -30,29 +35,33 @@ def fit(
 ) -> int:
     """`logmoe fit GOOD… -o REFERENCE`: learns what is healthy, and saves it.
 
+    A log that cannot be read to its end is named, and the reference made of the others and of what came before.
+
     Args:
         good: as for `learn`.
         output: folder to save the reference in.
         cutting: how logs are read and cut, by the names of a call's parameters; None stands for the default.
 
     Returns:
-        The exit code.
+        The exit code: 2 if a log could not be read to its end.
 
     Raises:
         FileExistsError: something else lies at `output`.
+        OSError: it cannot be written.
         FileNotFoundError, EmptyLogError, ValueError: as `learn`.
     """
     refuse_to_overwrite(output)
-    if forgotten := _forgotten(good, output):
-        console.note(
-            f"{visible(output)} is replaced, and with it {count(forgotten, 'accepted finding')}: "
-            "to keep what is accepted, name it among GOOD too"
-        )
-    pipe = load(console, model, device, trust_remote_code)
-    reference, read = learn(pipe, good, encoding, console, max_reference_entries, **given(cutting))
-    reference.save_pretrained(output)
+    with _taken(output):  # before the work: it cannot be for nothing
+        if forgotten := _forgotten(good, output):
+            console.note(
+                f"{visible(output)} is replaced, and with it {count(forgotten, 'accepted finding')}: "
+                "to keep what is accepted, name it among GOOD too"
+            )
+        pipe = load(console, model, device, trust_remote_code)
+        reference, read = learn(pipe, good, encoding, console, max_reference_entries, **given(cutting))
+        reference.save_pretrained(output)
     print(f"{visible(output)}: {told(reference, read)}", flush=True)
-    return 0
+    return 2 if read["failed"] else 0
 
 
 def load(
@@ -79,7 +88,7 @@ def learn(
     max_reference_entries: int | None = None,
     **overrides: Any,
 ) -> tuple[LogReference, dict[str, int]]:
-    """Makes one reference of healthy logs and saved references.
+    """Makes one reference of healthy logs and saved references. A bad log among them is told; the others are read.
 
     Args:
         pipe: what will judge against it.
@@ -90,15 +99,15 @@ def learn(
         overrides: how logs are cut.
 
     Returns:
-        The reference, and how many logs and references were read.
+        The reference, and how many logs and references were read; under "failed", how many logs not to their end.
 
     Raises:
         FileNotFoundError: there is no log.
-        EmptyLogError: a log is empty.
+        EmptyLogError: there is no log entry.
         ValueError: a reference belongs to another checkpoint, or as `pipe.fit`.
     """
     healthy: list[Any] = []
-    read = {"log": 0, "reference": 0}
+    read = {"log": 0, "reference": 0, "failed": 0}
     for path in given:
         if is_saved_reference(path):
             healthy.append(LogReference.from_pretrained(path))
@@ -120,10 +129,24 @@ def learn(
         bar.total = total_bytes
         bar.update(bytes_read - bar.n)
 
-    with bar:
+    problems: list[tuple[str, Exception]] = []
+    reference = None
+    with bar, contextlib.suppress(EmptyLogError):
         reference = pipe.fit(
-            *healthy, encoding=encoding, max_reference_entries=max_reference_entries, on_progress=show, **overrides
+            *healthy,
+            encoding=encoding,
+            max_reference_entries=max_reference_entries,
+            on_progress=show,
+            on_problem=lambda log, error: problems.append((log, error)),
+            **overrides,
         )
+    for log, error in problems:
+        is_empty = isinstance(error, EmptyLogError)
+        tell_problem(console, name_of(log), error, "skipped" if is_empty else "error")
+        read["failed"] += not is_empty
+        read["log"] -= is_empty
+    if reference is None:
+        raise EmptyLogError("no log entry could be read, so nothing was learned")
     return reference, read
 
 
@@ -134,9 +157,46 @@ def refuse_to_overwrite(folder: str) -> None:
         FileExistsError: there is a file, or a folder with other things in it.
     """
     path = Path(folder)
-    if path.is_file() or (path.is_dir() and not is_saved_reference(folder) and any(path.iterdir())):
-        what = "a file" if path.is_file() else "a folder that holds no reference"
-        raise FileExistsError(f"{folder} is {what}: name a new folder, or one with a reference, which is replaced")
+    if path.exists() and not path.is_dir():
+        what = "a file"
+    elif path.is_dir() and not is_saved_reference(folder) and not all(map(_is_left_over, path.iterdir())):
+        what = "a folder that holds no reference"
+    else:
+        return
+    raise FileExistsError(f"{folder} is {what}: name a new folder, or one with a reference, which is replaced")
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a file or folder is what a killed fit left."""
+    return path.name.startswith(SAVING) or bool(OF_REFERENCE.fullmatch(path.name))
+
+
+@contextlib.contextmanager
+def _taken(output: str) -> Iterator[None]:
+    """Makes the folder of a reference, or takes the one there, so that no other run changes it meanwhile.
+
+    Without a reference in the end what was made is removed.
+    """
+    path = Path(output)
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    with contextlib.ExitStack() as stack:
+        stack.callback(_unmake, path, made)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(being_changed(path))
+        except TimeoutError:  # another run has it
+            raise
+        except OSError as error:
+            raise OSError(f"cannot save a reference in {output}: {error.strerror or error}") from error
+        yield
+
+
+def _unmake(path: Path, made: list[Path]) -> None:
+    if made and not is_saved_reference(path):
+        with contextlib.suppress(OSError):
+            (path / LOCK).unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
 
 
 def _forgotten(good: Sequence[str], output: str) -> int:
@@ -164,4 +224,6 @@ def told(reference: LogReference, read: dict[str, int]) -> str:
         parts.append(f"dropped {dropped:,}, evenly over the logs (--max-reference-entries)")
     if reference.num_dropped_texts:
         parts.append(f"{reference.num_dropped_texts:,} of them with a text that is not known at all")
+    if read["failed"]:
+        parts.append(f"{count(read['failed'], 'log')} not read to the end")
     return "; ".join(parts)

@@ -216,13 +216,19 @@ def read_sequences(
 def _ahead(pool: ThreadPoolExecutor, chunks: Iterable[Any], processor: LogMoEProcessor) -> Any:
     """Masks chunks of entries while those before them are used; gives each with what became of it."""
     waiting: deque[Any] = deque()
-    for chunk in chunks:
-        waiting.append((chunk, pool.submit(processor.masked, chunk.entries, chunk.replaced_bytes)))
-        if len(waiting) > CHUNKS_AHEAD:
-            done, future = waiting.popleft()
-            yield done, future.result()
+    problem = None
+    try:
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(processor.masked, chunk.entries, chunk.replaced_bytes)))
+            if len(waiting) > CHUNKS_AHEAD:
+                done, future = waiting.popleft()
+                yield done, future.result()
+    except Exception as error:  # what came before is used
+        problem = error
     for done, future in waiting:
         yield done, future.result()
+    if problem is not None:
+        raise problem
 
 
 def with_places(parsed: ParsedLog, processor: LogMoEProcessor, headers: Any = None, first: int = 0) -> ParsedLog:

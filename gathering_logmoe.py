@@ -434,7 +434,7 @@ def session_of(sequence: dict[str, Any], pattern: str) -> str | None:
 
 
 class FindingScan(Iterator[Finding]):
-    """Iterator over the findings of a scan of one log.
+    """Iterator over the findings of a scan of one log; threads may take them in turn.
 
     Args:
         scan: made by [`LogAnomalyPipeline.scan`]. With normal sequences too a finding is given out as soon as
@@ -455,11 +455,13 @@ class FindingScan(Iterator[Finding]):
         self.maker = FindingMaker(scan.judge.id2label, scan.rule.session_pattern, scan.processor, longest, leaves_out)
         self._sequences: Iterator[Any] = scan if pause is None else WithPauses(scan, pause)
         self._findings = self._run()
+        self._lock = threading.RLock()
 
     def __next__(self) -> Finding:
-        finding = next(self._findings)
-        self.found += 1
-        return finding
+        with self._lock:
+            finding = next(self._findings)
+            self.found += 1
+            return finding
 
     def _run(self) -> Iterator[Finding]:
         try:

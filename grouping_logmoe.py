@@ -305,7 +305,7 @@ class LineGrouper:
         timed = lines.match(TIMED_ENTRY_PATTERN)
         for block, which in zip(self.blocks, block_starts, strict=True):
             if "then" in block and which.any():
-                which[:-1] &= lines.match(block["then"])[1:]
+                which[:-1] &= lines.match(block["then"])[1:] & (log_start[1:] == log_start[:-1])
                 which[-1:] = False
             if block.get("timed"):
                 which &= timed
@@ -313,11 +313,14 @@ class LineGrouper:
         for block, which in zip(self.blocks, block_starts, strict=True):
             if not which.any():
                 continue
-            opened = which if block.get("each") else which & ~np.append(False, which[:-1])
+            ended = lines.match(block["end"]) if "end" in block else np.zeros(len(starts), dtype=bool)
+            opened = which
+            if not block.get("each"):  # the first of several, wherever a chunk or another log ends
+                opened = which & (~np.append(False, (which & ~ended)[:-1]) | (position == log_start))
             opening = latest(opened)
             inside = (opening >= log_start) & (position > opening) & (opening > latest(ends & ~which))
             if "end" in block:
-                inside &= opening > before(latest(lines.match(block["end"])))
+                inside &= opening > before(latest(ended))
             if "lines" in block:
                 inside &= position - opening <= block["lines"]
             starts = (starts | opened) & ~inside

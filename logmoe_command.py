@@ -215,9 +215,8 @@ _speaking = _all(
 def run(work: Callable[[], int], console: Any) -> int:
     """Runs what a subcommand does, and says what went wrong; returns the exit code."""
     try:
-        code = work()
-        sys.stdout.flush()
-        return code
+        with console.answering():
+            return work()
     except BrokenPipeError:
         # The reader, perhaps `head`, has seen enough; without this Python complains again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

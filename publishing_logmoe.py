@@ -15,6 +15,7 @@ from transformers.utils import CONFIG_NAME, cached_file, logging
 from .handler import REFERENCE_FOLDER, REQUIREMENTS
 from .processing_logmoe import LogMoEProcessor
 from .reference_logmoe import LogReference
+from .saving_logmoe import new_files
 
 logger = logging.get_logger(__name__)
 
@@ -44,8 +45,7 @@ pipe(open("server.log").read())
 _MODEL_OF_CARD = re.compile(r"""(pipeline\(["']log-anomaly["'], model=)(["'])[^"'\n]*\2""")
 # Pictures that a card shows, if they lie beside it.
 _PICTURE_OF_CARD = re.compile(r"!\[[^]]*\]\(([\w-][\w.-]*\.(?:png|jpg|svg))\)")
-# Folder of what is not complete yet, and the files of weights.
-_SAVING = ".saving_"
+# The files of weights.
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 
 
@@ -99,9 +99,7 @@ class PublishesCheckpoints:
         folder = Path(save_directory)
         if folder.is_file():
             raise FileExistsError(f"cannot save a checkpoint to {str(folder)!r}: it is a file, a folder is needed")
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=_SAVING) as temporary:
-            written = Path(temporary)
+        with new_files(folder) as written:
             self._save(written, folder.resolve().name, has_card=(folder / "README.md").exists(), **kwargs)
             (folder / CONFIG_NAME).unlink(missing_ok=True)
             for weights in filter(lambda path: _WEIGHTS.fullmatch(path.name), list(folder.iterdir())):

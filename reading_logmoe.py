@@ -32,8 +32,8 @@ from .sources_logmoe import (
     binary_kind,
     decompressed,
     find_logs,
-    utf16_of,
     visible,
+    wide_encoding_of,
 )
 
 logger = logging.get_logger(__name__)
@@ -78,6 +78,10 @@ class EmptyLogError(ValueError):
     """A log has no entries: it is empty, or all blank lines."""
 
 
+class DamagedLogError(ValueError):
+    """A compressed log cannot be read to its end."""
+
+
 @dataclass
 class LogReader:
     """Reads one log as chunks of whole lines.
@@ -86,7 +90,7 @@ class LogReader:
         source: a path, `"-"` for standard input, or an open file, binary or text.
         chunk_bytes: bytes read at once.
         max_line_bytes: the longest line that is kept whole; at least `chunk_bytes` and `MAX_LINE_BYTES` are.
-        encoding: of the text; by default UTF-8, or UTF-16 if a mark or the zero bytes of its first characters say so.
+        encoding: of the text; by default UTF-8, or UTF-16 or UTF-32 if a mark or zero bytes in its beginning say so.
         follow: at the end of the file wait for more, and start anew when the file is replaced or truncated. A file
             that is truncated and written past the old place within a poll is told by its first `KNOWN_BYTES` bytes.
             Where these are the same as before, or it is replaced twice within a poll, what came between is not seen.
@@ -171,12 +175,14 @@ class LogReader:
             yield from self._read_pipe(counted, descriptor)
             return
         try:
-            while piece := stream.read(self.chunk_bytes):
+            # All at once, what was read before the damage would be lost.
+            read = getattr(stream, "read1", stream.read)
+            while piece := read(self.chunk_bytes):
                 yield piece
         except DAMAGES as error:
             if isinstance(stream, Peeked):
                 raise
-            raise ValueError(
+            raise DamagedLogError(
                 f"the compressed log is damaged after {self.bytes_read} bytes, what came before was read: {error}"
             ) from error
 
@@ -239,7 +245,7 @@ class LogReader:
     def _last_line(self, raw: io.FileIO) -> int:
         """Where the last line of a file begins; counts those before, for lines are named by their numbers."""
         raw.seek(0)
-        if self.encoding is None and utf16_of(raw.read(HEAD_BYTES)) is None:
+        if self.encoding is None and wide_encoding_of(raw.read(HEAD_BYTES)) is None:
             place = end = raw.seek(0)
             while piece := raw.read(self.chunk_bytes):
                 self._lines_before += piece.count(b"\n")
@@ -287,29 +293,43 @@ class LogReader:
 
     def _lines(self, pieces: Iterator[bytes | None]) -> Iterator[Chunk]:
         longest = max(self.chunk_bytes, MAX_LINE_BYTES, self.max_line_bytes)
-        number, held = self._lines_before + 1, b""
+        number, held = self._lines_before + 1, bytearray()  # which grows without being copied each time
+        end = 0  # of the last whole line in it
         is_skipping = False  # the rest of an oversized line
-        for piece in self._utf8(pieces):
-            if piece is None:
-                # Nobody knows whether the last line is complete; one that ends in a newline is.
-                end = held.rfind(b"\n") + 1
-                yield self._chunk(held[:end], number, is_idle=True)
-                number, held = number + held.count(b"\n"), held[end:]
-                continue
-            if is_skipping:
-                newline = piece.find(b"\n")
-                if newline < 0:
+
+        def take(size: int, is_idle: bool = False) -> Chunk:
+            nonlocal number, end
+            data = bytes(held[:size])
+            del held[:size]
+            chunk = self._chunk(self._shortened(data, longest), number, is_idle=is_idle)
+            number, end = number + data.count(b"\n"), 0
+            return chunk
+
+        try:
+            for piece in self._utf8(pieces):
+                if piece is None:
+                    # Nobody knows whether the last line is complete; one that ends in a newline is.
+                    yield take(end, is_idle=True)
                     continue
-                piece, is_skipping = piece[newline:], False
-            held += piece
-            if len(held) < self.chunk_bytes and not self._is_live:
-                continue
-            if end := held.rfind(b"\n") + 1:
-                yield self._chunk(self._shortened(held[:end], longest), number)
-                number, held = number + held.count(b"\n", 0, end), held[end:]
-            if len(held) > longest:
-                held, is_skipping = self._shortened(held, longest), True
-        yield self._chunk(self._shortened(held, longest), number, is_last=True)
+                if is_skipping:
+                    newline = piece.find(b"\n")
+                    if newline < 0:
+                        continue
+                    piece, is_skipping = piece[newline:], False
+                if newline := piece.rfind(b"\n") + 1:
+                    end = len(held) + newline
+                held += piece
+                if len(held) < self.chunk_bytes and not self._is_live:
+                    continue
+                if end:
+                    yield take(end)
+                if len(held) > longest:
+                    held, is_skipping = bytearray(self._shortened(bytes(held), longest)), True
+        except (DamagedLogError, OSError):  # what came before is given out
+            if end:
+                yield take(end)
+            raise
+        yield self._chunk(self._shortened(bytes(held), longest), number, is_last=True)
 
     def _shortened(self, data: bytes, longest: int) -> bytes:
         """Lines without what is beyond the longest line, wherever they were cut into pieces."""
@@ -341,7 +361,7 @@ class LogReader:
                 # Of what comes slowly the first line must do.
                 if piece and len(head) < HEAD_BYTES and not (self._is_live and b"\n" in head):
                     continue
-                encoding = self.encoding or utf16_of(head)
+                encoding = self.encoding or wide_encoding_of(head)
                 seen = b"" if encoding is None else None
                 decoder = None if encoding is None else codecs.getincrementaldecoder(encoding)("replace")
                 data, head = head, None
@@ -386,7 +406,7 @@ class _Counted(io.RawIOBase):
 
     def __init__(self, raw: Any, reader: LogReader):
         self.raw, self.reader = raw, reader
-        self.left = b""
+        self.left = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -400,7 +420,7 @@ class _Counted(io.RawIOBase):
         return data
 
     def readinto(self, buffer: Any) -> int:
-        self.left = self.left or self.read_some(max(len(buffer), 1 << 20))
+        self.left = self.left or memoryview(self.read_some(max(len(buffer), 1 << 20)))
         data, self.left = self.left[: len(buffer)], self.left[len(buffer) :]
         buffer[: len(data)] = data
         return len(data)
@@ -461,7 +481,7 @@ def to_utf8(text: str | bytes) -> tuple[bytes, int]:
         # Lone surrogates come from files read with errors="surrogateescape"; each stands for one byte.
         text, replaced = _SURROGATE.subn("\ufffd", text)
         return text.removeprefix("\ufeff").encode(), replaced
-    if (encoding := utf16_of(text)) is not None:
+    if (encoding := wide_encoding_of(text)) is not None:
         decoded = text.decode(encoding, "replace")
         return decoded.removeprefix("\ufeff").encode(), decoded.count("\ufffd")
     return valid_utf8(text.removeprefix(codecs.BOM_UTF8))

@@ -288,7 +288,8 @@ def sarif(findings: Findings) -> str:
         properties=_plain_data({"headline": headline(findings.summary)} | findings.summary.to_dict()),
     )
     log = sp.Sarif(runs=[run], **{"$schema": SARIF_SCHEMA})
-    return json.dumps(log.model_dump(**_SARIF), indent=1, allow_nan=False) + "\n"
+    # DEL is the one that json.dumps leaves.
+    return json.dumps(log.model_dump(**_SARIF), indent=1, allow_nan=False).replace("\x7f", "\\u007f") + "\n"
 
 
 _SARIF = {"mode": "json", "by_alias": True, "exclude_none": True}
@@ -321,7 +322,8 @@ def junit(findings: Findings) -> str:
     sources = {log.source: jp.TestSuite(visible(name_of(log.source))) for log in findings.summary.logs}
     for finding in findings:
         case = jp.TestCase(visible(f"{title(finding)} ({finding.id})"), classname=visible(name_of(finding.source)))
-        failure = jp.Failure(visible("; ".join(_facts(finding))), finding.reasons[0].kind if finding.reasons else None)
+        kind = visible(finding.reasons[0].kind) if finding.reasons else None
+        failure = jp.Failure(visible("; ".join(_facts(finding))), kind)
         failure.text = plain_lines(told(finding, 1))
         case.result = [failure]
         sources.setdefault(finding.source, jp.TestSuite(visible(name_of(finding.source)))).add_testcase(case)

@@ -62,9 +62,11 @@ def scan(
     require(form)
     overrides = given(overrides)
     pipe = load(console, model, device, trust_remote_code)
+    unread = 0
     if baseline:
         cutting = {name: overrides[name] for name in CUTTING if name in overrides}
-        overrides["reference"], _ = learn(pipe, baseline, encoding, console, **cutting)
+        overrides["reference"], read = learn(pipe, baseline, encoding, console, **cutting)
+        unread = read["failed"]
     elif no_baseline:
         overrides["reference"] = False
     cache = ScanCache()
@@ -103,7 +105,7 @@ def scan(
         else FindingsRun(start, console, options)
     )
     failed = run.run(logs)
-    if failed:
+    if failed or unread:
         return 2
     return 1 if run.found and fail_on_finding else 0
 

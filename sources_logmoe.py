@@ -24,8 +24,14 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-# What is looked at to tell the encoding.
+# What is looked at to tell the encoding, and what may stand before it.
 HEAD_BYTES = 4096
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, which begins alike
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 # What decompressing xz may take: twice what `xz -9e` asks for. The format allows 4 GiB, in a file of 80 bytes.
 MAX_XZ_BYTES = 128 << 20
 
@@ -60,8 +66,8 @@ _BINARIES: list[tuple[int, bytes, str]] = [
     (0, b"\xff\xd8\xff", "an image"),
     (0, b"\x93NUMPY", "a NumPy array"),
 ]
-# What `logmoe fit` saves, perhaps among the logs that it learns from.
-_OF_REFERENCE = re.compile(r"reference\.json|reference-[0-9a-f]{16}\.[a-z]+|\.accepting\.lock")
+# What `logmoe fit` saves, perhaps among the logs that it learns from, by the names of files.
+OF_REFERENCE = re.compile(r"reference\.json|reference-[0-9a-f]{16}\.[a-z]+|\.accepting\.lock")
 # Control characters that text does not hold; NUL is no sign, for a crashed machine leaves runs of it in its logs.
 _NO_TEXT = bytes({*range(1, 32)} - set(b"\t\n\v\f\r\x1b\x08\x07\x0e\x0f\x1c\x1d\x1e\x1f"))
 MAX_CONTROL_SHARE = 0.02
@@ -165,7 +171,7 @@ def _no_log(path: str) -> str | None:
     if not stat.S_ISREG(found.st_mode):
         return "no file but a pipe, a socket or a device: name it to read it"
     folder, name = os.path.split(path)
-    if _OF_REFERENCE.fullmatch(name) and _holds_reference(folder):
+    if OF_REFERENCE.fullmatch(name) and _holds_reference(folder):
         return "a saved reference, and no log" if name == "reference.json" else ""
     if not found.st_size:
         return "empty"
@@ -175,7 +181,7 @@ def _no_log(path: str) -> str | None:
     except (*DAMAGES, ValueError):
         return None  # reading it will say what is wrong
     kind = binary_kind(head)
-    if kind is None and b"\x00" in head and utf16_of(head) is None:
+    if kind is None and b"\x00" in head and wide_encoding_of(head) is None:
         return "not text, for it contains NUL bytes: name the file to read it"
     return kind
 
@@ -185,24 +191,50 @@ def binary_kind(head: bytes) -> str | None:
     for place, mark, kind in _BINARIES:
         if head.startswith(mark, place):
             return kind
-    if utf16_of(head) is None and len(head) - len(head.translate(None, _NO_TEXT)) > MAX_CONTROL_SHARE * len(head):
+    if wide_encoding_of(head) is None and len(head) - len(head.translate(None, _NO_TEXT)) > MAX_CONTROL_SHARE * len(
+        head
+    ):
         return "not text, for it is full of control characters: give its `encoding` if it is"
     return None
 
 
-def utf16_of(data: bytes) -> str | None:
-    """The kind of UTF-16 that a text is in, by its mark or, in text that is mostly ASCII, by its zero bytes."""
-    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return "utf-16"
+def wide_encoding_of(data: bytes) -> str | None:
+    """The kind of UTF-16 or UTF-32 that a text is in; None if it is in neither.
+
+    Told by its mark or, without one, by where its zero bytes are and that what it would say is text.
+    """
+    for mark, name in _MARKS.items():
+        if data.startswith(mark) and (name == "utf-16" or _is_text(data[:HEAD_BYTES], name)):
+            return name
     head = np.frombuffer(data[: min(len(data), HEAD_BYTES) // 2 * 2], dtype=np.uint8).reshape(-1, 2)
-    if not len(head):
+    if not len(head) or head.all():
         return None
+    wide = head[: len(head) // 2 * 2].reshape(-1, 4)
+    if len(wide) > 1:
+        of_wide = (wide == 0).mean(axis=0)
+        for name, zeros in (("utf-32-le", of_wide), ("utf-32-be", of_wide[::-1])):
+            if zeros[3] == 1 and zeros[2] > 0.9 and zeros[0] < 0.1 and _is_text(wide.tobytes(), name):
+                return name
     zeros = (head == 0).mean(axis=0)  # of the first and of the second byte of each character
+    name = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
     ascii_bytes = head[head[:, zeros.argmax()] == 0, zeros.argmin()]
     is_printed = ((ascii_bytes >= ord(" ")) & (ascii_bytes < 0x7F)) | np.isin(ascii_bytes, list(b"\t\n\r\x1b"))
-    if zeros.max() < 0.4 or zeros.min() > 0.02 or is_printed.mean() < 0.95:
-        return None
-    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    if zeros.max() >= 0.4 and zeros.min() <= 0.02 and is_printed.mean() >= 0.95:
+        return name
+    # Of another script its spaces and digits tell, unless it may as well be UTF-8 with zeros in it.
+    is_one_sided = zeros.min() == 0 and (head[:, zeros.argmax()] == 0).sum() > 1 and is_printed.all()
+    return (
+        name if is_one_sided and not _is_text(head.tobytes(), "utf-8", 0) and _is_text(head.tobytes(), name) else None
+    )
+
+
+def _is_text(data: bytes, encoding: str, share: float = 0.95) -> bool:
+    """Whether bytes, perhaps cut off, are text in an encoding, of which this share can be printed."""
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return sum(character.isprintable() or character in "\t\n\r\x1b\ufeff" for character in text) >= share * len(text)
 
 
 class Peeked(io.RawIOBase):
@@ -285,4 +317,4 @@ def decompressed(raw: Any) -> Any:
     return Peeked(head, raw)
 
 
-__all__ = ["find_logs", "is_readable_twice", "visible"]
+__all__ = ["OF_REFERENCE", "find_logs", "is_readable_twice", "visible"]

@@ -351,6 +351,13 @@ def finish_model(trainer: LogMoETrainer, offset: float, lora: bool) -> dict[str,
     return state_dict
 
 
+class VisibleFormatter(logging.Formatter):
+    """What is logged, such as names of files, without what could control a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible_lines(super().format(record).expandtabs())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `train.py` and of the console script `logmoe-train`; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -361,7 +368,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # TrainingArguments checks what the machine can do.
         print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         return EXIT_ERROR
-    logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING, handlers=[handler])
     transformers_logging.disable_progress_bar()  # Of loading and saving; the Trainer's own stays.
     try:
         train(model_args, data_args, args)
@@ -374,7 +383,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     except StoppedBySignal as stop:
         if args.process_index == 0:
-            print(stop, file=sys.stderr)
+            print(visible_lines(str(stop)), file=sys.stderr)
         return EXIT_SIGNAL + stop.number
     except KeyboardInterrupt:
         print("interrupted; what was saved before is complete, continue with `--resume`.", file=sys.stderr)

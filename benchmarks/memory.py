@@ -1,7 +1,7 @@
 """Peak memory of a scan: does it depend on the length of the log, or on the number of distinct entries?
 
     python benchmarks/memory.py LOG [--gigabytes 0.1 10] [--distinct 1000000]
-    python benchmarks/memory.py LOG --worst [a few of letters, words, newlines, stride]
+    python benchmarks/memory.py LOG --worst [a few of base, letters, words, newlines, stride]
 
 The log is repeated until it reaches the size given, each time with new random digits; nothing is written to disk.
 `--worst` reads what takes the most memory for its size, from a file, so that a log is judged by itself as well.
@@ -77,7 +77,8 @@ class Distinct(io.RawIOBase):
 
 def write_worst(name: str, path: Path, share: float) -> dict[str, Any]:
     """Writes one of the worst logs, or a share of it; returns the options of its scan."""
-    lines = int((500_000 if name == "words" else 100_000_000 if name == "newlines" else 1_000_000) * share)
+    of_log = {"base": 1, "words": 500_000, "newlines": 100_000_000}
+    lines = max(1, int(of_log.get(name, 1_000_000) * share))
     with path.open("wb") as log:
         for start in range(0, lines, 100_000):
             rows = range(start, min(lines, start + 100_000))
@@ -149,7 +150,8 @@ def main() -> None:
     runs = [[f"{size} GB", "--child_gigabytes", str(size)] for size in args.gigabytes]
     runs += [[f"{args.distinct:,} distinct entries", "--child_distinct", str(args.distinct)]] if args.distinct else []
     if args.worst is not None:
-        names = args.worst or ["letters", "words", "newlines", "stride"]
+        # A single line first: what the libraries and the model take.
+        names = args.worst or ["base", "letters", "words", "newlines", "stride"]
         runs = [[f"{n}, {share:.0%}", "--child_worst", f"{n}:{share}"] for n in names for share in (0.1, 1)]
     print("| log | lines | seconds | lines/s | encoded entries | predicted sequences | peak MiB |", flush=True)
     print("|---|---|---|---|---|---|---|", flush=True)

@@ -1,5 +1,6 @@
 """Judging against healthy logs: the command's words, `logmoe fit`, `LogAnomalyDetector.fit`, and the demo."""
 
+import contextlib
 import gzip
 import json
 import random
@@ -10,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
+from filelock import FileLock
 
-from logmoe import LogAnomalyDetector, answering, inference, loading
+from logmoe import LogAnomalyDetector, accept_command, answering, inference, loading
 from logmoe.answering import TextAnswer, percent, promise, rarity, telling
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import ScanStatistics
@@ -504,3 +506,83 @@ def test_as_they_come_each_log_has_a_heading_of_its_own(logs, run, monkeypatch):
     assert code == 0
     assert out.startswith("standard input: judged against yesterday.log")
     assert out.count("\n\ntoday.log: judged against yesterday.log") == 1
+
+
+@pytest.fixture
+def good(logs):
+    """Healthy logs of which two cannot be read, or not to the end."""
+    (logs / "good").mkdir()
+    (logs / "good" / "a.log").write_text("\n".join(service(600, 5)))
+    whole = gzip.compress("\n".join(service(600, 6)).encode())
+    (logs / "good" / "b.log.gz").write_bytes(whole[: len(whole) // 2])
+    (logs / "good" / "c.log").write_text("\n \n")
+    (logs / "good" / "d\x1b[2J.log").symlink_to("nowhere")
+    return logs / "good"
+
+
+def test_a_bad_log_keeps_fit_from_none_of_the_others(run, good):
+    code, out, err = run("fit", "good", "-o", "ref")
+    assert code == 2
+    assert "error: good/b.log.gz: the compressed log is damaged after " in err
+    assert "error: good/d\\x1b[2J.log: " in err
+    assert "skipped: no log entries in good/c.log" in err
+    assert out.endswith("; 2 logs not read to the end\n")
+    assert 600 < LogReference.from_pretrained("ref").num_entries < 1200  # of the damaged one what came before
+    code, out, err = run("quiet.log", "--baseline", "good")
+    assert code == 2
+    assert "error: good/b.log.gz: " in err
+    assert " in 640 lines; judged against good (" in first_line(out)
+
+
+def test_where_nothing_can_be_learned_nothing_is_saved(run, good):
+    (good / "a.log").unlink()
+    (good / "b.log.gz").write_bytes(b"\x1f\x8b")
+    code, out, err = run("fit", "good", "-o", "new/ref")
+    assert (code, out) == (2, "")
+    assert err.endswith("error: no log entry could be read, so nothing was learned\n")
+    assert not (good.parent / "new").exists()
+
+
+def test_the_pipeline_names_the_log_that_it_cannot_learn_from(general, good):
+    with pytest.raises(ValueError, match=r"good/b\.log\.gz: the compressed log is damaged"):
+        general.fit(good)
+    problems = []
+    reference = general.fit(good, on_problem=lambda log, error: problems.append((log.rsplit("/")[-1], type(error))))
+    assert reference.num_entries > 600
+    assert [log[0] for log, _ in problems] == ["b", "c", "d"]
+
+
+def test_fit_knows_before_the_work_that_it_cannot_save(run, logs, monkeypatch):
+    monkeypatch.setattr(inference, "load_pipeline", lambda *_, **__: pytest.fail("the model was loaded"))
+    code, _, err = run("fit", "yesterday.log", "-o", "today.log/ref")
+    assert code == 2
+    assert err.startswith("error: cannot save a reference in today.log/ref: ")
+    monkeypatch.setattr(accept_command, "PATIENCE", 0.1)
+    (logs / "ref").mkdir()
+    with FileLock(logs / "ref" / accept_command.LOCK):  # of another fit, or of `accept`
+        code, _, err = run("fit", "yesterday.log", "-o", "ref")
+    assert code == 2
+    assert "'ref' is being changed by another run" in err
+
+
+def test_fit_takes_a_folder_that_a_killed_one_left(run, logs):
+    (logs / "ref" / ".saving_abc").mkdir(parents=True)
+    (logs / "ref" / ".saving_abc" / "texts.parquet").write_text("half")
+    (logs / "ref" / f"reference-{'0' * 16}.parquet").write_text("no index names it")
+    (logs / "ref" / accept_command.LOCK).touch()
+    assert run("fit", "quiet.log", "-o", "ref")[0] == 0
+    names = sorted(path.suffix for path in (logs / "ref").iterdir() if path.name != accept_command.LOCK)
+    assert names == [".json", ".parquet", ".safetensors"]
+
+
+@pytest.mark.parametrize("arguments", [("--json", "--all"), ("--sequences",), (), ("--format", "jsonl")])
+def test_a_full_disk_below_the_answer_is_no_fault_of_the_log(logs, capsys, monkeypatch, arguments):
+    code = None
+    with (
+        contextlib.suppress(OSError),
+        open("/dev/full", "w") as full,
+    ):  # which cannot be closed without an error either
+        monkeypatch.setattr("sys.stdout", full)
+        code = inference.main(["today.log", "--no-baseline", *arguments])
+    assert code == 2
+    assert capsys.readouterr().err == "error: cannot write the answer: No space left on device\n"

@@ -56,6 +56,15 @@ def test_logs_parsed_together_equal_each_parsed_alone(parser):
         assert masked[0] == masked[1]
 
 
+@pytest.mark.parametrize("closed", ["<Event>a</Event>", "<Event>", "Log Name: a"])
+def test_a_block_does_not_depend_on_what_was_parsed_before_it(parser, closed):
+    event = "<Event>\nb\n</Event>" if closed[0] == "<" else "Log Name: b\nc"
+    _, offsets = parser.parse_batch([closed, event])
+    assert offsets.tolist() == [0, 1, 2]
+    if closed != "Log Name: a" and closed != "<Event>":  # in one log: that event has ended
+        assert texts(parser.parse(f"{closed}\n{event}")) == [closed, event]
+
+
 def test_a_log_followed_by_another(parser):
     both = parser.parse("a 1\nb") + parser.parse("b\na 2\nc")
     assert texts(both) == ["a 1", "b", "b", "a 2", "c"]

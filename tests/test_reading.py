@@ -351,3 +351,67 @@ def test_following_may_begin_at_the_end(tmp_path, monkeypatch, end):
         path.rename(tmp_path / "old")
         path.write_text("next\n")  # all of what follows is new
         assert wait(2)[1:] == [(1, "next")]
+
+
+def test_a_long_line_that_comes_in_small_pieces_takes_linear_time():
+    """As of an archive of many small parts: each byte is looked at once, or so."""
+    data = b"a" * (1 << 24) + b"\nb\n"
+    begun = time.process_time()
+    read = b"".join(chunk.data for chunk in LogReader(io.BytesIO(data), 256, 1 << 25))
+    assert read == data
+    assert time.process_time() - begun < 20  # more than a minute if each piece copies what came before
+
+
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text",
+    ["2026-01-01 10:00:00 ERROR a 1\nb", "2026-01-01 10:00:00 ошибка диска\nконец", "10:00 磁盘已满 7\n磁盘 正常\n"],
+)
+def test_wide_text_is_told_without_a_mark(tmp_path, encoding, text):
+    data = text.encode(encoding)
+    assert "".join(chunk.data.decode() for chunk in LogReader(io.BytesIO(data))) == text
+    assert [entry[2] for entry in whole(data)] == text.strip().split("\n")
+    (tmp_path / "a.log").write_bytes(data)
+    assert find_logs(tmp_path) == [str(tmp_path / "a.log")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        b"abcd\x00abcd\x00abcd\x00\n",  # records that end in zeros
+        b"INFO a\n" + b"\x00" * 4001 + b"\nINFO b\n",  # of a machine that crashed
+        "журнал\x00\x00\n".encode(),
+        b"\xff\xfe\x00\x00",  # the mark of UTF-32, and nothing else; or of UTF-16, and a zero
+        bytes(range(256)) * 8,
+    ],
+)
+def test_zeros_alone_make_no_text_wide(data):
+    assert sources_logmoe.wide_encoding_of(data) in (None, *(["utf-32"] if data[:2] == b"\xff\xfe" else []))
+
+
+WEAK = {
+    "compose": ("{}  | INFO a {}", ("web-1", "db-1")),
+    "timestamps": ("2026-03-12T06:25:01.{:0>9}Z INFO a {}", ("104522123", "104522124")),
+    "kubectl": ("[pod/{}/app] INFO a {}", ("web-0", "web-1")),
+}
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_what_only_looks_wrapped_is_told_by_what_was_read_before_and_no_line_is_lost(name):
+    """The exception that docs/formats.md has: where a log begins or ceases to look wrapped, chunks tell."""
+    form, streams = WEAK[name]
+    wrapped = [form.format(streams[row % 2], row) for row in range(60)]
+    if name == "timestamps":
+        wrapped = [line.replace("INFO a", "    at a") if row % 5 == 1 else line for row, line in enumerate(wrapped)]
+    data = "\n".join(wrapped).encode()
+    # As long as all lines look alike nothing depends on chunks.
+    assert whole(data) == read_entries(Pieces(pieces_of(data, [900, 1500])), 700)
+    plain = [f"INFO plain {row}" for row in range(60)]
+    for lines in (wrapped + plain, plain + wrapped):
+        data = "\n".join(lines).encode()
+        for chunk_bytes in (300, 1000, 1 << 20):
+            entries = read_entries(Pieces(pieces_of(data, [])), chunk_bytes)
+            covered = [row for first, last, _ in entries for row in range(first, last + 1)]
+            assert covered == list(range(1, 121))

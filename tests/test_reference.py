@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -18,6 +20,7 @@ from logmoe import LogAnomalyPipeline
 from logmoe.habits_logmoe import filled_times, windows_of
 from logmoe.parsing_logmoe import LogParser
 from logmoe.reference_logmoe import LogReference, Origin, ReferenceBuilder
+from logmoe.saving_logmoe import named_files, new_files
 from logmoe.sequences_logmoe import SequenceCutter, SequenceRule
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES, Folds
 
@@ -316,6 +319,45 @@ def test_saving_over_a_reference_leaves_the_old_one_until_the_new_one_is_whole(t
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".json", ".parquet", ".safetensors"]
     new.save_pretrained(tmp_path)
     same(LogReference.from_pretrained(tmp_path), new)
+
+
+def test_what_a_killed_save_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
+    reference = fit(make_log(50, 1))
+    reference.save_pretrained(tmp_path)
+    child = os.fork()
+    if not child:
+        with new_files(tmp_path) as folder:
+            (folder / "half").write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.glob(".saving_*")
+    orphan = tmp_path / f"reference-{'0' * 16}.safetensors"
+    orphan.write_text("moved here before the index was")
+    (tmp_path / "mine.safetensors").write_text("of somebody else")
+    with new_files(tmp_path) as living:  # by another name this would sweep no orphans
+        assert not left.exists()
+        reference.save_pretrained(tmp_path)
+        assert living.exists()
+        assert orphan.exists()
+    reference.save_pretrained(tmp_path)
+    assert not list(tmp_path.glob(".saving_*"))
+    assert not orphan.exists()
+    assert (tmp_path / "mine.safetensors").exists()
+    same(LogReference.from_pretrained(tmp_path), reference)
+    # An index that cannot be read names nothing, and nothing is lost to that.
+    (tmp_path / "reference.json").write_text("{")
+    assert named_files(tmp_path / "reference.json") is None
+    before = {path.name for path in tmp_path.glob("reference-*")}
+    with new_files(tmp_path, "reference.json", re.compile("reference-.*")):
+        assert {path.name for path in tmp_path.glob("reference-*")} == before
+
+
+def test_where_a_folder_cannot_be_locked_saving_goes_on_and_sweeps_nothing(tmp_path, monkeypatch):
+    (tmp_path / ".saving_other").mkdir()
+    monkeypatch.setattr("logmoe.saving_logmoe.fcntl", None)
+    fit(make_log(50, 1)).save_pretrained(tmp_path)
+    assert len(LogReference.from_pretrained(tmp_path)) == 50
+    assert [path.name for path in tmp_path.glob(".saving_*")] == [".saving_other"]
 
 
 def test_a_reader_whose_files_were_replaced_reads_again(tmp_path, monkeypatch):

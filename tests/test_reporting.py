@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from conftest import MINI, ROOT
+from conftest import MINI, ROOT, run_command
 
 from logmoe import answering, inference, reporting
 from logmoe.console import Console
@@ -528,3 +528,34 @@ def test_markdown_of_findings_from_a_file_holds_no_markup():
     report = render(findings_of(finding(start="[x](http://evil.example) \x1b[2J", end="**b**")), "markdown")
     assert "\x1b" not in report
     assert "`[x](http://evil.example) \\x1b[2J to **b**" in report
+
+
+def assert_visible(text):
+    """Nothing in it controls a terminal, deceives its reader or is no text."""
+    assert {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} <= {"\n"}
+    text.encode()
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "html"])
+def test_whatever_field_holds_it_nothing_raw_is_in_a_report(form):
+    """Names of logs, labels, kinds, ids and times may come from a file that somebody else wrote."""
+    texts = dict.fromkeys(("id", "source", "start", "end", "mode"), HOSTILE)
+    told = (Reason(HOSTILE, HOSTILE, 2.0, 7), Reason(HOSTILE + "2", HOSTILE, 1.0))
+    where = entry(HOSTILE, masked=HOSTILE, first_time=HOSTILE, last_time=HOSTILE)
+    found = finding(**texts, reasons=told, entries=(where,), sessions=2, session_names=(HOSTILE,))
+    given = findings_of(found, logs=(log_summary(HOSTILE),), skipped=(Skipped(HOSTILE, HOSTILE),), baseline=HOSTILE)
+    assert_visible(render(given, form).replace("\t" if form == "junit" else "\n", " "))
+
+
+def test_a_models_name_and_its_labels_are_shown_harmlessly(checkpoint, tmp_path, capsys):
+    (tmp_path / "a.log").write_text("a\n")
+    name = "evil\x1b]0;title\x07\n\u202emodel"
+    assert run_command("scan", tmp_path / "a.log", model=tmp_path / name) == 2
+    config = json.loads((checkpoint / "config.json").read_text())
+    labels = {"id2label": {"0": "normal", "1": "\x1b[2J\u202e"}, "label2id": {"normal": 0, "\x1b[2J\u202e": 1}}
+    (checkpoint / "config.json").write_text(json.dumps(config | labels))
+    assert run_command("scan", tmp_path / "a.log", model=checkpoint) == 2
+    said = capsys.readouterr().err
+    assert "`id2label` must be" in said
+    assert "evil\\x1b]0;title\\x07" in said
+    assert_visible(said)

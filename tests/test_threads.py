@@ -21,6 +21,7 @@ from test_reference import features_pipe
 
 from logmoe import LogAnomalyDetector
 from logmoe.caching_logmoe import ScanCache
+from logmoe.gathering_logmoe import FindingScan
 
 faulthandler.enable()
 
@@ -162,6 +163,19 @@ def test_threads_take_the_results_of_one_scan_in_turn(pipe, tmp_path):
     with ThreadPoolExecutor(THREADS) as pool:
         taken = pool.map(lambda _: [result["first_line"] for result in scan], range(THREADS))
         assert sorted(line for lines in taken for line in lines) == wanted
+
+
+def test_threads_take_the_findings_of_one_scan_in_turn(pipe, tmp_path):
+    for number in range(40):  # a finding of each
+        (tmp_path / f"{number}.log").write_text("".join(f"info {'abcde'[n % 5]}\n" for n in range(50 + number)))
+    options = {"reference": False, "threshold": 0.01}
+    wanted = sorted((f.source, f.last_line) for f in FindingScan(pipe.scan(tmp_path, **options)))
+    assert len(wanted) == 40
+    scan = FindingScan(pipe.scan(tmp_path, chunk_bytes=500, **options))
+    with ThreadPoolExecutor(THREADS) as pool:
+        taken = pool.map(lambda _: [(f.source, f.last_line) for f in scan], range(THREADS))
+        assert sorted(places for found in taken for places in found) == wanted
+    assert scan.found == len(wanted)
 
 
 def test_scans_that_start_together_leave_torchs_threads_as_they_were(pipe, tmp_path):

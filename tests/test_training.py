@@ -1,6 +1,7 @@
 """Training from arguments to checkpoint, in this process; test_training_runs.py starts processes of its own."""
 
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ from conftest import ROOT
 from training_fixtures import TINY, make_encoder, make_logs, weights_of, write_jsonl
 from transformers import AutoModel, pipeline
 
-from logmoe.train import main
+from logmoe.train import VisibleFormatter, main
 from logmoe.training.arguments import arguments_of_file, make_parser
 from logmoe.training.metrics import expected_calibration_error
 from logmoe.training.run_folder import RunFolder, complete_checkpoints
@@ -381,3 +382,8 @@ def test_nobody_loads_half_a_model(pipe, tmp_path, monkeypatch):
     assert placed[-1][0] == "config.json"
     assert not any(is_loadable for _, is_loadable in placed)
     assert (tmp_path / "config.json").exists()
+
+
+def test_what_training_logs_controls_no_terminal():
+    record = logging.LogRecord("logmoe.train", logging.INFO, "", 0, "saved in %s\n\tdone", ("a\x1b[2J\u202e",), None)
+    assert VisibleFormatter("%(message)s").format(record) == "saved in a\\x1b[2J\\u202e\n        done"

@@ -8,6 +8,7 @@ fraction of a second, so two references merge exactly, and none is out of date. 
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from safetensors.numpy import load, save_file
 from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
 from .habits_logmoe import usable_times, windows_of
 from .parsing_logmoe import ParsedLog, check_integer
+from .saving_logmoe import named_files, new_files
 from .sequences_logmoe import Origin, SequenceRule, pad_sequences
 from .surprise_logmoe import HEALTHY_FOLDS, Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
@@ -281,7 +283,6 @@ class LogReference:
         folder = Path(save_directory)
         if folder.is_file():
             raise FileExistsError(f"cannot save a reference to {str(folder)!r}: it is a file, a folder is needed")
-        folder.mkdir(parents=True, exist_ok=True)
         kinds = [("text", self.texts), ("template", self.templates.texts)]
         of_template = np.bincount(self.template_of, self.count, len(self.templates.texts)).astype(np.int64)
         table = pa.table(
@@ -299,8 +300,7 @@ class LogReference:
             "embeddings": self.embeddings.astype(np.float16),
             "template_of": self.template_of.astype(np.int32),
         }
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
-            written = Path(temporary)
+        with new_files(folder, "reference.json", _PART) as written:
             pq.write_table(table, written / "texts.parquet", compression="zstd")
             save_file(tensors, written / "numbers.safetensors")
             if self.accepted:
@@ -318,7 +318,7 @@ class LogReference:
                 **{name: getattr(self, name) for name in _FACTS},
             }
             (written / "reference.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-            before = _named_files(folder)
+            before = named_files(folder / "reference.json") or set()
             os.replace(written / "reference.json", folder / "reference.json")
         for name in before - set(files):
             (folder / name).unlink(missing_ok=True)
@@ -532,18 +532,11 @@ class ReferenceBuilder:
         return reference
 
 
-_FACTS = ("num_entries", "num_dropped_texts", "max_reference_entries")  # saved as they are
+# Names of the files of a reference; numbers that are saved as they are.
+_PART = re.compile(r"reference-[0-9a-f]{16}\.(parquet|safetensors|jsonl)")
+_FACTS = ("num_entries", "num_dropped_texts", "max_reference_entries")
 # What reading a damaged file may raise.
 _DAMAGED = (LookupError, TypeError, AttributeError, ValueError, OSError, pa.ArrowException, SafetensorError)
-
-
-def _named_files(folder: Path) -> set[str]:
-    """The files that a saved reference consists of, without `reference.json`; none if there is no such reference."""
-    try:
-        facts = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
-        return {Path(name).name for name in facts["files"]}
-    except (OSError, ValueError, LookupError, TypeError):
-        return set()
 
 
 def _read_files(folder: Path) -> tuple[dict[str, Any], pa.Table, dict[str, np.ndarray]]:
