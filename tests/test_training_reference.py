@@ -11,9 +11,9 @@ from conftest import make_model, tiny_processor
 from training_fixtures import TINY, make_encoder, make_logs, weights_of, write_jsonl
 from transformers import pipeline
 
-from logmoe.judging_logmoe import anomaly_probability
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
 from logmoe.train import main
+from logmoe.training.arguments import ModelArguments
 from logmoe.training.batches import LogCollator, TrainingVisits
 from logmoe.training.logs import LabelledLogs, LogStore
 from logmoe.training.metrics import detection_metrics
@@ -153,7 +153,6 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
     make_encoder(folder / "encoder")
     logs = make_logs(120) + [(words * 3, label) for words, label in make_logs(24, seed=1)]
-    # So that something is left to learn from text: an entry that is normal in one place and not in the other.
     write_jsonl(folder / "logs.jsonl", logs)
     return folder
 
@@ -280,8 +279,7 @@ def test_what_cannot_be_trained_through_a_reference_is_said(folder, capsys, more
     assert message in capsys.readouterr().err
 
 
-def test_text_alone_is_read_by_default(folder):
-    parsed = make_model().config
-    assert parsed.calibration_mode == "none"
-    assert not parsed.entry_feature_names
-    assert anomaly_probability(np.zeros(1)) == 0.5
+def test_text_alone_is_read_by_default():
+    assert not ModelArguments(encoder="x").sees_reference
+    with pytest.raises(ValueError, match="must be auto or none, got always"):
+        ModelArguments(encoder="x", reference="always")
