@@ -5,6 +5,7 @@ First against a healthy log of the same server, then with nothing but the log it
 """
 
 import argparse
+import contextlib
 import shutil
 import sys
 from collections.abc import Callable
@@ -33,10 +34,11 @@ def demo(model: str) -> int:
 
     found = {}
     for title, reference in (
-        ("With a healthy log", HEALTHY),
+        ("With a healthy log", HEALTHY.name),
         ("With nothing but the log itself", None),
     ):
-        findings = pipe.findings(FAULTY, reference=reference)
+        with contextlib.chdir(FAULTY.parent):  # so that logs are called by their names
+            findings = pipe.findings(FAULTY.name, reference=reference)
         # As they are numbered: the same trouble at several places is told once.
         numbers = {name: number for number, name in enumerate(dict.fromkeys(finding.id for finding in findings), 1)}
         found[title] = [(numbers[finding.id], causes_of(finding, causes)) for finding in findings]

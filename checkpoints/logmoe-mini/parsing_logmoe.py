@@ -466,7 +466,8 @@ def _own_patterns() -> frozenset[tuple[str, str]]:
 
 def _check_foreign(name: str, pattern: str, replacement: str = "") -> None:
     """Checks a pattern unless it is one of the default rules, which the tests check: compiling all takes a while."""
-    if not (isinstance(pattern, str) and isinstance(replacement, str)) or (pattern, replacement) not in _own_patterns():
+    is_text = isinstance(pattern, str) and isinstance(replacement, str)
+    if not is_text or (pattern, replacement) not in _own_patterns():
         check_pattern(name, pattern, replacement)
 
 
