@@ -37,7 +37,7 @@ def test_only_patterns_of_our_own_go_to_python():
 
 
 def test_our_own_patterns_which_are_not_checked_as_they_are_loaded_are_re2():
-    assert len(_own_patterns()) > 200
+    assert len(_own_patterns()) > 100
     for pattern, replacement in _own_patterns():
         check_pattern("one of our own", pattern, replacement)
 
