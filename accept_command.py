@@ -9,12 +9,13 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from logmoe.accepting_logmoe import Accepted, moment
+from logmoe.accepting_logmoe import Accepted, moment, together
 from logmoe.answering import count
 from logmoe.console import visible
 from logmoe.reference_logmoe import LogReference
@@ -31,6 +32,7 @@ def accept(
     *,
     findings: Sequence[str] = (),
     until: str | None = None,
+    like: str | None = None,
     undo: bool = False,
     show: bool = False,
 ) -> int:
@@ -41,6 +43,7 @@ def accept(
         ids: of findings; without any, lines of JSON are read from standard input.
         findings: files of JSON lines, which say what the ids stand for.
         until: they are reported again from then on, a date or date-time; by default never.
+        like: folder of another reference: what is accepted there is accepted here too, until the same dates.
         undo: they are not accepted any more.
         show: changes nothing, and lists what is accepted.
 
@@ -54,7 +57,7 @@ def accept(
     if undo and until is not None:
         raise ValueError("--until and --undo exclude each other: what is undone is reported again at once")
     if show:
-        if ids or findings or undo or until is not None:
+        if ids or findings or undo or until is not None or like is not None:
             raise ValueError("--list changes nothing: it goes with REFERENCE alone")
         for accepted in LogReference.from_pretrained(_folder(reference)).accepted.values():
             print(_told(accepted))
@@ -62,15 +65,19 @@ def accept(
     if until is not None:
         moment(until)
     folder = _folder(reference)
-    if undo and ids:
-        records: list[dict[str, Any]] = [{"id": one, "masked": []} for one in ids]
+    if like is not None:
+        if ids or findings or undo or until is not None:
+            raise ValueError("--like takes over what is accepted in OTHER as it is: it goes with REFERENCE alone")
+        records: list[Any] = [asdict(one) for one in LogReference.from_pretrained(_folder(like)).accepted.values()]
+    elif undo and ids:
+        records = [{"id": one, "masked": []} for one in ids]
     elif ids:
         records = _named(ids, findings)
     else:
         if findings:
             raise ValueError("--findings says what ids stand for: name the ids of the findings that are fine")
         records = list(_piped())
-    for line in _change(folder, records, until, undo):
+    for line in _change(folder, records, until, undo, as_they_are=like is not None):
         print(line)
     return 0
 
@@ -85,8 +92,13 @@ def _folder(reference: str) -> Path:
     return folder
 
 
-def _change(folder: Path, records: list[dict[str, Any]], until: str | None, undo: bool) -> Iterator[str]:
-    """Reads the reference, changes it and saves it, while nobody else does."""
+def _change(
+    folder: Path, records: list[dict[str, Any]], until: str | None, undo: bool, as_they_are: bool = False
+) -> Iterator[str]:
+    """Reads the reference, changes it and saves it, while nobody else does.
+
+    `as_they_are`: the records keep the dates that they have.
+    """
     with being_changed(folder):
         reference = LogReference.from_pretrained(folder)
         before = set(reference.accepted)
@@ -96,6 +108,8 @@ def _change(folder: Path, records: list[dict[str, Any]], until: str | None, undo
                 raise ValueError(f"not accepted in {str(folder)!r}: {', '.join(unknown)}; --list shows what is")
             for one in given:
                 del reference.accepted[one]
+        elif as_they_are:
+            reference.accepted = together(reference.accepted.values(), map(Accepted.of, records))
         else:
             reference.accept(records, until)
         reference.save_pretrained(folder)

@@ -19,6 +19,7 @@ from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
+from logmoe.wording_logmoe import cut
 
 # What a kind of reason means, in a few words; None is a log that was judged by its wording.
 KIND_WORDS = {
@@ -127,7 +128,7 @@ class TextAnswer:
         return lines
 
     def _cut(self, text: str, beside: int) -> str:
-        return text if self.width is None else _fitted(text, max(20, self.width - beside))
+        return text if self.width is None else cut(text, max(20, self.width - beside))
 
 
 def heading(
@@ -258,10 +259,6 @@ def _misfit(familiar: str) -> str:
     return f"this reference does not fit this log: only {familiar} of its entries are familiar"
 
 
-def _fitted(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - 1] + "…"
-
-
 # ---------------------------------------------------------------------- findings
 
 
@@ -302,7 +299,8 @@ def answer(
     if len(shown) < len(same):
         left = count(sum(map(len, same.values())) - sum(map(len, shown)), "more finding")
         yield from ("", f"{left} not shown (--limit N, --all)")
-    ending = [*filter(None, [promised(summary)]), *accepted(summary), *skipped(summary)]
+    said = promised(summary), advised(summary, can_measure)
+    ending = [*filter(None, said), *accepted(summary), *skipped(summary)]
     yield from [""] if ending else []
     for line in ending:
         yield from _wrapped(line, "  ", width)
@@ -360,6 +358,16 @@ def promised(summary: Summary) -> str | None:
         return None
     of_all = f"{summary.total('anomalous_sequences'):,} of {count(summary.total('sequences'), 'sequence')} anomalous"
     return f"{of_all}; {_promise(summary.promised_rate, summary.kept_rate, summary.promised_per_day)}"
+
+
+def advised(summary: Summary, can_measure: bool = True) -> str | None:
+    """What helps where logs were too short for anything but their wording; None where that is not so."""
+    if not can_measure or summary.mode not in ("none", "mixed"):
+        return None
+    return (
+        "wording alone tells little, and finding nothing in it is no all-clear: compare with the log of a run that "
+        "went well (--baseline GOOD)"
+    )
 
 
 def accepted(summary: Summary) -> list[str]:
@@ -420,7 +428,7 @@ def told(
         text, *more = entry.text.split("\n")
         tail = f" (+{count(len(more), 'line')})" if more else ""
         text = visible(text.expandtabs())
-        text = text if width is None else _fitted(text, max(20, width - len(head) - len(tail)))
+        text = text if width is None else cut(text, max(20, width - len(head) - len(tail)))
         yield paint.faint(head) + text + paint.faint(tail)
     if finding.context is not None:
         yield ""

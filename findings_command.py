@@ -8,7 +8,19 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from logmoe.answering import accepted, answer, heading, headline, misfit_of, misfits, name_of, notes, promised, told
+from logmoe.answering import (
+    accepted,
+    advised,
+    answer,
+    heading,
+    headline,
+    misfit_of,
+    misfits,
+    name_of,
+    notes,
+    promised,
+    told,
+)
 from logmoe.console import Console
 from logmoe.context import Stamp, stamp, with_context
 from logmoe.explaining import for_each_log, tell_problem
@@ -219,5 +231,6 @@ class FindingsRun:
             print(summary_record(summary))
         elif summary.logs:
             print(f"\n{headline(summary, self.options.can_measure)}" if self.found else headline(summary))
-            for line in [*filter(None, [promised(summary)]), *accepted(summary)]:
+            said = promised(summary), advised(summary, self.options.can_measure)
+            for line in [*filter(None, said), *accepted(summary)]:
                 print(line)

@@ -655,6 +655,12 @@ def serve(**given: Any) -> int:
 @_option(
     "--until", metavar="DATE", help="Report these findings again from then on: a date, to its end, or a date-time."
 )
+@_option(
+    "--like",
+    metavar="OTHER",
+    type=click.Path(),
+    help="Accept what is accepted in another reference, such as the one that this one replaces.",
+)
 @_option("--undo", is_flag=True, help="Report these findings again at once.")
 @_option("--list", "show", is_flag=True, help="List what is accepted; change nothing.")
 @_speaking

@@ -81,8 +81,8 @@ def _finding(row: int, logs: list[str]) -> Finding:
         Reason(
             "new_entry", f"a new kind of entry (line {line}): `{text()}`; closest in the healthy log: `{text()}`", 2.0
         ),
-        Reason("unusual_count", f"4 in 32 entries, usually at most 2: `{text()}`", 0.4),
-        Reason("known_anomaly", "an order or wording that faults of other services have", 0.3),
+        Reason("unusual_count", f"4 times in 32 entries, usually 2 times at most: `{text()}`", 0.4),
+        Reason("known_anomaly", "in wording and order like faults of other services", 0.3),
     )
     strength = random.expovariate(1.0)
     return Finding(

@@ -12,6 +12,7 @@ could become a command itself. Needs the standard library, and the command `logm
     LOGMOE_FAIL_ON_FINDING   false; true: a finding fails the job, if there was a green run to judge against; always
     LOGMOE_FALSE_ALARM_RATE  as `logmoe --false-alarm-rate`
     LOGMOE_OPTIONS           how the log is read and cut, for `logmoe` and `logmoe fit`
+    LOGMOE_ACCEPTED          a file of findings that are fine, as the page collects them; it may not be there yet
     LOGMOE_COMMENT           true: comment on the pull or merge request; LOGMOE_TOKEN: who may
     LOGMOE_JOB_STATUS, LOGMOE_BRANCH   on GitHub: how the job stands, and the branch whose green runs are kept
 """
@@ -86,7 +87,7 @@ def judge() -> int:
     where, given = logs(), setting("BASELINE")
     into = folder()
     green = None if given else green_run(into)
-    code, note = run_judge(where, given or green, into), None
+    code, note = run_judge(where, given or (green and with_accepted(green, into)), into), None
     if code == 2 and green and not (into / "report.jsonl").exists():
         # A newer LogMoE may read text in another way, and refuses the reference; the log itself can still be judged.
         say("warning", f"{green} cannot be judged against, as said above: this log is judged without it.")
@@ -125,6 +126,19 @@ def green_run(into: Path) -> str | None:
     return str(kept[-1].parent) if kept else None
 
 
+def with_accepted(green: str, into: Path) -> str:
+    """The last green run, in which the findings of a file are accepted: a copy, so that what leaves the file goes."""
+    listed = Path(setting("ACCEPTED"))  # if none is named, this is a folder
+    if not (listed.is_file() and listed.read_bytes().strip()):
+        return green
+    copy = into / "green.accepted"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(green, copy)
+    if logmoe(["accept", str(copy)], listed):
+        raise ValueError(f"{listed} cannot be accepted, as said above: it holds the lines that the page collects")
+    return str(copy)
+
+
 def run_judge(where: list[str], baseline: str | None, into: Path) -> int:
     for name in REPORTS:
         (into / name).unlink(missing_ok=True)
@@ -138,13 +152,16 @@ def run_judge(where: list[str], baseline: str | None, into: Path) -> int:
     return logmoe(arguments)
 
 
-def logmoe(arguments: list[str]) -> int:
-    """Runs the command; what it prints goes to the job's log."""
+def logmoe(arguments: list[str], reads: Path | None = None) -> int:
+    """Runs the command, on a file as its input if one is given; what it prints goes to the job's log."""
     command = shutil.which("logmoe", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
     if command is None:
         raise FileNotFoundError("the command `logmoe` is not installed: pip install '.[report]'")
     environment = {name: value for name, value in os.environ.items() if name != "LOGMOE_TOKEN"}
-    done = subprocess.run([command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+    given = None if reads is None else reads.read_bytes()
+    done = subprocess.run(
+        [command, *arguments], input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
     # GitHub's runner obeys lines such as "::add-mask::…", which a log may hold too, until it is told to stop.
     token = secrets.token_hex(16)
     if on_github():
@@ -198,10 +215,14 @@ def keep() -> int:
     where, into = logs(), folder()
     fresh, green = into / "green.new", into / "green"
     shutil.rmtree(fresh, ignore_errors=True)
-    code = logmoe(["fit", *where, *shlex.split(setting("OPTIONS")), "-o", str(fresh / (commit_of() or "last"))])
+    made = fresh / (commit_of() or "last")
+    code = logmoe(["fit", *where, *shlex.split(setting("OPTIONS")), "-o", str(made)])
     if code:
         say("warning", "this run is not kept for later runs, as said above; the one before stays")
         return 0
+    before = green_run(into)
+    if before and logmoe(["accept", str(made), "--like", before]):
+        say("warning", "what was accepted in the last green run is reported again, as said above")
     shutil.rmtree(green, ignore_errors=True)
     fresh.rename(green)
     output(kept="true")

@@ -262,6 +262,21 @@ def test_merging_and_fitting_anew_keep_what_is_fine(small):
     assert len(merged.accepted) == 2
 
 
+def test_what_another_reference_accepts_is_taken_over_with_its_dates(small, tmp_path, capsys):
+    """As when a log is learned anew, and the old one is to go."""
+    old = LogReference.from_pretrained(small)
+    old.accept([finding(("a", 1.0))], until="2099-12-31")
+    old.accept([finding(("b", 1.0), id="f" * 12)])
+    old.save_pretrained(tmp_path / "old")
+    assert run_command("accept", small, like=tmp_path / "old") == 0
+    assert "2 findings accepted; 2 in all" in capsys.readouterr().out
+    assert LogReference.from_pretrained(small).accepted == old.accepted
+    assert run_command("accept", small, "f" * 12, like=tmp_path / "old") == 2
+    assert "goes with REFERENCE alone" in capsys.readouterr().err
+    assert run_command("accept", small, like=tmp_path / "none") == 2
+    assert "no reference at" in capsys.readouterr().err
+
+
 def test_a_damaged_list_is_refused(small):
     reference = LogReference.from_pretrained(small)
     reference.accept([finding(("a", 1.0))])

@@ -44,6 +44,9 @@ if arguments[0] == "fit":
         sys.exit(2)
     os.makedirs(outputs[0])
     pathlib.Path(outputs[0], "reference.json").write_text("{{}}")
+elif arguments[0] == "accept":
+    (here / "accepted").write_text("" if "--like" in arguments else sys.stdin.read())
+    sys.exit(2 if (here / "no-accept").exists() else 0)
 elif "--baseline" in arguments and (here / "refused").exists():
     sys.exit(2)
 else:
@@ -366,6 +369,37 @@ def test_only_green_runs_of_the_branch_are_kept(runner, changed):
     assert runner.done.stdout.startswith("not kept for later runs: ")
     assert runner.calls() == []
     assert runner.outputs() == {}
+
+
+def test_what_was_accepted_in_a_green_run_goes_over_to_the_next(runner):
+    runner.keep_a_green_run()
+    assert [arguments[0] for arguments, _ in runner.calls()] == ["fit"]
+    assert runner.github("keep", "push", "refs/heads/main") == 0
+    green = "logmoe-ci/log/green"
+    assert runner.calls()[-1][0] == ["accept", f"{green}.new/1a2b3c4", "--like", f"{green}/1a2b3c4"]
+    runner.has("no-accept")
+    assert runner.github("keep", "push", "refs/heads/main") == 0
+    assert "::warning::LogMoE: what was accepted in the last green run is reported again" in runner.done.stdout
+    # A job that keeps has the green run before at hand.
+    assert GITLAB[".logmoe-keep"]["cache"]["policy"] == "pull-push"
+
+
+def test_a_file_in_the_repository_says_what_is_fine_as_long_as_it_does(runner):
+    runner.keep_a_green_run()
+    fine = runner.checkout / ".logmoe-accepted.jsonl"
+    fine.write_text('{"id": "0123456789ab", "masked": ["a"]}\n')
+    green = "logmoe-ci/log/green"
+    assert runner.github("judge") == 0
+    assert runner.calls()[-2][0] == ["accept", f"{green}.accepted"]
+    assert (runner.prepared / "accepted").read_text() == fine.read_text()
+    assert f"{green}.accepted" in runner.calls()[-1][0]
+    runner.has("no-accept")
+    assert runner.github("judge") == 2
+    assert "::error::LogMoE: .logmoe-accepted.jsonl cannot be accepted" in runner.done.stdout
+    for nothing in ("\n", None):
+        fine.unlink() if nothing is None else fine.write_text(nothing)
+        assert runner.github("judge") == 0
+        assert f"{green}/1a2b3c4" in runner.calls()[-1][0]
 
 
 def test_a_run_that_cannot_be_learned_leaves_the_one_before(runner):

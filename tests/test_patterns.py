@@ -5,6 +5,9 @@ import ast
 import pytest
 from conftest import ROOT
 
+from logmoe.columns_logmoe import check_pattern
+from logmoe.parsing_logmoe import _own_patterns
+
 # Reads the sources that `make train-default` downloads, by patterns of its own.
 OUR_TOOLS = {"training/statements.py"}
 FUNCTIONS = {"compile", "match", "search", "fullmatch", "split", "findall", "finditer", "sub", "subn"}
@@ -31,6 +34,12 @@ def test_only_patterns_of_our_own_go_to_python():
     paths = [*ROOT.glob("*.py"), *ROOT.glob("training/*.py")]
     places = {str(path.relative_to(ROOT)): variables_in_patterns(path.read_text(encoding="utf-8")) for path in paths}
     assert {name: lines for name, lines in places.items() if lines and name not in OUR_TOOLS} == {}
+
+
+def test_our_own_patterns_which_are_not_checked_as_they_are_loaded_are_re2():
+    assert len(_own_patterns()) > 100
+    for pattern, replacement in _own_patterns():
+        check_pattern("one of our own", pattern, replacement)
 
 
 @pytest.mark.parametrize(

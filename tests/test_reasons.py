@@ -8,8 +8,9 @@ import pytest
 
 from logmoe.habits_logmoe import is_regular
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
-from logmoe.reasons_logmoe import KINDS, kind_of, seconds_in_words, shown
-from logmoe.surprise_logmoe import INPUTS, pool_weights
+from logmoe.reasons_logmoe import KINDS, kind_of, pool_weights
+from logmoe.surprise_logmoe import INPUTS
+from logmoe.wording_logmoe import SHOWN_CHARACTERS, cut, seconds_in_words, shown
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 STEPS = ("open basket", "price read", "basket saved", "payment asked", "payment granted", "parcel packed")
@@ -26,7 +27,35 @@ def test_durations_have_the_unit_that_people_use(seconds, words):
 
 def test_texts_are_cut_to_their_first_line():
     assert shown("one\ntwo") == "one"
-    assert len(shown("x" * 500)) == 120
+    assert len(shown("x" * 500)) == SHOWN_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[Tue Nov 24 03:20:11.578109 2026] [proxy:error] refused",
+        "2026-11-24 03:20:09.123 UTC [1234] ERROR: refused",
+        "2026-11-24T03:20:09.123Z ERROR refused",
+        "2026-11-24T03:20:09+02:00 ERROR refused",
+        "Nov 24 03:20:11 host prog[1]: refused",
+        "24-Nov-2026 03:20:11.123 queries: refused",
+        "Nov 24, 2026 6:25:01 PM shop.Main refused",
+    ],
+)
+def test_a_line_that_is_too_long_loses_its_time_before_its_end(line):
+    assert cut(line, len(line)) == line
+    short = cut(line, len(line) - 1)
+    assert short[0] == "…"
+    assert short.endswith(" refused")
+    assert ":09" not in short
+    assert ":11" not in short
+    assert len(cut(line, 20)) <= 20
+    assert cut(line, 8)[-1] == "…"
+
+
+@pytest.mark.parametrize("line", ["10.0.0.1:8080 refused", '127.0.0.1 - - [24/Nov/2026:03:20:11 +0000] "GET', "1:2:3"])
+def test_what_is_no_time_stays(line):
+    assert cut(line, len(line) - 1) == line[: len(line) - 2].rstrip() + "…"
 
 
 def test_a_pool_is_divided_among_the_entries_that_make_it():

@@ -263,6 +263,9 @@ def test_words_for_every_way_of_judging():
         "standard input: 1 finding in 100 lines (90 entries); too short to have habits (90 entries)"
     )
     assert "1. lines 5-9; anomaly 0.90; id " in said
+    assert said.endswith("compare with the log of a run that went well (--baseline GOOD)")
+    assert "--baseline" not in "\n".join(answering.answer(BY_WORDING, can_measure=False))
+    assert "--baseline" not in "\n".join(answering.answer(ORDINARY))
     assert "7 sessions (blk_1, blk_2 and 5 more)" in "\n".join(answering.answer(SESSIONS))
     yearless = finding(start="--03-12T23:59:59", end="--03-13T00:00:01")
     assert answering.when(yearless) == "03-12 23:59:59 to 03-13 00:00:01"

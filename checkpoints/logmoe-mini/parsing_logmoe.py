@@ -5,6 +5,7 @@ that arrives in chunks. Every step works on whole Arrow columns. Called by the p
 tokenizer, and by the scan.
 """
 
+import functools
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ MAX_RULES = 1000
 MAX_ENTRY_CHARACTERS = 1 << 20
 # How much of an entry that does not end is held back before it is given out unfinished, at least.
 MAX_ENTRY_BYTES = 1 << 20
+# Where a rule of any kind has a pattern.
+PATTERN_KEYS = ("pattern", "start", "then", "end")
 
 
 @dataclass
@@ -183,21 +186,21 @@ class LogParser:
             "header_pattern",
         ):
             if getattr(self, name) is not None:
-                check_pattern(name, getattr(self, name))
+                _check_foreign(name, getattr(self, name))
         if self.header_pattern is not None and "(?P<timestamp>" not in self.header_pattern:
             raise ValueError(f"`header_pattern` needs a group named `timestamp`, got {self.header_pattern!r}.")
         for name in ("blocks", "transports", "time_rules", "severity_rules"):
             for rule in getattr(self, name):
-                for key in ("pattern", "start", "then", "end"):
+                for key in PATTERN_KEYS:
                     if key in rule:
-                        check_pattern(name, rule[key])
+                        _check_foreign(name, rule[key])
         for mask in self.masks:
             if not {"pattern", "replacement"} <= set(mask):
                 raise ValueError(f"`masks`: a mask needs `pattern` and `replacement`, got {mask}.")
             required = mask.get("requires", [])
             if not isinstance(required, list | tuple) or not all(isinstance(text, str) for text in required):
                 raise ValueError(f"`masks`: `requires` must be a list of str, got {required!r}.")
-            check_pattern("masks", mask["pattern"], mask["replacement"])
+            _check_foreign("masks", mask["pattern"], mask["replacement"])
             if PLACEHOLDER.search(mask["replacement"]) and not mask.get("phrase"):
                 raise ValueError(f"The mask {mask} needs a `phrase` that says what its placeholder stands for.")
 
@@ -458,6 +461,22 @@ def _rules(name: str, given: Any, default: list[dict[str, Any]]) -> list[dict[st
     if len(given) > MAX_RULES:
         raise ValueError(f"`{name}` holds {len(given)} rules, more than {MAX_RULES}.")
     return [dict(rule) for rule in given]
+
+
+@functools.cache
+def _own_patterns() -> frozenset[tuple[str, str]]:
+    """The default rules' patterns, with what they are replaced by."""
+    rules = [rule for rules in (BLOCKS, TRANSPORTS, TIME_RULES, SEVERITY_RULES) for rule in rules]
+    own = {(rule[key], "") for rule in rules for key in PATTERN_KEYS if key in rule}
+    of_lines = CONTINUATION_PATTERN, EXCEPTION_PATTERN, INDENTED_ENTRY_PATTERN, DIRECTIVE_PATTERN
+    return frozenset(own | {(mask["pattern"], mask["replacement"]) for mask in MASKS} | {(of, "") for of in of_lines})
+
+
+def _check_foreign(name: str, pattern: str, replacement: str = "") -> None:
+    """Checks a pattern unless it is one of the default rules, which the tests check: compiling all takes a while."""
+    is_text = isinstance(pattern, str) and isinstance(replacement, str)
+    if not is_text or (pattern, replacement) not in _own_patterns():
+        check_pattern(name, pattern, replacement)
 
 
 def _shown(value: Any) -> str:

@@ -16,7 +16,9 @@ import numpy as np
 from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits, departure, is_among, is_regular
 from .measuring_logmoe import Measured
 from .reference_logmoe import LogReference, readable
+from .rules_logmoe import ALARM_PATTERN
 from .surprise_logmoe import ENTRY_FEATURES, GRANULARITIES, INPUTS, POOLS, SEQUENCE_FEATURES, pool_weights
+from .wording_logmoe import number_in_words, seconds_in_words, shown, times_in_words
 
 KINDS = (
     "new_entry",
@@ -47,9 +49,9 @@ FEWEST_OF_COUNT = 4
 UNUSUAL_SHARE = 0.01
 # Reasons that weigh less than this share of the strongest are left out.
 SMALLEST_REASON = 0.05
-# Of a text that is shown, and of texts in which a word is looked for.
-SHOWN_CHARACTERS = 120
+# Texts in which a word is looked for.
 COMPARED_TEXTS = 4096
+_ALARM = re.compile(ALARM_PATTERN)
 _WORD = re.compile(r"[^\s=:,;\"'`()\[\]{}<>|]+")
 
 
@@ -401,7 +403,7 @@ class Scene:
         return int(np.argmax(np.where(is_meant, strength, -np.inf) if is_meant.any() else strength))
 
     def _tell_new(self) -> dict[str, Any]:
-        place = self._strongest(self.is_new, "distance", "template_new", "text_new")
+        place = self._strongest(self._most_new(), "distance", "template_new", "text_new")
         here = self._entry(place)
         number = int(self.is_new.sum())
         told: dict[str, Any] = here | {"count": number}
@@ -419,11 +421,21 @@ class Scene:
                 quoted = ", ".join(f"`{word}`" for word in words)
                 text = f"a known kind of entry, never seen with {quoted} (line {here['line']:,}{more})"
             else:
-                text = f"words that never stood together (line {here['line']:,}{more})"
+                text = f"a known kind of entry, in words that never stood together (line {here['line']:,}{more})"
             return told | {"text": f"{text}: `{here['entry']}`"}
         # Nothing is new, but it is less like the rest than healthy entries are.
-        text = f"an entry that hardly resembles others {self.where} (line {here['line']:,}): `{here['entry']}`"
+        text = f"an entry unlike those {self.where} (line {here['line']:,}): `{here['entry']}`"
         return here | {"text": text}
+
+    def _most_new(self) -> np.ndarray:
+        """Of the new entries those of a new kind, and of these those that say that something failed; `(entries,)`."""
+        chosen = self.is_new
+        for is_better in (self.value("template_new") > 0, np.array(list(map(self._alarms, range(self.size))))):
+            chosen = chosen & is_better if (chosen & is_better).any() else chosen
+        return chosen
+
+    def _alarms(self, place: int) -> bool:
+        return bool(self.is_new[place]) and _ALARM.search(self._masked(place)) is not None
 
     def _new_words(self, place: int, template: int) -> list[str]:
         """Words of an entry that no healthy text of its template holds; at most three."""
@@ -438,13 +450,13 @@ class Scene:
         granularity = "template" if self._is_few("template")[place] else "text"
         count, total = int(self.healthy_count(granularity)[place]), self.habits(granularity).total
         here = self._entry(place)
-        seen = f"seen {_times(count)} in {total:,} {self.of_healthy}" if count else f"never seen {self.where}"
+        seen = f"seen {times_in_words(count)} in {total:,} {self.of_healthy}" if count else f"never seen {self.where}"
         text = f"a rare entry (line {here['line']:,}), {seen}: `{here['entry']}`"
         return here | {"count": count, "total": total, "text": text}
 
     def _tell_order(self) -> dict[str, Any]:
         if self.size == 1:
-            return {"text": f"it stands alone, as entries {self.where} do not"} | self._entry(0)
+            return {"text": f"an entry all by itself, as those {self.where} are not"} | self._entry(0)
         granularity = max(GRANULARITIES[::-1], key=lambda name: self.rank_of(f"{name}_unseen_pairs"))
         near, is_order = self.near[granularity], self.cause == ORDER
         names = f"{granularity}_unseen_pairs", f"{granularity}_transition"
@@ -486,7 +498,8 @@ class Scene:
                 here = self._entry(int(first[best]))
                 trailing = min(horizon, int(self.positions[-1]) + 1)
                 told = here | {"count": int(seen[best]), "of": trailing, "usual": round(float(expected[best]), 1)}
-                text = f"in the last {trailing:,} entries {told['count']:,}, usually {_number(told['usual'])}"
+                usual = number_in_words(told["usual"]) if told["usual"] >= 1 else "less than once"
+                text = f"{times_in_words(told['count'])} in the last {trailing:,} entries, usually {usual}"
                 return told | {"text": f"{text}: `{here['entry']}`"}
         place = self._strongest(is_meant, f"{granularity}_count")
         count = int((near == near[place]).sum())
@@ -494,9 +507,9 @@ class Scene:
         usual = int(np.max(np.flatnonzero(tail > UNUSUAL_SHARE * habits.num_windows), initial=0))
         told = self._entry(place) | {"count": count, "of": self.size, "usual": usual}
         if count <= usual:
-            return told | {"text": f"a mix of entries that does not occur {self.where}"}
-        at_most = f"usually at most {usual:,}" if usual else "usually none"
-        return told | {"text": f"{count:,} in {self.size:,} entries, {at_most}: `{told['entry']}`"}
+            return told | {"text": f"known entries, in a mix that does not occur {self.where}"}
+        at_most = f"usually {times_in_words(usual)} at most" if usual else "usually not at all"
+        return told | {"text": f"{times_in_words(count)} in {self.size:,} entries, {at_most}: `{told['entry']}`"}
 
     def _tell_missing(self) -> dict[str, Any]:
         overdue = self._most_overdue() if self.has_past else None
@@ -509,13 +522,13 @@ class Scene:
             entry, present = int(absent[np.argmax(share)]), float(share.max())
             text = shown(self.reference.texts[self.usual_text(entry)])
             often = "in every" if present > 0.99 else f"in {round(100 * present)} of 100"
-            plural = "" if present > 0.99 else "s"
+            plural = "" if present > 0.99 else "es"
             return {
                 "entry": text,
                 "usual": round(present, 2),
-                "text": f"`{text}` usually {often} sequence{plural} of {self.size:,} entries, not in this one",
+                "text": f"`{text}` is missing: it is usually {often} stretch{plural} of {self.size:,} entries",
             }
-        return {"text": f"entries that are frequent {self.where} are fewer than usual"}
+        return {"text": f"fewer than usual of the entries that are frequent {self.where}"}
 
     def _most_overdue(self) -> dict[str, Any] | None:
         """The frequent entry that stayed away longest, against its healthy returns; a regular one if there is one."""
@@ -540,10 +553,10 @@ class Scene:
             every, told = seconds_in_words(usual), seconds_in_words(away)
         else:
             facts = {"count": int(away), name: usual}
-            every, told = f"{_number(usual)} entries" if usual > 1 else "entry", f"{away:,.0f} entries"
-        so_far = f"not for {told}" if was_there else f"not once in the {told} of this log so far"
+            every, told = f"{number_in_words(usual)} entries" if usual > 1 else "entry", f"{away:,.0f} entries"
+        so_far = f"not for {told} now" if was_there else f"not once in the {told} of this log so far"
         often = f"usually every {every}" if regular else f"at least every {every} {self.where}"
-        return {"entry": text} | facts | {"text": f"`{text}` {often}, {so_far}"}
+        return {"entry": text} | facts | {"text": f"`{text}` is missing: {often}, {so_far}"}
 
     def _tell_pace(self) -> dict[str, Any]:
         times, durations = self.around.entries.time[self.positions], self.surprise.durations
@@ -566,10 +579,10 @@ class Scene:
                     "text": f"nothing for {seconds_in_words(away)} before line {here['line']:,}; {limits}",
                 }
         if not len(durations):
-            return told | {"text": "entries come at another pace than usual"}
+            return told | {"text": "entries come faster or slower than usual"}
         usual = float(np.median(durations))
-        pace = f"{self.size:,} entries in {seconds_in_words(took)}"
-        return told | {"usual_seconds": usual, "text": f"{pace}, usually {seconds_in_words(usual)}"}
+        pace = f"{self.size:,} entries within {seconds_in_words(took)}"
+        return told | {"usual_seconds": usual, "text": f"{pace}, which usually take {seconds_in_words(usual)}"}
 
     def _tell_known(self, entry_shares: np.ndarray) -> dict[str, Any]:
         positive = np.maximum(entry_shares, 0)
@@ -579,7 +592,7 @@ class Scene:
         if positive[place] > positive.sum() / 2:
             text = f"worded like faults of other services (line {here['line']:,}): `{here['entry']}`"
         else:
-            text = "an order or wording that faults of other services have"
+            text = "in wording and order like faults of other services"
         return here | {"text": text}
 
 
@@ -592,29 +605,4 @@ def _tail_evidence(ordered: np.ndarray, value: float) -> float:
     return float(-np.log10((len(ordered) - np.searchsorted(ordered, value) + 1) / (len(ordered) + 1)))
 
 
-def shown(text: str) -> str:
-    """A text as it is shown: its first line, cut."""
-    line = text.strip().split("\n", 1)[0].rstrip()
-    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1].rstrip() + "…"
-
-
-def seconds_in_words(seconds: float) -> str:
-    """A duration in the unit that people would use."""
-    if seconds < 0.0995:
-        return f"{_number(1000 * seconds)} ms" if seconds >= 0.0005 else "no time"
-    for limit, unit_seconds, unit in ((99.5, 1, "s"), (99.5 * 60, 60, "min"), (48 * 3600, 3600, "h")):
-        if seconds < limit:
-            return f"{_number(seconds / unit_seconds)} {unit}"
-    return f"{_number(seconds / 86400)} days"
-
-
-def _number(value: float) -> str:
-    """Two digits of a small number, all of a large one."""
-    return f"{value:,.0f}" if value >= 9.95 or value == int(value) else f"{value:.1f}"
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
-
-
-__all__ = ["KINDS", "OF_ENTRY", "Scene", "kind_of", "seconds_in_words", "shown"]
+__all__ = ["KINDS", "OF_ENTRY", "Scene", "kind_of", "pool_weights"]
