@@ -9,7 +9,7 @@ MODULES = configuration sources reading columns rules masking terminal lines tra
 TYPED = logmoe logmoe_command $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.answering logmoe.reporting logmoe.reports logmoe.accept_command logmoe.report_command logmoe.page logmoe.console logmoe.loading logmoe.context logmoe.handler logmoe.serving logmoe.serve_command logmoe.scan_command logmoe.findings_command logmoe.fitting_command logmoe.result_folder logmoe.distributed logmoe.ray_command logmoe.explaining logmoe.train \
 	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 
-.PHONY: help demo test test-slow fuzz train-default checkpoint-code lint format bench clean
+.PHONY: help demo test test-slow fuzz train-default checkpoint-code lint format bench accuracy clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ bench: $(INSTALLED)  ## run the benchmarks; writes benchmarks/results/*.json
 	$(VENV_PYTHON) benchmarks/experts.py
 	$(VENV_PYTHON) benchmarks/throughput.py examples/postgresql.log --no_scaling
 	$(VENV_PYTHON) benchmarks/detection.py --tasks recordings
+
+accuracy: $(INSTALLED)  ## measure how well logs are judged, on the recordings; writes docs/results.md
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(VENV_PYTHON) benchmarks/accuracy.py
 
 clean:  ## remove what the other targets made
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from accuracy_store import model_digest
 from reference_results import over_draws
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the recordings are no part of the installed package
@@ -78,12 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, nargs="?", default=Path(DEFAULT_CHECKPOINT), help="its folder")
     parser.add_argument("--dataset", metavar="NAME", help="of the recordings on the Hub, if they are there")
     options = parser.parse_args(arguments)
-    # Here, for it needs all that the benchmark needs.
-    from reference import model_digest
-
     pipe = load_pipeline(options.checkpoint, device="cpu")
     content = json.loads(RESULTS.read_text(encoding="utf-8"))
-    if content["model"] != model_digest(pipe):
+    if content["model"] != model_digest(pipe.model):
         print(
             f"{RESULTS.name} is of another checkpoint: the card quotes no results. Run benchmarks/reference.py first.",
             file=sys.stderr,

@@ -12,9 +12,11 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, no part of the installed package
 
+import accuracy_detectors as detectors
+import accuracy_public as public
+import accuracy_recordings as recordings_of
+import accuracy_rivals as rivals
 import reference as benchmark
-import reference_detectors as detectors
-import reference_public as public
 import reference_results as results_of
 
 from logmoe.applying_logmoe import PreparedLog
@@ -38,9 +40,9 @@ def prepare(pipe, lines):
 
 
 def test_stretches():
-    found = benchmark.stretches_of(np.array([1, 1, 0, 1, 0, 0, 1, 1, 1], bool))
+    found = detectors.stretches_of(np.array([1, 1, 0, 1, 0, 0, 1, 1, 1], bool))
     assert [stretch.tolist() for stretch in found] == [[0, 1], [3], [6, 7, 8]]
-    assert benchmark.stretches_of(np.zeros(3, bool)) == []
+    assert detectors.stretches_of(np.zeros(3, bool)) == []
 
 
 def test_dirt_is_a_share_of_what_is_kept_and_comes_as_it_was_recorded():
@@ -51,7 +53,7 @@ def test_dirt_is_a_share_of_what_is_kept_and_comes_as_it_was_recorded():
     kept = [mask.copy() for mask in healthy]
     kept[0][110:] = kept[1][100:] = False
     before = kept[0].copy()
-    benchmark.soil(kept, healthy, caused, np.random.default_rng(0))
+    recordings_of.soil(kept, healthy, caused, np.random.default_rng(0))
     added = np.flatnonzero(kept[0] & ~before)
     assert caused[0][added].sum() == round(0.02 * 200)
     # One stretch whole, and of the other, from its beginning, no more than is wanted.
@@ -64,13 +66,13 @@ def test_without_enough_faults_dirt_is_all_there_is():
     healthy[0][7] = False
     caused[0][7] = True
     kept = [healthy[0].copy()]
-    benchmark.soil(kept, healthy, caused, np.random.default_rng(0))
+    recordings_of.soil(kept, healthy, caused, np.random.default_rng(0))
     assert kept[0].all()
 
 
 def test_references_of_a_recording(remembering):
     """No entry that a fault caused is in a healthy reference; a draw leaves some out; dirt adds some."""
-    recorded = benchmark.Recorded("redis", remembering, detectors.Boosting(remembering))
+    recorded = recordings_of.Recorded("redis", remembering)
     run = next(run for run in recorded.faulty if run.split == "test" and recorded.reference(run, "twin", 0))
     by_kind = {kind: recorded.reference(run, kind, 0) for kind in ("earlier", "twin", "both", "dirty")}
     sizes = {kind: reference.num_entries for kind, reference in by_kind.items()}
@@ -113,23 +115,23 @@ def test_a_reference_knows_the_texts_of_its_own_sequences_alone(remembering):
 
 def test_counts_of_templates():
     template = np.array([[0, 1, 1], [2, 0, -1]])  # of two templates; the third is unknown
-    assert detectors.count_templates(template, 2).tolist() == [[1, 2, 0], [1, 0, 1]]
+    assert rivals.count_templates(template, 2).tolist() == [[1, 2, 0], [1, 0, 1]]
 
 
 def test_what_is_odd_in_counts_has_the_highest_score():
     generator = np.random.default_rng(0)
     healthy = generator.poisson([8, 4, 1, 0], size=(200, 4)).astype(np.float32)
     judged = np.array([[8, 4, 1, 0], [8, 4, 1, 20], [40, 0, 9, 0]], np.float32)
-    usual, unknown, other = detectors.principal_components(healthy, 0)(judged)
+    usual, unknown, other = rivals.principal_components(healthy, 0)(judged)
     assert usual < unknown
-    usual, unknown, other = detectors.isolation_forest(healthy, 0)(judged)
+    usual, unknown, other = rivals.isolation_forest(healthy, 0)(judged)
     assert usual < other
     assert unknown == pytest.approx(usual)  # it was never fitted to anything in that column
 
 
 def test_principal_components_by_hand():
     healthy = np.array([[0, 0, 1], [2, 2, 1], [4, 4, 1]], np.float32)  # all on one line
-    scores = detectors.principal_components(healthy, 0)(np.array([[6, 6, 1], [3, 1, 1], [2, 2, 4]], np.float32))
+    scores = rivals.principal_components(healthy, 0)(np.array([[6, 6, 1], [3, 1, 1], [2, 2, 4]], np.float32))
     assert scores.tolist() == pytest.approx([0, 2, 9], abs=1e-5)
 
 
@@ -140,7 +142,7 @@ def test_against_itself_a_block_is_judged_by_the_others(remembering):
     reference = detectors.fit_reference(
         remembering, log.rule, [(with_places(log.parsed, remembering.processor), log.sequences)]
     )
-    scores = detectors.score_by_counts(reference, log, True, 0)[detectors.PCA]
+    scores = rivals.score_rivals(reference, log, True, 0, [rivals.PCA])[rivals.PCA]
     assert scores.argmax() == 5
     assert scores[[0, 4, 11]].tolist() == pytest.approx([0, 0, 0], abs=1e-5)
 

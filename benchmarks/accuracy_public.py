@@ -1,4 +1,4 @@
-"""Public logs, for `reference.py --data FOLDER`.
+"""Public logs, for `accuracy.py --data FOLDER`: part `public`.
 
 Files that are missing are named and skipped. Each is a Parquet file, chronological where its log has times:
 
@@ -32,10 +32,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import accuracy_store
 import numpy as np
 import pyarrow.parquet as pq
-from reference_detectors import Boosting, RememberingPipeline, fit_reference, score, stretches_of
-from reference_results import Record, Results, share
+from accuracy_detectors import LOGMOE, RememberingPipeline, fit_reference, score, stretches_of
+from accuracy_metrics import paired_intervals
+from accuracy_rivals import RIVALS, SLOW
+from accuracy_store import Arrays, Kept, Key, Record
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from logmoe.applying_logmoe import FEW_REFERENCE_ENTRIES, PreparedLog
@@ -267,11 +270,15 @@ def most_anomalous(values: np.ndarray, session: np.ndarray) -> np.ndarray:
 
 
 def judge_log(
-    pipe: RememberingPipeline, log: PublicLog, kind: str, boosting: HistGradientBoostingClassifier
+    pipe: RememberingPipeline, log: PublicLog, kind: str, boosting: HistGradientBoostingClassifier | None
 ) -> dict[str, np.ndarray]:
-    """Of what is judged the scores by detector, `label` and `is_called`; what is undecided is left out."""
+    """Of what is judged the scores by detector, `label` and `is_called`; what is undecided is left out.
+
+    The slow rivals are left out of logs that are judged by themselves, whose blocks are each fitted anew.
+    """
     is_self, has_sessions = kind == "self", log.rule.session_pattern is not None
     reference = None if is_self else fit_reference(pipe, log.rule, [log.healthy])
+    rivals = [name for name in RIVALS if not is_self or name not in SLOW]
     found: list[dict[str, np.ndarray]] = []
     for part in log.whole if is_self else log.rest:
         given = reference
@@ -279,7 +286,7 @@ def judge_log(
             placed = with_places(part.log.parsed, pipe.processor)
             given = fit_reference(pipe, log.rule, [(placed, part.log.sequences)])
             given.folds = OWN_FOLDS
-        scored = score(pipe, part.log, given, kind, boosting)
+        scored = score(pipe, part.log, given, kind, boosting, 0, rivals, with_thresholds=False)
         columns = scored.scores | {"label": part.labels, "is_called": scored.is_called}
         columns = {name: most_anomalous(column, part.session) for name, column in columns.items()}
         found.append({name: column[columns["label"] >= 0] for name, column in columns.items()})
@@ -293,18 +300,19 @@ def record_of(logs: Sequence[dict[str, np.ndarray]]) -> Record:
     record: dict[str, Any] = {"logs": len(logs), "judged": len(label), "anomalous": float(label.mean())}
     record["auroc"] = {name: auroc(label, scores) for name, scores in judged.items()}
     if len(logs) > 1:
-        of_each = [auroc(columns["label"], columns["LogMoE"]) for columns in logs]
+        of_each = [auroc(columns["label"], columns[LOGMOE]) for columns in logs]
         record["auroc_of_each_log"] = float(np.mean(of_each))
-    record["found"] = share(is_called[label == 1])
-    record["called_normal"] = share(is_called[label == 0])
+    record["found"] = float(is_called[label == 1].mean())
+    record["called_normal"] = float(is_called[label == 0].mean())
+    record["logmoe_less"] = paired_intervals([(np.zeros(len(label), int), label, judged)], LOGMOE, replicates=200)
     return record
 
 
-def run(pipe: RememberingPipeline, boosting: Boosting, results: Results, folder: Path, most_lines: int) -> None:
-    """Makes the records of public logs that are missing."""
+def run(pipe: RememberingPipeline, boosting: Any, results: Any, folder: Path, most_lines: int) -> None:
+    """Makes the records of public logs that are missing, for `reference.py`."""
     for name, (file, read) in LOGS.items():
-        keys = {kind: {"log": name, "reference": kind, "most_lines": most_lines} for kind in ("reference", "self")}
-        missing = {kind: key for kind, key in keys.items() if not results.has("public", key)}
+        named = {kind: {"log": name, "reference": kind, "most_lines": most_lines} for kind in ("reference", "self")}
+        missing = {kind: key for kind, key in named.items() if not results.has("public", key)}
         if not (folder / file).exists():
             print(f"{name} is skipped: there is no {file} in {folder}", file=sys.stderr)
         elif missing:
@@ -315,4 +323,54 @@ def run(pipe: RememberingPipeline, boosting: Boosting, results: Results, folder:
                 results.add("public", key, record_of([judge_log(pipe, log, kind, model) for log in logs]))
 
 
-__all__ = ["LOGS", "MOST_LINES", "label_by_blocks", "label_by_lines", "most_anomalous", "normal_blocks", "run"]
+def keys(options: Any) -> list[Key]:
+    """A step for each log that is there, and what it is judged against."""
+    if options.data is None:
+        return []
+    for name, (file, _) in LOGS.items():
+        if not (options.data / file).exists():
+            print(f"{name} is skipped: there is no {file} in {options.data}", file=sys.stderr)
+    there = [name for name, (file, _) in LOGS.items() if (options.data / file).exists()]
+    return [
+        {"log": name, "reference": kind, "most_lines": options.most_lines}
+        for name in there
+        for kind in ("reference", "self")
+    ]
+
+
+def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
+    """One public log, judged in one way."""
+    file, read = LOGS[key["log"]]
+    bench.pipe.forget()
+    logs = read(bench.pipe, bench.options.data / file, key["most_lines"])
+    boosting = bench.boosting.without("")
+    return record_of([judge_log(bench.pipe, log, key["reference"], boosting) for log in logs]), None
+
+
+def summarise(kept: Kept) -> Record:
+    """All rows."""
+    return {"rows": [key | record for key, record in zip(kept.keys, kept.records, strict=True)]}
+
+
+PARTS = (
+    accuracy_store.Part(
+        "public",
+        keys,
+        measure,
+        summarise,
+        ("accuracy_detectors.py", "accuracy_rivals.py", "accuracy_public.py"),
+        is_public=True,
+        with_boosting=True,
+    ),
+)
+
+__all__ = [
+    "LOGS",
+    "MOST_LINES",
+    "PARTS",
+    "label_by_blocks",
+    "label_by_lines",
+    "most_anomalous",
+    "normal_blocks",
+    "run",
+]

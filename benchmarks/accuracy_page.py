@@ -1,0 +1,405 @@
+"""Writes `docs/results.md` from `results/accuracy.json`: every number on the page stands in the JSON."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from accuracy_plots import draw
+
+Content = Mapping[str, Any]
+Result = Mapping[str, Any]
+
+AGAINST = {
+    "earlier": "fault-free stretches of earlier recordings with the same settings",
+    "twin": "a run without faults",
+    "both": "both of these",
+    "dirty": "`earlier`, 2% of whose entries faults caused",
+    "self": "nothing but the log itself: its other blocks",
+    "none": "its wording alone",
+}
+LOGMOE, BOOSTING = "LogMoE", "gradient boosting on LogMoE's features"
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number for a table, with its spread if it is a pair; nothing for none."""
+    if isinstance(value, list | tuple):
+        shown, spread = number(value[0], digits), number(value[1], digits)
+        return f"{shown} ± {spread}" if shown and spread else shown
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def mean(value: Any, digits: int = 3) -> str:
+    """The mean of a pair."""
+    return number(value[0] if isinstance(value, list | tuple) else value, digits)
+
+
+def interval(value: Mapping[str, Any]) -> str:
+    """A difference with its interval, bold where 0 lies outside."""
+    low, high = value["interval"]
+    text = f"{value['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; nothing without rows."""
+    lines = [list(header), ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) if rows else ""
+
+
+# --- sections --------------------------------------------------------------------------------------------------------
+
+
+def recordings(result: Result) -> list[str]:
+    """Questions a and b."""
+    kinds = result["judged_against"]
+    services = ", ".join(result["services"])
+    texts = [
+        f"Services: {services}. No part of the checkpoint was trained on them or chosen by them. Windows of 32 "
+        f"entries; {max(kind['draws'] for kind in kinds.values())} draws of each reference; means over services, ± "
+        "the standard deviation over draws. Judged against "
+        + "; ".join(f"`{kind}`: {AGAINST[kind]}" for kind in kinds)
+        + ". The slow rivals are measured in one draw, and have no ±.",
+        "AUROC and average precision are of the scores. All else is at 1% promised false alarms: each rival's "
+        "threshold lies where 1% of the reference's own windows are called, those fitted to the other two thirds of "
+        "it. *Healthy called* is the share of windows of a healthy run, *normal called* that of normal windows of "
+        "runs with faults, which stand beside faults. *Faults found* counts a fault once, however many windows it "
+        "fills.",
+    ]
+    for kind, figures in kinds.items():
+        texts += [f"### Against {AGAINST[kind]} (`{kind}`)", detectors_table(figures)]
+        if figures["logmoe_less"]:
+            texts.append(
+                "LogMoE's AUROC less that of others, with 95% intervals (paired bootstrap of blocks of eight "
+                "windows): "
+                + "; ".join(f"{name} {interval(value)}" for name, value in figures["logmoe_less"].items())
+                + "."
+            )
+        texts.append(findings_text(figures))
+    texts += ["### By service, AUROC of LogMoE", services_table(kinds), verdict(kinds)]
+    return texts
+
+
+def detectors_table(figures: Result) -> str:
+    """All figures of all detectors against one kind of reference."""
+    rows = []
+    ordered = sorted(figures["detectors"].items(), key=lambda item: -(item[1]["auroc"][0] or 0))
+    for name, of in ordered:
+        found = f"{of['faults_found']:.0f} of {of['faults']:.0f}" if "faults" in of else ""
+        cells = [number(of["auroc"]), *(mean(of.get(f"auroc_{shown}")) for shown in ("text", "order", "silence"))]
+        cells += [mean(of["average_precision"])]
+        cells += [mean(of.get(metric)) for metric in ("f1", "recall", "mcc", "called_normal", "called_healthy")]
+        rows.append([f"**{name}**" if name == LOGMOE else name, *cells, found])
+    header = ["detector", "AUROC", "text", "order", "silence", "average precision", "F1", "recall", "MCC"]
+    return table([*header, "normal called", "healthy called", "faults found"], rows)
+
+
+def findings_text(figures: Result) -> str:
+    """What people are shown."""
+    of, counted = figures["detectors"][LOGMOE], figures["findings"]
+    told = f"{counted['faults_found']:.0f} of {counted['faults']:.0f}"
+    parts = [
+        f"As findings, LogMoE tells {told} faults, with {number(counted['per_fault_found'], 2)} findings for each, "
+        f"and {number(counted['others_per_2000_lines'], 2)} findings in 2,000 lines that tell of none"
+    ]
+    if counted["healthy_per_2000_lines"] is not None:
+        parts.append(f"on healthy runs {number(counted['healthy_per_2000_lines'], 2)} in 2,000 lines")
+    parts.append(f"top line caused by the fault {mean(of.get('top_line_caused'), 2)}")
+    parts.append(f"expected calibration error {mean(of.get('calibration_error'))}")
+    return "; ".join(parts) + "."
+
+
+def services_table(kinds: Result) -> str:
+    """AUROC of LogMoE by service."""
+    services = list(dict.fromkeys(name for kind in kinds.values() for name in kind["services"]))
+    rows = [[name, *(number(kind["services"].get(name)) for kind in kinds.values())] for name in services]
+    return table(["service", *kinds], rows)
+
+
+def verdict(kinds: Result) -> str:
+    """Whether the network earns its place beside boosting on its own features, in words."""
+    told = []
+    for kind, figures in kinds.items():
+        less = figures["logmoe_less"].get(BOOSTING)
+        if less is not None:
+            low, high = less["interval"]
+            word = "ahead" if low > 0 else "behind" if high < 0 else "even"
+            told.append(f"`{kind}` {word} ({less['difference']:+.3f})")
+    return f"Does the network earn its place? Against gradient boosting on its own features: {', '.join(told)}."
+
+
+def promises(result: Result) -> list[str]:
+    """False alarms promised and realised."""
+    rows = [
+        [
+            row["service"],
+            f"{row['promised']:.1%}",
+            number(row["kept"], 4),
+            f"{row['windows']:,}",
+            number(row["realised"], 4),
+            "{:.4f} to {:.4f}".format(*row["interval"]),
+        ]
+        for row in result["rows"]
+    ]
+    return [
+        "Windows of healthy runs, judged against what is healthy of earlier runs. With too few healthy windows for a "
+        "promise the lowest rate that they allow is kept, and said. Windows are counted in each draw; the 95% "
+        "intervals (Clopper and Pearson) count those of one draw.",
+        table(["service", "promised", "kept", "windows", "realised", "95% interval"], rows),
+    ]
+
+
+def times(result: Result) -> list[str]:
+    """Seconds to fit and to judge."""
+    rows = [
+        [name, number(of["fit"], 2), number(of["judge"], 2)]
+        for name, of in result["seconds_for_10000_entries"].items()
+    ]
+    return [
+        "Seconds of the processor, one thread, for 10,000 entries that are parsed already. LogMoE's own time holds "
+        "its encoder, and is also that of what reads its features: new template, 1-NN distance, the sum of ranks.",
+        table(["detector", "to fit", "to judge"], rows),
+    ]
+
+
+QUESTIONS = {
+    "size": ("How much healthy log", "entries, at most"),
+    "age": ("How old it may be", "reference"),
+    "dirt": ("How dirty", "entries that faults caused"),
+}
+
+
+def amount(result: Result) -> list[str]:
+    """How much, how old, how dirty."""
+    texts = ["Runs that test; LogMoE at 1% promised. *Kept* is the rate that the reference allows to promise."]
+    for question, (title, first) in QUESTIONS.items():
+        rows = []
+        for row in result.get(question, ()):
+            value = row["value"]
+            shown = value if isinstance(value, str) else f"{value:.1%}" if question == "dirt" else f"{value:,.0f}"
+            cells = [
+                number(row["auroc"]),
+                *(mean(row[name]) for name in ("f1", "recall", "called_normal", "kept_rate")),
+            ]
+            rows.append([shown, mean(row["entries"], 0), str(row["services"]), *cells, mean(row["familiarity"], 2)])
+        header = [first, "entries", "services", "AUROC", "F1", "recall", "normal called", "kept", "familiarity"]
+        texts += [f"**{title}.**", table(header, rows)]
+    return texts
+
+
+def pieces(result: Result) -> list[str]:
+    """The score, taken apart."""
+    names = list(dict.fromkeys(name for of_kind in result.values() for name in of_kind))
+    rows = [[name, *(number(of.get(name, {}).get("auroc")) for of in result.values())] for name in names]
+    told = [
+        f"`{kind}` {interval(of['both terms, no stack']['logmoe_less'])}"
+        for kind, of in result.items()
+        if "both terms, no stack" in of
+    ]
+    return [
+        "AUROC of what the score is made of. The learned score is the stack, the mixture of experts over entries, and "
+        "two small networks (terms) over features of the whole window; LogMoE joins it with the untrained sum of "
+        "ranks.",
+        table(["piece", *result], rows),
+        f"What the stack and the sum bring together beside the terms, in AUROC: {'; '.join(told)}.",
+    ]
+
+
+def features(result: Result) -> list[str]:
+    """Groups of features left out at judging."""
+    rows = [[name, *(number(of[kind]) for kind in ("earlier", "twin"))] for name, of in result.items()]
+    return [
+        "AUROC on runs that test if the terms and the sum of ranks do not know a group of features, without training "
+        "anew: what is left when a piece breaks, not what a network could make of the rest.",
+        table(["left out", "earlier", "twin"], rows),
+    ]
+
+
+def routing(result: Result) -> list[str]:
+    """Other `router_top_p`."""
+    names = ("earlier", "twin", "earlier_stack", "twin_stack")
+    rows = [
+        [top_p, mean(of["active_experts"], 2), mean(of["microseconds"], 1), *(number(of[name]) for name in names)]
+        for top_p, of in result.items()
+    ]
+    header = ["`router_top_p`", "active experts", "µs per entry", "earlier", "twin", "stack alone: earlier", "twin"]
+    return [
+        "The checkpoint, routed otherwise than it was trained. Time is the processor's, for everything above the "
+        "encoder, one thread, 128 windows at once. `dense` gives every expert the same weight.",
+        table(header, rows),
+    ]
+
+
+def lengths(result: Result) -> list[str]:
+    """Windows of other lengths."""
+    rows = []
+    for length, of in result.items():
+        cells = [
+            cell
+            for kind in ("earlier", "twin")
+            for cell in (
+                number(of[kind]["auroc"]),
+                mean(of[kind]["called_normal"]),
+                number(of[kind]["faults_found"], 2),
+            )
+        ]
+        rows.append([length, *cells])
+    header = ["entries", "AUROC, earlier", "normal called", "faults found", "AUROC, twin", "normal called"]
+    return [
+        "Shorter windows are other windows with other labels: AUROC compares within a row only. The checkpoint reads "
+        "32 entries at most; 64 would need another one.",
+        table([*header, "faults found"], rows),
+    ]
+
+
+def errors(result: Result) -> list[str]:
+    """The worst errors, in kinds."""
+    totals: dict[str, dict[str, int]] = {"misses": {}, "false_alarms": {}}
+    for of in result["services"].values():
+        for what, counted in of.get("kinds", {}).items():
+            for kind, times_found in counted.items():
+                totals[what][kind] = totals[what].get(kind, 0) + times_found
+    texts = ["Against earlier stretches, first draw. Misses are faults none of whose windows is called."]
+    for what, title in (("misses", "missed faults"), ("false_alarms", "false alarms")):
+        ordered = sorted(totals[what].items(), key=lambda item: -item[1])
+        rows = [[kind, str(times_found), result["needs"].get(kind, "")] for kind, times_found in ordered]
+        texts.append(table([f"kind of {title}", "number", "what it would need"], rows))
+    for service, of in result["services"].items():
+        rows = []
+        for what, listed in (("miss", of["misses"]), ("false alarm", of["false_alarms"])):
+            for row in listed:
+                where = row.get("fault") or "lines {}–{}".format(*row["lines"])
+                line = row["line"].replace("|", "¦").replace("`", "´")
+                rows.append([what, row["kind"], where, f"{row['margin']:+.2f}", f"`{line}`"])
+        texts += [f"**{service}**", table(["error", "kind", "fault, or where", "margin", "a line of it"], rows)]
+    return texts
+
+
+def experts(result: Result) -> list[str]:
+    """What each expert is kept for."""
+    rows, shares = [], []
+    for place, layer in enumerate(result["layers"]):
+        for name, of in layer["by"].items():
+            rows.append(
+                [str(place + 1), name, number(of["bits"]), number(of["shuffled"], 4), number(of["of_bits"], 2)]
+            )
+            for value, kept in of["shares"].items():
+                shares.append([str(place + 1), name, value, *(f"{share:.2f}" for share in kept)])
+    active = ", ".join(f"{layer['active']:.2f}" for layer in result["layers"])
+    count = len(result["layers"][0]["kept"]) if result["layers"] else 0
+    return [
+        f"{result['entries']:,} entries, services alike. Experts that an entry keeps, by layer: {active} of {count}. "
+        "How much the kept experts tell of each label, in bits; shuffled choices tell what is noise.",
+        table(["layer", "of", "bits told", "shuffled", "bits there are"], rows),
+        "Share of entries that keep each expert:",
+        table(["layer", "by", "", *(f"expert {place + 1}" for place in range(count))], shares),
+    ]
+
+
+def retrained(result: Result) -> list[str]:
+    """Variants that were trained anew."""
+    kinds = ("earlier", "twin", "both", "self", "small")
+    rows = []
+    for name, of in result["variants"].items():
+        cells = [f"{of['parameters']:,.0f}", number(of["microseconds"], 1), number(of["seconds"], 0)]
+        rows.append([name, *cells, *(number(of["stack"][kind]) for kind in kinds), number(of["whole"]["earlier"])])
+    header = ["variant", "parameters", "µs per entry, untrained", "seconds of training"]
+    return [
+        "The training services, each scored by a network that was trained without it and its group; recipe of the "
+        f"default checkpoint without mined statements, {result['seeds']} seed(s). AUROC of the stack alone, and of "
+        "the whole learned score.",
+        table([*header, *(f"stack, {kind}" for kind in kinds), "whole, earlier"], rows),
+        comparison(result["variants"]),
+    ]
+
+
+def comparison(variants: Result) -> str:
+    """Whether the mixture beats dense, in words."""
+    if not {"Top-P, 4 experts", "dense, 4 experts"} <= set(variants):
+        return ""
+    sparse, dense = variants["Top-P, 4 experts"], variants["dense, 4 experts"]
+    ahead = sum(sparse["stack"].values()) / 5 - sum(dense["stack"].values()) / 5
+    word = "beats" if ahead > 0.003 else "does not beat"
+    return (
+        f"The mixture {word} dense in accuracy (mean AUROC of the stack {ahead:+.3f}); its entries take "
+        f"{number(sparse['microseconds'], 1)} µs, dense ones {number(dense['microseconds'], 1)} µs."
+    )
+
+
+def public(result: Result) -> list[str]:
+    """Public logs."""
+    rows = []
+    names = list(dict.fromkeys(name for row in result["rows"] for name in row["auroc"]))
+    for row in result["rows"]:
+        judged = f"{row['judged']:,} ({row['anomalous']:.1%})"
+        cells = [number(row["auroc"].get(name)) for name in names]
+        rows.append(
+            [row["log"], row["reference"], judged, *cells, number(row["found"], 2), number(row["called_normal"])]
+        )
+    header = ["log", "judged against", "judged (anomalous)", *names, "anomalous found", "normal called"]
+    return [
+        "In windows of 32 entries or sessions; the reference is the healthy part of the first third and nothing else; "
+        "`self` is the log itself, all of it. AUROC, and what LogMoE finds and calls at 1%.",
+        table(header, rows),
+    ]
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
+    "recordings": ("Services it has never seen", recordings),
+    "public": ("Public logs", public),
+    "promises": ("Promises on false alarms", promises),
+    "times": ("Time", times),
+    "amount": ("How much healthy log is enough", amount),
+    "pieces": ("What each piece brings", pieces),
+    "features": ("Features left out", features),
+    "routing": ("Routing", routing),
+    "lengths": ("Length of a window", lengths),
+    "retrained": ("Trained without", retrained),
+    "experts": ("What the experts do", experts),
+    "errors": ("Errors, read by eye", errors),
+}
+
+
+def page(content: Content) -> str:
+    """The whole page."""
+    texts = [
+        "# Results",
+        "Written by `python benchmarks/accuracy.py` from [accuracy.json](../benchmarks/results/accuracy.json), in "
+        "which every number here stands; `make accuracy` measures the recordings anew. How references work: "
+        "[reference.md](reference.md). How `train.py` does on labels of one's own: "
+        "[benchmarks/detection.py](../benchmarks/README.md).",
+    ]
+    for name, (title, section) in SECTIONS.items():
+        part = content.get("parts", {}).get(name)
+        if part is None or not part["result"]:
+            continue
+        texts.append(f"## {title}")
+        if part["model"] != content["model"]:
+            texts.append(f"*Measured with an earlier checkpoint, {part['model']}; today's is {content['model']}.*")
+        texts += [text for text in section(part["result"]) if text]
+        plot = PLOTS.get(name)
+        if plot is not None:
+            texts.append(f"![{title}](images/{plot})")
+    texts += ["## How long it took", cost_table(content)]
+    return "\n\n".join(texts) + "\n"
+
+
+PLOTS = {"recordings": "accuracy-recordings.svg", "amount": "accuracy-amount.svg", "experts": "accuracy-experts.svg"}
+
+
+def cost_table(content: Content) -> str:
+    """Seconds of each part."""
+    rows = []
+    for name, part in content.get("parts", {}).items():
+        spent = [number(part["seconds"][clock], 0) for clock in ("wall", "processor")]
+        steps = f"{part['steps']} of {part['steps_asked']}"
+        rows.append([f"`{name}`", steps, *spent, part["date"], part["machine"]["processor"]])
+    return table(["part", "steps", "seconds", "of the processor", "date", "processor"], rows)
+
+
+def write(content: Content, path: Path) -> None:
+    """Writes the page and its plots."""
+    path.write_text(page(content), encoding="utf-8")
+    for name, plot in PLOTS.items():
+        part = content.get("parts", {}).get(name)
+        if part is not None and part["result"]:
+            draw(name, part["result"], path.parent / "images" / plot)

@@ -1,0 +1,177 @@
+"""What each piece brings if the network is trained without it: part `retrained`, by leaving services out.
+
+Only the training services: each is scored by a network that was trained on other groups of them, by the recipe of the
+default checkpoint without mined statements. Stack and terms share no weights. `shuffled labels` learns from labels
+that were shuffled within each service: what is left of AUROC then is a leak, and should be .50.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from accuracy_metrics import auroc
+from accuracy_store import Arrays, Kept, Key, Part, Record
+
+from logmoe import LogMoEConfig, LogMoEForSequenceClassification, modeling_logmoe
+from logmoe.training import general
+from logmoe.training.episodes import KINDS, Episodes
+
+SEEDS = 1
+MEASURED = ("earlier", "twin", "both", "self", "small")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to build and to train.
+
+    Attributes:
+        config: fields of the config.
+        recipe: fields of the recipe.
+        top_k: experts that are kept, in place of Top-P.
+        is_shuffled: learns from shuffled labels.
+        read: "both", "embeddings" or "features": what the stack reads.
+    """
+
+    config: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    top_k: int | None = None
+    is_shuffled: bool = False
+    read: str = "both"
+
+
+VARIANTS = {
+    "Top-P, 4 experts": Variant(),
+    "top-1 of 4": Variant(top_k=1),
+    "top-2 of 4": Variant(top_k=2),
+    "dense, 4 experts": Variant(recipe={"dense_share": 2.0}),
+    "one expert, parameters of 4": Variant({"num_experts": 1, "moe_intermediate_size": 384}),
+    "one expert, size of 1": Variant({"num_experts": 1}),
+    "embeddings only in the stack": Variant(read="embeddings"),
+    "features only in the stack": Variant(read="features"),
+    "shuffled labels": Variant(is_shuffled=True),
+}
+
+
+def keys(options: Any) -> list[Key]:
+    """A step for each variant and seed."""
+    return [{"variant": name, "seed": seed} for name in VARIANTS for seed in range(SEEDS)]
+
+
+@contextlib.contextmanager
+def routed_to(top_k: int | None) -> Iterator[None]:
+    """Within, entries keep the `top_k` likeliest experts."""
+    before = modeling_logmoe.top_p_mask
+    if top_k is not None:
+
+        def mask(probs: torch.Tensor, top_p: float) -> torch.Tensor:
+            chosen = probs.topk(min(top_k, probs.shape[-1]), dim=-1).indices
+            return torch.zeros_like(probs, dtype=torch.bool).scatter(-1, chosen, True)
+
+        modeling_logmoe.top_p_mask = mask
+    try:
+        yield
+    finally:
+        modeling_logmoe.top_p_mask = before
+
+
+def new_model(bench: Any, variant: Variant, seed: int) -> LogMoEForSequenceClassification:
+    """A model as the default checkpoint, all above the encoder new; embeddings are known."""
+    torch.manual_seed(seed)
+    config = LogMoEConfig.from_dict(bench.pipe.model.config.to_dict() | variant.config)
+    model = LogMoEForSequenceClassification(config)
+    model.freeze_encoder()
+    return model
+
+
+def changed(episodes: Episodes, variant: Variant, seed: int) -> Episodes:
+    """The episodes as a variant learns from them."""
+    if variant.is_shuffled:
+        generator, visible = np.random.default_rng(seed), episodes.visible.copy()
+        for service in np.unique(episodes.service):
+            rows = np.flatnonzero(episodes.service == service)
+            visible[rows] = generator.permutation(visible[rows])
+        return replace(episodes, visible=visible)
+    if variant.read == "features":
+        return replace(episodes, template=np.where(episodes.template >= 0, 0, -1).astype(episodes.template.dtype))
+    if variant.read == "embeddings":
+        return replace(episodes, entry_features=np.zeros_like(episodes.entry_features))
+    return episodes
+
+
+def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
+    """One variant: trained for each group that is left out, and scored on it."""
+    variant = VARIANTS[key["variant"]]
+    original, embeddings = bench.boosting.episodes
+    episodes = changed(original, variant, key["seed"])
+    if variant.read == "features":
+        embeddings = torch.zeros_like(embeddings)
+    options = bench.options
+    recipe = general.Recipe(steps=options.steps, **variant.recipe)
+    begun = time.process_time()
+    with routed_to(variant.top_k):
+        make: Callable[[], Any] = lambda: new_model(bench, variant, key["seed"])  # noqa: E731
+        scores = general.leave_groups_out(make, episodes, embeddings, None, recipe, key["seed"], options.groups)
+        trained = time.process_time() - begun
+        cost = stack_cost(bench, variant, episodes, embeddings)
+    record: Record = {"seconds": trained} | cost
+    for name, values in (
+        ("whole", scores.whole),
+        ("stack", scores.stack),
+        ("terms", scores.terms.sum(axis=1)),
+    ):
+        record[name] = {kind: mean_auroc(original, values, kind) for kind in MEASURED}
+    return record, None
+
+
+def mean_auroc(episodes: Episodes, values: np.ndarray, kind: str) -> float:
+    """Mean over services of the AUROC of one kind of episodes, faulty runs alone."""
+    found = []
+    for service in np.unique(episodes.service):
+        rows = (episodes.service == service) & (episodes.kind == KINDS.index(kind)) & ~episodes.is_twin
+        found.append(auroc((episodes.visible[rows] > 0).astype(int), values[rows]))
+    return float(np.nanmean(found))
+
+
+@torch.inference_mode()
+def stack_cost(bench: Any, variant: Variant, episodes: Episodes, embeddings: torch.Tensor) -> Record:
+    """Parameters above the encoder, and microseconds per entry, as the variant is drawn."""
+    model = new_model(bench, variant, 0).eval()
+    model.set_routing_mode("dense" if variant.recipe.get("dense_share", 0) > 1 else "top_p")
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    batch = episodes.batch(np.arange(128), embeddings).inputs() | {"sequence_features": None}
+    times = []
+    for _ in range(5):
+        begun = time.process_time()
+        model(**batch)
+        times.append(time.process_time() - begun)
+    return {"parameters": parameters, "microseconds": 1e6 * float(np.median(times)) / int(batch["entry_mask"].sum())}
+
+
+def summarise(kept: Kept) -> Record:
+    """By variant, means over seeds."""
+    result: Record = {}
+    for name in dict.fromkeys(key["variant"] for key in kept.keys):
+        records = [kept.records[place] for place in kept.places(variant=name)]
+        result[name] = {
+            part: {kind: float(np.mean([record[part][kind] for record in records])) for kind in MEASURED}
+            for part in ("whole", "stack", "terms")
+        } | {
+            part: float(np.mean([record[part] for record in records]))
+            for part in ("seconds", "parameters", "microseconds")
+        }
+    return {"variants": result, "seeds": SEEDS}
+
+
+PARTS = (
+    Part(
+        "retrained",
+        keys,
+        measure,
+        summarise,
+        ("accuracy_detectors.py", "accuracy_retrained.py", "../training/general.py", "../training/episodes.py"),
+    ),
+)

@@ -1,0 +1,237 @@
+"""What benchmarks/accuracy.py counts and keeps, on figures that can be worked out by hand; and that nothing leaks."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, no part of the installed package
+
+import accuracy
+import accuracy_metrics as metrics
+import accuracy_page
+import accuracy_rivals as rivals
+import accuracy_store
+from accuracy_experts import mutual_information
+
+from logmoe.training.episodes import KINDS, read_service, training_services
+from recordings import corpus
+from recordings.labels import INJECTOR_ADDRESS
+from recordings.windows import read_runs
+
+
+def windows(rows, number=3, texts=("a b", "a c", "d e", "f g h")):
+    template = np.array(rows)
+    return rivals.Windows(template, template, list(texts), number)
+
+
+# ---------------------------------------------------------------------- metrics
+
+
+def test_metrics_of_calls_by_hand():
+    found = metrics.of_calls(np.array([1, 1, 0, 0, 0]), np.array([1, 0, 1, 0, 0]))
+    assert (found["recall"], found["precision"], found["f1"]) == (0.5, 0.5, 0.5)
+    assert found["called_normal"] == pytest.approx(1 / 3)
+    assert found["mcc"] == pytest.approx((1 * 2 - 1 * 1) / np.sqrt(2 * 2 * 3 * 3))
+    assert np.isnan(metrics.of_calls(np.zeros(2), np.zeros(2))["recall"])
+
+
+def test_weighted_auroc_counts_windows_as_often_as_they_weigh():
+    label, score = np.array([0, 1, 0, 1, 1]), np.array([0.1, 0.4, 0.4, 0.9, 0.0])
+    weights = np.array([[1, 1, 1, 1, 1], [2, 0, 1, 1, 3], [0, 1, 0, 1, 1]], float)
+    found = metrics.weighted_auroc(label, score, weights)
+    for row in (0, 1):
+        times = weights[row].astype(int)
+        assert found[row] == pytest.approx(metrics.auroc(np.repeat(label, times), np.repeat(score, times)))
+    assert np.isnan(found[2])  # no normal window is left
+
+
+def test_paired_intervals_hold_the_difference_and_tell_equal_from_better():
+    generator = np.random.default_rng(0)
+    label = generator.integers(0, 2, 400)
+    good, bad = label + generator.normal(0, 0.5, 400), label + generator.normal(0, 5, 400)
+    groups = [(np.repeat([0, 1], 200), label, {"ours": good, "same": good, "noisy": bad})]
+    found = metrics.paired_intervals(groups, "ours", replicates=100)
+    assert found["same"] == {"difference": 0.0, "interval": [0.0, 0.0]}
+    low, high = found["noisy"]["interval"]
+    assert 0 < low < found["noisy"]["difference"] < high
+
+
+def test_blocks_of_neighbours_are_drawn_together():
+    weights = metrics.block_weights(np.repeat([0, 1], [20, 4]), np.random.default_rng(0), 50)
+    assert (weights[:, :8] == weights[:, :1]).all()
+    assert (weights[:, 20:] == weights[:, 20:21]).all()
+    assert not (weights[:, 16] == weights[:, 20]).all()  # another run, another block
+
+
+def test_interval_of_a_share():
+    assert metrics.share_interval(0, 100) == (0.0, pytest.approx(0.0362, abs=1e-3))
+    assert metrics.share_interval(100, 100)[1] == 1.0
+
+
+def test_mean_and_spread_are_of_draws():
+    table = np.array([[0.2, 0.4], [0.6, np.nan], [np.nan, np.nan]])
+    assert metrics.mean_and_spread(table) == [pytest.approx(0.45), pytest.approx(np.std([0.4, 0.5], ddof=1))]
+
+
+# ---------------------------------------------------------------------- rivals
+
+
+def test_n_grams_tell_order_and_what_is_new():
+    score = rivals.n_grams(windows([[0, 1, 0, 1], [1, 0, 1, 0]]), 0)
+    usual, doubled, new, short = score(windows([[0, 1, 0, 1], [0, 0, 1, 1], [0, 1, 3, 1], [0, 1, -1, -1]]))
+    assert usual == short == 0
+    assert doubled == pytest.approx((0 + 2 / 3 + 2 / 2) / 3)
+    assert new == pytest.approx((1 / 4 + 2 / 3 + 2 / 2) / 3)
+
+
+def test_look_up_forgets_order():
+    score = rivals.look_up(windows([[0, 1, 1]]), 0)
+    assert score(windows([[1, 0, 1], [0, 0, 1]])).tolist() == [0, 1]
+
+
+def test_hashed_tokens_find_the_nearest_line():
+    score = rivals.hashed_tokens(windows([[0, 1]]), 0)
+    known, half, far = score(windows([[0, 1], [2, 2], [3, 3]], texts=["a b", "a c", "a x", "f g h"]))
+    assert known == pytest.approx(0, abs=1e-6)
+    assert 0 < half < far <= 1
+
+
+def test_the_next_entry_network_learns_what_follows():
+    healthy = windows([[0, 1, 2, 0, 1, 2, 0, 1]] * 40)
+    score = rivals.next_entry(healthy, 0)
+    usual, other = score(windows([[0, 1, 2, 0, 1, 2, 0, 1], [2, 1, 0, 2, 1, 0, 2, 1]]))
+    assert usual < 0.5 < other
+
+
+def test_a_threshold_keeps_its_promise():
+    healthy = np.arange(199.0)
+    threshold = rivals.promised_threshold(healthy, 0.01)
+    assert (healthy > threshold).sum() == 1  # of 199, with the judged one 2 in 200
+    assert rivals.promised_threshold(np.arange(5.0), 0.01) == 4
+
+
+# ---------------------------------------------------------------------- steps
+
+
+def test_steps_are_kept_by_code_and_checkpoint(tmp_path):
+    store = accuracy_store.Store(tmp_path, "one", accuracy.PARTS)
+    key = {"service": "a/b", "draw": 0}
+    assert not store.has("amount", key)
+    store.write("amount", key, {"value": float("nan")}, {"x": np.arange(3)}, {"wall": 1.0})
+    assert store.has("amount", key)
+    assert not accuracy_store.Store(tmp_path, "two", accuracy.PARTS).has("amount", key)
+    kept, steps = store.kept("amount", [key, {"service": "c", "draw": 0}])
+    assert kept.records == [{"value": None}]
+    assert steps[0]["seconds"] == {"wall": 1.0}
+    assert kept.arrays(0)["x"].tolist() == [0, 1, 2]
+    # A part that reads another's arrays changes with that part's code.
+    assert store.code("promises") != store.code("recordings")
+
+
+def test_all_steps_are_asked_for_once():
+    options = accuracy.parse(["--draws", "2", "--services", "apache", "bind"])
+    names = [(name, *key.items()) for name, part in accuracy.PARTS.items() for key in part.keys(options)]
+    assert len(names) == len(set(names))
+    assert len(accuracy.PARTS["recordings"].keys(options)) == 2 * 6 * 2
+    assert accuracy.PARTS["public"].keys(options) == []
+    with pytest.raises(ValueError, match="no such service: nothing"):
+        accuracy.parse(["--services", "nothing"])
+
+
+def part_of(result, model="one"):
+    seconds, machine = {"wall": 61.0, "processor": 60.0}, {"processor": "a processor"}
+    return {"model": model, "code": "c", "date": "2026-01-01", "steps": 3, "steps_asked": 4} | {
+        "seconds": seconds,
+        "machine": machine,
+        "result": result,
+    }
+
+
+CONTENT = {
+    "model": "one",
+    "parts": {
+        "promises": part_of(
+            {
+                "rows": [
+                    {"service": "all", "promised": 0.001, "kept": 0.0125, "windows": 4000, "called": 8}
+                    | {"realised": 0.002, "interval": [0.001, 0.004]}
+                ]
+            }
+        ),
+        "routing": part_of(
+            {
+                "0.8": {"earlier": [0.9, 0.01], "twin": [None, None], "earlier_stack": [0.7, None]}
+                | {"twin_stack": [0.71, None], "microseconds": [12.34, 0.1], "active_experts": [1.6, 0.0]}
+            },
+            model="two",
+        ),
+    },
+}
+
+
+def test_the_page_says_what_the_json_says():
+    lines = accuracy_page.page(CONTENT).splitlines()
+    assert "| all | 0.1% | 0.0125 | 4,000 | 0.0020 | 0.0010 to 0.0040 |" in lines
+    assert "| 0.8 | 1.60 | 12.3 | 0.900 ± 0.010 |  | 0.700 | 0.710 |" in lines
+    assert "*Measured with an earlier checkpoint, two; today's is one.*" in lines
+    assert "| `promises` | 3 of 4 | 61 | 60 | 2026-01-01 | a processor |" in lines
+
+
+@pytest.mark.skipif(not accuracy.RESULTS.exists(), reason="`make accuracy` was not run yet: there is no JSON")
+def test_the_committed_page_is_that_of_the_committed_json():
+    content = json.loads(accuracy.RESULTS.read_text(encoding="utf-8"))
+    assert accuracy.PAGE.read_text(encoding="utf-8") == accuracy_page.page(content)
+
+
+def test_mutual_information_by_hand():
+    same, other = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
+    assert mutual_information(same, same) == pytest.approx(1)
+    assert mutual_information(same, other) == pytest.approx(0)
+
+
+# ---------------------------------------------------------------------- leaks
+
+
+def test_no_service_that_tests_is_trained_on():
+    assert not set(training_services(corpus.SERVICES)) & set(corpus.TEST_ONLY)
+
+
+@pytest.mark.parametrize("name", ["apache", "openssh", "redis"])
+def test_no_reference_holds_the_judged_run_or_a_fault(name):
+    """Train and test share no window: what a run is judged by is of other runs, none of them a test run."""
+    service = read_service(name)
+    for recording in service.recordings:
+        for kind in ("earlier", "twin", "both"):
+            others = [
+                other
+                for other in service.recordings
+                if other.name != recording.name and other.settings == recording.settings and other.split != "test"
+            ]
+            reference = service.reference(recording, kind)
+            if reference is None:
+                continue
+            # As many entries as the healthy stretches of these have, and no more.
+            most = sum(
+                len(other.text) if other.split == "twin" else sum(b - a for a, b in other.healthy_stretches())
+                for other in others
+                if (other.split == "twin") == (kind == "twin") or kind == "both"
+            )
+            assert len(reference) == most
+    for recording in service.recordings:
+        for start, end in recording.healthy_stretches():
+            assert not recording.is_faulty[start:end].any()
+    assert {"earlier", "twin", "both"} <= set(KINDS)
+
+
+@pytest.mark.parametrize("name", ["apache", "mosquitto", "openssh", "postfix"])
+def test_the_injectors_address_does_not_reach_the_model(name):
+    """It stands in raw lines of faults alone; masked, as the model reads them, in none."""
+    raw = masked = 0
+    for run in read_runs(name, ("train", "test")):
+        raw += sum(INJECTOR_ADDRESS in row["line"] for row in run.rows)
+        masked += sum(INJECTOR_ADDRESS in text for text in run.parsed.distinct.to_pylist())
+    assert raw > 0
+    assert masked == 0
