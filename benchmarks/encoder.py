@@ -30,9 +30,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
+from accuracy_detectors import FEATURE, RememberingPipeline, predict
+from accuracy_recordings import Recorded
+from accuracy_store import model_digest
 from machine import describe
-from reference import Recorded, model_digest
-from reference_detectors import FEATURE, RememberingPipeline, predict
 from scale import LARGE, repeated
 
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
@@ -158,7 +159,7 @@ def detection(pipe: RememberingPipeline, services: list[str]) -> dict[str, dict[
     """AUROC of each detector on each service."""
     found: dict[str, dict[str, float]] = {}
     for service in services:
-        recorded = Recorded(service, pipe, None)  # type: ignore[arg-type]
+        recorded = Recorded(service, pipe)
         labels, scores = [], {name: [] for name in ("LogMoE", "sum of ranks, untrained", "1-NN distance")}
         for run in recorded.faulty:
             reference = recorded.reference(run, "earlier", 0)
@@ -167,7 +168,7 @@ def detection(pipe: RememberingPipeline, services: list[str]) -> dict[str, dict[
             log = recorded.prepare(run.parsed)
             evidence = predict(pipe, log, reference, "reference").evidence
             assert evidence is not None
-            labels.append(recorded._truth(run, run.parsed, log.sequences)[0])
+            labels.append(recorded.truth(run, run.parsed, log.sequences).labels)
             scores["LogMoE"].append(evidence.margins)
             scores["sum of ranks, untrained"].append(untrained_score(evidence.inputs))
             scores["1-NN distance"].append(np.nan_to_num(evidence.inputs)[:, FEATURE["distance_top8"]])
@@ -307,7 +308,7 @@ def main() -> None:
     pipe = load_pipeline(DEFAULT_CHECKPOINT, device="cpu", pipeline_class=RememberingPipeline)
     content = {
         "machine": describe() | libraries,
-        "checkpoint": model_digest(pipe),
+        "checkpoint": model_digest(pipe.model),
         "services": args.services,
         "results": results,
         "encoder_share_of_scan": shares,
