@@ -9,7 +9,7 @@ MODULES = configuration sources reading columns rules masking terminal lines tra
 TYPED = logmoe logmoe_command $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.answering logmoe.reporting logmoe.reports logmoe.accept_command logmoe.report_command logmoe.page logmoe.console logmoe.loading logmoe.context logmoe.handler logmoe.serving logmoe.serve_command logmoe.scan_command logmoe.findings_command logmoe.fitting_command logmoe.result_folder logmoe.distributed logmoe.ray_command logmoe.explaining logmoe.train \
 	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 
-.PHONY: help demo test test-slow fuzz train-default checkpoint-code lint format bench accuracy clean
+.PHONY: help demo test test-slow test-ray fuzz train-default checkpoint-code lint format bench accuracy clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,10 @@ test: $(INSTALLED)  ## run the tests
 
 test-slow: $(INSTALLED)  ## run the tests that take long or need Debian packages
 	$(VENV_PYTHON) -m pytest -m slow
+
+test-ray: $(INSTALLED)  ## install Ray (240 MB) and run the tests on a cluster of two nodes on this machine
+	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
+	$(VENV_PYTHON) -m pytest tests/test_distributed.py tests/test_result_folder.py -m "slow or not slow"
 
 fuzz: $(INSTALLED)  ## try hostile inputs for MINUTES=10 and save those that fail in build/fuzz
 	$(VENV_PYTHON) tests/fuzz/run.py --minutes $(or $(MINUTES),10)

@@ -498,8 +498,8 @@ class Scene:
                 here = self._entry(int(first[best]))
                 trailing = min(horizon, int(self.positions[-1]) + 1)
                 told = here | {"count": int(seen[best]), "of": trailing, "usual": round(float(expected[best]), 1)}
-                usual = number_in_words(told["usual"]) if told["usual"] >= 1 else "less than once"
-                text = f"{times_in_words(told['count'])} in the last {trailing:,} entries, usually {usual}"
+                as_usual = number_in_words(told["usual"]) if told["usual"] >= 1 else "less than once"
+                text = f"{times_in_words(told['count'])} in the last {trailing:,} entries, usually {as_usual}"
                 return told | {"text": f"{text}: `{here['entry']}`"}
         place = self._strongest(is_meant, f"{granularity}_count")
         count = int((near == near[place]).sum())

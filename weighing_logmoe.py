@@ -40,7 +40,8 @@ RANKS = np.array([float(name.startswith("rank_")) for name in INPUTS])
 NEW = np.array([float(name == "template_new_top3") for name in INPUTS])
 """What the untrained score is the sum of, by input: ranks; new entries."""
 # Both scales, the weight of the untrained score, and what it is the sum of, where the score is the learned margin.
-AS_IT_IS = ((0.0, 1.0), (0.0, 1.0), 0.0, RANKS)
+_Start = tuple[tuple[float, float], tuple[float, float], float, np.ndarray]
+AS_IT_IS: _Start = ((0.0, 1.0), (0.0, 1.0), 0.0, RANKS)
 # How much new entries count against a small reference, and which share of three makes up a spread.
 NEW_WEIGHT, NEW_SPREAD = 0.5, 0.25
 
@@ -170,7 +171,8 @@ class Weigher:
         # Sums of ranks differ from log to log; without healthy sequences to compare them with they do not count. What
         # is new to a small reference does: the model, which has seen many, makes little of it.
         few = 0.0 if self.is_self else NEW_WEIGHT
-        stored = AS_IT_IS if self.by_labels else ((center, spread), (0.0, NEW_SPREAD), few, NEW)
+        by_model: _Start = ((center, spread), (0.0, NEW_SPREAD), few, NEW)
+        stored = AS_IT_IS if self.by_labels else by_model
         if not len(healthy.features):
             return Scale(*stored, np.empty(0), np.zeros(len(INPUTS), np.float32), 0.0)
         key = self.predictor.model
