@@ -24,7 +24,7 @@ import pyarrow as pa
 import torch
 from transformers.utils import logging
 
-from logmoe.applying_logmoe import FEW_REFERENCE_ENTRIES, is_saved_reference
+from logmoe.applying_logmoe import SELF, is_saved_reference, warn_of_few
 from logmoe.caching_logmoe import ScanCache
 from logmoe.findings_logmoe import Finding
 from logmoe.fitting_logmoe import encoder_digest
@@ -36,8 +36,7 @@ from logmoe.pipeline_logmoe import LogAnomalyPipeline
 from logmoe.reading_logmoe import find_logs
 from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from logmoe.result_folder import KILLED, FileRow, ResultFolder, file_table, is_local
-
-logger = logging.get_logger(__name__)
+from logmoe.weighing_logmoe import Against
 
 # What a task takes: files of a few megabytes in all, so that what a task costs beside judging hardly shows; few enough
 # that a worker's death repeats little. A larger file is a task of its own.
@@ -126,12 +125,12 @@ def scan(
     pipe = load_pipeline(model, "cpu", trust_remote_code)
     # Without logs: what is wrong with an argument is said now, and not by every row.
     plan = pipe.scan([], encoding=encoding, reference=reference, **overrides)
-    against: Any = False if plan.against is None else plan.against.reference
+    against = reference_of_workers(plan.against)
     summary = summary_of(plan.against, plan.rule, reference)
     # The checkpoint must be there for the workers, too.
     model = os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
     with folder.locked(), _ray_data(ray, address):
-        done = folder.start(_settings(pipe, against, encoding, overrides), resume)
+        done = folder.start(_settings(pipe, plan.against, encoding, overrides), resume)
         options = _with_defaults(ray, ray_options or {}, device)
         progress = ScanProgress(len(done), None if is_dataset else len(found))
         if is_dataset:
@@ -168,6 +167,15 @@ def scan(
                     on_progress(progress)
         folder.finish(summary)
     return folder
+
+
+def reference_of_workers(against: Against | None) -> LogReference | str | bool | None:
+    """What `pipe.scan` takes as its `reference` to judge as this says, by a pipeline of the same checkpoint."""
+    if against is None:
+        return False
+    if against.is_stored:
+        return None  # it comes with the checkpoint
+    return SELF if against.reference is None else against.reference
 
 
 class _Judge:
@@ -334,11 +342,7 @@ def fit(
             reference: LogReference = ray.get(waiting[0])
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
-    if reference.num_entries < FEW_REFERENCE_ENTRIES:
-        logger.warning(
-            f"A reference of {reference.num_entries} entries misses much of what is normal: {FEW_REFERENCE_ENTRIES} "
-            "entries or more, a day's log if possible, serve better."
-        )
+    warn_of_few(reference)
     return reference
 
 
@@ -526,12 +530,13 @@ def _bytes_per_group(ray: Any, files: list[File], options: dict[str, Any]) -> in
 
 
 def _settings(
-    pipe: LogAnomalyPipeline, reference: Any, encoding: str | None, overrides: dict[str, Any]
+    pipe: LogAnomalyPipeline, against: Against | None, encoding: str | None, overrides: dict[str, Any]
 ) -> dict[str, Any]:
     """All that results depend on, but for the logs; by digests where it is large."""
+    reference = None if against is None else against.reference
     return {
         "checkpoint": _digest_of_model(pipe),
-        "reference": _digest_of(reference) if isinstance(reference, LogReference) else reference,
+        "reference": reference_of_workers(against) if reference is None else _digest_of(reference),
         "encoding": encoding,
         **{name: str(value) for name, value in sorted(overrides.items())},
     }

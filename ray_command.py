@@ -72,7 +72,8 @@ def scan_on_ray(
     if baseline:
         cutting = {name: overrides[name] for name in CUTTING if name in overrides}
         pipe = load(console, model, "cpu", trust_remote_code)
-        overrides["reference"], _ = learn(pipe, baseline, encoding, console, **cutting)
+        overrides["reference"], read = learn(pipe, baseline, encoding, console, **cutting)
+        failed |= read["failed"] > 0
     elif no_baseline:
         overrides["reference"] = False
     with tqdm(desc="files", unit="file", total=len(found), disable=not console.shows_progress, leave=False) as bar:
@@ -95,7 +96,7 @@ def scan_on_ray(
             **overrides,
         )
     findings = folder.findings(by)
-    summary = replace(findings.summary, baseline=baseline_name(baseline))
+    summary = replace(findings.summary, baseline=baseline_name(baseline) or findings.summary.baseline)
     options = AnswerOptions(
         form=form,
         outputs=tuple(output),

@@ -24,7 +24,7 @@ from safetensors.numpy import load, save_file
 from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
 from .habits_logmoe import usable_times, windows_of
 from .parsing_logmoe import ParsedLog, check_integer
-from .saving_logmoe import named_files, new_files
+from .saving_logmoe import named_files, new_files, table_of
 from .sequences_logmoe import Origin, SequenceRule, pad_sequences
 from .surprise_logmoe import HEALTHY_FOLDS, Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
@@ -561,9 +561,7 @@ def _read_files(folder: Path) -> tuple[dict[str, Any], pa.Table, dict[str, np.nd
             if hashlib.sha256(contents[Path(name).suffix]).hexdigest() != digest:
                 raise ValueError(f"{name} is not what was saved")
         facts["accepted"] = from_lines(contents.get(".jsonl", b""))
-        # In one thread: another that still held the bytes when Python ends could abort the process.
-        table = pq.read_table(pa.BufferReader(contents[".parquet"]), use_threads=False, pre_buffer=False)
-        return facts, table, load(contents[".safetensors"])
+        return facts, table_of(contents[".parquet"]), load(contents[".safetensors"])
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:

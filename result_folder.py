@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from logmoe.findings_logmoe import Finding, Findings, LogSummary, Skipped, Summary
 from logmoe.reports import built
+from logmoe.saving_logmoe import table_of
 
 FORMAT_VERSION = 1
 JOB, SUMMARY, LOCK = "job.json", "summary.json", ".lock"
@@ -352,7 +353,7 @@ class ResultFolder:
         ]
 
     def _read(self, path: str) -> pa.Table:
-        return pq.read_table(pa.BufferReader(self._system.cat_file(path)))
+        return table_of(self._system.cat_file(path))
 
 
 def is_local(system: Any) -> bool:

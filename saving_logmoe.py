@@ -1,4 +1,4 @@
-"""New files beside old ones, which they replace only when all are written.
+"""New files beside old ones, which they replace only when all are written; and tables that were read whole.
 
 What a killed process left half written is swept by the next that saves in the same folder, and never what a living one
 writes. Called by what saves references and checkpoints.
@@ -12,6 +12,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 try:
     import fcntl
@@ -61,6 +64,14 @@ def named_files(index: Path) -> set[str] | None:
         return None
 
 
+def table_of(data: bytes) -> pa.Table:
+    """The table that the bytes of a Parquet file hold.
+
+    Read in one thread: another that still held the bytes when Python ends could abort the process.
+    """
+    return pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False)
+
+
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[int | None]:
     """A descriptor to lock the folder by; None if there can be none."""
@@ -87,4 +98,4 @@ def _is_locked(descriptor: int | None, *flags: str) -> bool:
     return True
 
 
-__all__ = ["SAVING", "named_files", "new_files"]
+__all__ = ["SAVING", "named_files", "new_files", "table_of"]

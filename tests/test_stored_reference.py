@@ -11,6 +11,7 @@ from transformers import pipeline
 
 from hub_server import HubServer
 from logmoe import LogAnomalyDetector
+from logmoe.distributed import reference_of_workers
 from logmoe.loading import load_pipeline
 
 HEALTHY, FAULTY = (ROOT / "examples" / f"apache-{kind}.log" for kind in ("healthy", "faulty"))
@@ -59,6 +60,15 @@ def test_a_log_is_judged_against_it_unless_another_way_is_asked_for(shipped, ref
     assert [each["label"] for each in scan] == [each["label"] for each in pipe([log])[0]["sequences"]]
     assert scan.statistics.mode == "reference"
     assert shipped.stored_reference is None
+
+
+def test_workers_elsewhere_judge_as_this_process_does(folder, log):
+    pipe = pipeline("log-anomaly", model=str(folder))
+    for given in (None, "self", False, pipe.fit(FAULTY)):
+        sent = reference_of_workers(pipe.scan([], reference=given).against)
+        assert answers(pipe([log], reference=sent)[0]) == answers(pipe([log], reference=given)[0])
+    # The stored one is at hand there, with all that is known of it.
+    assert reference_of_workers(pipe.scan([]).against) is None
 
 
 def test_the_detector_and_the_command_use_it(folder, log, tmp_path, capsys):

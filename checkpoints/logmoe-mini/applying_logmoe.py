@@ -33,6 +33,15 @@ SELF = "self"
 FEW_REFERENCE_ENTRIES = 500
 
 
+def warn_of_few(reference: LogReference) -> None:
+    """Warns if a reference knows little."""
+    if reference.num_entries < FEW_REFERENCE_ENTRIES:
+        logger.warning(
+            f"A reference of {reference.num_entries} entries misses much of what is normal: what is new to it counts "
+            f"as odd. {FEW_REFERENCE_ENTRIES} entries or more, a day's log if possible, serve better."
+        )
+
+
 @dataclass
 class PreparedLog:
     """One log on its way to the model: its entries, and the sequences they were cut into."""
@@ -205,11 +214,7 @@ class JudgesAgainstReferences:
         if on_problem is not None and not fit.builder.num_entries:
             raise EmptyLogError("no log entry could be read")
         reference = fit.finish().encode(self._encode_texts)
-        if reference.num_entries < FEW_REFERENCE_ENTRIES:
-            logger.warning(
-                f"A reference of {reference.num_entries} entries misses much of what is normal: what is new to it "
-                f"counts as odd. {FEW_REFERENCE_ENTRIES} entries or more, a day's log if possible, serve better."
-            )
+        warn_of_few(reference)
         if reference.num_dropped_texts or len(reference) < reference.num_entries:
             logger.info(
                 f"Of {reference.num_entries} entries the reference keeps {len(reference)}, evenly spread "
@@ -296,4 +301,4 @@ def _last_change(path: Any) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-__all__ = ["JudgesAgainstReferences", "PredictedLog", "PreparedLog", "predict_measured"]
+__all__ = ["SELF", "JudgesAgainstReferences", "PredictedLog", "PreparedLog", "predict_measured", "warn_of_few"]
