@@ -31,7 +31,7 @@ ci = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(ci)
 
 # Stands for `logmoe`: notes how it was called, and gives out reports that were prepared.
-STUB = f"""#!{sys.executable}
+STUB = """
 import json, os, pathlib, shutil, sys
 arguments = sys.argv[1:]
 here = pathlib.Path(os.environ["STUB"])
@@ -43,7 +43,7 @@ if arguments[0] == "fit":
     if (here / "no-fit").exists():
         sys.exit(2)
     os.makedirs(outputs[0])
-    pathlib.Path(outputs[0], "reference.json").write_text("{{}}")
+    pathlib.Path(outputs[0], "reference.json").write_text("{}")
 elif arguments[0] == "accept":
     (here / "accepted").write_text("" if "--like" in arguments else sys.stdin.read())
     sys.exit(2 if (here / "no-accept").exists() else 0)
@@ -138,7 +138,9 @@ class Runner:
         for path in (self.checkout, self.prepared, tools):
             path.mkdir(parents=True)
         (tools / "python").symlink_to(sys.executable)
-        (tools / "logmoe").write_text(STUB)
+        (tools / "stub.py").write_text(STUB)
+        # By a shell: the path of an interpreter behind #! cannot hold a space.
+        (tools / "logmoe").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tools}/stub.py" "$@"\n')
         (tools / "logmoe").chmod(stat.S_IRWXU)
         self.folder, self.tools = folder, tools
         self.prepare(ORDINARY)

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import CORPUS, TOKENS
 
+from logmoe.sources_logmoe import COMPRESSIONS
+
 FOUND = Path(__file__).parent / "found"
 
 # Logs as their writers, broken disks and attackers would put them together.
@@ -28,8 +30,9 @@ def test_a_few_inputs(name):
             raise
 
 
+# What begins like an archive is none to a reader, which says that it is damaged: `test_reader` has those as well.
 @settings(max_examples=20, deadline=None)
-@given(LOGS)
+@given(LOGS.filter(lambda data: not data.startswith(tuple(COMPRESSIONS))))
 def test_text(data):
     DOORS["text"].check(data)
 
