@@ -437,7 +437,7 @@ def test_pauses():
         next(given)
 
 
-@pytest.mark.parametrize("form", ["text", "jsonl"])
+@pytest.mark.parametrize("form", ["text", pytest.param("jsonl", marks=pytest.mark.slow)])
 def test_a_stream_answers_while_it_is_open(form):
     """A finding comes when the stream pauses, and the summary when it ends."""
     command = [sys.executable, str(ROOT / "inference.py"), "-", *BASELINE, "--format", form, "--device", "cpu"]

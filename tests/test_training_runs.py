@@ -140,7 +140,7 @@ def test_sigterm_saves_and_exits(folder, undisturbed):
     assert_equal(weights_of(out), undisturbed)
 
 
-@pytest.mark.parametrize("strategy", ["epoch", "steps"])
+@pytest.mark.parametrize("strategy", [pytest.param("epoch", marks=pytest.mark.slow), "steps"])
 def test_stopped_at_any_step_it_ends_with_the_same_weights(folder, strategy):
     """In the midst of an epoch, at its end, at a step that is saved anyhow: nothing moves the random state on."""
     more = f"--eval_strategy {strategy} --save_strategy {strategy} --load_best_model_at_end false".split()
