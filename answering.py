@@ -35,6 +35,7 @@ KIND_WORDS = {
 _FRACTION = re.compile(r"\.\d+")
 OF_ITSELF = "judged against itself: shows what stands out, promises nothing"
 BY_WORDING = "judged by its wording"
+PREVAILING = "most of it reads like faults, so that what stands out is no measure"
 # Reasons that are shown of a sequence or a finding.
 REASONS = 2
 # Entries after which it is known how much of a log is familiar: results wait for them, for that comes first.
@@ -154,6 +155,8 @@ def heading(
         return BY_WORDING
     if is_live:
         return "a stream, with no healthy log (--baseline) to judge it against: judged by its wording"
+    if statistics.faults_prevail:
+        return f"{PREVAILING}: {BY_WORDING}"
     return f"{_too_short(statistics.entries)}: {BY_WORDING}"
 
 
@@ -334,13 +337,18 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
     if mode == "self":
         return OF_ITSELF if one else "each judged against itself: shows what stands out, promises nothing"
     if mode == "mixed":
-        short = sum(log.mode == "none" for log in summary.logs)
-        return f"each judged against itself, or, where it is too short ({count(short, 'log')}), by its wording"
+        worded = [log for log in summary.logs if log.mode == "none"]
+        faulty = sum(log.faults_prevail for log in worded)
+        cases = [(len(worded) - faulty, "is too short"), (faulty, "mostly reads like faults")]
+        told = " or ".join(f"{what} ({count(number, 'log')})" for number, what in cases if number)
+        return f"each judged against itself, or, where it {told}, by its wording"
     if not can_measure:
         return BY_WORDING
-    return (
-        f"{_too_short(summary.total('entries'))}: {BY_WORDING}" if one else f"too short to have habits: {BY_WORDING}"
-    )
+    if one:
+        why = PREVAILING if summary.logs[0].faults_prevail else _too_short(summary.total("entries"))
+    else:
+        why = "too short to have habits" + ", or mostly like faults" * any(log.faults_prevail for log in summary.logs)
+    return f"{why}: {BY_WORDING}"
 
 
 def misfits(summary: Summary) -> list[str]:

@@ -207,6 +207,7 @@ class LogSummary:
         familiarity: share of its entries that the healthy log knows; None where it was judged otherwise.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         replaced_bytes, truncated_entries, oversized_entries, split_sessions, backward_entries: see [`ScanStatistics`].
+        faults_prevail: see [`ScanStatistics`].
         start, end: see [`LogSpan`].
         accepted: findings that were left out, because somebody accepted them.
         expired: those that are reported again.
@@ -226,6 +227,7 @@ class LogSummary:
     oversized_entries: int = 0
     split_sessions: int = 0
     backward_entries: int = 0
+    faults_prevail: bool = False
     start: str | None = None
     end: str | None = None
     accepted: int = 0
@@ -239,7 +241,7 @@ class LogSummary:
         familiarity = None
         if seen.mode == "reference" and seen.measured_entries:
             familiarity = seen.familiar_entries / seen.measured_entries
-        same = {name: getattr(seen, name) for name in (*_COUNTS, "kept_rate", "mode", "source")}
+        same = {name: getattr(seen, name) for name in (*_COUNTS, "faults_prevail", "kept_rate", "mode", "source")}
         span = span or LogSpan()
         leaves_out = leaves_out or LeavesOut({})
         return cls(

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import logging
 
-from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog, predict_measured
+from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog, encode_texts, predict_measured
 from .caching_logmoe import ScanCache
 from .findings_logmoe import Findings
 from .fitting_logmoe import FEWEST_SELF_ENTRIES, ReferenceFit, origin_of
@@ -30,6 +30,7 @@ from .reading_logmoe import CHUNK_BYTES, check_encoding, find_logs
 from .reference_logmoe import LogReference
 from .scanning_logmoe import LogScan, ScanStatistics
 from .sequences_logmoe import SequenceCutter
+from .weighing_logmoe import faults_prevail
 
 logger = logging.get_logger(__name__)
 
@@ -436,7 +437,7 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
     ) -> list[PredictedLog]:
         """Judges logs against what `_against` says, those that are judged by wording together."""
         processor = self._processor_for(entry_pattern)
-        by_wording, measured = [], {}
+        by_wording, measured, turned = [], {}, set()
         # All logs of a call are cut by one rule.
         rule = prepared_logs[0].rule
         judged_against = self._against(processor, rule, **against)
@@ -446,6 +447,13 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
                 fit = ReferenceFit(processor, rule, origin_of(self.model, processor, rule))
                 fit.add_parsed(prepared.parsed)
                 reference = fit.finish_own()
+                if reference is not None:
+                    reference.encode(
+                        lambda texts: encode_texts(self.predictor, processor, texts, max_log_entry_length)
+                    )
+                    if faults_prevail(self.predictor, reference, rule.max_sequence_length):
+                        turned.add(place)
+                        reference = None
             if judged_against is None or reference is None:
                 by_wording.append(prepared)
             else:
@@ -453,7 +461,10 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
                     self.predictor, prepared, judged_against, reference, processor, batch_size, max_log_entry_length
                 )
         others = iter(self._predict_wording(by_wording, batch_size, max_log_entry_length) if by_wording else [])
-        return [measured[place] if place in measured else next(others) for place in range(len(prepared_logs))]
+        predicted = [measured[place] if place in measured else next(others) for place in range(len(prepared_logs))]
+        for place in turned:
+            predicted[place].faults_prevail = True
+        return predicted
 
     def _predict_wording(
         self, prepared_logs: list[PreparedLog], batch_size: int, max_log_entry_length: int | None

@@ -35,7 +35,7 @@ from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceCutter, SequenceRule
 from .sources_logmoe import is_readable_twice, visible
 from .surprise_logmoe import ENTRY_FEATURES, SEQUENCE_FEATURES, RunningLevel
-from .weighing_logmoe import Against, Weigher
+from .weighing_logmoe import Against, Weigher, faults_prevail
 
 logger = logging.get_logger(__name__)
 
@@ -70,6 +70,7 @@ class ScanStatistics:
         measured_entries, familiar_entries: entries that were measured against a reference, and those of them whose
             template it knows, of that log.
         backward_entries: those of them that stand behind newer ones, see `TimeOrder`.
+        faults_prevail: that log is judged by wording, for what is usual in it reads like faults.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         dtype: the precision that the model computes in.
         seconds: since the scan began.
@@ -93,6 +94,7 @@ class ScanStatistics:
     measured_entries: int = 0
     familiar_entries: int = 0
     backward_entries: int = 0
+    faults_prevail: bool = False
     kept_rate: float | None = None
     dtype: str = "float32"
     seconds: float = 0.0
@@ -418,7 +420,7 @@ class LogScan(Iterator[dict[str, Any]]):
     def _start_measuring(self, source: Any) -> None:
         """Finds what the next log is judged against, which without a reference takes a first pass over it."""
         self._measure = self._weigher = self._reference = self._past = self._ahead = None
-        self.statistics.mode, self.statistics.kept_rate = "none", None
+        self.statistics.mode, self.statistics.kept_rate, self.statistics.faults_prevail = "none", None, False
         self.statistics.measured_entries = self.statistics.familiar_entries = self.statistics.backward_entries = 0
         if self.against is None:
             return
@@ -431,7 +433,10 @@ class LogScan(Iterator[dict[str, Any]]):
                 fit.add_source(source, self.encoding, self.chunk_bytes, self.max_waiting_entries, self.num_workers)
             own = fit.finish_own()
             if own is not None:
-                self._reference, self.statistics.mode = own.encode(self._encode_texts), "self"
+                own, length = own.encode(self._encode_texts), self.rule.max_sequence_length
+                self.statistics.faults_prevail = faults_prevail(self.predictor, own, length)
+                if not self.statistics.faults_prevail:
+                    self._reference, self.statistics.mode = own, "self"
         elif self.rule.window_seconds is None and not self.rule.session_pattern:
             self._past = StreamPast(origin_of(self.predictor.model, self.processor, self.rule))
         if self._reference is not None:
@@ -593,13 +598,7 @@ class LogScan(Iterator[dict[str, Any]]):
         highest = self.judge.highest_probability(list(known.values()), evidence)
         self.statistics.highest_probability = max(self.statistics.highest_probability, highest)
         for result in self.judge.sequence_results(
-            job.log,
-            job.sequences,
-            predictions,
-            job.is_truncated,
-            source,
-            self.only_anomalies,
-            evidence,
+            job.log, job.sequences, predictions, job.is_truncated, source, self.only_anomalies, evidence
         ):
             self.statistics.sequences += 1
             if result is not None:

@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from filelock import FileLock
@@ -588,3 +589,35 @@ def test_a_full_disk_below_the_answer_is_no_fault_of_the_log(logs, capsys, monke
         code = inference.main(["today.log", "--no-baseline", *arguments])
     assert code == 2
     assert capsys.readouterr().err == "error: cannot write the answer: No space left on device\n"
+
+
+OUTAGE = (
+    FAULT,
+    "ERROR http: order failed: database is not reachable",
+    "ERROR db: connect to 10.0.0.9 timed out, giving up",
+    "INFO http: GET /cart/{n} 500 in {n} ms",
+)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.7])
+def test_a_log_most_of_which_is_the_fault_is_judged_by_wording(general, logs, share):
+    """By itself it would show as odd what is left of ordinary life."""
+    rng, lines, start = random.Random(1), service(70 * 32, 1), 10 * 32
+    end = start + round(share * 70) * 32
+    for row in range(start, end):
+        lines[row] = lines[row][:20] + rng.choice(OUTAGE).format(n=rng.randrange(1, 255))
+    (logs / "outage.log").write_text("\n".join(lines))
+    prevail = share > 0.5
+    scan = general.scan(logs / "outage.log")
+    margins = {True: [], False: []}
+    for sequence in scan:
+        margins[start < sequence["first_line"] <= end].append(sequence["logits"][1] - sequence["logits"][0])
+    assert (scan.statistics.mode, scan.statistics.faults_prevail) == (("self", "none")[prevail], prevail)
+    assert np.median(margins[True]) > max(margins[False])
+    if not prevail:
+        return
+    findings = general.findings("\n".join(lines))
+    assert findings.summary.logs[0].faults_prevail
+    assert findings[0].first_line == start + 1
+    assert "most of it reads like faults" in answering.headline(findings.summary)
+    assert "most of it reads like faults" in answering.heading(scan)

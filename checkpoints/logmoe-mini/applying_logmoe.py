@@ -62,6 +62,7 @@ class PredictedLog:
     familiarity: float | None = None
     kept_rate: float | None = None
     num_backward: int = 0  # see `TimeOrder`
+    faults_prevail: bool = False
 
 
 def encode_texts(

@@ -597,6 +597,7 @@ def findings_in_memory(
         parsed.replaced_bytes,
         int(predicted.is_truncated.sum()),
         backward_entries=predicted.num_backward,
+        faults_prevail=predicted.faults_prevail,
         start=judge.span.start,
         end=judge.span.end,
         accepted=maker.leaves_out.number,
