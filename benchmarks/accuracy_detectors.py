@@ -243,7 +243,8 @@ def own_reference(pipe: LogAnomalyPipeline, log: PreparedLog) -> LogReference | 
     """The reference of a log that is judged by itself."""
     fit = ReferenceFit(pipe.processor, log.rule, origin_of(pipe.model, pipe.processor, log.rule))
     fit.add_parsed(log.parsed)
-    return fit.finish_own()
+    own = fit.finish_own()
+    return None if own is None else own.encode(pipe._encode_texts)
 
 
 def score(
