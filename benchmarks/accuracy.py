@@ -125,9 +125,8 @@ def groups_of(parts: Sequence[Part], options: argparse.Namespace) -> list[list[t
     groups: dict[tuple[str, str], list[tuple[str, Key]]] = {}
     for part in parts:
         for key in part.keys(options):
-            groups.setdefault((part.name if part.after else "", key.get("service", part.name)), []).append(
-                (part.name, key)
-            )
+            alike = key.get("service") or key.get("variant", part.name)
+            groups.setdefault((part.name if part.after else "", alike), []).append((part.name, key))
     return list(groups.values())
 
 
