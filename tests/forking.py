@@ -10,6 +10,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ FORKS.set_forkserver_preload(["pytest", "logmoe.train", "logmoe.training.plots",
 
 def _run(program: str, arguments: list[str], env: dict[str, str], outputs: tuple[str, str], max_file_bytes: int):
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
     os.environ.update(env)
     for number, path in enumerate(outputs, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)

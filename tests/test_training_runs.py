@@ -188,7 +188,10 @@ class Disturbance:
 @pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_stopped_at_random_moments_it_ends_with_the_same_weights(folder, capsys):
-    """As often as MOMENTS says: run after run, each stopped and resumed until it comes to its end."""
+    """As often as MOMENTS says: run after run, each stopped and resumed until it comes to its end.
+
+    What comes too late to end a run, or a disk that has room for all that it still writes, does not count.
+    """
     seed = int(os.environ.get("SEED", random.SystemRandom().getrandbits(32)))
     drawn, moments, ends = random.Random(seed), int(os.environ.get("MOMENTS", 10)), Counter()
     words = "--load_best_model_at_end false --save_total_limit 2".split()
@@ -208,7 +211,7 @@ def test_stopped_at_random_moments_it_ends_with_the_same_weights(folder, capsys)
             if disturbance is None or disturbance.left == disturbance.kind.split():
                 break  # It came to its end before that.
             stops.append((disturbance.kind, done.returncode))
-            ends[stops[-1]] += 1
+            ends[stops[-1]] += int(done.returncode != 0)
             known = {"SIGTERM": (143, -15), "SIGINT": (130, -2), "SIGKILL": (-9,)}
             allowed = {0} | {code for name in disturbance.kind.split() for code in known.get(name, (2,))}
             assert done.returncode in allowed, (seed, stops, done.stderr)
