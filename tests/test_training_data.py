@@ -473,9 +473,9 @@ def test_data_come_from_a_file_or_a_data_set(store, tmp_path):
     path = str(write_rows(tmp_path / "t.jsonl", [{"log_sequence": word, "label": 0} for word in "abcde"]))
     splits = read_splits(DataArguments(train_file=[path], test_file=[path], validation_share=0.2), store)
     assert {name: len(logs) for name, logs in splits.items()} == {"train": 4, "validation": 1, "test": 5}
-    for given in ({}, {"train_file": [path], "dataset_name": "org/logs"}):
+    for wrong in ({}, {"train_file": [path], "dataset_name": "org/logs"}):
         with pytest.raises(ValueError, match="Give either `--train_file` or `--dataset_name`"):
-            read_splits(DataArguments(**given), store)
+            read_splits(DataArguments(**wrong), store)
 
 
 def test_the_digest_of_a_split_changes_with_its_logs_their_labels_and_their_order(store):
