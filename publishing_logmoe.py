@@ -6,6 +6,7 @@ included; the rest is written here.
 
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -86,29 +87,34 @@ class PublishesCheckpoints:
         config.json, so that nobody loads half of the one and half of the other.
 
         Args:
-            save_directory: a folder, made if needed. A README.md in it is kept.
+            save_directory: a folder, made if needed. A README.md in it is kept. A reference in it is that of the
+                checkpoint before and is removed, unless this one was loaded from there.
             reference: to save along with it, against which logs are then judged where no other is given: it holds
-                masked text of its logs. True for the one that is stored with the loaded checkpoint.
+                masked text of its logs. True for the one that is stored with the loaded checkpoint, False for none.
             kwargs: see `PreTrainedModel.save_pretrained`.
 
         Raises:
             OSError: it cannot be written; what was in the folder is unharmed.
             ValueError: there is no stored reference.
         """
+        folder, source = Path(save_directory), self.model.config.name_or_path
+        is_own = reference is None and bool(source) and Path(source).resolve() == folder.resolve()
         reference = self._to_store(reference)
-        folder = Path(save_directory)
         if folder.is_file():
             raise FileExistsError(f"cannot save a checkpoint to {str(folder)!r}: it is a file, a folder is needed")
         with new_files(folder) as written:
             self._save(written, folder.resolve().name, has_card=(folder / "README.md").exists(), **kwargs)
+            if reference is not None:
+                reference.save_pretrained(folder / REFERENCE_FOLDER)
             (folder / CONFIG_NAME).unlink(missing_ok=True)
+            if reference is None and not is_own and (folder / REFERENCE_FOLDER / "reference.json").exists():
+                os.replace(folder / REFERENCE_FOLDER, written.parent / f"{written.name}-{REFERENCE_FOLDER}")
+                shutil.rmtree(written.parent / f"{written.name}-{REFERENCE_FOLDER}")
             for weights in filter(lambda path: _WEIGHTS.fullmatch(path.name), list(folder.iterdir())):
                 if not (written / weights.name).exists():  # of another number of files, and they would be loaded
                     weights.unlink()
             for path in sorted(written.iterdir(), key=lambda path: path.name == CONFIG_NAME):
                 os.replace(path, folder / path.name)
-        if reference is not None:
-            reference.save_pretrained(folder / REFERENCE_FOLDER)
 
     def _save(self, folder: Path, name: str, has_card: bool = False, **kwargs: Any) -> None:
         """Writes the files of a checkpoint whose card calls it `name`, which has one already or not."""
@@ -130,7 +136,7 @@ class PublishesCheckpoints:
         Args:
             repo_id: name on the Hub, `"org/name"`.
             reference: to upload along with it, see `save_pretrained`. It holds masked text of its logs, and makes a
-                new repository private unless `private` says otherwise.
+                new repository private unless `private` says otherwise. One that is there is removed likewise.
             kwargs: `private` and `token`; others go to `huggingface_hub.upload_folder`, such as `commit_message` and
                 `revision`.
 
@@ -142,13 +148,13 @@ class PublishesCheckpoints:
         """
         from huggingface_hub import HfApi
 
+        is_own = reference is None and repo_id == self.model.config.name_or_path
         reference = self._to_store(reference)
-
         api, private = HfApi(token=kwargs.pop("token", None)), kwargs.pop("private", None)
         kwargs.setdefault("commit_message", f"Upload {type(self).__name__}")
         repo_id = create_repository(api, repo_id, private, reference is not None)
-        if reference is not None:
-            kwargs.setdefault("delete_patterns", [f"{REFERENCE_FOLDER}/*"])  # of the reference before it
+        if not is_own:
+            kwargs.setdefault("delete_patterns", [f"{REFERENCE_FOLDER}/*"])  # of the checkpoint before it
         with tempfile.TemporaryDirectory() as folder:
             self._save(Path(folder), repo_id)
             if reference is not None:

@@ -10,6 +10,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ FORKS.set_forkserver_preload(["pytest", "logmoe.train", "logmoe.training.plots",
 
 def _run(program: str, arguments: list[str], env: dict[str, str], outputs: tuple[str, str], max_file_bytes: int):
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
     os.environ.update(env)
     for number, path in enumerate(outputs, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
@@ -48,6 +50,7 @@ def train(
     processes: int = 1,
     max_file_bytes: int = 0,
     signal_when: tuple[Callable[[], bool], int] | None = None,
+    watch: Callable[[int], None] | None = None,
     timeout: float = 200.0,
 ) -> subprocess.CompletedProcess:
     """Runs `train.py` with these arguments, in one process or in several that know of each other as torchrun has it.
@@ -57,6 +60,7 @@ def train(
         env: for the environment; what is read while importing is read already.
         max_file_bytes: no file may grow beyond that, if not 0.
         signal_when: a condition, and the signal sent to all processes as soon as it holds.
+        watch: called again and again with the number of the first process, as long as it runs.
 
     Raises:
         AssertionError: the processes ended before the condition held, or the time is up.
@@ -82,6 +86,8 @@ def train(
                 for process in running:
                     os.kill(process.pid, signal_when[1])
                 signal_when = None
+            if watch and running[0].is_alive():
+                watch(running[0].pid)
             # As torchrun does: where one fails, the others would wait for it.
             late = time.monotonic() > deadline
             if late or any(process.exitcode for process in running):
@@ -89,7 +95,7 @@ def train(
                     process.join(0 if late else 60)
                     process.kill()
             ends = [process.sentinel for process in running if process.is_alive()]
-            multiprocessing.connection.wait(ends, 0.002 if signal_when else 1)
+            multiprocessing.connection.wait(ends, 0.002 if signal_when or watch else 1)
         stdout, stderr = (Path(path).read_text() if Path(path).exists() else "" for path in outputs)
         assert time.monotonic() < deadline, f"still running after {timeout} seconds:\n{stderr}"
         assert not signal_when, f"ended before the condition held:\n{stdout}{stderr}"

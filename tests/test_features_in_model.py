@@ -229,6 +229,10 @@ def test_a_new_term_starts_like_a_layer_of_torch(featured):
 # ---------------------------------------------------------------------- shares of features
 
 
+def test_what_stands_for_no_reference_starts_about_zero(featured):
+    assert 0 < featured.model.sequence_stack.entry_features.no_reference.abs().max() < 1
+
+
 def test_shares_sum_to_the_margin_against_the_baseline(featured):
     generator = torch.Generator().manual_seed(4)
     sequences = 8 * torch.randn(200, 4, generator=generator) - 3

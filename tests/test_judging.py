@@ -8,7 +8,7 @@ import torch
 from conftest import tiny_config
 
 from logmoe import LogParser
-from logmoe.judging_logmoe import Judge, Prediction, anomaly_margin, anomaly_probability
+from logmoe.judging_logmoe import Evidence, Explanation, Judge, Prediction, anomaly_margin, anomaly_probability
 from logmoe.pipeline_logmoe import PredictedLog
 from logmoe.predicting_logmoe import Predictor
 
@@ -103,6 +103,47 @@ def test_result_of_a_sequence():
     }
     assert (second["label"], second["first_line"], second["last_line"]) == ("normal", 5, 5)
     assert judge.highest_probability(predictions) == first["probabilities"]["anomaly"]
+
+
+@pytest.mark.parametrize(
+    ("margins", "is_calibrated", "label"),
+    [((2.0, -9.0), False, "anomaly"), ((2.0, -9.0), True, "normal"), ((-1.0, 0.0), False, "normal")],
+)
+def test_result_of_a_sequence_that_was_judged_by_evidence(margins, is_calibrated, label):
+    asked = []
+
+    def explain(row, is_anomaly):
+        asked.append((row, is_anomaly))
+        return Explanation(np.array([0.5]), {"level": 0.25}, [{"kind": "new_entry", "weight": 1.5}])
+
+    evidence = Evidence("self", np.array(margins), np.array([0.02, np.nan]), np.zeros((2, 1)), explain, is_calibrated)
+    judge = Judge(LABELS, temperature=2.0, threshold=0.9, evidence_threshold=0.6)
+    sequences, predictions = [np.array([0]), np.array([1])], [prediction(99), prediction(99)]
+    first, second = judge.sequence_results(
+        LogParser().parse("a\nb"), sequences, predictions, np.zeros(2, bool), evidence=evidence
+    )
+    anomaly = 1 / (1 + math.exp(-margins[0] / (2 if is_calibrated else 1)))
+    assert first["probabilities"] == pytest.approx({"normal": 1 - anomaly, "anomaly": anomaly})
+    assert (first["label"], first["logits"]) == (label, [-margins[0] / 2, margins[0] / 2])
+    assert (first["healthy_rarity"], second["healthy_rarity"], first["mode"]) == (0.02, None, "self")
+    assert (first["reasons"][0]["weight"], first["evidence"]) == (1.5, {"level": 0.25})
+    assert first["entries"][0]["score"] == 0.5
+    assert asked == [(0, label == "anomaly"), (1, False)]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_predictions_of_other_sequences_are_no_results(number):
+    judge, predictions = Judge(LABELS, 1.0, 0.5), [prediction(0.0)] * number
+    with pytest.raises(ValueError, match="zip|index"):
+        list(
+            judge.sequence_results(LogParser().parse("a\nb"), [np.array([0]), np.array([1])], predictions, np.zeros(2))
+        )
+    with pytest.raises(ValueError, match="zip"):  # nor do scores of other entries
+        list(
+            judge.sequence_results(
+                LogParser().parse("a\nb"), [np.array([0, 1])], [prediction(0.0, [0.0] * number)], np.zeros(2)
+            )
+        )
 
 
 def test_a_sequence_ends_with_the_last_line_of_any_entry_of_it():

@@ -482,3 +482,26 @@ def test_pipeline_around_a_peft_model(pipe):
     adapted = peft.get_peft_model(copy.deepcopy(pipe.model), lora).eval()
     wrapped = LogAnomalyPipeline(adapted, processor=pipe.processor)
     assert wrapped("error a\nb")["logits"] == pytest.approx(pipe("error a\nb")["logits"], abs=1e-5)
+
+
+def test_an_encoder_call_takes_as_many_entries_as_its_tokens_allow(model, monkeypatch):
+    """Rows of the calls, for entries of 6, 3, 1, 1 and 1 tokens; the embeddings stay the same."""
+    attention_mask = (torch.arange(6) < torch.tensor([1, 3, 1, 6, 1])[:, None]).long()
+    input_ids = 5 + torch.arange(30).reshape(5, 6)
+    sizes, encode = [], model.model._encode_batch
+    monkeypatch.setattr(
+        model.model, "_encode_batch", lambda ids, mask: sizes.append(tuple(ids.shape)) or encode(ids, mask)
+    )
+    expected = model.model.encode_entries(input_ids, attention_mask)
+    assert sizes == [(5, 6)]
+    for of_call, of_model, shapes in (
+        (1, None, [(1, 6), (1, 3), (1, 1), (1, 1), (1, 1)]),
+        (2, 30, [(1, 6), (1, 3), (2, 1), (1, 1)]),
+        (None, 12, [(2, 6), (3, 1)]),
+        (30, 1, [(5, 6)]),
+    ):
+        sizes.clear()
+        model.model.tokens_per_batch = of_model
+        embeds = model.model.encode_entries(input_ids, attention_mask, of_call)
+        assert sizes == shapes
+        torch.testing.assert_close(embeds, expected, **CLOSE)

@@ -469,3 +469,21 @@ def test_what_follows_the_last_newline_is_no_line():
     for log in (record % "a\\n" + record % "b", "a\nb\n"):
         parsed = LogParser().parse(log)
         assert (parsed.text.to_pylist(), parsed.last_line.tolist()) == (["a", "b"], [1, 2])
+
+
+def test_an_entry_without_a_severity_has_that_of_its_transport():
+    parser = LogParser()
+    lines = [
+        f"<11>Oct 11 22:14:1{second} host app[1]: {text}" for second, text in enumerate(("it failed", "INFO it ran"))
+    ]
+    assert parser.headers(parser.parse("\n".join(lines * 2))).severities() == ["ERROR", "INFO"] * 2
+
+
+def test_a_stream_counts_what_it_gives_out_unfinished():
+    stream = EntryStream(LogParser(), 100)
+    stream.push(Chunk(b"a\n\tat b\n", 1))
+    assert stream.oversized_entries == 0
+
+
+def test_published_defaults():
+    assert LogParser().max_entry_characters == 8192

@@ -55,6 +55,39 @@ def test_a_push_holds_a_reference_only_when_asked(hub, pipe, reference):
     before = of_reference(hub, "org/ours")
     pipe.push_to_hub("org/ours", reference=pipeline("log-anomaly", model=str(MINI)).fit(LOG + "more\n"))
     assert len(before | of_reference(hub, "org/ours")) > len(of_reference(hub, "org/ours")) == 3
+    # That of other weights goes; its own stays.
+    pipe.model.config.name_or_path = "org/ours"
+    pipe.push_to_hub("org/ours")
+    assert len(of_reference(hub, "org/ours")) == 3
+    pipe.model.config.name_or_path = ""
+    pipe.push_to_hub("org/ours")
+    assert not of_reference(hub, "org/ours")
+
+
+def test_a_checkpoint_that_replaces_another_does_not_take_over_its_reference(pipe, reference, tmp_path, monkeypatch):
+    folder = tmp_path / "checkpoint"
+    (folder / "reference").mkdir(parents=True)
+    (folder / "reference" / "notes.txt").write_text("no reference")
+    pipe.save_pretrained(folder)
+    assert (folder / "reference" / "notes.txt").exists()
+    pipe.save_pretrained(folder, reference=reference)
+    with monkeypatch.context() as patched:
+        patched.setattr(pipe.processor, "save_pretrained", lambda folder: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            pipe.save_pretrained(folder)
+    assert len(LogReference.from_pretrained(folder / "reference").texts) == len(reference.texts)
+    # Loaded from there, it is its own, unless it says that it has none.
+    own = pipeline("log-anomaly", model=str(folder))
+    own.save_pretrained(folder)
+    assert own.stored_reference is not None
+    assert (folder / "reference" / "reference.json").exists()
+    own.save_pretrained(folder, reference=False)
+    assert not (folder / "reference").exists()
+    pipe.save_pretrained(folder, reference=reference)
+    pipe.save_pretrained(folder)
+    assert not (folder / "reference").exists()
+    assert not list(folder.glob(".saving*"))
+    assert pipeline("log-anomaly", model=str(folder)).stored_reference is None
 
 
 def test_a_card_names_its_repository_and_takes_its_pictures_along(hub, tmp_path):

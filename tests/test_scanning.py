@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ from logmoe.caching_logmoe import EntryCache
 from logmoe.inference import load_pipeline
 from logmoe.judging_logmoe import Judge, Prediction
 from logmoe.predicting_logmoe import best_dtype, in_precision
-from logmoe.reading_logmoe import find_logs
+from logmoe.reading_logmoe import LogReader, find_logs
 
 
 def same(scanned, expected, tolerance=1e-4):
@@ -311,7 +312,8 @@ def test_results_before_damaged_data_are_given_and_the_cache_stays_sound(pipe, t
     seen = []
     with pytest.raises(ValueError, match="damaged"):
         seen.extend(pipe.scan(damaged, chunk_bytes=2000, cache=cache))
-    same(seen, pipe(text)["sequences"][: len(seen)])
+    read = zlib.decompressobj(wbits=31).decompress(data[: len(data) * 9 // 10]).decode()
+    same(seen, pipe(read)["sequences"])
     assert len(seen) > 500
     early = pipe.scan(write(tmp_path / "log", text), chunk_bytes=2000, cache=cache)
     next(early)
@@ -320,6 +322,33 @@ def test_results_before_damaged_data_are_given_and_the_cache_stays_sound(pipe, t
     garbled = write(tmp_path / "garbled.gz", data[:100] + b"\xff" * 100 + data[200:])
     with pytest.raises(ValueError, match="damaged"):
         list(pipe.scan(garbled))
+
+
+@pytest.mark.parametrize("rule", [{}, {"session_pattern": r"job (\d)"}, {"window_seconds": 60.0}])
+def test_what_is_open_where_a_log_breaks_off_is_judged(pipe, tmp_path, rule):
+    """Half a line, the entry that it belongs to, and the windows and sessions that wait for more."""
+    lines = "".join(f"2024-01-01 10:00:0{row} error job {row % 3}\n\tat b.c(D.java:{row})\n" for row in range(9))
+    data = zlib.compressobj(wbits=31)
+    packed = data.compress(f"{lines}\tat half".encode()) + data.flush(zlib.Z_FULL_FLUSH)
+    torn = write(tmp_path / "torn.gz", packed)
+    seen = []
+    with pytest.raises(ValueError, match="damaged after"):
+        seen.extend(pipe.scan(torn, **rule))
+    same(seen, pipe(f"{lines}\tat half", **rule)["sequences"])
+    assert max(result["last_line"] for result in seen) == 19
+
+
+def test_little_is_lost_in_front_of_damaged_bytes(tmp_path):
+    text = "".join(f"info {row}\n" for row in range(3000)).encode()
+    data = zlib.compressobj(wbits=31)
+    packed = data.compress(text) + data.flush(zlib.Z_FULL_FLUSH)
+    reader = LogReader(write(tmp_path / "torn.gz", packed + b"\x07" * 99))  # no such block
+    read = b""
+    with pytest.raises(ValueError, match="damaged after"):  # noqa: PT012
+        for chunk in reader:
+            read += chunk.data
+    assert text.startswith(read)
+    assert len(text) - 4096 <= len(read)
 
 
 def test_a_log_that_cannot_be_read_stops_no_other(pipe, tmp_path, caplog):

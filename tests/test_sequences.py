@@ -1,6 +1,8 @@
 """Cutting entries into windows and sessions, for whole logs and for logs that arrive in pieces."""
 
 import time
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmoe import LogParser, ParsedLog, SequenceCutter, SequenceRule
-from logmoe.sequences_logmoe import count_windows, find_sessions, pad_sequences
+from logmoe.sequences_logmoe import Origin, count_windows, find_sessions, pad_sequences
 
 
 def cut(log, max_sequence_length=8, **rule):
@@ -121,6 +123,7 @@ def test_count_windows_without_overlap():
     assert windows_and_rest([7, 8, 9, 11, 12, 15], rule)[0] == [[7, 8, 9, 11], [12, 15]]
     assert windows_and_rest([7, 8, 9, 11], rule) == ([[7, 8, 9, 11]], [])
     assert windows_and_rest([7], rule)[0] == [[7]]
+    assert windows_and_rest([7], SequenceRule(4, stride=2))[0] == [[7]]
     assert windows_and_rest([], rule) == ([], [])
 
 
@@ -241,3 +244,72 @@ def test_open_windows_are_given_out_when_the_log_ends_or_idles():
     assert [log.text.take(pa.array(positions)).to_pylist() for positions in sequences] == [["d", "e"]]
     log, sequences = cutter.push(parser.parse("f"), is_last=True)
     assert [log.text.take(pa.array(positions)).to_pylist() for positions in sequences] == [["f"]]
+
+
+def in_pieces(pieces, rule, **arguments):
+    """The texts of the sequences that each piece completes; the log ends with the last one."""
+    parser = LogParser()
+    cutter, found = SequenceCutter(rule, parser, **arguments), []
+    for number, piece in enumerate(pieces, 1):
+        entries = parser.parse(piece) if piece else parser.parse("a").take(np.arange(0))
+        log, sequences = cutter.push(entries, is_last=number == len(pieces))
+        found.append([log.text.take(pa.array(positions)).to_pylist() for positions in sequences])
+    return found
+
+
+def at(*seconds):
+    return [f"2024-01-01 10:00:{second:06.3f} INFO x" for second in seconds]
+
+
+def test_a_window_by_time_closes_when_the_next_but_one_begins():
+    rule = SequenceRule(8, window_seconds=10)
+    assert in_pieces([at(1), at(12), at(22), at(23)], rule) == [[], [], [at(1)], [at(12), at(22, 23)]]
+
+
+def test_windows_by_time_may_be_shorter_than_a_second():
+    rule = SequenceRule(8, window_seconds=0.5)
+    assert in_pieces([at(0, 0.4, 0.6, 0.9)], rule) == [[at(0, 0.4), at(0.6, 0.9)]]
+    assert in_pieces([at(0, 0.002)], SequenceRule(8, window_seconds=1e-3)) == [[at(0), at(0.002)]]
+
+
+def test_an_entry_without_a_time_belongs_to_the_one_before_it_wherever_pieces_end():
+    rule = SequenceRule(8, window_seconds=10)
+    assert in_pieces([["a"], at(1, 15), ["b"]], rule) == [[], [], [["a", *at(1)], [*at(15), "b"]]]
+    assert in_pieces([["a"], ["b"], at(1)], rule) == [[], [], [["a", "b", *at(1)]]]
+
+
+def test_only_sessions_close_because_too_many_wait():
+    pieces = [["a"], ["b"], ["c"], ["d"], ["e"]]
+    assert in_pieces(pieces, SequenceRule(4), max_waiting_entries=1) == [[], [], [], [["a", "b", "c", "d"]], [["e"]]]
+    # Two entries may wait, and 2 KiB of text.
+    sessions = SequenceRule(4, session_pattern=r"s\d")
+    ends = ["s3", "s4"]
+    for size, first in ((2048, []), (2049, [["s1"]])):
+        two = [["s1"], ["s2" + "x" * (size - 4)]]
+        assert in_pieces([*two, ends], sessions, max_waiting_entries=2)[1] == first
+
+
+@pytest.mark.parametrize(
+    "pieces", [["abcdef"], ["abcde", "f"], ["a", "bc", "def", ""], ["abcd", "ef"], ["abcdef", ""]]
+)
+def test_the_last_window_is_filled_with_entries_before_it(pieces):
+    pieces = [list(piece) for piece in pieces]
+    found = in_pieces(pieces, SequenceRule(4, fill_last=True))
+    assert list(chain(*found)) == [list("abcd"), list("cdef")]
+    # What is full, or all that there is, stays as it is.
+    for text, length in (("abcd", 4), ("abcd", 2), ("abc", 4)):
+        whole = in_pieces([list(text), []], SequenceRule(length, fill_last=True))
+        assert list(chain(*whole)) == [list(text[at : at + length]) for at in range(0, len(text), length)]
+
+
+def test_what_is_before_a_sequence_tells_of_stretches_of_one_log():
+    of_windows = Origin("rules", "encoder", 32, None, None)
+    assert [
+        origin.has_past
+        for origin in (
+            of_windows,
+            replace(of_windows, window_seconds=5.0),
+            replace(of_windows, session_pattern="id"),
+            replace(of_windows, is_separate=True),
+        )
+    ] == [True, True, False, False]

@@ -21,7 +21,7 @@ from logmoe.training.arguments import DataArguments
 from logmoe.training.batches import PADDING, DistinctLogs, LogCollator, SimilarLengthSampler, TrainingVisits
 from logmoe.training.logs import LabelledLogs, LogStore, samples_in_words
 from logmoe.training.sources import SourceReader, label_id
-from logmoe.training.splits import Splits, require_both_labels, split_facts, split_logs
+from logmoe.training.splits import Splits, read_splits, require_both_labels, split_facts, split_logs
 from logmoe.training.trainer import LogMoETrainer, StopOnSignal, most_anomalous_sequence
 
 
@@ -457,6 +457,32 @@ def test_random_and_group_splits():
         arguments = {"shares": {"test": 0.2}} | bad
         with pytest.raises(ValueError, match=message):
             split_logs(labelled(np.arange(70), np.zeros(70)), **arguments)
+
+
+@pytest.mark.parametrize("how", ["chronological", "random", "group"])
+def test_a_split_has_one_log_or_group_at_least(how):
+    logs = labelled(np.arange(3), np.arange(3), group=np.array(list("abc"), dtype=object))
+    splits = split_logs(logs, {"validation": 0.01, "test": 0.01}, how)
+    assert [len(split) for split in splits.values()] == [1, 1, 1]
+    for number in (1, 2):
+        with pytest.raises(ValueError, match="too few to split off"):
+            split_logs(logs.take(np.arange(number)), {"validation": 0.01, "test": 0.01}, how)
+
+
+def test_data_come_from_a_file_or_a_data_set(store, tmp_path):
+    path = str(write_rows(tmp_path / "t.jsonl", [{"log_sequence": word, "label": 0} for word in "abcde"]))
+    splits = read_splits(DataArguments(train_file=[path], test_file=[path], validation_share=0.2), store)
+    assert {name: len(logs) for name, logs in splits.items()} == {"train": 4, "validation": 1, "test": 5}
+    for wrong in ({}, {"train_file": [path], "dataset_name": "org/logs"}):
+        with pytest.raises(ValueError, match="Give either `--train_file` or `--dataset_name`"):
+            read_splits(DataArguments(**wrong), store)
+
+
+def test_the_digest_of_a_split_changes_with_its_logs_their_labels_and_their_order(store):
+    store.add_logs(["a", "b", "c\na"])
+    logs = [([0, 1], [0, 1]), ([1, 0], [0, 1]), ([0, 1], [1, 1]), ([0, 2], [0, 1]), ([0, 1, 1], [0, 1, 1])]
+    digests = [split_facts(Splits({"train": labelled(*each)}), store)["train"]["digest"] for each in logs]
+    assert len(set(digests)) == len(logs)
 
 
 def test_facts_and_unseen_logs(store):

@@ -33,6 +33,7 @@ def test_known_metrics():
     assert metrics["false_positive_rate"] == pytest.approx(1 / 3)
     assert metrics["accuracy"] == pytest.approx(3 / 5)
     assert metrics["auroc"] == pytest.approx(5 / 6)
+    assert metrics["pr_auc"] == pytest.approx((1 / 1 + 2 / 3) / 2)  # The anomalies are the first and the third.
     # Detections: 1 right of 2, misses: 1 of 2; (1·2 − 1·1) / sqrt(2·2·3·3).
     assert metrics["mcc"] == pytest.approx(1 / 6)
     assert np.isnan(detection_metrics(np.zeros(3), np.zeros(3), 0.5)["auroc"])
@@ -40,6 +41,7 @@ def test_known_metrics():
     margin = anomaly_margin(np.array([[0.0, np.log(3)], [900.0, -900.0]]))
     assert anomaly_probability(margin).tolist() == pytest.approx([0.75, 0.0])
     assert log_loss(np.array([1, 0]), np.zeros(2)) == pytest.approx(np.log(2))
+    assert log_loss(np.array([1, 0]), np.full(2, np.log(3))) == pytest.approx(-np.log([0.75, 0.25]).mean())
 
 
 def test_a_score_at_the_threshold_is_a_detection():
@@ -56,6 +58,7 @@ def test_calibration_error():
 def test_the_metric_is_an_evaluate_module_that_needs_no_hub():
     metric = DetectionMetric(keep_in_memory=True)
     assert isinstance(metric, evaluate.Metric)
+    assert "threshold" in metric.inputs_description
     metric.add_batch(predictions=[0.1, 0.9], references=[0, 1])
     metric.add(prediction=0.4, reference=1)
     assert metric.compute(threshold=0.5)["recall"] == 0.5
@@ -77,6 +80,8 @@ def test_calibration_undoes_overconfidence_and_weights():
     temperature, offset = fit_calibration(labels, margin)
     scores = anomaly_probability(margin + offset, temperature)
     assert scores == pytest.approx([0.25, 0.25, 0.75, 0.75], abs=1e-3)
+    # Margins that say nothing.
+    assert fit_calibration(np.array([0, 1, 0, 1]), margin)[0] == pytest.approx(20)
 
 
 def test_threshold_of_the_best_f1_and_of_a_false_positive_rate():

@@ -6,12 +6,16 @@ an interpreter of its own, and so are the runs that a launcher starts or that pu
 
 import json
 import os
+import random
+import resource
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -158,6 +162,69 @@ def test_stopped_at_any_step_it_ends_with_the_same_weights(folder, strategy):
     done = train(arguments(folder, out.name, *more, *resume))
     assert done.returncode == 0, done.stderr
     assert_equal(weights_of(out), weights_of(folder / f"through-{strategy}"))
+
+
+class Disturbance:
+    """Stops a run at a random moment in a random way."""
+
+    KINDS = ("SIGTERM", "SIGINT", "SIGKILL", "SIGTERM SIGTERM", "SIGINT SIGINT", "SIGTERM SIGKILL", "full disk")
+
+    def __init__(self, drawn: random.Random, seconds: float):
+        self.kind = drawn.choice(self.KINDS)
+        self.at = time.monotonic() + drawn.uniform(0, seconds)
+        self.pause = drawn.choice((0.0, 0.01, 0.1, 1.0))
+        self.bytes = drawn.randrange(8_000, 120_000)  # The largest file has 160,000.
+        self.left = self.kind.split() if self.kind.startswith("SIG") else [self.kind]
+
+    def __call__(self, process: int) -> None:
+        if self.left and time.monotonic() >= self.at:
+            name, self.at = self.left.pop(0), self.at + self.pause
+            if name.startswith("SIG"):
+                os.kill(process, signal.Signals[name])
+            else:  # No file may grow beyond that from now on.
+                resource.prlimit(process, resource.RLIMIT_FSIZE, (self.bytes, self.bytes))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_stopped_at_random_moments_it_ends_with_the_same_weights(folder, capsys):
+    """As often as MOMENTS says: run after run, each stopped and resumed until it comes to its end.
+
+    What comes too late to end a run, or a disk that has room for all that it still writes, does not count.
+    """
+    seed = int(os.environ.get("SEED", random.SystemRandom().getrandbits(32)))
+    drawn, moments, ends = random.Random(seed), int(os.environ.get("MOMENTS", 10)), Counter()
+    words = "--load_best_model_at_end false --save_total_limit 2".split()
+    done = train(arguments(folder, "whole", *words))
+    assert done.returncode == 0, done.stderr
+    began = time.monotonic()
+    assert train(arguments(folder, "timed", *words)).returncode == 0
+    seconds, number = time.monotonic() - began, 0
+    while ends.total() < moments:
+        number += 1
+        out = folder / f"disturbed-{number}"
+        run = arguments(folder, out.name, *words, "--embedding_cache", str(folder / f"cache-{number}"), "--resume")
+        stops = []
+        while True:
+            disturbance = Disturbance(drawn, seconds) if ends.total() < moments else None
+            done = train(run, watch=disturbance)
+            if disturbance is None or disturbance.left == disturbance.kind.split():
+                break  # It came to its end before that.
+            stops.append((disturbance.kind, done.returncode))
+            ends[stops[-1]] += int(done.returncode != 0)
+            known = {"SIGTERM": (143, -15), "SIGINT": (130, -2), "SIGKILL": (-9,)}
+            allowed = {0} | {code for name in disturbance.kind.split() for code in known.get(name, (2,))}
+            assert done.returncode in allowed, (seed, stops, done.stderr)
+            assert "Traceback" not in done.stderr or not (out / "arguments.json").exists(), (seed, stops, done.stderr)
+            if done.returncode == 0:
+                break
+        assert done.returncode == 0, (seed, stops, done.stderr)
+        assert_equal(weights_of(out), weights_of(folder / "whole"))
+        shutil.rmtree(out)
+        with capsys.disabled():
+            print(f"\nseed {seed}, {ends.total()} stops: {stops}", flush=True)
+    with capsys.disabled():
+        print(sorted(ends.items()))
 
 
 def test_a_full_disk_stops_with_an_error_and_harms_nothing(folder, undisturbed):

@@ -28,6 +28,7 @@ from logmoe import LogMoEConfig, LogMoEForSequenceClassification, LogMoEProcesso
 from logmoe.handler import REQUIREMENTS
 from logmoe.modeling_logmoe import load_encoder
 from logmoe.reference_logmoe import readable, unit
+from logmoe.sources_logmoe import visible
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
 from logmoe.training.card import general_card
 from logmoe.training.episodes import (
@@ -437,7 +438,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         encoder = options.encoder or encoder_folder()
     except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(error)}", file=sys.stderr)
         return 1
 
     def new() -> LogMoEForSequenceClassification:
@@ -464,7 +465,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model.config.calibration_temperature = wording.temperature(model)
     record["seconds"] = round(time.monotonic() - begun)
     save(model, processor, options.output, record)
-    logger.info("%s after %d s", options.output, record["seconds"])
+    logger.info("%s after %d s", visible(options.output), record["seconds"])
     return 0
 
 

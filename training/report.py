@@ -15,6 +15,7 @@ import numpy as np
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
 from logmoe import LogMoEForSequenceClassification
+from logmoe.handler import REFERENCE_FOLDER
 from logmoe.inference import load_pipeline
 from logmoe.publishing_logmoe import create_repository, named_card
 from logmoe.training.arguments import DataArguments
@@ -219,7 +220,11 @@ def push(
         folder.change_card(lambda card: named_card(card, repo_id))
         patterns = folder.upload_patterns(with_reference)
         address = api.upload_folder(
-            repo_id=repo_id, folder_path=folder.path, allow_patterns=patterns, commit_message="Upload LogMoE"
+            repo_id=repo_id,
+            folder_path=folder.path,
+            allow_patterns=patterns,
+            delete_patterns=[f"{REFERENCE_FOLDER}/*"],  # of the checkpoint before it
+            commit_message="Upload LogMoE",
         )
     except Exception as error:  # Of many kinds, from sockets to the Hub's answers.
         raise OSError(

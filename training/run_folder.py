@@ -254,9 +254,7 @@ class RunFolder:
         """
         weights: dict[str, Any] = {} if state_dict is None else {"state_dict": state_dict}
         try:
-            if reference is not None:  # first: a checkpoint that is there has what it is to be judged against
-                reference.save_pretrained(self.path / REFERENCE_FOLDER)
-            pipe.save_pretrained(self.path, **weights)
+            pipe.save_pretrained(self.path, reference=reference, **weights)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise OSError(
                 f"cannot save the trained model in {self.path}: {error}. Make room, then continue with `--resume`."

@@ -40,6 +40,8 @@ logger = logging.get_logger(__name__)
 
 # Read and masked at once. Masking twice as much at once is 9 to 18% faster, but a scan's memory is a multiple of this.
 CHUNK_BYTES = 2 << 20
+# Text that is unpacked at once: so much of it may be lost in front of a damaged place.
+UNPACKED_BYTES = 4096
 # Nor are more lines: of short ones, what is kept of each takes far more than its text.
 CHUNK_LINES = 1 << 15
 # The longest line that is kept whole; of a longer one the rest is dropped, and counted.
@@ -175,15 +177,15 @@ class LogReader:
             yield from self._read_pipe(counted, descriptor)
             return
         try:
-            # All at once, what was read before the damage would be lost.
             read = getattr(stream, "read1", stream.read)
-            while piece := read(self.chunk_bytes):
+            while piece := read(min(self.chunk_bytes, UNPACKED_BYTES)):
                 yield piece
         except DAMAGES as error:
             if isinstance(stream, Peeked):
                 raise
             raise DamagedLogError(
-                f"the compressed log is damaged after {self.bytes_read} bytes, what came before was read: {error}"
+                f"the compressed log is damaged after {self.bytes_read} bytes, what came before was read, but perhaps "
+                f"for the last {UNPACKED_BYTES} characters: {error}"
             ) from error
 
     def _wait(self, descriptor: int) -> bool:
@@ -305,31 +307,29 @@ class LogReader:
             number, end = number + data.count(b"\n"), 0
             return chunk
 
-        try:
-            for piece in self._utf8(pieces):
-                if piece is None:
-                    # Nobody knows whether the last line is complete; one that ends in a newline is.
-                    yield take(end, is_idle=True)
+        problems: list[Exception] = []
+        for piece in self._utf8(_until_it_fails(pieces, problems)):
+            if piece is None:
+                # Nobody knows whether the last line is complete; one that ends in a newline is.
+                yield take(end, is_idle=True)
+                continue
+            if is_skipping:
+                newline = piece.find(b"\n")
+                if newline < 0:
                     continue
-                if is_skipping:
-                    newline = piece.find(b"\n")
-                    if newline < 0:
-                        continue
-                    piece, is_skipping = piece[newline:], False
-                if newline := piece.rfind(b"\n") + 1:
-                    end = len(held) + newline
-                held += piece
-                if len(held) < self.chunk_bytes and not self._is_live:
-                    continue
-                if end:
-                    yield take(end)
-                if len(held) > longest:
-                    held, is_skipping = bytearray(self._shortened(bytes(held), longest)), True
-        except (DamagedLogError, OSError):  # what came before is given out
+                piece, is_skipping = piece[newline:], False
+            if newline := piece.rfind(b"\n") + 1:
+                end = len(held) + newline
+            held += piece
+            if len(held) < self.chunk_bytes and not self._is_live:
+                continue
             if end:
                 yield take(end)
-            raise
+            if len(held) > longest:
+                held, is_skipping = bytearray(self._shortened(bytes(held), longest)), True
         yield self._chunk(self._shortened(bytes(held), longest), number, is_last=True)
+        if problems:
+            raise problems[0]
 
     def _shortened(self, data: bytes, longest: int) -> bytes:
         """Lines without what is beyond the longest line, wherever they were cut into pieces."""
@@ -383,6 +383,14 @@ class LogReader:
         replaced_bytes += self._replaced_bytes
         self._replaced_bytes = 0
         return Chunk(data, first_line, replaced_bytes, **flags)
+
+
+def _until_it_fails(pieces: Iterator[bytes | None], problems: list[Exception]) -> Iterator[bytes | None]:
+    """Pieces until reading fails, as if the log ended there: what was read is a log. Why goes to `problems`."""
+    try:
+        yield from pieces
+    except (DamagedLogError, OSError) as error:
+        problems.append(error)
 
 
 def _with_few_lines(chunk: Chunk) -> Iterator[Chunk]:
