@@ -14,6 +14,7 @@ from typing import Any
 from logmoe.console import PLAIN, Paint, visible
 from logmoe.context import told_context
 from logmoe.findings_logmoe import STORED_REFERENCE, Finding, FindingEntry, Findings, LogSummary, Reason, Summary
+from logmoe.fitting_logmoe import FEWEST_SELF_ENTRIES
 from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
@@ -336,7 +337,7 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
     if mode == "mixed":
         short = sum(log.mode == "none" for log in summary.logs)
         return f"each judged against itself, or, where it is too short ({count(short, 'log')}), by its wording"
-    if not can_measure:
+    if not can_measure or any(log.entries >= FEWEST_SELF_ENTRIES for log in summary.logs):  # asked for, or a stream
         return BY_WORDING
     return (
         f"{_too_short(summary.total('entries'))}: {BY_WORDING}" if one else f"too short to have habits: {BY_WORDING}"
