@@ -173,6 +173,17 @@ def test_fit_says_what_it_dropped(run):
     assert f"dropped {4000 - len(reference):,}, evenly over the logs (--max-reference-entries)" in out
 
 
+def test_fit_says_that_a_healthy_log_is_not_in_the_order_of_time(run, logs, general, caplog):
+    newest_first = service(700, 5)[::-1]
+    (logs / "reversed.log").write_text("\n".join(newest_first))
+    said = "699 of 700 entries are older than the one before: this log has its newest entries first, so order, pace"
+    assert run("fit", "reversed.log", "quiet.log", "-o", "both")[0] == 0
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith(f"reversed.log: {said}")
+    general.fit("\n".join(newest_first))
+    assert caplog.records[-1].getMessage().startswith(f"the healthy log: {said}")
+
+
 def test_fit_overwrites_nothing_but_references(run, logs):
     (logs / "photos").mkdir()
     (logs / "photos" / "cat.png").write_bytes(b"cat")
