@@ -255,7 +255,8 @@ def _too_short(entries: int) -> str:
 
 
 def _misfit(familiar: str) -> str:
-    return f"this reference does not fit this log: only {familiar} of its entries are familiar"
+    share = "less than 1%" if familiar == "0%" else f"only {familiar}"
+    return f"this reference does not fit this log: {share} of its entries are familiar"
 
 
 # ---------------------------------------------------------------------- findings
