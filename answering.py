@@ -14,12 +14,13 @@ from typing import Any
 from logmoe.console import PLAIN, Paint, visible
 from logmoe.context import told_context
 from logmoe.findings_logmoe import STORED_REFERENCE, Finding, FindingEntry, Findings, LogSummary, Reason, Summary
+from logmoe.fitting_logmoe import FEWEST_SELF_ENTRIES
 from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
-from logmoe.wording_logmoe import cut
+from logmoe.wording_logmoe import cut, out_of_order
 
 # What a kind of reason means, in a few words; None is a log that was judged by its wording.
 KIND_WORDS = {
@@ -42,8 +43,6 @@ REASONS = 2
 SETTLED_ENTRIES = 10_000
 # With fewer entries, a share of familiar ones says little about a reference.
 FEWEST_FITTING_ENTRIES = 64
-# Where a larger share of entries is older than the one before, it is said that the log is not sorted by time.
-BACKWARD_SHARE = 0.05
 # Places of the same trouble that are named.
 PLACES = 3
 
@@ -259,7 +258,8 @@ def _too_short(entries: int) -> str:
 
 
 def _misfit(familiar: str) -> str:
-    return f"this reference does not fit this log: only {familiar} of its entries are familiar"
+    share = "less than 1%" if familiar == "0%" else f"only {familiar}"
+    return f"this reference does not fit this log: {share} of its entries are familiar"
 
 
 # ---------------------------------------------------------------------- findings
@@ -342,7 +342,8 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
         cases = [(len(worded) - faulty, "is too short"), (faulty, "mostly reads like faults")]
         told = " or ".join(f"{what} ({count(number, 'log')})" for number, what in cases if number)
         return f"each judged against itself, or, where it {told}, by its wording"
-    if not can_measure:
+    is_asked = any(log.entries >= FEWEST_SELF_ENTRIES and not log.faults_prevail for log in summary.logs)
+    if not can_measure or is_asked:  # for that, or a stream
         return BY_WORDING
     if one:
         why = PREVAILING if summary.logs[0].faults_prevail else _too_short(summary.total("entries"))
@@ -394,10 +395,6 @@ def skipped(summary: Summary) -> list[str]:
 
 def notes(log: LogSummary, encoding: str | None = None) -> list[str]:
     """What a reader should know of how a log was read."""
-    # Of entries that are only out of order, at most every other one can be older than the one before.
-    is_newest_first = 2 * log.backward_entries > log.entries
-    order = "has its newest entries first" if is_newest_first else "is not in the order of time"
-    way_out = "turn it round first, as `tac` does" if is_newest_first else "sort it first"
     said = [
         (
             log.replaced_bytes,
@@ -406,13 +403,10 @@ def notes(log: LogSummary, encoding: str | None = None) -> list[str]:
         (log.truncated_entries, "entries are longer than the model reads; it read only their beginning"),
         (log.oversized_entries, "lines or entries are too long to be kept whole"),
         (log.split_sessions, "sessions were judged before the end of the log, because too many were open"),
-        (
-            log.backward_entries if log.backward_entries > BACKWARD_SHARE * log.entries else 0,
-            f"of {log.entries} entries are older than the one before: this log {order}, so order, pace and silence "
-            f"tell nothing; {way_out}",
-        ),
     ]
-    return [f"{name_of(log.source)}: {number} {what}" for number, what in said if number]
+    order = out_of_order(log.backward_entries, log.entries)
+    told = [f"{number} {what}" for number, what in said if number] + [order] * bool(order)
+    return [f"{name_of(log.source)}: {what}" for what in told]
 
 
 def told(

@@ -6,6 +6,7 @@ and all that is said through `Console._say`, which sees to it.
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -90,6 +91,18 @@ def _of_answer() -> Iterator[None]:
         raise AnswerError(f"cannot write the answer: {error.strerror or error}") from error
 
 
+class _Notes(logging.Handler):
+    """Says what the library warns of as notes of the command."""
+
+    def __init__(self, console: "Console"):
+        super().__init__(logging.WARNING)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(file=sys.stderr):  # beside a bar, not in it
+            self.console.note(record.getMessage())
+
+
 class Console:
     """The terminal as the command sees it.
 
@@ -109,10 +122,15 @@ class Console:
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
-        """Within it what cannot be printed is an [`AnswerError`]."""
-        with contextlib.redirect_stdout(_Answer(sys.stdout)):
-            yield
-            sys.stdout.flush()
+        """Within it what cannot be printed is an [`AnswerError`], and what the library warns of is a note."""
+        library, notes = logging.getLogger("logmoe"), _Notes(self)
+        library.addHandler(notes)
+        try:
+            with contextlib.redirect_stdout(_Answer(sys.stdout)):
+                yield
+                sys.stdout.flush()
+        finally:
+            library.removeHandler(notes)
 
     @property
     def width(self) -> int | None:
@@ -136,7 +154,10 @@ class Console:
     def error(self, error: BaseException) -> None:
         """Says what ended the work."""
         kind = "" if isinstance(error, SPOKEN_ERRORS) else f"{type(error).__name__}: "
-        self._say(f"error: {kind}{visible(str(error))}")
+        said = str(error)
+        if isinstance(error, OSError) and error.strerror and error.filename is not None:  # without its number
+            said = f"{error.filename}: {error.strerror}"
+        self._say(f"error: {kind}{visible(said)}")
         if self.is_verbose:
             self._say("".join(traceback.format_exception(error)).rstrip())
 

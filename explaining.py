@@ -114,8 +114,9 @@ def _print_explained(
 
 def tell_problem(console: Console, log: str, error: Exception, what: str) -> None:
     """Says what is wrong with a log: `what` is `"error"` or `"skipped"`."""
-    # That a log is empty is said with its name.
-    console.note(str(error) if isinstance(error, EmptyLogError) else f"{log}: {error}", what)
+    # That a log is empty, or not there, is said with its name.
+    is_named = isinstance(error, EmptyLogError) or repr(log) in str(error)
+    console.note(str(error) if is_named else f"{log}: {error}", what)
 
 
 def for_each_log(

@@ -462,7 +462,8 @@ def _times(findings: Sequence[Finding], logs: dict[str | None, LogSummary]) -> _
         if start is None or _is_yearless(finding) != yearless:
             return None
         end = read(finding.end)
-        spans.append((start, start if end is None else max(start, end)))
+        end = start if end is None else end
+        spans.append((min(start, end), max(start, end)))  # the newest entries may come first
     whole = {}
     for source, log in logs.items():
         if log.start and log.end and _is_yearless(log) == yearless:

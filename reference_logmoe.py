@@ -221,15 +221,15 @@ class LogReference:
         """How many sequences of `length` entries a day of healthy log has.
 
         Raises:
-            ValueError: its entries have no times.
+            ValueError: its entries have no times, or none that go forward.
         """
         same = self.entries.stretch[1:] == self.entries.stretch[:-1]
         gaps = np.diff(self.entries.time)[same]
         seconds = float(np.clip(gaps[~np.isnan(gaps)], 0, None).sum())
         if not seconds:
             raise ValueError(
-                "`false_alarms_per_day` needs times, and the entries of this reference have none: give "
-                "`false_alarm_rate`, a share of sequences, in its place."
+                "`false_alarms_per_day` needs times, and the entries of this reference have none, or none that go "
+                "forward: give `false_alarm_rate`, a share of sequences, in its place."
             )
         return float(same.sum()) / length / seconds * 86400
 

@@ -115,19 +115,19 @@ def render(findings: Findings, name: str, limit: int | None = None, encoding: st
     return reports[name](findings)
 
 
-def renamed(findings: Findings, path: str | os.PathLike, name: str, baseline: str | None) -> Findings:
+def renamed(findings: Findings, path: str | os.PathLike, name: str, baseline: str | None = None) -> Findings:
     """Findings of one log that call it as its sender does: where it lay is nobody's business.
 
     Args:
         path: where it lay.
-        baseline: name of the healthy log, if one was given.
+        baseline: name of the healthy log; by default what the findings call it.
     """
     seen, lay = findings.summary, os.fspath(path)
     summary = replace(
         seen,
         logs=tuple(replace(log, source=name) for log in seen.logs),
         skipped=tuple(replace(log, source=name, reason=log.reason.replace(lay, name)) for log in seen.skipped),
-        baseline=baseline,
+        baseline=baseline or seen.baseline,
     )
     return Findings((replace(finding, source=name) for finding in findings), summary, findings.order)
 

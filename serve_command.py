@@ -71,10 +71,12 @@ def serve(
     bounds = Limits(max_megabytes << 20, 8 * max_megabytes << 20, max_seconds, max_requests, max_references)
     with _listen(host, port) as listener:
         pipe = load(console, model, device, trust_remote_code)
+        if pipe.stored_reference is not None:
+            pipe.findings(["does it fit?"])  # a mistake is told now, not to the first client
         known: dict[str, LogReference] = {}
         for name, good in healthy.items():
             known[name], _ = learn(pipe, [good], encoding, console)
-            pipe.findings(["does it fit?"], reference=known[name])  # a mistake is told now, not to the first client
+            pipe.findings(["does it fit?"], reference=known[name])
         app = create_app(Service(pipe, bounds, known), token, is_open=without_token)
         config = uvicorn.Config(
             app,

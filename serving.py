@@ -226,7 +226,7 @@ class Service:
         finally:
             waiter.cancel()
 
-    def judge(self, path: Path, asked: "FindingsQuery", reference: LogReference | str | bool) -> str:
+    def judge(self, path: Path, asked: "FindingsQuery", reference: LogReference | str | bool | None) -> str:
         """The findings of an upload, as a report.
 
         Raises:
@@ -243,12 +243,14 @@ class Service:
         baseline = asked.reference if isinstance(reference, LogReference) else None
         return render(renamed(found, path, asked.name, baseline), asked.format, asked.limit, asked.encoding)
 
-    def against(self, asked: str) -> LogReference | str | bool:
+    def against(self, asked: str | None) -> LogReference | str | bool | None:
         """What a call of the pipeline takes as its `reference`.
 
         Raises:
             HTTPException: there is no such reference.
         """
+        if asked is None:  # what is stored with the checkpoint, or else the log itself
+            return None
         if asked in MODES:
             return asked if asked == "self" else False
         return self.kept(asked).reference
@@ -311,13 +313,14 @@ class FindingsQuery(_Asked):
     """How a log is judged, and what the answer looks like."""
 
     reference: Annotated[
-        str,
+        str | None,
         Field(
             max_length=64,
             description="What it is judged against: the name of a reference; `self`, the log itself, or its wording "
-            "where it is short; `none`, its wording alone.",
+            "where it is short; `none`, its wording alone. By default the reference that is stored with the "
+            "checkpoint; without one, `self`.",
         ),
-    ] = "self"
+    ] = None
     format: Annotated[
         Literal["jsonl", "text", "html", "sarif", "junit", "markdown"],
         Field(description="Of the answer. `jsonl` is one record per finding, and one with the summary."),

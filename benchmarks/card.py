@@ -25,6 +25,8 @@ from recordings.corpus import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "reference.json"
+# Of the recordings, as the checkpoint has its name: the owner comes with the push, see recordings/README.md.
+DATASET = "logmoe-recordings"
 PICTURE = ROOT / "docs" / "images" / "report.png"
 # Kinds of references, as `reference.py` calls them, in words.
 AGAINST = {
@@ -58,7 +60,7 @@ def figures(content: dict[str, Any]) -> list[Figures]:
     return quoted
 
 
-def card(pipe: LogAnomalyPipeline, name: str, content: dict[str, Any] | None, dataset: str | None = None) -> str:
+def card(pipe: LogAnomalyPipeline, name: str, content: dict[str, Any] | None, dataset: str = DATASET) -> str:
     """The card of a checkpoint, with the results that are known."""
     written = general_card(
         pipe.model.config,
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", type=Path, nargs="?", default=Path(DEFAULT_CHECKPOINT), help="its folder")
-    parser.add_argument("--dataset", metavar="NAME", help="of the recordings on the Hub, if they are there")
+    parser.add_argument("--dataset", metavar="NAME", default=DATASET, help="of the recordings on the Hub: OWNER/NAME")
     options = parser.parse_args(arguments)
     pipe = load_pipeline(options.checkpoint, device="cpu")
     content = json.loads(RESULTS.read_text(encoding="utf-8"))

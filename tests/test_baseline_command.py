@@ -174,6 +174,19 @@ def test_fit_says_what_it_dropped(run):
     assert f"dropped {4000 - len(reference):,}, evenly over the logs (--max-reference-entries)" in out
 
 
+def test_fit_says_that_a_healthy_log_is_not_in_the_order_of_time(run, logs, general, caplog):
+    newest_first = service(700, 5)[::-1]
+    (logs / "reversed.log").write_text("\n".join(newest_first))
+    said = "699 of 700 entries are older than the one before: this log has its newest entries first, so order, pace"
+    code, _, err = run("fit", "reversed.log", "quiet.log", "-o", "both")
+    assert code == 0
+    assert err.startswith(f"warning: reversed.log: {said}")
+    assert err.count("\n") == 1
+    assert run("fit", "reversed.log", "-o", "both", "-q")[2] == ""
+    general.fit("\n".join(newest_first))
+    assert caplog.records[-1].getMessage().startswith(f"the healthy log: {said}")
+
+
 def test_fit_overwrites_nothing_but_references(run, logs):
     (logs / "photos").mkdir()
     (logs / "photos" / "cat.png").write_bytes(b"cat")
@@ -220,7 +233,7 @@ def test_a_short_log_is_judged_by_its_wording(run, general, logs):
 
 
 def test_a_reference_of_another_service_is_said_first(run):
-    misfit = "other.log: this reference does not fit this log: only 0% of its entries are familiar"
+    misfit = "other.log: this reference does not fit this log: less than 1% of its entries are familiar"
     for form in ([], ["--sequences"]):
         _, out, _ = run("other.log", "--baseline", "yesterday.log", *form)
         assert first_line(out) == misfit
@@ -384,7 +397,7 @@ def test_a_stream_does_not_wait(capsys):
     answer.add(fake_sequence([1.0]))
     answer.add(fake_sequence([1.0]))
     out = capsys.readouterr().out
-    assert first_line(out) == "a.log: this reference does not fit this log: only 0% of its entries are familiar"
+    assert first_line(out) == "a.log: this reference does not fit this log: less than 1% of its entries are familiar"
     assert out.count("does not fit") == 1
     live = TextAnswer(fake_scan("none"), "standard input", None, is_live=True, can_measure=True)
     live.add(fake_sequence([1.0], mode="none", rare=None))

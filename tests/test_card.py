@@ -23,6 +23,7 @@ def test_card_of_the_default_checkpoint_shows_what_was_found_and_measured():
     assert text.count("\nlines ") == 3
     data = ModelCard(text).data
     assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert data.datasets == [result.dataset_type for result in data.eval_results][:1] == ["logmoe-recordings"]
     assert (data.language, data.library_name, "log-anomaly" in data.tags) == ("en", "transformers", True)
     # Every figure of LogMoE's in the table is in the index, and no other.
     rows = [[cell.strip(" *") for cell in row.split("|")[1:-1]] for row in text.splitlines() if "| **0." in row]

@@ -117,6 +117,28 @@ def test_of_each_kind_of_reason_the_strongest_is_told():
     assert (finding.strength, finding.score, finding.healthy_rarity) == (2.5, 0.9, 0.01)
 
 
+def test_a_reason_that_is_about_none_of_the_lines_shown_says_where_it_is():
+    one = sequence(1001, [("early", 0.0), *ten("x"), ("late", 0.0)])
+    said = (
+        ("unusual_count", "4 times in 12 entries: `early`", 1001),
+        ("unusual_pace", "nothing for 9 s before line 1,012; usually less", 1012),
+        ("rare_entry", "a rare entry (line 1,011): `x`", 1011),
+        ("known_anomaly", "in wording and order like faults", 1002),  # of all of them
+        ("missing_entry", "`beat` is missing", None),
+    )
+    one["reasons"] += [
+        {"kind": kind, "text": text, "weight": 1 - place / 10, "line": line}
+        for place, (kind, text, line) in enumerate(said)
+    ]
+    (finding,) = found(one)
+    assert (finding.first_line, finding.last_line) == (1011, 1011)
+    assert {of.kind: of.text for of in finding.reasons[1:]} == {
+        **{kind: text for kind, text, _ in said},
+        "unusual_count": "before these lines, at line 1,001: 4 times in 12 entries: `early`",
+        "unusual_pace": "after these lines: nothing for 9 s before line 1,012; usually less",
+    }
+
+
 def test_what_is_missing_is_where_the_sequences_are():
     one = sequence(1, [("a", 0.0), ("b", 0.2), ("c", 0.0)], kind="missing_entry")
     one["reasons"][0] = {"kind": "missing_entry", "text": "`beat` is missing", "weight": 1.0, "entry": "beat"}

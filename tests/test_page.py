@@ -135,6 +135,17 @@ def rows_of(*found):
     return page._rows(Findings(found, Summary()))
 
 
+def test_what_takes_no_time_or_one_line_has_a_bar_and_what_runs_backward_a_whole_one():
+    at_once = finding(first_line=5, last_line=5, start="2026-03-12T06:00:05", end="2026-03-12T06:00:05")
+    backward = finding(start="2026-03-12T06:00:40", end="2026-03-12T06:00:20")
+    (lane,) = page.picture(rows_of(at_once, backward), ()).lanes
+    assert [bar.width > 0 for bar in lane.bars] == [False, True]
+    for found in ((at_once, backward), (replace(at_once, start=None, end=None),)):
+        # Where nothing is wide browsers draw nothing.
+        assert not re.search(r'<rect [^>]*width="0(\.0*)?%"', html(findings_of(*found)))
+        assert '<rect class="bar" ' in html(findings_of(*found))
+
+
 def test_the_picture_goes_by_time_where_all_have_one():
     first = finding(start="2026-03-12T06:00:00Z", end="2026-03-12T06:00:10Z", strength=3.0)
     last = finding(start="2026-03-12T08:00:00+02:00", end="2026-03-12T06:01:40.5Z", strength=1.0)

@@ -148,13 +148,15 @@ def test_the_recordings_are_pushed_by_the_command_of_their_card_and_load_from_th
     (command,) = (line.split() for line in card.splitlines() if line.strip().startswith("hf upload"))
     words = [
         str(Path(sys.executable).parent / "hf"),
-        *shlex.split(" ".join(command).replace("ORG/NAME", "org/logs"))[1:],
+        *shlex.split(" ".join(command).replace("ORG/", "org/"))[1:],
     ]
-    load = "from datasets import load_dataset; print(len(load_dataset('org/logs', 'redis', split='test')))"
+    load = (
+        "from datasets import load_dataset; print(len(load_dataset('org/logmoe-recordings', 'redis', split='test')))"
+    )
     with HubServer() as hub:
         pushed = subprocess.run(words, cwd=ROOT, env=hub.env(tmp_path), capture_output=True, text=True)
         assert pushed.returncode == 0, pushed.stderr
-        files = hub.files("org/logs", repo_type="dataset")
+        files = hub.files("org/logmoe-recordings", repo_type="dataset")
         assert files["README.md"].decode() == card
         assert not [name for name in files if name.endswith(".py")]
         loaded = subprocess.run([sys.executable, "-c", load], env=hub.env(tmp_path), capture_output=True, text=True)

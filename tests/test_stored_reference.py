@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from conftest import MINI, ROOT, run_command
+from starlette.testclient import TestClient
 from transformers import pipeline
 
 from hub_server import HubServer
 from logmoe import LogAnomalyDetector
 from logmoe.distributed import reference_of_workers
 from logmoe.loading import load_pipeline
+from logmoe.serving import Service, create_app
 
 HEALTHY, FAULTY = (ROOT / "examples" / f"apache-{kind}.log" for kind in ("healthy", "faulty"))
 
@@ -88,7 +90,21 @@ def test_the_detector_and_the_command_use_it(folder, log, tmp_path, capsys):
     assert "own reference" not in out
 
 
-def test_what_is_wrong_with_it_is_said(shipped, folder, log, tmp_path):
+def test_the_service_uses_it_too(reference, folder, log):
+    service = Service(pipeline("log-anomaly", model=str(folder)), references={"same": reference})
+    with TestClient(create_app(service), "http://localhost") as client:
+
+        def asked(query=""):
+            return client.post(f"/findings?format=text{query}", content="\n".join(log).encode()).text
+
+        answer = asked()
+        assert "judged against the checkpoint's own reference (600 healthy entries" in answer
+        assert asked("&reference=same") == answer.replace("the checkpoint's own reference", "same")
+        assert "; judged against itself: " in asked("&reference=self")
+        assert "upload: 1 finding in 300 lines; judged by its wording\n" in asked("&reference=none")
+
+
+def test_what_is_wrong_with_it_is_said(shipped, folder, log, tmp_path, capsys):
     broken = Path(shutil.copytree(folder, tmp_path / "broken"))
     for part in (broken / "reference").glob("*.safetensors"):
         part.write_bytes(b"half a file")
@@ -96,6 +112,8 @@ def test_what_is_wrong_with_it_is_said(shipped, folder, log, tmp_path):
     with pytest.raises(ValueError, match="cannot be used .* is not what was saved"):
         pipe([log])
     assert pipe([log], reference=False)[0]["mode"] == "none"
+    assert run_command("serve", model=broken, port=0) == 2
+    assert "is not what was saved" in capsys.readouterr().err
     # Another way of cutting logs than that of its own.
     pipe = pipeline("log-anomaly", model=str(folder))
     with pytest.raises(

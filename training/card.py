@@ -93,7 +93,7 @@ def general_card(
         figures: what was measured of it.
         printed: what `FINDINGS_CODE` prints.
         picture: file of a picture of the page, beside the card.
-        dataset: name of the recordings on the Hub, if they are there.
+        dataset: name of the recordings on the Hub.
     """
     results = [
         EvalResult(

@@ -42,6 +42,12 @@ def warn_of_few(reference: LogReference) -> None:
         )
 
 
+def warn_of_order(name: str, said: str | None) -> None:
+    """Warns if a healthy log is not in the order of time; `said` is what its fit returns."""
+    if said is not None:
+        logger.warning(f"{name}: {said}")
+
+
 @dataclass
 class PreparedLog:
     """One log on its way to the model: its entries, and the sequences they were cut into."""
@@ -193,7 +199,7 @@ class JudgesAgainstReferences:
                 origin.check(log.origin, "The reference")
                 fit.builder.add_reference(log)
             elif isinstance(log, list | tuple | bytes) or (isinstance(log, str) and "\n" in log):
-                fit.add_parsed(processor.parse(log))
+                warn_of_order("the healthy log", fit.add_parsed(processor.parse(log)))
             else:
                 try:
                     sources = find_logs(log)
@@ -204,7 +210,10 @@ class JudgesAgainstReferences:
                     continue
                 for source in sources:
                     try:
-                        fit.add_source(source, encoding, chunk_bytes, max_waiting_entries, on_progress=on_progress)
+                        said = fit.add_source(
+                            source, encoding, chunk_bytes, max_waiting_entries, on_progress=on_progress
+                        )
+                        warn_of_order(visible(getattr(source, "name", source)), said)
                     except Exception as error:
                         if on_problem is not None:
                             on_problem(source, error)

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 
 from .habits_logmoe import HORIZONS
+from .measuring_logmoe import TimeOrder
 from .parsing_logmoe import EntryStream, ParsedLog
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, Encode, LogReference, Origin, ReferenceBuilder
 from .sequences_logmoe import SequenceCutter, SequenceRule
 from .surprise_logmoe import OWN_FOLDS
+from .wording_logmoe import out_of_order
 
 # Chunks that are masked at once.
 CHUNKS_AHEAD = 2
@@ -81,12 +83,15 @@ class ReferenceFit:
         self.builder = ReferenceBuilder(origin, max_reference_entries)
         self.num_entries = 0  # each once, in however many sessions it is
 
-    def add_parsed(self, parsed: ParsedLog) -> None:
-        """Takes a whole log."""
+    def add_parsed(self, parsed: ParsedLog) -> str | None:
+        """Takes a whole log; returns what is to be said of its order, see `out_of_order`."""
         parsed = with_places(parsed, self.processor)
         self.num_entries += len(parsed)
         self.builder.start_log()
         self.builder.add(parsed, SequenceCutter(self.rule, self.processor).cut(parsed))
+        order = TimeOrder()
+        order.add(parsed.number, parsed.seconds)
+        return out_of_order(order.num_backward, len(parsed))
 
     def add_source(
         self,
@@ -96,24 +101,29 @@ class ReferenceFit:
         max_waiting_entries: int,
         num_workers: int = 2,
         on_progress: Callable[[int, int | None], None] | None = None,
-    ) -> None:
+    ) -> str | None:
         """Takes a log from where `find_logs` found it.
 
         Args:
             on_progress: called after each chunk with the bytes read, as stored, and the log's size, None if unknown.
 
+        Returns:
+            What is to be said of its order, see `out_of_order`.
+
         Raises:
             EmptyLogError: it has no entries.
         """
         self.builder.start_log()
-        before = self.num_entries
+        before, order = self.num_entries, TimeOrder()
         for log, sequences, number in read_sequences(
             source, self.processor, self.rule, encoding, chunk_bytes, max_waiting_entries, num_workers, on_progress
         ):
             self.num_entries = before + number
             self.builder.add(log, sequences)
+            order.add(log.number, log.seconds)
         if self.num_entries == before:
             raise EmptyLogError(f"no log entries in {source}: it is empty or all blank lines")
+        return out_of_order(order.num_backward, self.num_entries - before)
 
     def finish(self) -> LogReference:
         """The reference, without embeddings."""

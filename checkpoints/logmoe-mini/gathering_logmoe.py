@@ -38,6 +38,7 @@ from .reading_logmoe import EmptyLogError
 from .reasons_logmoe import ranked
 from .scanning_logmoe import LogScan
 from .weighing_logmoe import Against
+from .wording_logmoe import placed
 
 # Of the strongest entry's share: an entry with less is no help to a reader.
 TELLING_SHARE = 0.1
@@ -251,7 +252,10 @@ class _Open:
         if shown and self.kind not in ABSENT_KINDS:
             first = min((of.first for _, of in shown), key=lambda place: place[0])
             last = max((of.last for _, of in shown), key=lambda place: place[0])
-        reasons = sorted((reason for reason, _ in self.reasons.values()), key=_rank, reverse=True)
+        reasons = [
+            replace(reason, text=placed(reason.text, reason.line, first[0], last[0]))
+            for reason in sorted((reason for reason, _ in self.reasons.values()), key=_rank, reverse=True)
+        ]
         return Finding(
             self.id(),
             self.source,

@@ -1,11 +1,13 @@
 """Numbers, durations and lines as people read them.
 
 A long line is cut where it tells least: at its end, and before that its time goes, which is told beside it anyway.
-Called where reasons are worded, and where the command prints entries.
+Called where reasons are worded, where findings are made, and where the command prints entries.
 """
 
 import re
 
+# Where a larger share of entries is older than the one before, it is said that the log is not sorted by time.
+BACKWARD_SHARE = 0.05
 # Of a text that is quoted in a sentence.
 SHOWN_CHARACTERS = 160
 _NAMES = "Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
@@ -52,4 +54,45 @@ def times_in_words(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
 
 
-__all__ = ["SHOWN_CHARACTERS", "cut", "number_in_words", "seconds_in_words", "shown", "times_in_words"]
+def out_of_order(backward: int, entries: int) -> str | None:
+    """That a log is not in the order of time, and what helps; None if it is, or nearly so.
+
+    Args:
+        backward: entries that stand behind newer ones, of so many in all.
+    """
+    if backward <= BACKWARD_SHARE * entries:
+        return None
+    # Of entries that are only out of order, at most every other one can be older than the one before.
+    is_newest_first = 2 * backward > entries
+    order = "has its newest entries first" if is_newest_first else "is not in the order of time"
+    way_out = "turn it round first, as `tac` does" if is_newest_first else "sort it first"
+    return (
+        f"{backward} of {entries} entries are older than the one before: this log {order}, so order, pace and silence "
+        f"tell nothing; {way_out}"
+    )
+
+
+def placed(text: str, line: int | None, first: int, last: int) -> str:
+    """A reason, with where it is if the line that it is about is not among those that are shown.
+
+    Args:
+        line: that it is about; None for no line in particular.
+        first, last: lines that are shown.
+    """
+    names_line = line is not None and f"line {line:,}" in text
+    if line is None or first <= line <= last or not (names_line or "`" in text):
+        return text
+    where = f"{'before' if line < first else 'after'} these lines"
+    return f"{where}: {text}" if names_line else f"{where}, at line {line:,}: {text}"
+
+
+__all__ = [
+    "SHOWN_CHARACTERS",
+    "cut",
+    "number_in_words",
+    "out_of_order",
+    "placed",
+    "seconds_in_words",
+    "shown",
+    "times_in_words",
+]
