@@ -1,10 +1,11 @@
 """How good is LogMoE? All questions, all rivals, one command.
 
     python benchmarks/accuracy.py [--data FOLDER] [--parts NAME…]      # measures what is not measured yet
-    python benchmarks/accuracy.py --page                               # writes docs/results.md anew from the JSON
+    python benchmarks/accuracy.py --page                               # writes page and table anew from the JSON
 
-Writes `results/accuracy.json` and `docs/results.md`. Each step is kept in `--work` under a digest of the code and the
-checkpoint that it depends on: started again, the command goes on where it was, and measures again what has changed.
+Writes `results/accuracy.json`, `docs/results.md` and the table in the README. Each step is kept in `--work` under a
+digest of the code and the checkpoint that it depends on: started again, the command goes on where it was, and measures
+again what has changed.
 Without `--data` the parts that read public logs stay as they are in the JSON. Each part says how long it took.
 """
 
@@ -28,7 +29,9 @@ import accuracy_ablations  # noqa: E402
 import accuracy_amount  # noqa: E402
 import accuracy_errors  # noqa: E402
 import accuracy_experts  # noqa: E402
+import accuracy_labels  # noqa: E402
 import accuracy_page  # noqa: E402
+import accuracy_per_day  # noqa: E402
 import accuracy_public  # noqa: E402
 import accuracy_retrained  # noqa: E402
 import accuracy_unseen  # noqa: E402
@@ -42,17 +45,19 @@ from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline  # noqa: E402
 from recordings import corpus  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
-PAGE = ROOT / "docs" / "results.md"
+PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
 PARTS: dict[str, Part] = {
     part.name: part
     for module in (
         accuracy_unseen,
+        accuracy_per_day,
         accuracy_amount,
         accuracy_ablations,
         accuracy_errors,
         accuracy_experts,
         accuracy_retrained,
         accuracy_public,
+        accuracy_labels,
     )
     for part in module.PARTS
 }
@@ -219,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name}: " + (f"{spent['wall']:.0f} s" if spent else "not measured"), file=sys.stderr)
         print(f"{time.monotonic() - begun:.0f} s in all", file=sys.stderr)
     if options.output == RESULTS:
-        accuracy_page.write(content, PAGE)
+        accuracy_page.write(content, PAGE, README)
     else:
         print(accuracy_page.page(content))
 

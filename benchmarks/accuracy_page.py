@@ -148,6 +148,33 @@ def promises(result: Result) -> list[str]:
     ]
 
 
+def per_day(result: Result) -> list[str]:
+    """One false alarm a day, promised and realised."""
+    rows = [
+        [
+            row["service"],
+            number(24 * row["days"], 2),
+            f"{row['windows']:,.0f}",
+            number(row["kept_rate"], 4),
+            number(row["kept"], 0),
+            number(row["called"], 1),
+            number(row["realised"], 0),
+            "{:.0f} to {:.0f}".format(*row["interval"]),
+        ]
+        for row in result["rows"]
+    ]
+    return [
+        "The same healthy runs, judged as `--false-alarms-per-day 1` judges them. The recordings are minutes under "
+        "load, at whose pace a day has tens of thousands of windows: no reference made of minutes can promise one "
+        "alarm among these. *Kept* is what it promises in its place and says so, one in its own windows; by the day "
+        "it is to be compared with what was called. Means over draws; the 95% intervals (Garwood) count the alarms of "
+        "one draw.",
+        table(
+            ["service", "hours", "windows", "rate kept", "kept a day", "called", "called a day", "95% interval"], rows
+        ),
+    ]
+
+
 def times(result: Result) -> list[str]:
     """Seconds to fit and to judge."""
     rows = [
@@ -325,6 +352,83 @@ def comparison(variants: Result) -> str:
     )
 
 
+LABEL_METRICS = {
+    "auroc": "AUROC",
+    "pr_auc": "Average precision",
+    "f1": "F1 at the threshold that validation data gave",
+    "mcc": "Matthews correlation there",
+    "expected_calibration_error": "Expected calibration error",
+}
+SPLITS = {
+    "chronological": "by time, with an embargo",
+    "group": "scenarios or applications",
+    "random": "machines, at random",
+    "own": "recordings",
+}
+
+
+def labels(result: Result) -> list[str]:
+    """Labels of one's own."""
+    rows = result["rows"]
+    names = list(dict.fromkeys(name for row in rows for name in row["detectors"]))
+    texts = [
+        "Each detector learns from labelled sequences and is judged on others, split as the table says; all read the "
+        f"same masked entries. LogMoE: its encoder frozen, all above it new, {result['training_steps']} steps of "
+        f"{result['batch']} sequences by the trainer of `train.py`; no more, so that all logs fit into minutes "
+        "([benchmarks/detection.py](../benchmarks/README.md) trains longer). Public logs are thinned evenly to the "
+        "sequences counted here. *Unseen*: sequences whose set of entries no training sequence has. *Masked*: words "
+        "of severity masked for all detectors. Mean ± standard deviation over draws: seeds, and splits where these "
+        "are not by time; what draws nothing is measured once, and so is the slow LSTM.",
+        sizes_table(rows),
+    ]
+    for metric, title in LABEL_METRICS.items():
+        for which, words in (("all", ""), ("unseen", ", unseen alone")):
+            if which == "unseen" and metric not in ("auroc", "f1"):
+                continue
+            cells = [
+                [row["log"], row["severity"]]
+                + [number(row["detectors"][name][which][metric]) if name in row["detectors"] else "" for name in names]
+                for row in rows
+            ]
+            texts += [f"{title}{words}:", table(["log", "severity", *names], cells)]
+    times = [
+        [row["log"], row["severity"], number(row["encode"], 1)]
+        + [
+            "{:.1f} + {:.2f}".format(row["detectors"][name]["fit"], row["detectors"][name]["judge"])
+            if name in row["detectors"]
+            else ""
+            for name in names
+        ]
+        for row in rows
+    ]
+    differences = [
+        f"{row['log']} ({row['severity']}): "
+        + "; ".join(f"{name} {interval(value)}" for name, value in row["logmoe_less"].items())
+        for row in rows
+    ]
+    return [
+        *texts,
+        "Seconds of the processor to fit and to judge the test sequences, one thread; *encode* is LogMoE's encoder on "
+        "all distinct entries, unless another draw had read them:",
+        table(["log", "severity", "encode", *names], times),
+        "LogMoE's AUROC less that of others, first draw, with 95% intervals (paired bootstrap of blocks of eight "
+        "sequences). " + ". ".join(differences) + ".",
+    ]
+
+
+def sizes_table(rows: Sequence[Result]) -> str:
+    """How labelled logs were split."""
+    cells = [
+        [row["log"], row["severity"], SPLITS[row["how"]], str(row["draws"])]
+        + [f"{row['sizes'][name]:,}" for name in ("train", "validation")]
+        + [f"{row['sizes']['test']:,} ({row['anomalous']:,})"]
+        + [f"{row['unseen']:,} ({row['unseen_anomalous']:,})"]
+        for row in rows
+    ]
+    header = ["log", "severity", "split", "draws", "training", "validation", "test (anomalous)", "unseen (anomalous)"]
+    return table(header, cells)
+
+
 def public(result: Result) -> list[str]:
     """Public logs."""
     rows = []
@@ -346,7 +450,10 @@ def public(result: Result) -> list[str]:
 SECTIONS: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "recordings": ("Services it has never seen", recordings),
     "public": ("Public logs", public),
+    "labels_recorded": ("Labels of one's own: the recordings", labels),
+    "labels": ("Labels of one's own: public logs", labels),
     "promises": ("Promises on false alarms", promises),
+    "per_day": ("One false alarm a day", per_day),
     "times": ("Time", times),
     "amount": ("How much healthy log is enough", amount),
     "pieces": ("What each piece brings", pieces),
@@ -383,6 +490,64 @@ def page(content: Content) -> str:
     return "\n\n".join(texts) + "\n"
 
 
+README_KINDS = {
+    "earlier": "earlier stretches",
+    "twin": "a healthy run",
+    "both": "both",
+    "self": "the log itself",
+}
+README_DETECTORS = {
+    LOGMOE: "LogMoE",
+    BOOSTING: BOOSTING,
+    "sum of ranks, untrained": "untrained sum of healthy ranks",
+    "PCA on counts": "PCA on counts",
+    "1-NN distance": "1-nearest neighbour on embeddings",
+    "new template": "new template",
+    "severity words": "severity words",
+}
+BEGIN, END = "<!-- results: written by benchmarks/accuracy.py -->", "<!-- end of results -->"
+
+
+def summary(content: Content) -> str:
+    """The table of the README, ten rows, between its marks."""
+    found = content["parts"]["recordings"]["result"]["judged_against"]
+    kinds = {kind: words for kind, words in README_KINDS.items() if kind in found}
+    of = {kind: found[kind]["detectors"] for kind in kinds}
+    shown = {
+        kind: {name: mean(of[kind][name]["auroc"]) for name in README_DETECTORS if name in of[kind]} for kind in kinds
+    }
+    rows = []
+    for name, words in README_DETECTORS.items():
+        cells = [(one.get(name, ""), max(one.values())) for one in shown.values()]
+        rows.append([words, *(f"**{text}**" if text == best else text for text, best in cells)])
+    told = [found[kind]["findings"] for kind in kinds]
+    mine = [of[kind][LOGMOE] for kind in kinds]
+    rows += [
+        ["faults found", *(f"{one['faults_found']:.0f} of {one['faults']:.0f}" for one in told)],
+        ["top line caused by the fault", *(mean(one.get("top_line_caused"), 2) for one in mine)],
+        ["windows of healthy runs called anomalous", *(mean(one.get("called_healthy")) for one in mine)],
+    ]
+    draws = max(found[kind]["draws"] for kind in kinds)
+    where = (
+        f"Means of {draws} draws of the reference ([accuracy.json](benchmarks/results/accuracy.json)). All metrics "
+        "and rivals, promises, public logs, labels of one's own, ablations: [docs/results.md](docs/results.md)."
+    )
+    return "\n\n".join([BEGIN, table(["", *kinds.values()], rows), where, END])
+
+
+def with_summary(readme: str, content: Content) -> str:
+    """A README with the table of the JSON between its marks.
+
+    Raises:
+        ValueError: it lacks the marks.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the README has no lines {BEGIN!r} and {END!r} to write its table between: put them back")
+    return f"{before}{summary(content)}{after}"
+
+
 PLOTS = {"recordings": "accuracy-recordings.svg", "amount": "accuracy-amount.svg", "experts": "accuracy-experts.svg"}
 
 
@@ -396,9 +561,11 @@ def cost_table(content: Content) -> str:
     return table(["part", "steps", "seconds", "of the processor", "date", "processor"], rows)
 
 
-def write(content: Content, path: Path) -> None:
-    """Writes the page and its plots."""
+def write(content: Content, path: Path, readme: Path) -> None:
+    """Writes the page, its plots, and the README's table."""
     path.write_text(page(content), encoding="utf-8")
+    if "recordings" in content.get("parts", {}):
+        readme.write_text(with_summary(readme.read_text(encoding="utf-8"), content), encoding="utf-8")
     for name, plot in PLOTS.items():
         part = content.get("parts", {}).get(name)
         if part is not None and part["result"]:

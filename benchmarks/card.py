@@ -1,6 +1,6 @@
-"""Writes the model card of the default checkpoint: what it finds in the example, and what `reference.py` measured.
+"""Writes the model card of the default checkpoint: what it finds in the example, and what `accuracy.py` measured.
 
-    python benchmarks/card.py            # again whenever the checkpoint, its words or results/reference.json change
+    python benchmarks/card.py            # again whenever the checkpoint, its words or results/accuracy.json change
 
 A test holds the card equal to what this writes.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from accuracy_store import model_digest
-from reference_results import over_draws
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the recordings are no part of the installed package
 
@@ -24,11 +23,11 @@ from logmoe.training.episodes import training_services
 from recordings.corpus import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "reference.json"
+RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
 # Of the recordings, as the checkpoint has its name: the owner comes with the push, see recordings/README.md.
 DATASET = "logmoe-recordings"
 PICTURE = ROOT / "docs" / "images" / "report.png"
-# Kinds of references, as `reference.py` calls them, in words.
+# Kinds of references, as `accuracy.py` calls them, in words.
 AGAINST = {
     "earlier": "fault-free stretches of earlier recordings",
     "twin": "a healthy run",
@@ -47,17 +46,20 @@ DETECTORS = (
 
 
 def figures(content: dict[str, Any]) -> list[Figures]:
-    """What the card quotes of the results of `reference.py`."""
+    """What the card quotes of the results of `accuracy.py`."""
     quoted = []
     for kind, words in AGAINST.items():
-        records = [
-            record for record in content["recordings"] if record["reference"] == kind and not record.get("nothing")
-        ]
-        measured = {name for record in records for name in record["auroc"]}
-        auroc = {name: over_draws(records, "auroc", name, "all")[0] for name in DETECTORS if name in measured}
-        called = over_draws(records, "called_twin_windows")[0]
-        quoted.append(Figures(kind, words, auroc, None if called != called else called))
+        measured = content["parts"]["recordings"]["result"]["judged_against"][kind]["detectors"]
+        auroc = {name: measured[name]["auroc"][0] for name in DETECTORS if name in measured}
+        quoted.append(Figures(kind, words, auroc, measured["LogMoE"]["called_healthy"][0]))
     return quoted
+
+
+def results(model: str, path: Path = RESULTS) -> dict[str, Any] | None:
+    """The results that are of this checkpoint, by its digest; None if there are none."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    part = content.get("parts", {}).get("recordings", {})
+    return content if part.get("model") == model else None
 
 
 def card(pipe: LogAnomalyPipeline, name: str, content: dict[str, Any] | None, dataset: str = DATASET) -> str:
@@ -82,13 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", metavar="NAME", default=DATASET, help="of the recordings on the Hub: OWNER/NAME")
     options = parser.parse_args(arguments)
     pipe = load_pipeline(options.checkpoint, device="cpu")
-    content = json.loads(RESULTS.read_text(encoding="utf-8"))
-    if content["model"] != model_digest(pipe.model):
+    content = results(model_digest(pipe.model))
+    if content is None:
         print(
-            f"{RESULTS.name} is of another checkpoint: the card quotes no results. Run benchmarks/reference.py first.",
+            f"{RESULTS.name} has no results of this checkpoint: the card quotes none. Run `make accuracy` first.",
             file=sys.stderr,
         )
-        content = None
     text = card(pipe, options.checkpoint.resolve().name, content, options.dataset)
     (options.checkpoint / "README.md").write_text(text, encoding="utf-8")
     (options.checkpoint / PICTURE.name).write_bytes(PICTURE.read_bytes())

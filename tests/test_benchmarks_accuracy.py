@@ -2,16 +2,23 @@
 
 import json
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
+from training_fixtures import make_logs
 
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, no part of the installed package
 
 import accuracy
+import accuracy_labels as labels
 import accuracy_metrics as metrics
 import accuracy_page
+import accuracy_per_day as per_day
 import accuracy_rivals as rivals
 import accuracy_store
 from accuracy_experts import mutual_information
@@ -186,10 +193,86 @@ def test_the_committed_page_is_that_of_the_committed_json():
     assert accuracy.PAGE.read_text(encoding="utf-8") == accuracy_page.page(content)
 
 
+@pytest.mark.skipif(not accuracy.RESULTS.exists(), reason="`make accuracy` was not run yet: there is no JSON")
+def test_the_readme_has_the_table_of_the_committed_json():
+    readme = accuracy.README.read_text(encoding="utf-8")
+    assert accuracy_page.with_summary(readme, json.loads(accuracy.RESULTS.read_text(encoding="utf-8"))) == readme
+
+
+def test_the_readmes_table_says_what_the_json_says():
+    figures = {"auroc": [0.9, 0.01], "top_line_caused": [0.85, 0.1], "called_healthy": [None, None]}
+    kind = {"draws": 5, "findings": {"faults_found": 9.6, "faults": 12.0}}
+    kind["detectors"] = {"LogMoE": figures, "new template": {"auroc": [0.7, None]}}
+    content = {"parts": {"recordings": {"result": {"judged_against": {"self": kind}}}}}
+    readme = f"# A\n\n{accuracy_page.BEGIN}\nold\n{accuracy_page.END}\n\nrest\n"
+    written = accuracy_page.with_summary(readme, content)
+    assert written.startswith(f"# A\n\n{accuracy_page.BEGIN}\n\n|  | the log itself |")
+    assert written.endswith(f"{accuracy_page.END}\n\nrest\n")
+    for line in ("| LogMoE | **0.900** |", "| new template | 0.700 |", "| faults found | 10 of 12 |"):
+        assert line in written.splitlines()
+    assert accuracy_page.with_summary(written, content) == written
+    with pytest.raises(ValueError, match="the README has no lines"):
+        accuracy_page.with_summary("# A\n", content)
+
+
 def test_mutual_information_by_hand():
     same, other = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     assert mutual_information(same, same) == pytest.approx(1)
     assert mutual_information(same, other) == pytest.approx(0)
+
+
+def healthy_run(windows, days, called, kept_rate):
+    return {"windows": windows, "days": days, "called": called, "kept_rate": kept_rate}
+
+
+def test_false_alarms_a_day_by_hand():
+    # Two draws of one run of a quarter of a day: 2 and 4 alarms.
+    steps = [[healthy_run(100, 0.25, 2, 0.01)], [healthy_run(100, 0.25, 4, 0.03)]]
+    (row,) = per_day.row_of("a", steps)
+    assert (row["called"], row["realised"], row["windows"], row["days"]) == (3, 12, 100, 0.25)
+    assert row["kept"] == pytest.approx(0.02 * 100 / 0.25)
+    assert row["interval"] == pytest.approx([0.6187 / 0.25, 8.7673 / 0.25], rel=1e-3)  # of 3, by the tables
+    assert per_day.count_interval(0) == (0.0, pytest.approx(3.689, abs=1e-3))
+    assert per_day.row_of("b", [[], []]) == []
+    page = accuracy_page.per_day({"rows": [row]})
+    assert "| a | 6.00 | 100 | 0.0200 | 8 | 3.0 | 12 | 2 to 35 |" in page[1]
+
+
+def test_labels_of_ones_own_from_a_file_to_the_page(tmp_path, pipe, monkeypatch):
+    logs = make_logs(160)
+    texts = pa.array(["\n".join(words) for words, _ in logs])
+    pq.write_table(pa.table({"log_sequence": texts, "label": [label for _, label in logs]}), tmp_path / "tiny.parquet")
+    short = (("max_sequence_length", 8), ("max_log_entry_length", 16))
+    monkeypatch.setattr(labels, "LOGS", {"tiny": labels.Log("tiny", labels.read_table, "chronological", 80, 2, short)})
+    monkeypatch.setattr(labels, "STEPS", 2)
+    options = SimpleNamespace(data=tmp_path, work=tmp_path / "work")
+    key = {"log": "tiny", "severity": "kept", "draw": 0}
+    assert key in labels.keys(options)
+    every_second = labels.read_table(tmp_path / "tiny.parquet").every(80)
+    assert (len(every_second.texts), every_second.labels.sum()) == (80, 0)  # of a file where every second is anomalous
+    monkeypatch.setattr(labels.Table, "every", lambda table, most: table)
+
+    bench = SimpleNamespace(options=options, pipe=pipe, processor_clock=time.process_time)
+    record, _ = labels.measure(bench, key)
+    assert sum(record["sizes"].values()) == 160
+    assert record["sizes"]["embargoed"] == 2 * 2  # before validation and before the test
+    found = record["detectors"]
+    assert set(found) == {labels.LOGMOE, *labels.LEARNERS, labels.N_GRAMS, labels.LSTM}
+    # Anomalous ones have an entry of their own: a word for some, a column for others, new for those that know normal.
+    for name in ("bag of words, logistic regression", "decision tree on entry counts", labels.N_GRAMS):
+        assert found[name]["all"]["auroc"] == found[name]["all"]["f1"] == 1
+    assert 0 <= found[labels.LOGMOE]["all"]["auroc"] <= 1
+
+    result = labels.summarise(accuracy_store.Kept([key], [accuracy_store.without_nan(record)], lambda place: {}))
+    page = "\n".join(accuracy_page.labels(result))
+    assert f"| tiny | kept | by time, with an embargo | 1 | {record['sizes']['train']} |" in page
+
+
+def test_unseen_sequences_are_those_with_another_set_of_entries():
+    store = labels.LogStore(None)
+    index = store.add_sequences(np.arange(3), [np.array(rows) for rows in ([0, 1], [1, 0, 0], [0, 2], [2])])
+    splits = {"train": labels.labelled(index[:1], np.zeros(1)), "test": labels.labelled(index[1:], np.zeros(3))}
+    assert labels.unseen_sets(splits, store).tolist() == [False, True, True]
 
 
 # ---------------------------------------------------------------------- leaks

@@ -49,7 +49,7 @@ def measure_baselines(
         score = fit(features, seed)
         threshold = 0.5
         if "validation" in splits:
-            threshold = _best_threshold(splits["validation"].labels, _score_logs(score, splits["validation"]))
+            threshold = best_threshold(splits["validation"].labels, _score_logs(score, splits["validation"]))
         scores = _score_logs(score, splits[name])
         results[title] = {
             "all": detection_metrics(labels, scores, threshold),
@@ -67,7 +67,7 @@ def _score_logs(score: Scorer, logs: LabelledLogs) -> np.ndarray:
     return score(distinct)[inverse]
 
 
-def _best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     """The one with the best F1; among equals the nearest to 0.5, so that rules that score 0 or 1 keep 0.5."""
     candidates = np.unique(scores)
     candidates = np.append((candidates[1:] + candidates[:-1]) / 2, 0.5)

@@ -61,7 +61,7 @@ class Figures:
     """What was measured of windows of services that the checkpoint has never seen.
 
     Attributes:
-        kind: of what their logs were judged against, as `benchmarks/reference.py` calls it.
+        kind: of what their logs were judged against, as `benchmarks/accuracy.py` calls it.
         against: the same in words.
         auroc: of each detector.
         called: share of the windows of healthy runs that LogMoE calls anomalous; None if it was not measured.
