@@ -90,7 +90,7 @@ class ReferenceFit:
         self.builder.start_log()
         self.builder.add(parsed, SequenceCutter(self.rule, self.processor).cut(parsed))
         order = TimeOrder()
-        order.add(parsed.number, parsed.seconds)
+        _count_order(order, parsed)
         return out_of_order(order.num_backward, len(parsed))
 
     def add_source(
@@ -120,7 +120,7 @@ class ReferenceFit:
         ):
             self.num_entries = before + number
             self.builder.add(log, sequences)
-            order.add(log.number, log.seconds)
+            _count_order(order, log)
         if self.num_entries == before:
             raise EmptyLogError(f"no log entries in {source}: it is empty or all blank lines")
         return out_of_order(order.num_backward, self.num_entries - before)
@@ -136,6 +136,12 @@ class ReferenceFit:
         reference = self.finish()
         reference.folds = OWN_FOLDS
         return reference if reference.can_judge_itself(self.rule.max_sequence_length) else None
+
+
+def _count_order(order: TimeOrder, log: ParsedLog) -> None:
+    assert log.number is not None
+    assert log.seconds is not None
+    order.add(log.number, log.seconds)
 
 
 class StreamPast:
