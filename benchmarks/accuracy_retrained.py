@@ -62,9 +62,7 @@ VARIANTS = {
 def keys(options: Any) -> list[Key]:
     """A step for each variant and seed."""
     return [
-        {"variant": name, "seed": seed}
-        for name in VARIANTS
-        for seed in range(SHUFFLES if name == SHUFFLED else SEEDS)
+        {"variant": name, "seed": seed} for name in VARIANTS for seed in range(SHUFFLES if name == SHUFFLED else SEEDS)
     ]
 
 
