@@ -18,6 +18,7 @@ AGAINST = {
     "none": "its wording alone",
 }
 LOGMOE, BOOSTING = "LogMoE", "gradient boosting on LogMoE's features"
+BAG_OF_WORDS = "bag of words, logistic regression"
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -117,14 +118,19 @@ def services_table(kinds: Result) -> str:
 
 def verdict(kinds: Result) -> str:
     """Whether the network earns its place beside boosting on its own features, in words."""
+    told = standing({f"`{kind}`": figures["logmoe_less"].get(BOOSTING) for kind, figures in kinds.items()})
+    return f"Does the network earn its place? Against gradient boosting on its own features: {told}."
+
+
+def standing(differences: Mapping[str, Any]) -> str:
+    """Where LogMoE stands against one detector, in words; nothing of what was not compared."""
     told = []
-    for kind, figures in kinds.items():
-        less = figures["logmoe_less"].get(BOOSTING)
+    for name, less in differences.items():
         if less is not None:
             low, high = less["interval"]
             word = "ahead" if low > 0 else "behind" if high < 0 else "even"
-            told.append(f"`{kind}` {word} ({less['difference']:+.3f})")
-    return f"Does the network earn its place? Against gradient boosting on its own features: {', '.join(told)}."
+            told.append(f"{name} {word} ({less['difference']:+.3f})")
+    return ", ".join(told)
 
 
 def promises(result: Result) -> list[str]:
@@ -413,6 +419,9 @@ def labels(result: Result) -> list[str]:
         table(["log", "severity", "encode", *names], times),
         "LogMoE's AUROC less that of others, first draw, with 95% intervals (paired bootstrap of blocks of eight "
         "sequences). " + ". ".join(differences) + ".",
+        "Does reading with an encoder pay where there are labels? Against a bag of words with logistic regression: "
+        + standing({f"{row['log']} ({row['severity']})": row["logmoe_less"].get(BAG_OF_WORDS) for row in rows})
+        + ".",
     ]
 
 
