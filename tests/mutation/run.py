@@ -25,6 +25,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,9 @@ def main() -> int:
         importlib.import_module("cosmic_ray")
     except ImportError:
         arguments.error("Cosmic Ray makes the mutants: `pip install -c constraints.txt -e '.[mutation]'`")
+    given.output = given.output.resolve()
+    if given.survivors is not None:
+        given.survivors = given.survivors.resolve()
     tree = copy_tree(given.output)
     import_libraries(tree)
     results = []
@@ -133,6 +137,8 @@ def import_libraries(tree: Path) -> None:
                 files = [(name, getattr(of, "__file__", None) or "") for name, of in list(sys.modules.items())]
                 print(json.dumps([name for name, file in files if "site-packages" in file]), file=answer, flush=True)
                 status = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(status)
         assert not os.waitpid(child, 0)[1], "our code cannot be imported"
