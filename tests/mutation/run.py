@@ -46,10 +46,11 @@ COVER = {
     "reference_logmoe": ("test_reference test_surprise test_measuring", "not push"),
     "judging_logmoe": ("test_judging test_pipeline", ""),
     "training/metrics": ("test_training_metrics", ""),
-    "training/splits": ("test_training_data", "split or windows"),
+    "training/splits": ("test_training_data", "split or windows or come_from"),
     "training/trainer": (
-        "test_training test_training_runs",
-        "leaves_a_complete or phase or trained or killed or stopped or full_disk or like_one or half or incomplete",
+        "test_training_data test_training test_training_runs",
+        "loss or balance or anomalous or padding or signal or phase or leaves_a_complete or trained or killed"
+        " or stopped or full_disk or like_one or half or incomplete",
     ),
 }
 # The tests have so many times the seconds that they take without a fault.
