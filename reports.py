@@ -158,7 +158,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return tuple(_value(get_args(kind)[0], one, f"{name}[{place}]") for place, one in enumerate(value))
     if is_dataclass(kind):
         return built(kind, value, name)  # type: ignore[arg-type]
-    if kind is str and isinstance(value, str):
+    if kind in (str, bool) and isinstance(value, kind):
         return value
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         if not int(last in _FROM_ONE) <= value <= _LARGEST:
@@ -170,7 +170,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
             needed = "between 0 and 1" if last in _RATES else "a finite number"
             raise ValueError(f'"{name}" must be {needed}, got {_shown(value)}')
         return float(value)
-    words = {str: "a text", int: "a whole number", float: "a number"}.get(kind, str(kind))
+    words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}.get(kind, str(kind))
     none = " or null" if type(None) in allowed else ""
     raise ValueError(f'"{name}" must be {words}{none}, got {_shown(value)}')
 

@@ -74,7 +74,7 @@ def _arrow_type(hint: Any) -> pa.DataType:
         return pa.list_(_arrow_type(of[0]))
     if is_dataclass(hint):
         return pa.struct(_columns(hint))
-    return {str: pa.string(), int: pa.int64(), float: pa.float64()}[hint]
+    return {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}[hint]
 
 
 def _columns(of: Any) -> list[pa.Field]:
