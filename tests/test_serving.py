@@ -184,7 +184,7 @@ def test_bad_requests_are_told_what_is_wrong(small):
     for path, body, status, words in (
         ("/findings", b"", 400, "no log entries in upload"),
         ("/findings?name=app.log", b"\n\n", 400, "no log entries in app.log"),
-        ("/findings", damaged, 400, ""),
+        ("/findings", damaged[:12], 400, ""),
         ("/findings?encoding=rot13", LOG, 400, "`encoding` must name"),
         ("/findings?reference=shop", LOG, 404, "there is no reference 'shop': POST /references?name=shop"),
         ("/findings?false_alarm_rate=0.1", LOG, 400, "a promise about healthy logs"),
@@ -197,6 +197,11 @@ def test_bad_requests_are_told_what_is_wrong(small):
         assert small.ask("POST", path, LOG).status == 422
     form = {"Content_Type": "multipart/form-data; boundary=x"}
     assert "curl -X POST -T LOG" in detail(small.ask("POST", "/findings", b"--x--", **form))[1]
+    # What could be read is judged, and the rest is named.
+    answer = small.ask("POST", "/findings?name=app.log", damaged)
+    told = json.loads(answer.text.splitlines()[-1])["skipped"]
+    assert (answer.status, [one["source"] for one in told]) == (200, ["app.log"])
+    assert "damaged" in told[0]["reason"]
     assert small.is_idle()
 
 
