@@ -342,6 +342,20 @@ def retrained(result: Result) -> list[str]:
         "the whole learned score.",
         table([*header, *(f"stack, {kind}" for kind in kinds), "whole, earlier"], rows),
         comparison(result["variants"]),
+        *shuffled(result["variants"]),
+    ]
+
+
+def shuffled(variants: Result) -> list[str]:
+    """What networks make of shuffled labels."""
+    each = variants.get("shuffled labels", {}).get("each")
+    if each is None:
+        return []
+    told = "; ".join(f"{part} {', '.join(number(value) for value in values)}" for part, values in each.items())
+    return [
+        "Labels that were shuffled over all services, each shuffle by itself, `earlier`: "
+        f"{told}. Features that rise together with faults give any function of them an AUROC above or below .50; a "
+        "leak would lift all of them."
     ]
 
 

@@ -164,6 +164,10 @@ def summarise(kept: Kept) -> Record:
             part: float(np.mean([record[part] for record in records]))
             for part in ("seconds", "parameters", "microseconds")
         }
+        if name == SHUFFLED:
+            result[name]["each"] = {
+                part: [record[part]["earlier"] for record in records] for part in ("whole", "stack", "terms")
+            }
     return {"variants": result, "seeds": SEEDS}
 
 
