@@ -340,8 +340,8 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
         worded = [log for log in summary.logs if log.mode == "none"]
         faulty = sum(log.faults_prevail for log in worded)
         cases = [(len(worded) - faulty, "is too short"), (faulty, "mostly reads like faults")]
-        told = " or ".join(f"{what} ({count(number, 'log')})" for number, what in cases if number)
-        return f"each judged against itself, or, where it {told}, by its wording"
+        where = " or ".join(f"{what} ({count(number, 'log')})" for number, what in cases if number)
+        return f"each judged against itself, or, where it {where}, by its wording"
     is_asked = any(log.entries >= FEWEST_SELF_ENTRIES and not log.faults_prevail for log in summary.logs)
     if not can_measure or is_asked:  # for that, or a stream
         return BY_WORDING

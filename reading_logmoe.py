@@ -178,7 +178,8 @@ class LogReader:
             return
         try:
             read = getattr(stream, "read1", stream.read)
-            while piece := read(min(self.chunk_bytes, UNPACKED_BYTES)):
+            size = self.chunk_bytes if isinstance(stream, Peeked) else min(self.chunk_bytes, UNPACKED_BYTES)
+            while piece := read(size):
                 yield piece
         except DAMAGES as error:
             if isinstance(stream, Peeked):

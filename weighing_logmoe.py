@@ -179,11 +179,7 @@ class Weigher:
         stored = AS_IT_IS if self.by_labels else by_model
         if not len(healthy.features):
             return Scale(*stored, np.empty(0), np.zeros(len(INPUTS), np.float32), 0.0)
-        key = self.predictor.model
-        if key not in healthy.scores:
-            healthy.scores.clear()
-            healthy.scores[key] = self._score_healthy(length)
-        learned, untrained, stack, baseline = healthy.scores[key]
+        learned, untrained, stack, baseline = _healthy_scores(self.predictor, self.reference, length)
         if self.by_labels:
             return Scale(*stored, np.sort(learned), baseline, stack)
         if self.is_self or len(learned) < FEWEST_HEALTHY:
@@ -197,16 +193,6 @@ class Weigher:
             scale = _scale_of(learned[start:], untrained[start:], weight, spread, baseline, stack)
             joined = scale.joined(learned[start:], untrained[start:])
         return replace(scale, healthy=np.sort(joined))
-
-    def _score_healthy(self, length: int) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
-        """Both scores of the healthy sequences, the median margin of the stack, and the median inputs."""
-        healthy = self.reference.healthy(length)
-        inputs = sequence_inputs(healthy.features, healthy.features, lower_quarter(healthy.features))
-        stack = _stack_margins(self.predictor, self.reference, length, with_features=True)
-        baseline = np.full(inputs.shape[1], np.nan, np.float32)
-        is_known = ~np.isnan(inputs).all(0)
-        baseline[is_known] = np.nanmedian(inputs[:, is_known], axis=0)
-        return stack + self.predictor.term_margins(inputs), untrained_score(inputs), float(np.median(stack)), baseline
 
     def weigh(self, measured: Measured, predictions: Sequence[Prediction]) -> Evidence:
         """The evidence of sequences.
@@ -315,11 +301,9 @@ def faults_prevail(predictor: Predictor, own: LogReference, length: int) -> bool
         own: reference of the log itself, with embeddings.
         length: entries per sequence, at most.
     """
-    healthy = own.healthy(length)
-    if len(healthy.features) < FEWEST_TURNED:
+    if len(own.healthy(length).features) < FEWEST_TURNED:
         return False
-    Weigher(predictor, own, length, is_self=True)  # scores them
-    outstanding = healthy.scores[predictor.model][0]
+    outstanding, *_ = _healthy_scores(predictor, own, length)
     worded = _stack_margins(predictor, own, length, with_features=False)
     return rank_correlation(outstanding, worded) < TURNED
 
@@ -333,6 +317,28 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
         ranks.append(middle[place] - (len(values) - 1) / 2)
     spread = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
     return float(ranks[0] @ ranks[1]) / spread if spread else 0.0
+
+
+def _healthy_scores(
+    predictor: Predictor, reference: LogReference, length: int
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """Both scores of the healthy sequences, the median margin of the stack, and the median inputs.
+
+    They are kept with the reference, for one model.
+    """
+    healthy = reference.healthy(length)
+    scores: tuple[np.ndarray, np.ndarray, float, np.ndarray] | None = healthy.scores.get(predictor.model)
+    if scores is None:
+        inputs = sequence_inputs(healthy.features, healthy.features, lower_quarter(healthy.features))
+        stack = _stack_margins(predictor, reference, length, with_features=True)
+        baseline = np.full(inputs.shape[1], np.nan, np.float32)
+        is_known = ~np.isnan(inputs).all(0)
+        baseline[is_known] = np.nanmedian(inputs[:, is_known], axis=0)
+        learned = stack + predictor.term_margins(inputs)
+        scores = learned, untrained_score(inputs), float(np.median(stack)), baseline
+        healthy.scores.clear()
+        healthy.scores[predictor.model] = scores
+    return scores
 
 
 def _stack_margins(predictor: Predictor, reference: LogReference, length: int, with_features: bool) -> np.ndarray:
