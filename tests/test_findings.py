@@ -410,6 +410,22 @@ def test_what_cannot_be_read_is_skipped_and_said(general, reference, tmp_path):
         general.findings(FAULTY, order="size")
 
 
+def test_what_logs_have_in_common_is_encoded_once(general, tmp_path):
+    for name in ("first.log", "second.log"):
+        shutil.copy(FAULTY, tmp_path / name)
+    encoded = []
+    encoder = general.model.get_submodule(f"{general.model.base_model_prefix}.encoder")
+    hook = encoder.register_forward_hook(lambda *call: encoded.append(len(call[2].last_hidden_state)))
+    try:
+        general.findings(tmp_path / "first.log")
+        of_one = sum(encoded)
+        general.findings([tmp_path / "first.log", tmp_path / "second.log"])
+    finally:
+        hook.remove()
+    assert of_one > 0
+    assert sum(encoded) == 2 * of_one
+
+
 def test_sequences_stay_as_they_are(general, reference):
     """Findings need more of an entry than results promise."""
     keys = ["line", "last_line", "text", "score", "truncated"]

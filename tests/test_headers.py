@@ -3,6 +3,7 @@
 import datetime
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -397,6 +398,33 @@ def test_chunks_do_not_matter(entries, cuts):
         np.testing.assert_array_equal(
             getattr(expected, name), np.concatenate([getattr(chunk, name) for chunk in chunks]), err_msg=name
         )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(ENTRY, max_size=8), min_size=2, max_size=6))
+def test_logs_and_threads_that_share_shapes_do_not_meet(logs):
+    """Readers of the same rules remember shapes together; what one log said of its dates is not known to another."""
+    texts = [pa.array(entries, pa.large_string()) for entries in logs]
+    # By rules that no reader has had, each time, so that nothing is remembered.
+    alone = [HeaderReader([*TIME_RULES, {"name": f"n{n}", "pattern": r"(?P<n1>\d+)NEVER"}]) for n in range(len(logs))]
+    expected = [reader.read(text) for reader, text in zip(alone, texts, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda text: HeaderReader().read(text), texts * 3))
+    for one, other in zip(expected * 3, together, strict=True):
+        for name in vars(one):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def test_rules_that_differ_share_nothing():
+    entries = pa.array(["2025-07-04 10:20:30 ERROR x"], pa.large_string())
+    assert HeaderReader().read(entries).severities() == ["ERROR"]
+    assert HeaderReader(None, []).read(entries).severities() == [None]
+    assert HeaderReader([], None).read(entries).iso() == [None]
+    changed = [dict(rule) for rule in TIME_RULES]
+    HeaderReader(changed)
+    for rule in changed:  # also where somebody changes the very list that a reader was given
+        rule["pattern"] = r"(?P<n1>\d+)NEVER"
+    assert HeaderReader(changed).read(entries).iso() == [None]
 
 
 FORMS = [

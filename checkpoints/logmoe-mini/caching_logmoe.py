@@ -111,6 +111,8 @@ class ScanCache:
 
     def __init__(self, max_entries: int = 32768, max_sequences: int = 32768):
         self.entries = EntryCache(check_integer("max_entries", max_entries, 1))
+        # Apart, for what a log is judged by keeps half the digits, and is what its entries are compared with.
+        self.templates = EntryCache(max_entries)
         self.max_sequences = check_integer("max_sequences", max_sequences, 1)
         self.predictions: OrderedDict[bytes, Prediction] = OrderedDict()  # by numbers of entries, the latest last
         self.predictor: Predictor | None = None  # in the precision of the scans

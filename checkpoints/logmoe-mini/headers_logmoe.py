@@ -1,10 +1,12 @@
 """Entries in, times and severities out: reads the header of each log entry.
 
 Says where in an entry a time and a severity may stand; the rules of `times_logmoe.py` and `severities_logmoe.py` say
-what they look like. A reader remembers shapes, so that a long log costs little more than its digits. Knows nothing of
-lines and masks.
+what they look like. Readers of the same rules remember shapes together, so that a long log costs little more than its
+digits, and a short one what it says anew. Knows nothing of lines and masks.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
@@ -164,11 +166,10 @@ class HeaderReader:
 
     def __init__(self, time_rules: Sequence[Rule] | None = None, severity_rules: Sequence[Rule] | None = None) -> None:
         self._time_rules = time_rules
-        self._times = TimeRules(TIME_RULES if time_rules is None else time_rules)
-        self._severities = SeverityRules(SEVERITY_RULES if severity_rules is None else severity_rules)
-        self._known_times = _KnownShapes(self._times.find, _KNOWN_SHAPES)
-        self._known_severities = _KnownShapes(self._severities.find, _KNOWN_SHAPES)
-        self._known_heads = _KnownShapes(self._severities.find, _KNOWN_SHAPES // 4)
+        self._rules = _shared_rules(
+            TIME_RULES if time_rules is None else time_rules,
+            SEVERITY_RULES if severity_rules is None else severity_rules,
+        )
         self.start()
 
     def start(self) -> None:
@@ -225,7 +226,7 @@ class HeaderReader:
         plain = np.flatnonzero(~is_keyed)
         end = np.where(whole, PREFIX_BYTES, PREFIX_BYTES - _PREFIX_MARGIN)
         used, rows = _used(prefix.index[plain], len(prefix.distinct))
-        found = self._known_times.look_up(prefix.distinct.take(pa.array(used)))
+        found = self._rules.known_times.look_up(prefix.distinct.take(pa.array(used)))
         self._pick(written, entries, plain, np.zeros(len(plain), dtype=np.int64), rows, found, end[plain])
 
         has_candidate = np.zeros(len(text), dtype=bool)
@@ -270,7 +271,7 @@ class HeaderReader:
         limit = VALUE_BYTES if at_start else HEAD_BYTES
         values = entries.take(positions)
         shapes = Shapes(values.cut(start, limit))
-        found = self._known_times.look_up(shapes.distinct)
+        found = self._rules.known_times.look_up(shapes.distinct)
         end = np.where(values.lengths - start <= limit, limit, limit - _VALUE_MARGIN)
         self._pick(written, entries, positions, start, shapes.index, found, end, at_start)
         utc = positions[located.is_utc[has_value]]
@@ -281,7 +282,7 @@ class HeaderReader:
         used, rows = _used(heads.index, len(heads.distinct))
         texts = heads.distinct.take(pa.array(used))
         for _ in range(_ATTEMPTS):
-            found = self._times.find(texts)
+            found = self._rules.times.find(texts)
             nowhere = np.zeros(len(positions), dtype=np.int64)
             self._pick(written, entries, positions, nowhere, rows, found, np.full(len(positions), HEAD_BYTES))
             again = ~written.is_found[positions] & (found["rule"][rows, 0] >= 0)
@@ -325,7 +326,7 @@ class HeaderReader:
             if not len(pending):
                 return
             which = positions[pending]
-            is_valid = written.pick(entries, which, base[pending], spans, self._times.zones)
+            is_valid = written.pick(entries, which, base[pending], spans, self._rules.times.zones)
             pending = pending[~is_valid]
 
     # ------------------------------------------------------------------ severities
@@ -335,7 +336,7 @@ class HeaderReader:
     ) -> np.ndarray:
         """Severities, int8 `(entries,)`; -1 if unknown."""
         severity = np.full(len(is_block), -1, dtype=np.int8)
-        if not self._severities.rules:
+        if not self._rules.severities.rules:
             return severity
         has_mark = written.is_found & ~is_block
         start = np.where(has_mark, written.start, -1)
@@ -349,12 +350,12 @@ class HeaderReader:
         _, sample, rows = np.unique(key, return_index=True, return_inverse=True)
         sample = first[sample]
         marked = _marked(TextBytes(prefix.distinct.take(pa.array(prefix.index[sample]))), start[sample], end[sample])
-        found = self._known_severities.look_up(_with_kind(marked, is_block[sample]))
+        found = self._rules.known_severities.look_up(_with_kind(marked, is_block[sample]))
         # At the cut a word may go on.
         is_inside = found["text_end"] < pc.binary_length(marked).to_numpy(zero_copy_only=False) - 2
         settled = whole[first] | ((found["level"] > UNKNOWN) & is_inside)[rows]
         positions = first[settled]
-        severity[positions] = self._severities.resolve(
+        severity[positions] = self._rules.severities.resolve(
             entries, positions, {name: values[rows[settled]] for name, values in found.items()}, start, end
         )
 
@@ -370,8 +371,8 @@ class HeaderReader:
             kind_rows = heads.index * 2 + kinds
             used, rows = _used(kind_rows, 2 * len(heads.distinct))
             texts = _with_kind(heads.distinct.take(pa.array(used // 2)), used % 2 == 1)
-            found = self._known_heads.look_up(texts)
-            severity[second] = self._severities.resolve(
+            found = self._rules.known_heads.look_up(texts)
+            severity[second] = self._rules.severities.resolve(
                 entries, second, {name: values[rows] for name, values in found.items()}, start, end
             )
         return severity
@@ -434,7 +435,7 @@ class HeaderReader:
         for region in np.unique(written.region[written.is_found & (written.region > 0)]):
             which = np.flatnonzero(written.is_found & (written.region == region))
             local = pa.array(seconds[which]).cast(pa.timestamp("s"))
-            name = self._times.zones.regions[region - 1]
+            name = self._rules.times.zones.regions[region - 1]
             utc = pc.assume_timezone(local, name, ambiguous="earliest", nonexistent="earliest")
             seconds[which] = utc.cast(pa.int64()).to_numpy(zero_copy_only=False)
             written.has_zone[which] = True
@@ -489,8 +490,35 @@ class _Located:
         return _Located(self.start[rows], self.is_utc[rows])
 
 
+class _HeaderRules:
+    """How times and severities are written, and what was found in the shapes of headers so far."""
+
+    def __init__(self, time_rules: Sequence[Rule], severity_rules: Sequence[Rule]):
+        self.times, self.severities = TimeRules(time_rules), SeverityRules(severity_rules)
+        self.known_times = _KnownShapes(self.times.find, _KNOWN_SHAPES)
+        self.known_severities = _KnownShapes(self.severities.find, _KNOWN_SHAPES)
+        self.known_heads = _KnownShapes(self.severities.find, _KNOWN_SHAPES // 4)
+
+
+# By what the rules say: to prepare them takes longer than to read a short log, and a shape means the same in each log.
+# The latest are kept.
+_RULES: "OrderedDict[str, _HeaderRules]" = OrderedDict()
+_RULES_LOCK = threading.Lock()
+_KEPT_RULES = 8
+
+
+def _shared_rules(time_rules: Sequence[Rule], severity_rules: Sequence[Rule]) -> _HeaderRules:
+    key = repr((time_rules, severity_rules))
+    with _RULES_LOCK:
+        rules = _RULES.pop(key, None) or _HeaderRules(time_rules, severity_rules)
+        _RULES[key] = rules
+        while len(_RULES) > _KEPT_RULES:
+            _RULES.popitem(last=False)
+    return rules
+
+
 class _KnownShapes:
-    """Remembers what was found in shapes.
+    """Remembers what was found in shapes. What it holds is replaced as a whole, so that threads may use it at once.
 
     Args:
         find: takes shapes, gives arrays with a row for each.
@@ -499,23 +527,24 @@ class _KnownShapes:
 
     def __init__(self, find: Callable[[pa.Array], dict[str, np.ndarray]], size: int):
         self.find, self.size = find, size
-        self.texts: pa.Array = pa.array([], pa.large_string())
-        self.rows = find(self.texts)
+        nothing = pa.array([], pa.large_string())
+        self._held = nothing, find(nothing)
 
     def look_up(self, shapes: pa.Array) -> dict[str, np.ndarray]:
         """What `find` gives for shapes."""
-        index = pc.index_in(shapes, value_set=self.texts).fill_null(-1).to_numpy(zero_copy_only=False)
-        rows, is_new = self.rows, index < 0
+        texts, rows = self._held
+        index = pc.index_in(shapes, value_set=texts).fill_null(-1).to_numpy(zero_copy_only=False)
+        is_new = index < 0
         if is_new.any():
             encoded = pc.dictionary_encode(shapes.filter(pa.array(is_new)))
             new, found = encoded.dictionary, self.find(encoded.dictionary)
             index = index.copy()
-            index[is_new] = dictionary_indices(encoded) + len(self.texts)
+            index[is_new] = dictionary_indices(encoded) + len(texts)
             rows = {name: np.concatenate([rows[name], found[name]]) for name in rows}
-            if len(new) + len(self.texts) <= self.size:
-                self.texts, self.rows = pa.concat_arrays([self.texts, new]), rows
+            if len(new) + len(texts) <= self.size:
+                self._held = pa.concat_arrays([texts, new]), rows
             elif len(new) <= self.size // 4:  # the log has moved on
-                self.texts, self.rows = new, found
+                self._held = new, found
         return {name: values[index] for name, values in rows.items()}
 
 

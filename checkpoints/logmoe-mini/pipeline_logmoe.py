@@ -342,7 +342,8 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
                 read are skipped, as `findings.summary.skipped` says.
         """
         if not is_in_memory(log):
-            scans = (partial(self.scan, of_log, **options | {"only_anomalies": True}) for of_log in find_logs(log))
+            options |= {"only_anomalies": True, "cache": options.get("cache") or ScanCache()}  # of all the logs
+            scans = (partial(self.scan, of_log, **options) for of_log in find_logs(log))
             return findings_of_logs(scans, options.get("reference"), order)
         batch_size = check_integer("batch_size", options.pop("batch_size", None) or DEFAULT_BATCH_SIZE, 1)
         preprocess_params, forward_params, postprocess_params = self._sanitize_parameters(**options)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from .caching_logmoe import ScanCache
+from .caching_logmoe import EntryCache, ScanCache
 from .fitting_logmoe import ReferenceFit, StreamPast, origin_of, read_sequences, with_places
 from .judging_logmoe import ANOMALY, Judge, Prediction
 from .measuring_logmoe import LogMeasure, Measured
@@ -363,8 +363,7 @@ class LogScan(Iterator[dict[str, Any]]):
 
         Args:
             log: entries, the last `num_new` of which were not counted yet.
-            sequences: positions in it.
-            statistics: to be added once they are judged.
+            sequences: positions in it; `statistics` are added once they are judged.
         """
         number_before = self._num_encoded
         measured = weigher = None
@@ -523,17 +522,19 @@ class LogScan(Iterator[dict[str, Any]]):
         self.statistics.kept_rate = weigher.kept_rate
         return LogMeasure(self._reference, length, is_self, self._ahead), weigher
 
-    def _look_up(self, texts: list[str], encode: Any) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    def _look_up(
+        self, texts: list[str], encode: Any, cache: EntryCache | None = None
+    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """As [`EntryCache.look_up`]; counts what this scan, of those that share the cache, has encoded."""
 
         def counted(new: list[str]) -> tuple[torch.Tensor, np.ndarray]:
             self._num_encoded += len(new)
             return encode(new)
 
-        return self.cache.entries.look_up(texts, counted)
+        return (cache or self.cache.entries).look_up(texts, counted)
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
-        return self._encode(texts)[0].float().cpu().numpy()
+        return self._look_up(texts, self._encode, self.cache.templates)[0].float().cpu().numpy()
 
     def _encode_unknown(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
         """As `_encode`, without those that the reference has the embeddings of."""
