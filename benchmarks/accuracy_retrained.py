@@ -21,8 +21,7 @@ from logmoe import LogMoEConfig, LogMoEForSequenceClassification, modeling_logmo
 from logmoe.training import general
 from logmoe.training.episodes import KINDS, Episodes
 
-SEEDS = 1
-SHUFFLES = 4
+SEEDS = 5
 SHUFFLED = "shuffled labels"
 MEASURED = ("earlier", "twin", "both", "self", "small")
 
@@ -37,6 +36,7 @@ class Variant:
         top_k: experts that are kept, in place of Top-P.
         is_shuffled: learns from shuffled labels.
         read: "both", "embeddings" or "features": what the stack reads.
+        seeds: how often it is drawn and trained anew; once takes eight minutes of a processor.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
@@ -44,26 +44,27 @@ class Variant:
     top_k: int | None = None
     is_shuffled: bool = False
     read: str = "both"
+    seeds: int = 1
 
 
+TOP_P, DENSE = "Top-P, 4 experts", "dense, 4 experts"
 VARIANTS = {
-    "Top-P, 4 experts": Variant(),
+    TOP_P: Variant(seeds=SEEDS),
     "top-1 of 4": Variant(top_k=1),
     "top-2 of 4": Variant(top_k=2),
-    "dense, 4 experts": Variant(recipe={"dense_share": 2.0}),
+    DENSE: Variant(recipe={"dense_share": 2.0}, seeds=SEEDS),
     "one expert, parameters of 4": Variant({"num_experts": 1, "moe_intermediate_size": 384}),
-    "one expert, size of 1": Variant({"num_experts": 1}),
+    "one expert, size of 1": Variant({"num_experts": 1}, seeds=SEEDS),
     "embeddings only in the stack": Variant(read="embeddings"),
     "features only in the stack": Variant(read="features"),
-    SHUFFLED: Variant(is_shuffled=True),
+    SHUFFLED: Variant(is_shuffled=True, seeds=4),
 }
 
 
 def keys(options: Any) -> list[Key]:
-    """A step for each variant and seed."""
-    return [
-        {"variant": name, "seed": seed} for name in VARIANTS for seed in range(SHUFFLES if name == SHUFFLED else SEEDS)
-    ]
+    """A step for each variant and seed, those first that all variants have."""
+    steps = [{"variant": name, "seed": seed} for name, of in VARIANTS.items() for seed in range(of.seeds)]
+    return sorted(steps, key=lambda key: key["seed"])
 
 
 @contextlib.contextmanager
@@ -153,10 +154,16 @@ def stack_cost(bench: Any, variant: Variant, episodes: Episodes, embeddings: tor
 
 
 def summarise(kept: Kept) -> Record:
-    """By variant, means over seeds."""
+    """By variant, means over seeds; of what was trained several times the spread, and how far the mixture is ahead."""
     result: Record = {}
+    each: dict[str, dict[int, float]] = {}  # by variant and seed: mean AUROC of the stack over all kinds
     for name in dict.fromkeys(key["variant"] for key in kept.keys):
-        records = [kept.records[place] for place in kept.places(variant=name)]
+        places = kept.places(variant=name)
+        records = [kept.records[place] for place in places]
+        each[name] = {
+            kept.keys[place]["seed"]: float(np.mean([record["stack"][kind] for kind in MEASURED]))
+            for place, record in zip(places, records, strict=True)
+        }
         result[name] = {
             part: {kind: float(np.mean([record[part][kind] for record in records])) for kind in MEASURED}
             for part in ("whole", "stack", "terms")
@@ -164,11 +171,30 @@ def summarise(kept: Kept) -> Record:
             part: float(np.mean([record[part] for record in records]))
             for part in ("seconds", "parameters", "microseconds")
         }
+        result[name] |= {
+            "seeds": len(records),
+            "spread": float(np.std(list(each[name].values()), ddof=len(places) > 1)),
+        }
         if name == SHUFFLED:
             result[name]["each"] = {
                 part: [record[part]["earlier"] for record in records] for part in ("whole", "stack", "terms")
             }
-    return {"variants": result, "seeds": SEEDS}
+    ahead = {
+        name: [value - of[seed] for seed, value in each[TOP_P].items() if seed in of] for name, of in each.items()
+    }
+    return {
+        "variants": result,
+        "ahead": {
+            name: {"mean": float(np.mean(of)), "spread": spread(of), "seeds": len(of)}
+            for name, of in ahead.items()
+            if len(of) > 1 and name not in (TOP_P, SHUFFLED)
+        },
+    }
+
+
+def spread(values: list[float]) -> float:
+    """Standard deviation over seeds; 0 of one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 PARTS = (
