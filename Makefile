@@ -24,7 +24,7 @@ demo: $(INSTALLED)  ## judge a web server's log that the model has never seen, w
 
 # Each file in one process, for its tests share what they make; a process computes in one thread.
 test: $(INSTALLED)  ## run the tests
-	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED)  ## run the tests that take long or need Debian packages
 	$(VENV_PYTHON) -m pytest -m slow

@@ -92,7 +92,7 @@ def judged(mini, recordings):
     [
         {},
         pytest.param({"cache": (3, 2), "chunk_bytes": 3000, "batch_size": 3}, marks=pytest.mark.slow),
-        {"num_workers": 1, "chunk_bytes": 20_000},
+        pytest.param({"num_workers": 1, "chunk_bytes": 20_000}, marks=pytest.mark.slow),
         # Shared indentation is taken from the first chunk, and a MariaDB log starts with a kilobyte of tabs.
         {"num_workers": 3, "chunk_bytes": 2000, "cache": (50, 1000)},
     ],
