@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import pipeline
 
-from logmoe.findings_logmoe import Findings, LogSpan, LogSummary, Summary, in_order
+from logmoe.findings_logmoe import Findings, LogSpan, LogSummary, Summary, in_order, in_time
 from logmoe.gathering_logmoe import KEPT_ENTRIES, OPEN_FINDINGS, OPEN_SESSIONS, FindingMaker
 from logmoe.parsing_logmoe import LogParser
 
@@ -336,6 +336,23 @@ def test_a_log_goes_from_its_first_time_to_its_last():
     for nothing in (parser.parse(["up", "down"]), parsed.take(np.arange(0))):
         span.add(nothing, parser)
         assert span.end == "2026-03-12T06:30:00Z"
+
+
+def test_of_a_log_with_its_newest_lines_first_the_earlier_time_is_the_start():
+    backward = sequence(1, {"disk is full": 3.0, "retry": 1.0})
+    for entry in backward["entries"]:
+        entry["time"] = stamp(100 - entry["line"])
+    (finding,) = found(backward)
+    assert (finding.start, finding.end) == (stamp(98), stamp(99))
+    for entry in finding.entries:
+        assert entry.first_time <= entry.last_time
+    parser = LogParser()
+    span = LogSpan()
+    span.add(parser.parse(["2026-03-12T07:00:00.25Z stop", "2026-03-12T07:00:00Z start"]), parser)
+    assert span.times() == {"start": "2026-03-12T07:00:00Z", "end": "2026-03-12T07:00:00.25Z"}
+    # Without a year, the end may be in the next one.
+    assert in_time("--12-31T23:59:59", "--01-01T00:00:01") == ("--12-31T23:59:59", "--01-01T00:00:01")
+    assert in_time("2026-03-12T07:00:00Z", "2026-03-12T07:00:00.5Z")[0] == "2026-03-12T07:00:00Z"
 
 
 def test_what_all_of_a_log_says_of_its_dates_holds_at_its_ends():

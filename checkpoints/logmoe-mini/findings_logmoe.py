@@ -173,6 +173,22 @@ class LogSpan:
             self.start = next(filter(None, _times(part, rows[:END_ENTRIES], parser, self._reader)), None)
         self.end = next(filter(None, reversed(_times(part, rows[-END_ENTRIES:], parser, self._reader))), self.end)
 
+    def times(self) -> dict[str, str | None]:
+        """`start` and `end`, the earlier first, also of a log with its newest lines first."""
+        return dict(zip(("start", "end"), in_time(self.start, self.end), strict=True))
+
+
+def in_time(start: str | None, end: str | None) -> tuple[str | None, str | None]:
+    """Two times in ISO 8601, the earlier first; those without a year as they came, as a year may pass in between."""
+    is_backward = start is not None and end is not None and start[0] != "-" and instant(end) < instant(start)
+    return (end, start) if is_backward else (start, end)
+
+
+def instant(time: str) -> tuple[str, str]:
+    """By which times in ISO 8601 are ordered: the fraction of a second apart, as some have none."""
+    whole, _, fraction = time.rstrip("Z").partition(".")
+    return whole, fraction
+
 
 def _times(part: ParsedLog, rows: np.ndarray, parser: LogParser, reader: HeaderReader) -> list[str | None]:
     headers = parser.headers(part.take(rows), reader)
@@ -249,8 +265,7 @@ class LogSummary:
             anomalous_sequences=seen.anomalies,
             findings=findings,
             familiarity=familiarity,
-            start=span.start,
-            end=span.end,
+            **span.times(),
             accepted=leaves_out.number,
             expired=Expired.of(leaves_out),
         )
@@ -512,5 +527,7 @@ __all__ = [
     "Skipped",
     "Summary",
     "in_order",
+    "in_time",
+    "instant",
     "summary_of",
 ]

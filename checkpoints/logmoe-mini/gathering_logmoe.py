@@ -30,6 +30,8 @@ from .findings_logmoe import (
     Skipped,
     Summary,
     in_order,
+    in_time,
+    instant,
     summary_of,
 )
 from .judging_logmoe import ANOMALY, Judge
@@ -126,6 +128,9 @@ class _Folded:
         self.first = min(self.first, other.first, key=lambda place: place[0])
         self.last = max(self.last, other.last, key=lambda place: place[0])
 
+    def places(self) -> tuple[int, int, str | None, str | None]:
+        return self.first[0], self.last[0], *in_time(self.first[1], self.last[1])
+
 
 class _Open:
     """A finding that sequences may still join.
@@ -184,8 +189,8 @@ class _Open:
     def absorb(self, other: "_Open") -> None:
         """Takes another finding, of another session."""
         self.first_line, self.last_line = min(self.first_line, other.first_line), max(self.last_line, other.last_line)
-        self.start = min((time for time in (self.start, other.start) if time), default=None)
-        self.end = max((time for time in (self.end, other.end) if time), default=None)
+        self.start = min((time for time in (self.start, other.start) if time), default=None, key=instant)
+        self.end = max((time for time in (self.end, other.end) if time), default=None, key=instant)
         self.score, self.strength = max(self.score, other.score), max(self.strength, other.strength)
         self.rarity, self.total = min(self.rarity, other.rarity), self.total + other.total
         self.sequences += other.sequences
@@ -243,10 +248,7 @@ class _Open:
         telling = [(masked, of) for masked, of in ordered if of.total / total > 0 and of.total >= least]
         shown = telling[:SHOWN_ENTRIES]
         entries = tuple(
-            FindingEntry(
-                of.line, of.text, of.total / total, of.count, of.first[0], of.last[0], of.first[1], of.last[1], masked
-            )
-            for masked, of in shown
+            FindingEntry(of.line, of.text, of.total / total, of.count, *of.places(), masked) for masked, of in shown
         )
         first, last = (self.first_line, self.start), (self.last_line, self.end)
         if shown and self.kind not in ABSENT_KINDS:
@@ -261,8 +263,7 @@ class _Open:
             self.source,
             first[0],
             last[0],
-            first[1] or self.start,
-            last[1] or self.end,
+            *in_time(first[1] or self.start, last[1] or self.end),
             self.score,
             float(self.strength),
             None if np.isinf(self.rarity) else self.rarity,
@@ -602,8 +603,7 @@ def findings_in_memory(
         int(predicted.is_truncated.sum()),
         backward_entries=predicted.num_backward,
         faults_prevail=predicted.faults_prevail,
-        start=judge.span.start,
-        end=judge.span.end,
+        **judge.span.times(),
         accepted=maker.leaves_out.number,
         expired=Expired.of(maker.leaves_out),
     )
