@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
 from logmoe import LogAnomalyPipeline, LogReference, __version__
+from logmoe.caching_logmoe import ScanCache
 from logmoe.reporting import renamed, render, require
 
 Answer = TypeVar("Answer")
@@ -192,6 +193,7 @@ class Service:
             check_name(name)
         now = datetime.now(UTC)
         self.references = {name: KeptReference(reference, now) for name, reference in (references or {}).items()}
+        self._cache = ScanCache()  # the logs of a service say the same things from day to day
         self._folder = tempfile.TemporaryDirectory(prefix="logmoe-serve-", ignore_cleanup_errors=True)
         self.uploads = Uploads(Path(self._folder.name), limits)
         # One log at a time: threads may share a pipeline, but two logs would want the memory of two.
@@ -239,6 +241,7 @@ class Service:
             reference=reference,
             threshold=asked.threshold,
             false_alarm_rate=asked.false_alarm_rate,
+            cache=self._cache,
         )
         baseline = asked.reference if isinstance(reference, LogReference) else None
         return render(renamed(found, path, asked.name, baseline), asked.format, asked.limit, asked.encoding)

@@ -250,6 +250,22 @@ class SlowPipe:
         return SimpleNamespace(num_entries=1, texts=["a part of the log"])
 
 
+def test_what_another_log_said_is_not_encoded_again(pipe):
+    encoded = []
+    encoder = pipe.model.get_submodule(f"{pipe.model.base_model_prefix}.encoder")
+    hook = encoder.register_forward_hook(lambda *_: encoded.append(1))
+    try:
+        with Server(Service(pipe)) as server:
+            first = server.ask("POST", "/findings", FAULTY.read_bytes()).text
+            once = len(encoded)
+            again = server.ask("POST", "/findings", FAULTY.read_bytes()).text
+    finally:
+        hook.remove()
+    assert once > 0
+    assert len(encoded) == once
+    assert again == first
+
+
 def test_what_takes_too_long_is_given_up_and_leaves_nothing(pipe):
     slow = SlowPipe()
     with Server(Service(slow, Limits(seconds=0.3))) as server:
