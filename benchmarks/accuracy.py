@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))  # the recordings are no part of the installed pac
 
 import accuracy_ablations  # noqa: E402
 import accuracy_amount  # noqa: E402
+import accuracy_drift  # noqa: E402
 import accuracy_errors  # noqa: E402
 import accuracy_experts  # noqa: E402
 import accuracy_labels  # noqa: E402
@@ -51,6 +52,7 @@ PARTS: dict[str, Part] = {
     for module in (
         accuracy_unseen,
         accuracy_per_day,
+        accuracy_drift,
         accuracy_amount,
         accuracy_ablations,
         accuracy_errors,

@@ -154,6 +154,30 @@ def promises(result: Result) -> list[str]:
     ]
 
 
+def drift(result: Result) -> list[str]:
+    """What is called by references that fit and by others, and what the product says."""
+    shown, far = [], result["far_more"]
+    for row in result["rows"]:
+        name = row["service"] + (" (trained on)" if row["is_trained_on"] else "")
+        share, familiarity = f"{row['called']:.1%}", f"{row['familiarity']:.1%}"
+        shown.append([name, row["reference"], f"{row['kept']:.1%}", share, familiarity, f"{row['warned']:.0%}"])
+    broken = [row for row in result["rows"] if row["called"] > far * row["kept"]]
+    told = sum(row["warned"] > 0.5 for row in broken)
+    fitting = [row for row in result["rows"] if row["reference"] == "own" and row not in broken]
+    silent = ", ".join(row["service"] for row in broken if row["warned"] <= 0.5)
+    return [
+        "Healthy runs of all services by what is healthy of their own earlier runs (mean over draws), and by the "
+        f"healthy log of another service. Below {result['familiar_share']:.0%} familiar entries the answer begins "
+        'with "this reference does not fit this log"; *said* is in how many draws.',
+        table(["service", "reference", "kept", "called", "familiar", "said"], shown),
+        f"Where more than {far} times as much was called as was kept, the product said so in {told} of {len(broken)} "
+        f"{'cases' if len(broken) != 1 else 'case'}"
+        + (f"; silent: {silent}" if silent else "")
+        + f". Where a log's own reference kept its promise that far, it said so in "
+        f"{sum(row['warned'] > 0.5 for row in fitting)} of {len(fitting)}.",
+    ]
+
+
 def per_day(result: Result) -> list[str]:
     """One false alarm a day, promised and realised."""
     rows = [
@@ -484,6 +508,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "labels": ("Labels of one's own: public logs", labels),
     "promises": ("Promises on false alarms", promises),
     "per_day": ("One false alarm a day", per_day),
+    "drift": ("Where the healthy log does not fit", drift),
     "times": ("Time", times),
     "amount": ("How much healthy log is enough", amount),
     "pieces": ("What each piece brings", pieces),

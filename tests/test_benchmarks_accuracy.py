@@ -15,6 +15,7 @@ from training_fixtures import make_logs
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, no part of the installed package
 
 import accuracy
+import accuracy_drift as drift
 import accuracy_labels as labels
 import accuracy_metrics as metrics
 import accuracy_page
@@ -236,6 +237,26 @@ def test_false_alarms_a_day_by_hand():
     assert per_day.row_of("b", [[], []]) == []
     page = accuracy_page.per_day({"rows": [row]})
     assert "| a | 6.00 | 100 | 0.0200 | 8 | 3.0 | 12 | 2 to 35 |" in page[1]
+
+
+def test_of_references_that_do_not_fit_it_is_counted_where_the_product_says_so():
+    def row(reference, called, familiarity):
+        return {"reference": reference, "windows": 10, "called": called, "kept": 0.02, "familiarity": familiarity}
+
+    records = [
+        {"rows": [row("own", 0.0, 0.9), row("own", 0.02, 1.0), row("another service's", 0.9, 0.0)]},
+        {"rows": [row("own", 0.2, 0.9)]},  # and nothing is said
+    ]
+    keys = [{"service": "apache"}, {"service": "redis"}]
+    result = drift.summarise(accuracy_store.Kept(keys, records, lambda _: {}))
+    fits, wrong, silent = result["rows"]
+    assert (fits["called"], fits["familiarity"], fits["warned"]) == (0.01, 0.95, 0.0)
+    assert (wrong["warned"], silent["warned"]) == (1.0, 0.0)
+    assert (wrong["is_trained_on"], silent["is_trained_on"]) == (False, True)
+    page = "\n".join(accuracy_page.drift(result))
+    assert "| redis (trained on) | own | 2.0% | 20.0% | 90.0% | 0% |" in page
+    assert "said so in 1 of 2 cases; silent: redis." in page
+    assert "in 0 of 1." in page
 
 
 def test_labels_of_ones_own_from_a_file_to_the_page(tmp_path, pipe, monkeypatch):
