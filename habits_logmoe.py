@@ -29,6 +29,11 @@ RETURNS = 8
 REGULAR_RETURNS, REGULAR_TIME = 0.8, 0.5
 # Healthy windows that a sequence is compared with.
 COMPARED_WINDOWS = 512
+# Sequences that are compared at once, each with all windows.
+COMPARED_AT_ONCE = 256
+# A table of entries by windows holds so many cells at most; in a larger one entries of fewer windows than this have no
+# row: they stand in lists.
+TABLE_CELLS, RARE_WINDOWS = 1 << 20, 16
 # The square of a distance is 0 below this; one entry more or less, of a thousand, makes 2.5e-4.
 SMALLEST_DISTANCE = 1e-4
 # Healthy windows from which counts are learned.
@@ -103,6 +108,62 @@ class Runs:
         return np.diff(np.append(self.starts, len(self.row)))
 
 
+class ComparedWindows:
+    """Healthy windows that sequences are compared with, by the square roots of how often each entry stands in them.
+
+    Args:
+        runs: of the windows.
+        size: entries of the vocabulary.
+
+    Attributes:
+        sizes: float32 `(windows,)`, their entries.
+    """
+
+    def __init__(self, runs: Runs, size: int):
+        self.number, self._starts = len(runs.starts), runs.starts
+        self._entry, self._root = runs.entry, np.sqrt(runs.count).astype(np.float32)
+        self.sizes = np.zeros(self.number, np.float32)
+        np.add.at(self.sizes, runs.row, self._root**2)
+        columns, column, windows = np.unique(runs.entry, return_inverse=True, return_counts=True)
+        is_large = (len(columns) + 1) * self.number > TABLE_CELLS
+        is_listed = (windows < RARE_WINDOWS) & is_large
+        rows = columns[~is_listed]
+        self._row_of = np.full(size, len(rows))  # the last row is that of all others
+        self._row_of[rows] = np.arange(len(rows))
+        self._table = np.zeros((len(rows) + 1, self.number), np.float32)
+        listed = is_listed[column]
+        self._table[self._row_of[runs.entry[~listed]], runs.row[~listed]] = self._root[~listed]
+        order = np.flatnonzero(listed)[np.argsort(runs.entry[listed], kind="stable")]
+        self._listed = runs.entry[order], runs.row[order], self._root[order]
+
+    def common(self, entry: np.ndarray, root: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """What sequences have in common with each window: float32 `(sequences, windows)`.
+
+        Args:
+            entry: distinct entries of each sequence, sequence by sequence.
+            root: float32, the square root of how often each stands in its sequence.
+            starts: of each sequence its first entry.
+        """
+        common = np.add.reduceat(self._table[self._row_of[entry]] * root[:, None], starts, axis=0)
+        listed, window, listed_root = self._listed
+        if len(listed):
+            low = np.searchsorted(listed, entry)
+            number = np.searchsorted(listed, entry, side="right") - low
+            of_entry = np.repeat(np.arange(len(entry)), number)
+            place = np.arange(len(of_entry)) - np.repeat(number.cumsum() - number - low, number)
+            sequence = np.searchsorted(starts, of_entry, side="right") - 1
+            shares = np.bincount(
+                sequence * self.number + window[place], root[of_entry] * listed_root[place], common.size
+            )
+            common += shares.reshape(common.shape).astype(np.float32)
+        return common
+
+    def window(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct entries of a window, and the square root of how often each stands in it."""
+        part = slice(self._starts[number], self._starts[number + 1] if number + 1 < self.number else None)
+        return self._entry[part], self._root[part]
+
+
 class Habits:
     """What is usual in healthy stretches, at one granularity.
 
@@ -139,7 +200,7 @@ class Habits:
         # Of each known entry the number of windows that hold at least so many of it.
         tail = np.zeros((len(self.known), length + 2), np.int32)
         np.add.at(tail, (self.row_of[runs.entry], runs.count), 1)
-        self.tail = tail[:, ::-1].cumsum(1)[:, ::-1]
+        self.tail = tail[:, ::-1].cumsum(1, np.int32)[:, ::-1]
         presence = self.tail[:, 1] / max(1, self.num_windows)
         usual = np.flatnonzero(presence > USUAL)
         self.usual = self.known[usual]
@@ -147,13 +208,7 @@ class Habits:
 
         # Windows to be near to: each kind once.
         ordered = np.unique(np.sort(window_ids, axis=1), axis=0)
-        compared = Runs.of(_thinned(ordered, COMPARED_WINDOWS))
-        columns, column = np.unique(compared.entry, return_inverse=True)
-        self.column_of = np.full(size, len(columns))
-        self.column_of[columns] = np.arange(len(columns))
-        self.compared = np.zeros((len(columns) + 1, len(compared.starts)), np.float32)
-        self.compared[column, compared.row] = np.sqrt(compared.count)
-        self.compared_sizes = (self.compared**2).sum(0)
+        self.compared = ComparedWindows(Runs.of(_thinned(ordered, COMPARED_WINDOWS)), size)
 
     @staticmethod
     def _apart(stretch: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -244,15 +299,12 @@ class Habits:
         """Hellinger-like distance of each sequence's counts to the nearest healthy window's."""
         nearest = np.empty(len(runs.starts), np.float32)
         bounds = np.append(runs.starts, len(runs.row))
-        for low in range(0, len(nearest), 1024):
-            high = min(low + 1024, len(nearest))
-            part = slice(bounds[low], bounds[high])
-            shares = (
-                self.compared[self.column_of[runs.entry[part]]] * np.sqrt(runs.count[part], dtype=np.float32)[:, None]
-            )
-            common = np.add.reduceat(shares, runs.starts[low:high] - bounds[low], axis=0)
-            sizes = np.add.reduceat(runs.count[part], runs.starts[low:high] - bounds[low])
-            distance = (sizes[:, None] + self.compared_sizes - 2 * common).min(1)
+        for low in range(0, len(nearest), COMPARED_AT_ONCE):
+            high = min(low + COMPARED_AT_ONCE, len(nearest))
+            part, starts = slice(bounds[low], bounds[high]), runs.starts[low:high] - bounds[low]
+            common = self.compared.common(runs.entry[part], np.sqrt(runs.count[part], dtype=np.float32), starts)
+            sizes = np.add.reduceat(runs.count[part], starts)
+            distance = (sizes[:, None] + self.compared.sizes - 2 * common).min(1)
             # What rounding leaves of 0 would have a root that looks like a distance.
             nearest[low:high] = np.sqrt(np.where(distance < SMALLEST_DISTANCE, 0, distance))
         return nearest

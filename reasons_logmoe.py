@@ -292,12 +292,14 @@ class Scene:
         """What tells the sequence's counts from those of the most similar healthy window: `(kinds,)`, not scaled."""
         habits = self.habits(granularity)
         entry, first, count = np.unique(self.near[granularity], return_index=True, return_counts=True)
-        columns, root = habits.column_of[entry], np.sqrt(count)
-        nearest = int(np.argmin(habits.compared_sizes - 2 * root @ habits.compared[columns]))
-        there = habits.compared[:, nearest]
-        more = root - there[columns]
+        root = np.sqrt(count)
+        common = habits.compared.common(entry, root.astype(np.float32), np.zeros(1, int))[0]
+        others, others_root = habits.compared.window(int(np.argmin(habits.compared.sizes - 2 * common)))
+        there = np.zeros(habits.size, np.float32)
+        there[others] = others_root
+        more = root - there[entry]
         kinds = self._of_counts(first, np.where(more > 0, more**2, 0))
-        lacking = np.setdiff1d(np.flatnonzero(there), columns)
+        lacking = np.setdiff1d(others, entry)
         absent = float((there[lacking] ** 2).sum() + (more[more < 0] ** 2).sum())
         return kinds + absent * self._of_absence
 

@@ -113,6 +113,7 @@ class LogReference:
         self.texts, self.count, self.templates = texts, count, templates
         self.row_of = {entry: row for row, entry in enumerate(texts)}
         self._rows: dict[str, int] | None = None
+        self._vocabulary: tuple[np.ndarray, Vocabulary] | None = None  # and the embeddings that it is made of
         self._surprise: dict[int, Surprise] = {}
         self._healthy: dict[int, Healthy] = {}
 
@@ -157,8 +158,11 @@ class LogReference:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """Texts, templates and directions of embeddings."""
-        return Vocabulary(self.template_of, unit(self.embeddings))
+        """Texts, templates and directions of embeddings; what measures shares one, for it may be large."""
+        known = self._vocabulary
+        if known is None or known[0] is not self.embeddings:
+            self._vocabulary = known = self.embeddings, Vocabulary(self.template_of, unit(self.embeddings))
+        return known[1]
 
     # ------------------------------------------------------------------ measuring
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmoe.habits_logmoe import HORIZONS, OF_ENTRY, OF_SEQUENCE, RETURNS, windows_of
+from logmoe import habits_logmoe
+from logmoe.habits_logmoe import HORIZONS, OF_ENTRY, OF_SEQUENCE, RETURNS, Habits, Runs, windows_of
 from logmoe.surprise_logmoe import (
     ENTRY_FEATURES,
     INPUTS,
@@ -227,6 +228,34 @@ def test_features_are_those_of_the_plain_loops(seed, sizes, length, entries):
             tops = [values[0], sum(values) / len(values), *(sum(values[:k]) / len(values[:k]) for k in (3, 8))]
             got = [features[row, columns[f"{feature}_{how}"]] for how in POOLS]
             np.testing.assert_allclose(got, tops, **CLOSE)
+
+
+def test_a_large_table_of_windows_is_kept_in_lists_and_says_the_same(monkeypatch):
+    generator = np.random.default_rng(0)
+    # Some entries in most windows, and many in one or two.
+    ids = np.where(generator.random(4000) < 0.4, generator.integers(0, 5, 4000), generator.integers(5, 1500, 4000))
+    sequences = np.concatenate([generator.permutation(ids)[:3200], ids[:320]]).reshape(110, 32)
+    runs, ends = Runs.of(sequences), np.arange(32, 32 * 111, 32)
+    found, kept = [], []
+    for cells in (1 << 30, 0):
+        monkeypatch.setattr(habits_logmoe, "TABLE_CELLS", cells)
+        habits = Habits(ids, np.zeros(len(ids), int), 1500, 32)
+        kept.append(habits.compared._table.size)
+        found.append(habits.sequence_features(runs, runs, ends, None)[:, 1])
+        assert not found[-1][100:].any()  # windows themselves
+        # By hand: the distance to the nearest of the windows that are kept.
+        for sequence, distance in zip(sequences[:100:20], found[-1][:100:20], strict=True):
+            there = [
+                dict(zip(*map(np.ndarray.tolist, habits.compared.window(n)), strict=True))
+                for n in range(habits.compared.number)
+            ]
+            own = {entry: math.sqrt(count) for entry, count in Counter(sequence.tolist()).items()}
+            squares = [
+                sum((own.get(entry, 0) - of.get(entry, 0)) ** 2 for entry in own.keys() | of.keys()) for of in there
+            ]
+            assert distance == pytest.approx(math.sqrt(min(squares)), abs=0.02)
+    assert kept[1] < 0.05 * kept[0]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-3)
 
 
 def test_windows_lie_within_stretches():

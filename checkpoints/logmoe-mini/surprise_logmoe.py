@@ -36,6 +36,8 @@ SEQUENCE_FEATURES = (
 
 # Of times, in seconds: far beyond the year 9999.
 LATEST = 1e12
+# So many similarities of embeddings are held at once.
+NEAREST_CELLS = 1 << 22
 
 
 def _are_rows(values: np.ndarray, below: int, number: int) -> bool:
@@ -194,12 +196,15 @@ class Surprise:
             embeddings: float32 `(templates, encoder_hidden)`, unit length.
         """
         known = self.habits["template"].known
+        healthy = self.vocabulary.embeddings
+        healthy = (healthy if len(known) == len(healthy) else healthy[known]).T
         place = np.empty(len(embeddings), np.int64)
         distance = np.empty(len(embeddings), np.float32)
-        for start in range(0, len(embeddings), 1024):
-            similarity = embeddings[start : start + 1024] @ self.vocabulary.embeddings[known].T
-            place[start : start + 1024] = known[similarity.argmax(1)]
-            distance[start : start + 1024] = np.maximum(0, 1 - similarity.max(1))
+        size = max(64, NEAREST_CELLS // max(1, len(known)))
+        for start in range(0, len(embeddings), size):
+            similarity = embeddings[start : start + size] @ healthy
+            place[start : start + size] = known[similarity.argmax(1)]
+            distance[start : start + size] = np.maximum(0, 1 - similarity.max(1))
         return place, distance
 
     def locate(self, templates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
