@@ -83,6 +83,7 @@ def test_phases_follow_the_step_alone(model):
     # The best of the dense phase is forgotten with it; that of the last phase is kept, also by a run that resumes.
     for step, expected in ((2, ("dense", best)), (3, ("top_p", forgotten)), (4, ("top_p", best))):
         assert phase_at(phases, model, step) == expected
+    assert phase_at(TwoPhases(0.1), model, 1) == ("top_p", forgotten)
     assert phase_at(phases, SimpleNamespace(module=model), 0)[0] == "dense"  # As several processes wrap it.
     assert phase_at(TwoPhases(0.0), model, 0) == ("top_p", best)  # Without a dense phase none ends.
 
@@ -285,7 +286,10 @@ def batch_by_hand(padding=True):
 
 
 def loss_by_hand(model, batch, counted):
-    """Mean of the weighted cross-entropy over the logs that count, and the router losses of their sequences."""
+    """Mean of the weighted cross-entropy over the logs that count, and the router losses of their sequences.
+
+    Divided by the weights that happen to be in a batch, a batch of rare anomalies would count as any other.
+    """
     outputs = model(entry_embeds=batch["entry_embeds"], entry_mask=batch["entry_mask"], output_router_logits=True)
     logits = most_anomalous_sequence(outputs.logits, batch["log_index"], len(batch["labels"]))
     losses = [
@@ -514,10 +518,19 @@ def test_a_checkpoint_takes_its_name_when_all_is_there(saving, tmp_path, monkeyp
     assert names(tmp_path) == {"checkpoint-5"}
     assert names(tmp_path / "checkpoint-5") >= WHOLE
     assert "old" not in names(tmp_path / "checkpoint-5")
-    # Later saves are the caller's.
-    saving.save_model(str(tmp_path / "model"))
-    assert "model.safetensors" in names(tmp_path / "model")
     assert saving.state.best_model_checkpoint is None
+
+
+def test_what_is_saved_later_is_the_callers(saving, tmp_path, monkeypatch):
+    save(saving)
+    pushed = []
+    saving.args.push_to_hub = True
+    monkeypatch.setattr(saving, "push_to_hub", lambda **_: pushed.append(len(pushed)))
+    saving.save_model(str(tmp_path / "inner"), _internal_call=True)
+    assert not pushed
+    saving.save_model(str(tmp_path / "model"))
+    assert len(pushed) == 1
+    assert "model.safetensors" in names(tmp_path / "inner") & names(tmp_path / "model")
 
 
 def test_a_checkpoint_of_the_model_alone(tmp_path):
@@ -560,7 +573,8 @@ def test_what_cannot_be_saved_leaves_nothing_behind(saving, tmp_path, monkeypatc
             save(saving)
     assert raised.value.__cause__ is error
     assert names(tmp_path) == set()
-    save(saving)
+    for saving.state.global_step in (4, 5):
+        save(saving)
     saving.state.global_step = 6
     last = f"full. {folder} is complete: make room, then continue with `--resume`"
     for method in ("_save_optimizer_and_scheduler", "_save_rng_state"):
@@ -568,12 +582,12 @@ def test_what_cannot_be_saved_leaves_nothing_behind(saving, tmp_path, monkeypatc
             patched.setattr(Trainer, method, failing(error))
             with pytest.raises(OSError, match=last):
                 save(saving)
-        assert names(tmp_path) == {"checkpoint-5"}
+        assert names(tmp_path) == {"checkpoint-4", "checkpoint-5"}
     # It has its name already, and lacks the trainer state.
     monkeypatch.setattr("transformers.TrainerState.save_to_json", failing(error))
     with pytest.raises(OSError, match=last):
         save(saving)
-    assert names(tmp_path) == {"checkpoint-5"}
+    assert names(tmp_path) == {"checkpoint-4", "checkpoint-5"}
 
 
 def test_a_complete_checkpoint_survives_what_fails_after_it(saving, tmp_path, monkeypatch):
