@@ -420,8 +420,9 @@ def test_margins_are_of_each_log_of_a_split(measured):
     assert trainer.compute_metrics is None
 
 
-def test_metrics_are_those_of_all_logs(measured):
+def test_metrics_are_those_of_all_logs(measured, tmp_path, monkeypatch):
     trainer, _ = measured
+    monkeypatch.setattr("evaluate.config.HF_METRICS_CACHE", str(tmp_path / "metrics"))
     # One row for each distinct log, the longest first: "b\nc" is judged an anomaly, "a" normal.
     logits = np.array([[0.0, 2.0], [1.0, 0.0]], dtype=np.float32)
     figures = trainer._measure(EvalPrediction(logits, np.zeros(2)))
@@ -429,6 +430,7 @@ def test_metrics_are_those_of_all_logs(measured):
     assert figures["loss"] == pytest.approx(np.mean(losses))
     assert (figures["recall"], figures["precision"]) == (0.5, 1.0)
     assert trainer.compute_metrics == trainer._measure
+    assert not [path for path in (tmp_path / "metrics").rglob("*") if path.is_file()]  # They need no disk.
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -630,7 +632,8 @@ def test_only_the_first_process_moves_and_removes(saving, tmp_path, monkeypatch)
 def test_while_a_checkpoint_is_saved_other_folders_keep_their_place(trainer, tmp_path):
     trainer._place = tmp_path / "checkpoint-5", tmp_path / ".saving-5"
     assert trainer._written(str(tmp_path / "checkpoint-5")) == str(tmp_path / ".saving-5")
-    assert trainer._written(str(tmp_path / "model")) == str(tmp_path / "model")
+    for other in ("model", "best"):
+        assert trainer._written(str(tmp_path / other)) == str(tmp_path / other)
     assert trainer._written(None) is None
     trainer._place = None
     assert trainer._written(str(tmp_path / "checkpoint-5")) == str(tmp_path / "checkpoint-5")
