@@ -81,6 +81,13 @@ def test_a_log_followed_by_another_keeps_what_both_know(parser):
         log.seconds, log.number = np.arange(len(log)) + 0.5, np.arange(len(log))
     both = logs[0] + logs[1]
     assert (both.seconds.tolist(), both.number.tolist()) == ([0.5, 1.5, 0.5], [0, 1, 0])
+    assert (both.time, both.severity) == (None, None)
+    # A transport's time and severity stay, beside entries that have none.
+    from_transport, plain = parser.parse("<11>Oct 11 22:14:15 host app[1]: a"), logs[1]
+    for pair in ((from_transport, plain), (plain, from_transport)):
+        known = [log is from_transport for log in pair]
+        both = pair[0] + pair[1]
+        assert (both.severity >= 0).tolist() == both.time.is_valid().to_pylist() == known
     for one in (0, 1):  # What one of them lacks, both do.
         part = [log.take(np.arange(len(log))) for log in logs]
         part[one].seconds = None
@@ -524,3 +531,4 @@ def test_a_stream_counts_what_it_gives_out_unfinished():
 
 def test_published_defaults():
     assert LogParser().max_entry_characters == 8192
+    assert parsing_logmoe.MAX_ENTRY_BYTES == 2**20

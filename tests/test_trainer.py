@@ -331,7 +331,9 @@ def test_padding_counts_in_no_loss_where_the_encoder_is_trained(trainer, compact
     logs = {"labels": torch.tensor([1, 0]), "log_index": torch.tensor([0, 1])}
     whole = trainer.compute_loss(model, compact_batch | logs | {"weights": torch.tensor([1.0, 0.0])})
     first = {name: value[:1] for name, value in logs.items()} | {"weights": torch.tensor([1.0])}
-    alone = compact_batch | first | {"entry_index": compact_batch["entry_index"][:1, :3]}
+    # Its entries in another order: the first of the batch counts as any other.
+    flipped = {name: compact_batch[name].flip(0) for name in ("input_ids", "attention_mask")}
+    alone = flipped | first | {"entry_index": 4 - compact_batch["entry_index"][:1, :3]}
     torch.testing.assert_close(whole, trainer.compute_loss(model, alone), atol=1e-6, rtol=1e-5)
 
 
