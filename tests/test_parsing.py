@@ -3,6 +3,7 @@
 import io
 import itertools
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logmoe import LogParser, parsing_logmoe, reading_logmoe
-from logmoe.parsing_logmoe import EntryStream
+from logmoe.parsing_logmoe import EntryStream, is_in_memory
 from logmoe.reading_logmoe import Chunk, LogReader
 from logmoe.terminal_logmoe import visible
 
@@ -71,6 +72,28 @@ def test_a_log_followed_by_another(parser):
     assert both.distinct.to_pylist() == ["a <NUM>", "b", "c"]
     assert both.entry_index.tolist() == [0, 1, 1, 0, 2]
     assert both.first_line.tolist() == [1, 2, 1, 2, 3]
+    assert both.seconds is None
+
+
+def test_a_log_followed_by_another_keeps_what_both_know(parser):
+    logs = [parser.parse(text) for text in ("a\nb", "c")]
+    for log in logs:
+        log.seconds, log.number = np.arange(len(log)) + 0.5, np.arange(len(log))
+    both = logs[0] + logs[1]
+    assert (both.seconds.tolist(), both.number.tolist()) == ([0.5, 1.5, 0.5], [0, 1, 0])
+    assert (both.time, both.severity) == (None, None)
+    # A transport's time and severity stay, beside entries that have none.
+    from_transport, plain = parser.parse("<11>Oct 11 22:14:15 host app[1]: a"), logs[1]
+    for pair in ((from_transport, plain), (plain, from_transport)):
+        known = [log is from_transport for log in pair]
+        both = pair[0] + pair[1]
+        assert (both.severity >= 0).tolist() == both.time.is_valid().to_pylist() == known
+    for one in (0, 1):  # What one of them lacks, both do.
+        part = [log.take(np.arange(len(log))) for log in logs]
+        part[one].seconds = None
+        both = part[0] + part[1]
+        assert both.seconds is None
+        assert both.number.tolist() == [0, 1, 0]
 
 
 def test_stack_trace_is_one_entry_and_line_numbers_are_physical(parser):
@@ -168,6 +191,26 @@ def test_list_of_entries_keeps_positions(parser):
     parsed = parser.parse(["a\n\tb", "", "c"])
     assert texts(parsed) == ["a\n\tb", "c"]
     assert parsed.first_line.tolist() == [1, 3]
+
+
+def test_entries_are_masked_as_a_list_or_as_arrow(parser):
+    for entries in (["a 1", "b"], pa.array(["a 1", "b"]), pa.array(["a 1", "b"], pa.large_string())):
+        masked = parser.mask(entries)
+        assert masked.type == pa.large_string()
+        assert masked.to_pylist() == ["a <NUM>", "b"]
+
+
+def test_what_is_no_log_is_named(parser):
+    for log, kind in (([1, "a"], "a list of int and str"), ((b"a",), "a list of bytes"), (5, "int")):
+        with pytest.raises(ValueError, match=rf"\(list of str\), got {kind}\.$"):
+            parser.parse_batch([log])
+
+
+def test_which_values_are_logs_and_which_are_places():
+    for log in ("a\nb", b"a", ["a"], ("a", "b"), []):
+        assert is_in_memory(log)
+    for place in ("a.log", Path("a.log"), [Path("a.log")], [b"a"], io.BytesIO(), None):
+        assert not is_in_memory(place)
 
 
 def test_distinct_entries_are_in_order_of_first_appearance(parser):
@@ -475,6 +518,9 @@ def test_an_entry_without_a_severity_has_that_of_its_transport():
     parser = LogParser()
     lines = ["<11>Oct 11 22:14:15 host app[1]: it failed", "<11>Oct 11 22:14:16 host app[1]: INFO it ran"] * 2
     assert parser.headers(parser.parse("\n".join(lines))).severities() == ["ERROR", "INFO"] * 2
+    # Its own counts, the lowest of all too.
+    lines = ["<11>Oct 11 22:14:15 host app[1]: TRACE it goes on", "<11>Oct 11 22:14:16 host app[1]: it failed"]
+    assert parser.headers(parser.parse("\n".join(lines))).severities() == ["TRACE", "ERROR"]
 
 
 def test_a_stream_counts_what_it_gives_out_unfinished():
@@ -485,3 +531,4 @@ def test_a_stream_counts_what_it_gives_out_unfinished():
 
 def test_published_defaults():
     assert LogParser().max_entry_characters == 8192
+    assert parsing_logmoe.MAX_ENTRY_BYTES == 2**20

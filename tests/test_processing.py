@@ -124,6 +124,8 @@ def test_numbers_of_severities_are_read_alike_after_saving(tmp_path):
         ({"masks": [{"pattern": "x", "replacement": "", "requires": 5}]}, "`masks`: `requires` must be a list of str"),
         ({"masks": ["x"]}, "`masks` must be a list of dicts"),
         ({"blocks": 5}, "`blocks` must be a list of dicts, got 5"),
+        ({"blocks": "x" * 198}, f"got '{'x' * 198}'\\.$"),
+        ({"blocks": "x" * 199}, f"got '{'x' * 199}…\\.$"),
         ({"entry_pattern": 5}, "`entry_pattern`: a pattern must be a str, got int"),
         ({"session_pattern": "x" * 10_001}, "`session_pattern`: a pattern has at most 10000 characters"),
     ],

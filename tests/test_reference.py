@@ -410,6 +410,8 @@ def test_damaged_references_are_refused_with_the_way_out(saved, tmp_path, kind, 
     with pytest.raises(expected, match=r"fit it again|pipe\.fit") as caught:
         LogReference.from_pretrained(tmp_path)
     assert str(tmp_path) in str(caught.value)
+    if kind != ".json" and damage != "missing":  # Before anything of it is read.
+        assert f"{path.name} is not what was saved" in str(caught.value)
 
 
 @pytest.mark.parametrize(

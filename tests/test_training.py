@@ -18,7 +18,6 @@ from logmoe.train import VisibleFormatter, main
 from logmoe.training.arguments import arguments_of_file, make_parser
 from logmoe.training.metrics import expected_calibration_error
 from logmoe.training.run_folder import RunFolder, complete_checkpoints
-from logmoe.training.trainer import TwoPhases
 
 
 @pytest.fixture
@@ -102,23 +101,6 @@ def test_the_phase_is_in_each_checkpoint(encoder, data):
     assert list(modes.values()) == ["dense"] * 3 + ["top_p"] * 3
     # Each is complete: the pipeline loads it.
     assert pipeline("log-anomaly", model=str(data.parent / "out" / list(modes)[-1]))("a")["label"]
-
-
-def test_phases_follow_the_step_alone(model):
-    class State:
-        max_steps = 10
-        best_metric, best_model_checkpoint, best_global_step = 0.9, "checkpoint-2", 2
-
-    phases, modes = TwoPhases(0.3), []
-    for step in (0, 2, 3, 9):
-        State.global_step = step
-        phases.on_step_begin(None, State, None, model=model)
-        modes.append(model.config.routing_mode)
-        # The best of the dense phase is forgotten with it.
-        assert (State.best_metric is None) == (step >= 3)
-    assert modes == ["dense", "dense", "top_p", "top_p"]
-    with pytest.raises(ValueError, match=r"\[0, 1\), got 1.0"):
-        TwoPhases(1.0)
 
 
 @pytest.mark.parametrize("how", ["--train_encoder", "--lora"])

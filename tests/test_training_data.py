@@ -14,7 +14,6 @@ from conftest import make_model, tiny_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_fixtures import make_logs, write_jsonl
-from transformers import TrainingArguments
 
 from logmoe import LogMoEProcessor
 from logmoe.training.arguments import DataArguments
@@ -22,7 +21,7 @@ from logmoe.training.batches import PADDING, DistinctLogs, LogCollator, SimilarL
 from logmoe.training.logs import LabelledLogs, LogStore, samples_in_words
 from logmoe.training.sources import SourceReader, label_id
 from logmoe.training.splits import Splits, read_splits, require_both_labels, split_facts, split_logs
-from logmoe.training.trainer import LogMoETrainer, StopOnSignal, most_anomalous_sequence
+from logmoe.training.trainer import most_anomalous_sequence
 
 
 @pytest.fixture
@@ -557,30 +556,6 @@ def test_collapsed_logs_have_the_loss_and_gradient_of_all_logs(store):
         torch.testing.assert_close(once, whole, atol=1e-5, rtol=1e-5)
 
 
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-NO_ROUTER_LOSS = {"router_entropy_loss_coef": 0.0, "router_z_loss_coef": 0.0, "load_balance_loss_coef": 0.0}
-
-
-def test_the_loss_of_a_batch_is_over_its_logs_not_over_their_weights(store, tmp_path):
-    """Divided by the weights that happen to be in a batch, a batch of rare anomalies would count as any other."""
-    model = make_model(**NO_DROPOUT, **NO_ROUTER_LOSS)
-    store.add_logs(["a", "b\nc"])
-    visits = visits_of(labelled([0] * 9 + [1], [0] * 9 + [1]), store)
-    embeds = torch.randn(len(store.texts), 32)
-    batch = batch_of(visits, LogCollator(store.processor, 8, embeds=embeds), [0, PADDING])
-    weight = batch["weights"][0]
-    assert weight > 1.3
-    training = LogMoETrainer(
-        StopOnSignal(), model=model, args=TrainingArguments(tmp_path, use_cpu=True, report_to="none")
-    )
-    model.train()
-    loss = training.compute_loss(model, batch)
-    inputs = {name: batch[name] for name in batch if name not in ("labels", "weights", "log_index")}
-    logits = most_anomalous_sequence(model(**inputs).logits, batch["log_index"], 2)
-    losses = F.cross_entropy(logits, batch["labels"], reduction="none")
-    torch.testing.assert_close(loss, weight * losses[0])
-
-
 def test_weights_of_anomalies_and_of_repeats(store):
     store.add_logs(["a", "b"])
     logs = labelled([0] * 9 + [1], [0] * 9 + [1])
@@ -609,12 +584,6 @@ def test_logs_longer_than_a_sequence_are_cut_as_the_pipeline_cuts_them(pipe):
         logits.append(dataset.expand(most_anomalous_sequence(of_sequences, batch["log_index"], 3).detach().numpy()))
     np.testing.assert_allclose(*logits, atol=1e-5)
     np.testing.assert_allclose(logits[0], [result["logits"] for result in pipe(texts)], atol=1e-5)
-
-
-def test_the_most_anomalous_sequence():
-    logits = torch.tensor([[0.0, 1.0], [3.0, 2.0], [0.0, 4.0], [5.0, 9.0]])
-    index = torch.tensor([0, 1, 1, 1])
-    assert most_anomalous_sequence(logits, index, 2).tolist() == [[0.0, 1.0], [0.0, 4.0]]  # The first of equals.
 
 
 def test_the_order_of_an_epoch(store):

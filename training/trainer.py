@@ -151,7 +151,7 @@ class LogMoETrainer(Trainer):
         if self.is_fsdp_enabled and isinstance(self.data_collator, LogCollator) and self.data_collator.token_ids:
             # Processes have entries of different lengths, but must gather the encoder equally often: in one call.
             self.model.model.tokens_per_batch = sys.maxsize
-        kind = "FSDP" if getattr(accelerator, "is_fsdp2", False) else accelerator.distributed_type.value
+        kind = "FSDP" if accelerator.is_fsdp2 else accelerator.distributed_type.value
         logger.info("%d process(es), %s on %s", accelerator.num_processes, kind, accelerator.device.type)
 
     def predict_margins(self, logs: DistinctLogs) -> np.ndarray:
