@@ -60,7 +60,7 @@ def scan_on_ray(
     require(form)
     ResultFolder(results).check(resume)
     overrides = given(overrides)
-    found, failed = [], False
+    found, failed, repeated = [], False, 0
     for log in logs:
         try:
             found += [file.path for file in find_files(log)]
@@ -74,6 +74,7 @@ def scan_on_ray(
         pipe = load(console, model, "cpu", trust_remote_code)
         overrides["reference"], read = learn(pipe, baseline, encoding, console, **cutting)
         failed |= read["failed"] > 0
+        repeated = read["repeated"]
     elif no_baseline:
         overrides["reference"] = False
     with tqdm(desc="files", unit="file", total=len(found), disable=not console.shows_progress, leave=False) as bar:
@@ -96,7 +97,7 @@ def scan_on_ray(
             **overrides,
         )
     findings = folder.findings(by)
-    summary = replace(findings.summary, baseline=baseline_name(baseline) or findings.summary.baseline)
+    summary = replace(findings.summary, baseline=baseline_name(baseline, repeated) or findings.summary.baseline)
     options = AnswerOptions(
         form=form,
         outputs=tuple(output),
