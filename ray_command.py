@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 from tqdm import tqdm
+from transformers.utils import logging
 
 from logmoe.answering import count
 from logmoe.console import Console, visible
@@ -56,6 +57,7 @@ def scan_on_ray(
     # What Ray's core says to the terminal is about Ray's own ways. Read when it is imported.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     require_ray()
+    logging.disable_progress_bar()  # the answer's readers want no bar of weights
     check_targets(output, [*logs, *baseline])
     require(form)
     ResultFolder(results).check(resume)
