@@ -24,7 +24,7 @@ import pyarrow as pa
 import torch
 from transformers.utils import logging
 
-from logmoe.applying_logmoe import SELF, is_saved_reference, warn_of_few
+from logmoe.applying_logmoe import SELF, is_saved_reference, warn_of_few, warn_of_repeat
 from logmoe.caching_logmoe import ScanCache
 from logmoe.findings_logmoe import Finding
 from logmoe.fitting_logmoe import encoder_digest
@@ -36,6 +36,7 @@ from logmoe.pipeline_logmoe import LogAnomalyPipeline
 from logmoe.reading_logmoe import find_logs
 from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from logmoe.result_folder import KILLED, FileRow, ResultFolder, file_table, is_local
+from logmoe.sources_logmoe import Repeats
 from logmoe.weighing_logmoe import Against
 
 # What a task takes: files of a few megabytes in all, so that what a task costs beside judging hardly shows; few enough
@@ -320,11 +321,16 @@ def fit(
     pipe.scan([], **overrides)  # what is wrong with an argument is said now
     pipe._require_surprise()
     groups: list[list[Any]] = []
+    repeats = Repeats()
     for log in logs:
-        if isinstance(log, LogReference) or is_saved_reference(log):
-            groups.append([LogReference.from_pretrained(log) if is_saved_reference(log) else log])
+        if is_saved_reference(log):
+            if not warn_of_repeat(log, repeats):
+                groups.append([LogReference.from_pretrained(log)])
+        elif isinstance(log, LogReference):
+            groups.append([log])
         else:
-            groups += [[file.path for file in group] for group in grouped(find_files(log, once=False), GROUP_BYTES)]
+            files = [file for file in find_files(log) if not warn_of_repeat(file.path, repeats)]
+            groups += [[file.path for file in group] for group in grouped(files, GROUP_BYTES)]
     with _ray_data(ray, address):
         given = {"num_cpus": 1, "max_retries": TRIES, **(ray_options or {})}
         fit_one = ray.remote(**_with_environment(given))(_fit_some)
@@ -384,12 +390,11 @@ def name_of(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def find_files(logs: Any, once: bool = True) -> list[File]:
-    """Finds the files that are to be judged, in their order.
+def find_files(logs: Any) -> list[File]:
+    """Finds the files that are to be judged, in their order, each once.
 
     Args:
         logs: as for [`find_logs`], or fsspec URLs of files, folders and patterns.
-        once: a file that is named again is left out.
 
     Raises:
         FileNotFoundError: there is none.
@@ -404,7 +409,7 @@ def find_files(logs: Any, once: bool = True) -> list[File]:
             files += _at_url(log)
         else:
             files += [File(os.path.abspath(path), _size_of(path)) for path in find_logs(log)]
-    return list({file.path: file for file in files}.values()) if once else files
+    return list({file.path: file for file in files}.values())
 
 
 def _size_of(path: str) -> int:

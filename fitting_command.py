@@ -19,7 +19,7 @@ from logmoe.explaining import tell_problem
 from logmoe.reading_logmoe import EmptyLogError, find_logs
 from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from logmoe.saving_logmoe import SAVING
-from logmoe.sources_logmoe import OF_REFERENCE
+from logmoe.sources_logmoe import OF_REFERENCE, Repeats
 
 
 def fit(
@@ -99,7 +99,8 @@ def learn(
         overrides: how logs are cut.
 
     Returns:
-        The reference, and how many logs and references were read; under "failed", how many logs not to their end.
+        The reference, and how many logs and references were read; under "failed", how many logs not to their end, and
+        under "repeated", how many paths name nothing but what others before them do.
 
     Raises:
         FileNotFoundError: there is no log.
@@ -107,13 +108,24 @@ def learn(
         ValueError: a reference belongs to another checkpoint, or as `pipe.fit`.
     """
     healthy: list[Any] = []
-    read = {"log": 0, "reference": 0, "failed": 0}
+    read = {"log": 0, "reference": 0, "failed": 0, "repeated": 0}
+    repeats = Repeats()
+
+    def is_new(source: Any) -> bool:
+        if said := repeats.of(source):
+            console.note(f"{name_of(source)}: {said}", "skipped")
+        return said is None
+
     for path in given:
         if is_saved_reference(path):
+            if not is_new(path):
+                read["repeated"] += 1
+                continue
             healthy.append(LogReference.from_pretrained(path))
             read["reference"] += 1
             continue
-        found = find_logs(path)
+        found = list(filter(is_new, find_logs(path)))
+        read["repeated"] += not found
         healthy += found
         read["log"] += len(found)
     if [type(log) for log in healthy] == [LogReference] and max_reference_entries is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 from tqdm import tqdm
+from transformers.utils import logging
 
 from logmoe.answering import count
 from logmoe.console import Console, visible
@@ -56,11 +57,12 @@ def scan_on_ray(
     # What Ray's core says to the terminal is about Ray's own ways. Read when it is imported.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     require_ray()
+    logging.disable_progress_bar()  # the answer's readers want no bar of weights
     check_targets(output, [*logs, *baseline])
     require(form)
     ResultFolder(results).check(resume)
     overrides = given(overrides)
-    found, failed = [], False
+    found, failed, repeated = [], False, 0
     for log in logs:
         try:
             found += [file.path for file in find_files(log)]
@@ -74,6 +76,7 @@ def scan_on_ray(
         pipe = load(console, model, "cpu", trust_remote_code)
         overrides["reference"], read = learn(pipe, baseline, encoding, console, **cutting)
         failed |= read["failed"] > 0
+        repeated = read["repeated"]
     elif no_baseline:
         overrides["reference"] = False
     with tqdm(desc="files", unit="file", total=len(found), disable=not console.shows_progress, leave=False) as bar:
@@ -96,7 +99,7 @@ def scan_on_ray(
             **overrides,
         )
     findings = folder.findings(by)
-    summary = replace(findings.summary, baseline=baseline_name(baseline) or findings.summary.baseline)
+    summary = replace(findings.summary, baseline=baseline_name(baseline, repeated) or findings.summary.baseline)
     options = AnswerOptions(
         form=form,
         outputs=tuple(output),

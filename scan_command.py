@@ -62,11 +62,11 @@ def scan(
     require(form)
     overrides = given(overrides)
     pipe = load(console, model, device, trust_remote_code)
-    unread = 0
+    unread = repeated = 0
     if baseline:
         cutting = {name: overrides[name] for name in CUTTING if name in overrides}
         overrides["reference"], read = learn(pipe, baseline, encoding, console, **cutting)
-        unread = read["failed"]
+        unread, repeated = read["failed"], read["repeated"]
     elif no_baseline:
         overrides["reference"] = False
     cache = ScanCache()
@@ -95,7 +95,7 @@ def scan(
         around=context,
         is_live=is_live,
         follow=follow,
-        baseline=baseline_name(baseline),
+        baseline=baseline_name(baseline, repeated),
         can_measure=pipe.measures_surprise and not no_baseline,
         encoding=encoding,
     )
@@ -166,9 +166,9 @@ class SequencesRun:
         self.console.effort(effort(name, seen))
 
 
-def baseline_name(baseline: Sequence[str]) -> str | None:
-    """What the heading calls the healthy logs."""
+def baseline_name(baseline: Sequence[str], repeated: int = 0) -> str | None:
+    """What the heading calls the healthy logs, of which some paths name nothing new."""
     if not baseline:
         return None
-    others = len(baseline) - 1
+    others = len(baseline) - 1 - repeated
     return name_of(baseline[0]) + (f" and {others} other{'s' * (others > 1)}" if others else "")

@@ -515,6 +515,23 @@ def test_the_examples_use_inputs_and_jobs_that_there_are():
     assert {job["extends"] for job in jobs} == set(GITLAB)
 
 
+def test_the_page_names_each_input_its_default_and_each_output():
+    text = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", text, re.M)
+    named = {name: default for row in rows for name, default in re.findall(r"`([\w-]+)`(?: \(`([^`]+)`\))?", row)}
+    assert set(named) == set(ACTION["inputs"]) - {"job-status"}  # which nobody gives
+    assert {name: of["default"] for name, of in ACTION["inputs"].items() if named.get(name)} == {
+        name: default for name, default in named.items() if default
+    }
+    (outputs,) = re.findall(r"^Outputs: (.*),", text, re.M)
+    assert set(re.findall(r"`(\w+)`", outputs)) == set(ACTION["outputs"])
+    settings = re.findall(r'setting\("(\w+)"', (ROOT / "deploy" / "ci.py").read_text(encoding="utf-8"))
+    jobs = {name for of in GITLAB.values() for name in of.get("variables", {})}
+    script = (ROOT / "deploy" / "gitlab.yml").read_text(encoding="utf-8")
+    known = {f"LOGMOE_{name}" for name in settings} | jobs | set(re.findall(r"\$\{?(LOGMOE_\w+)", script))
+    assert set(re.findall(r"LOGMOE_\w+", text)) <= known
+
+
 @pytest.mark.parametrize("schema", ["github-actions", "github-workflows", "gitlab-ci"])
 def test_by_their_public_schemas(schema, tmp_path):
     pytest.importorskip("check_jsonschema", reason="no schemas: pip install check-jsonschema")

@@ -142,8 +142,8 @@ def test_the_healthy_logs_are_read_once(run, general, monkeypatch):
 
 def test_folders_patterns_and_empty_logs(run, logs):
     (logs / "old").mkdir()
-    for name in ("a.log", "b.log"):
-        (logs / "old" / name).write_text("\n".join(service(600, 5)))
+    for seed, name in ((5, "a.log"), (6, "b.log")):
+        (logs / "old" / name).write_text("\n".join(service(600, seed)))
     (logs / "old" / "c.log").touch()
     for baseline in ("old", "old/*.log"):
         _, out, _ = run("quiet.log", "--baseline", baseline)
@@ -154,6 +154,39 @@ def test_folders_patterns_and_empty_logs(run, logs):
     assert code == 2
     assert "old/c.log" in err
     assert not (logs / "none").exists()
+
+
+def test_a_healthy_log_that_is_given_twice_counts_once(run, logs):
+    """Counted twice, its own repetition would make it look more regular than it is, and more would be called."""
+    with gzip.open(logs / "copy.log.gz", "wb") as copy:
+        copy.write((logs / "quiet.log").read_bytes())
+    (logs / "link.log").symlink_to("quiet.log")
+    _, alone, _ = run("short.log", "--baseline", "quiet.log")
+    again = [word for name in ("quiet.log", "./quiet.log", "copy.log.gz", "link.log") for word in ("--baseline", name)]
+    code, out, err = run("short.log", *again)
+    assert (code, out) == (0, alone)
+    assert "judged against quiet.log (640 healthy entries" in first_line(out)
+    assert err.splitlines() == [
+        "skipped: ./quiet.log: it holds the same as quiet.log, and what is healthy counts once",
+        "skipped: copy.log.gz: it holds the same as quiet.log, and what is healthy counts once",
+        "skipped: link.log: it holds the same as quiet.log, and what is healthy counts once",
+    ]
+    _, out, err = run("fit", "quiet.log", "quiet.log", "other.log", "-o", "one")
+    assert out.startswith("one: 1,240 healthy entries from 2 logs; all kept")
+    assert err == "skipped: quiet.log: it was given before, and what is healthy counts once\n"
+    _, out, err = run("fit", "one", "one/", "short.log", "-o", "all")
+    assert out.startswith("all: 1,270 healthy entries from 1 log and 1 reference; all kept")
+    assert err == "skipped: one/: it holds the same as one, and what is healthy counts once\n"
+
+
+def test_logs_that_begin_alike_are_two(general, logs, caplog):
+    beginning = "\n".join(["kernel: usb 1-1: new device"] * 300) + "\n"
+    for name in ("first.log", "second.log"):
+        (logs / name).write_text(f"{beginning}kernel: {name}\n")
+    assert general.fit("first.log", "second.log").num_entries == 602
+    assert not caplog.records
+    assert general.fit("first.log", "second.log", "first.log").num_entries == 602
+    assert "skipping first.log: it was given before" in caplog.text
 
 
 def test_fit_merges_references(run):

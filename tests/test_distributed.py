@@ -231,6 +231,7 @@ def test_a_job_that_is_killed_goes_on_from_its_results(logs, tmp_path):
     again = run_command(*command, "--resume", "-o", report)
     out, err = again.communicate()
     assert again.returncode == 0, err
+    assert "Loading weights" not in err  # a bar, and this is no terminal
     folder = ResultFolder(results)
     assert folder.is_whole
     assert folder.files()["source"].to_pylist() == sorted(str(path) for path in copies.iterdir())

@@ -21,7 +21,7 @@ from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import CHUNK_BYTES, DamagedLogError, EmptyLogError, find_logs
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from .sequences_logmoe import SequenceRule
-from .sources_logmoe import visible
+from .sources_logmoe import Repeats, visible
 from .surprise_logmoe import ENTRY_FEATURES, INPUTS
 from .weighing_logmoe import FALSE_ALARM_RATE, Against
 
@@ -46,6 +46,13 @@ def warn_of_order(name: str, said: str | None) -> None:
     """Warns if a healthy log is not in the order of time; `said` is what its fit returns."""
     if said is not None:
         logger.warning(f"{name}: {said}")
+
+
+def warn_of_repeat(source: Any, repeats: Repeats) -> bool:
+    """Warns of a healthy log, or a saved reference, that came before; returns whether it did."""
+    if said := repeats.of(source):
+        logger.warning(f"skipping {visible(source)}: {said}")
+    return said is not None
 
 
 @dataclass
@@ -165,7 +172,8 @@ class JudgesAgainstReferences:
 
         Args:
             logs: healthy logs, each a path, a folder, a pattern such as `"logs/*.gz"`, a text of several lines, a list
-                of entries, or a [`LogReference`], saved or not; several become one reference.
+                of entries, or a [`LogReference`], saved or not; several become one reference. A file or a saved
+                reference that was given before, or a copy of one, is left out with a warning.
             encoding: as for `scan`.
             max_reference_entries: most entries that are kept; of more, sequences are kept evenly.
             chunk_bytes, max_waiting_entries: as for `scan`.
@@ -192,8 +200,11 @@ class JudgesAgainstReferences:
         rule = self._rule(processor, **cut_params)
         origin = origin_of(self.model, processor, rule)
         fit = ReferenceFit(processor, rule, origin, max_reference_entries)
+        repeats = Repeats()
         for log in logs:
             if is_saved_reference(log):
+                if warn_of_repeat(log, repeats):
+                    continue
                 log = LogReference.from_pretrained(log)
             if isinstance(log, LogReference):
                 origin.check(log.origin, "The reference")
@@ -209,6 +220,8 @@ class JudgesAgainstReferences:
                     on_problem(log, error)
                     continue
                 for source in sources:
+                    if warn_of_repeat(source, repeats):
+                        continue
                     try:
                         said = fit.add_source(
                             source, encoding, chunk_bytes, max_waiting_entries, on_progress=on_progress

@@ -8,6 +8,7 @@ import codecs
 import contextlib
 import glob
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -147,6 +148,58 @@ def find_logs(source: Any) -> list[Any]:
 def is_readable_twice(source: Any) -> bool:
     """Whether a source is a file, not a stream."""
     return isinstance(source, str | os.PathLike) and source != "-" and os.path.isfile(source)
+
+
+class Repeats:
+    """Tells healthy logs and saved references that came before: by another name, or a copy, however it is compressed.
+
+    Each is to be learned from once: two equal ones know each other's every line, so that nothing in them is odd, and
+    what is new to both begins to count too early.
+    """
+
+    def __init__(self) -> None:
+        self._by_head: dict[bytes, list[str]] = {}
+        self._digests: dict[str, bytes] = {}
+
+    def of(self, source: Any) -> str | None:
+        """What to say of one that came before; None for another one, or a stream, which can be read only once."""
+        if not isinstance(source, str | os.PathLike) or source == "-":
+            return None
+        path = os.fspath(source)
+        # Logs differ in their beginning, for it has times: few are read further.
+        if (head := _digest(path, HEAD_BYTES)) is None:
+            return None
+        alike = self._by_head.setdefault(head, [])
+        for other in alike:
+            if self._whole(other) == self._whole(path):
+                what = "it was given before" if other == path else f"it holds the same as {visible(other)}"
+                return f"{what}, and what is healthy counts once"
+        alike.append(path)
+        return None
+
+    def _whole(self, path: str) -> bytes:
+        if path not in self._digests:
+            self._digests[path] = _digest(path) or os.fsencode(path)
+        return self._digests[path]
+
+
+def _digest(path: str, size: int | None = None) -> bytes | None:
+    """Of the bytes of a log's text, as far as they can be read, or of a reference; None if there are none."""
+    if "://" in path:  # elsewhere: known by its address alone
+        return os.fsencode(path)
+    if not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe, which waits for its writer
+        return None
+    file = os.path.join(path, "reference.json") if os.path.isdir(path) else path  # which names its other files
+    digest, read = hashlib.blake2b(digest_size=16), 0
+    with contextlib.ExitStack() as opened:
+        # What is wrong with it is said where it is read, and what came before is learned from.
+        opened.enter_context(contextlib.suppress(*DAMAGES, ValueError))
+        stream = decompressed(opened.enter_context(open(file, "rb")))
+        stream = opened.enter_context(io.BufferedReader(stream, 1 << 20))
+        while data := stream.read(1 << 20 if size is None else size - read):
+            digest.update(data)
+            read += len(data)
+    return digest.digest() if read else None
 
 
 def _natural(path: str) -> list[tuple[int, str]]:
@@ -317,4 +370,4 @@ def decompressed(raw: Any) -> Any:
     return Peeked(head, raw)
 
 
-__all__ = ["OF_REFERENCE", "find_logs", "is_readable_twice", "visible"]
+__all__ = ["OF_REFERENCE", "Repeats", "find_logs", "is_readable_twice", "visible"]
