@@ -173,7 +173,7 @@ class LogSpan:
             self.start = next(filter(None, _times(part, rows[:END_ENTRIES], parser, self._reader)), None)
         self.end = next(filter(None, reversed(_times(part, rows[-END_ENTRIES:], parser, self._reader))), self.end)
 
-    def times(self) -> dict[str, str | None]:
+    def times(self) -> dict[str, Any]:
         """`start` and `end`, the earlier first, also of a log with its newest lines first."""
         return dict(zip(("start", "end"), in_time(self.start, self.end), strict=True))
 

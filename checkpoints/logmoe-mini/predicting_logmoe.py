@@ -23,6 +23,8 @@ logger = logging.get_logger(__name__)
 
 # Entries that are padded together on their way to the encoder, which sorts them by length.
 ENTRIES_PER_CALL = 4096
+# Sequences whose features become margins at once.
+SEQUENCES_PER_CALL = 4096
 
 
 class Predictor:
@@ -122,8 +124,11 @@ class Predictor:
         """What the features of sequences `(sequences, features)` add to their margins, float64 `(sequences,)`."""
         if self.model.sequence_terms is None:
             return np.zeros(len(inputs))
-        margins = self.model.sequence_terms(self._to_device(torch.from_numpy(np.ascontiguousarray(inputs))))
-        return margins.sum(dim=1).double().cpu().numpy()
+        margins = [
+            self.model.sequence_terms(self._to_device(torch.from_numpy(np.ascontiguousarray(part)))).sum(dim=1)
+            for part in np.split(inputs, range(SEQUENCES_PER_CALL, len(inputs), SEQUENCES_PER_CALL))
+        ]
+        return torch.cat(margins).double().cpu().numpy()
 
     def feature_shares(self, inputs: np.ndarray, baseline: np.ndarray) -> np.ndarray:
         """What each feature adds against a baseline, float64; see `LogMoEForSequenceClassification.feature_shares`."""
