@@ -309,7 +309,8 @@ def accelerate_environment(path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("encoder", [pytest.param("frozen", marks=pytest.mark.slow), "trained"])
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["frozen", "trained"])
 def test_fsdp_is_like_one_process(folder, encoder):
     more = [*EXACT, *(["--train_encoder"] if encoder == "trained" else [])]
     one, sharded = folder / f"one-{encoder}", folder / f"sharded-{encoder}"
@@ -399,6 +400,7 @@ def test_two_nodes_are_like_one_process(folder, tmp_path, strategy, launcher):
     assert_like_one_process(one, two)
 
 
+@pytest.mark.slow
 def test_the_launcher_fails_where_training_fails(folder, tmp_path):
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "-m", "logmoe.train"]
     failing = [*arguments(folder, "never"), "--encoder", str(tmp_path / "nowhere")]
