@@ -105,7 +105,7 @@ class ScanCache:
     """What a scan remembers, for other scans with the same model, whose weights must not change in between.
 
     Args:
-        max_entries: distinct entries whose embeddings are kept.
+        max_entries: distinct entries whose embeddings are kept, and templates of logs that are judged by themselves.
         max_sequences: distinct sequences whose predictions are kept.
     """
 

@@ -175,7 +175,8 @@ class LogSpan:
 
     def times(self) -> dict[str, Any]:
         """`start` and `end`, the earlier first, also of a log with its newest lines first."""
-        return dict(zip(("start", "end"), in_time(self.start, self.end), strict=True))
+        start, end = in_time(self.start, self.end)
+        return {"start": start, "end": end}
 
 
 def in_time(start: str | None, end: str | None) -> tuple[str | None, str | None]:

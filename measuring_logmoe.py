@@ -30,8 +30,6 @@ from .surprise_logmoe import (
 REMEMBERED_TEXTS = 1 << 16
 # Entries that are remembered, however long a sequence waits to be complete.
 REMEMBERED_ENTRIES = 1 << 16
-# Sequences whose features are worked out at once: with stride 1 a chunk has as many as entries.
-MEASURED_AT_ONCE = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -314,13 +312,11 @@ class LogMeasure:
             near, far = self._nearest(block, distinct, template, embeddings)
             located = np.zeros(len(entries), near.dtype), np.zeros(len(entries), far.dtype)
             located[0][place], located[1][place] = near[log.entry_index], far[log.entry_index]
-            of_block = np.flatnonzero(block_of == block)
-            for start in range(0, len(of_block), MEASURED_AT_ONCE):
-                rows = of_block[start : start + MEASURED_AT_ONCE]
-                nearest[rows] = np.where(positions[rows] >= 0, near[log.entry_index[positions[rows]]], 0)
-                entry_features[rows], features[rows] = self._surprise_of(block).measure(
-                    entries, in_entries[rows], located, self._last.get(block), self.has_past
-                )
+            rows = np.flatnonzero(block_of == block)
+            nearest[rows] = np.where(positions[rows] >= 0, near[log.entry_index[positions[rows]]], 0)
+            entry_features[rows], features[rows] = self._surprise_of(block).measure(
+                entries, in_entries[rows], located, self._last.get(block), self.has_past
+            )
         if is_all and self._running is not None:
             self._running = RunningLevel(self._level, features)
         level = self._level if self._running is None else self._running.push(features)

@@ -23,7 +23,7 @@ logger = logging.get_logger(__name__)
 
 # Entries that are padded together on their way to the encoder, which sorts them by length.
 ENTRIES_PER_CALL = 4096
-# Sequences whose features become margins at once.
+# Sequences whose features become margins at once: with stride 1 a chunk has as many as entries.
 SEQUENCES_PER_CALL = 4096
 
 

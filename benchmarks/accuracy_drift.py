@@ -15,8 +15,6 @@ from accuracy_store import Arrays, Kept, Key, Part, Record
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
 from recordings import corpus
 
-RATE = 0.01
-"""False alarms promised, the default."""
 FAR_MORE = 5
 """So many times what was promised is far more."""
 
@@ -66,7 +64,7 @@ def summarise(kept: Kept) -> Record:
                     "warned": float(np.mean([row["familiarity"] < FAMILIAR_SHARE for row in found])),
                 }
             )
-    return {"rows": rows, "rate": RATE, "far_more": FAR_MORE, "familiar_share": FAMILIAR_SHARE}
+    return {"rows": rows, "far_more": FAR_MORE, "familiar_share": FAMILIAR_SHARE}
 
 
 PARTS = (

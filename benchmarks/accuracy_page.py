@@ -171,7 +171,7 @@ def drift(result: Result) -> list[str]:
         'with "this reference does not fit this log"; *said* is in how many draws.',
         table(["service", "reference", "kept", "called", "familiar", "said"], shown),
         f"Where more than {far} times as much was called as was kept, the product said so in {told} of {len(broken)} "
-        f"{'cases' if len(broken) != 1 else 'case'}"
+        "cases"
         + (f"; silent: {silent}" if silent else "")
         + f". Where a log's own reference kept its promise that far, it said so in "
         f"{sum(row['warned'] > 0.5 for row in fitting)} of {len(fitting)}.",
@@ -366,7 +366,7 @@ def retrained(result: Result) -> list[str]:
         "The training services, each scored by a network that was trained without it and its group; recipe of the "
         "default checkpoint without mined statements. AUROC of the stack alone and of the whole learned score, of the "
         "first seed, which all have (of shuffled labels the mean), and how far the mean of the stack's spreads over "
-        "seeds: seeds differ more than variants do.",
+        "seeds.",
         table([*header, *(f"stack, {kind}" for kind in kinds), "spread", "whole, earlier"], rows),
         comparison(result),
         *shuffled(result["variants"]),

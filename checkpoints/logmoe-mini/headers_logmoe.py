@@ -5,8 +5,6 @@ what they look like. Readers of the same rules remember shapes together, so that
 digits, and a short one what it says anew. Knows nothing of lines and masks.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
@@ -156,6 +154,8 @@ class HeaderReader:
     Args:
         time_rules (`list` of `dict`): how times are written, as in `TIME_RULES`.
         severity_rules (`list` of `dict`): where severities are written, as in `SEVERITY_RULES`.
+        rules: both, in place of these, shared with other readers.
+        reads_severities: whether severities are read, which takes half the time.
 
     Attributes:
         day_first: whether the day comes first; None while nothing settled it. May be set.
@@ -164,12 +164,16 @@ class HeaderReader:
         ValueError: a rule is not complete, its pattern is not RE2, or a time's pattern names a digit.
     """
 
-    def __init__(self, time_rules: Sequence[Rule] | None = None, severity_rules: Sequence[Rule] | None = None) -> None:
-        self._time_rules = time_rules
-        self._rules = _shared_rules(
-            TIME_RULES if time_rules is None else time_rules,
-            SEVERITY_RULES if severity_rules is None else severity_rules,
-        )
+    def __init__(
+        self,
+        time_rules: Sequence[Rule] | None = None,
+        severity_rules: Sequence[Rule] | None = None,
+        *,
+        rules: "HeaderRules | None" = None,
+        reads_severities: bool = True,
+    ) -> None:
+        self._rules = rules or HeaderRules(time_rules, severity_rules)
+        self._reads_severities = reads_severities
         self.start()
 
     def start(self) -> None:
@@ -186,7 +190,7 @@ class HeaderReader:
             time: strings `(entries,)`, null where there is none.
         """
         if self._transport is None:
-            self._transport = HeaderReader(self._time_rules, [])
+            self._transport = HeaderReader(rules=self._rules, reads_severities=False)
         headers = self._transport.read(time)
         headers.names_zone = headers.has_zone  # what a transport counts since 1970 is UTC
         return headers
@@ -336,7 +340,7 @@ class HeaderReader:
     ) -> np.ndarray:
         """Severities, int8 `(entries,)`; -1 if unknown."""
         severity = np.full(len(is_block), -1, dtype=np.int8)
-        if not self._rules.severities.rules:
+        if not (self._reads_severities and self._rules.severities.rules):
             return severity
         has_mark = written.is_found & ~is_block
         start = np.where(has_mark, written.start, -1)
@@ -490,31 +494,25 @@ class _Located:
         return _Located(self.start[rows], self.is_utc[rows])
 
 
-class _HeaderRules:
-    """How times and severities are written, and what was found in the shapes of headers so far."""
+class HeaderRules:
+    """How times and severities are written, and what was found in the shapes of headers so far.
 
-    def __init__(self, time_rules: Sequence[Rule], severity_rules: Sequence[Rule]):
-        self.times, self.severities = TimeRules(time_rules), SeverityRules(severity_rules)
+    A shape means the same in each log, and to prepare the rules takes longer than to read a short one: logs, and
+    threads, share them.
+
+    Args:
+        time_rules, severity_rules: see [`HeaderReader`].
+
+    Raises:
+        ValueError: as [`HeaderReader`].
+    """
+
+    def __init__(self, time_rules: Sequence[Rule] | None = None, severity_rules: Sequence[Rule] | None = None):
+        self.times = TimeRules(TIME_RULES if time_rules is None else time_rules)
+        self.severities = SeverityRules(SEVERITY_RULES if severity_rules is None else severity_rules)
         self.known_times = _KnownShapes(self.times.find, _KNOWN_SHAPES)
         self.known_severities = _KnownShapes(self.severities.find, _KNOWN_SHAPES)
         self.known_heads = _KnownShapes(self.severities.find, _KNOWN_SHAPES // 4)
-
-
-# By what the rules say: to prepare them takes longer than to read a short log, and a shape means the same in each log.
-# The latest are kept.
-_RULES: "OrderedDict[str, _HeaderRules]" = OrderedDict()
-_RULES_LOCK = threading.Lock()
-_KEPT_RULES = 8
-
-
-def _shared_rules(time_rules: Sequence[Rule], severity_rules: Sequence[Rule]) -> _HeaderRules:
-    key = repr((time_rules, severity_rules))
-    with _RULES_LOCK:
-        rules = _RULES.pop(key, None) or _HeaderRules(time_rules, severity_rules)
-        _RULES[key] = rules
-        while len(_RULES) > _KEPT_RULES:
-            _RULES.popitem(last=False)
-    return rules
 
 
 class _KnownShapes:
@@ -548,4 +546,4 @@ class _KnownShapes:
         return {name: values[index] for name, values in rows.items()}
 
 
-__all__ = ["HeaderReader", "Headers"]
+__all__ = ["HeaderReader", "HeaderRules", "Headers"]

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from .columns_logmoe import KnownMatches, check_pattern, dictionary_indices, matches
 from .grouping_logmoe import Entries, LineGrouper
-from .headers_logmoe import HeaderReader, Headers
+from .headers_logmoe import HeaderReader, HeaderRules, Headers
 from .lines_logmoe import InnerLines
 from .masking_logmoe import Masker
 from .reading_logmoe import Chunk, EmptyLogError, split_lines, to_utf8
@@ -314,13 +314,17 @@ class LogParser:
 
     # ------------------------------------------------------------------ headers
 
+    @functools.cached_property
+    def _header_rules(self) -> HeaderRules:
+        return HeaderRules(self.time_rules, self.severity_rules)
+
     def header_reader(self) -> HeaderReader:
         """Reads the headers of one log, which may come in chunks."""
-        return HeaderReader(self.time_rules, self.severity_rules)
+        return HeaderReader(rules=self._header_rules)
 
     def time_reader(self) -> HeaderReader:
         """The same without severities, which take half the time."""
-        return HeaderReader(self.time_rules, [])
+        return HeaderReader(rules=self._header_rules, reads_severities=False)
 
     def headers(self, parsed: ParsedLog, reader: HeaderReader | None = None) -> Headers:
         """The time and severity of each entry: its own, or else its transport's.
