@@ -22,6 +22,7 @@ from .times_logmoe import (
     Rule,
     TimeRules,
     WrittenTimes,
+    Zones,
     days_since_1970,
 )
 
@@ -173,6 +174,7 @@ class HeaderReader:
         reads_severities: bool = True,
     ) -> None:
         self._rules = rules or HeaderRules(time_rules, severity_rules)
+        self._zones = Zones()  # numbers those that it meets, and so is no other reader's
         self._reads_severities = reads_severities
         self.start()
 
@@ -330,7 +332,7 @@ class HeaderReader:
             if not len(pending):
                 return
             which = positions[pending]
-            is_valid = written.pick(entries, which, base[pending], spans, self._rules.times.zones)
+            is_valid = written.pick(entries, which, base[pending], spans, self._zones)
             pending = pending[~is_valid]
 
     # ------------------------------------------------------------------ severities
@@ -439,7 +441,7 @@ class HeaderReader:
         for region in np.unique(written.region[written.is_found & (written.region > 0)]):
             which = np.flatnonzero(written.is_found & (written.region == region))
             local = pa.array(seconds[which]).cast(pa.timestamp("s"))
-            name = self._rules.times.zones.regions[region - 1]
+            name = self._zones.regions[region - 1]
             utc = pc.assume_timezone(local, name, ambiguous="earliest", nonexistent="earliest")
             seconds[which] = utc.cast(pa.int64()).to_numpy(zero_copy_only=False)
             written.has_zone[which] = True

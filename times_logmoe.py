@@ -295,7 +295,6 @@ class TimeRules:
             check_pattern(f"time rule {name}", needs)
             self.rules.append((complete, needs))
         self.any_pattern = "|".join(f"(?:{without_names(pattern)})" for pattern, _ in self.rules)
-        self.zones = _Zones()
 
     def find(self, shapes: pa.Array) -> dict[str, np.ndarray]:
         """Finds the times in shapes.
@@ -385,7 +384,7 @@ class WrittenTimes:
         )
 
     def pick(
-        self, entries: TextBytes, positions: np.ndarray, base: np.ndarray, spans: np.ndarray, zones: "_Zones"
+        self, entries: TextBytes, positions: np.ndarray, base: np.ndarray, spans: np.ndarray, zones: "Zones"
     ) -> np.ndarray:
         """Picks the values of times from entries and keeps those in range.
 
@@ -481,8 +480,8 @@ class WrittenTimes:
 _EARLIEST_EPOCH, _LATEST_EPOCH = 978_307_200, 4_102_444_800
 
 
-class _Zones:
-    """Reads zones.
+class Zones:
+    """Reads the zones of one log.
 
     Attributes:
         regions: the names of regions seen, such as `Europe/Berlin`.

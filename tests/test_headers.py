@@ -1,8 +1,10 @@
 """Headers of entries: times of every common shape, zones, severities, and what is neither."""
 
+import copy
 import datetime
 import itertools
 import json
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -413,6 +415,22 @@ def test_logs_and_threads_that_share_shapes_do_not_meet(logs):
     for one, other in zip(expected * 3, together, strict=True):
         for name in vars(one):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def test_logs_of_other_regions_are_read_alike_by_one_parser_also_in_another_process():
+    parser = LogParser()
+    logs = {
+        "2025-07-04 10:20:30 Europe/Berlin x": "2025-07-04T08:20:30Z",
+        "2025-07-04 10:20:30 America/New_York x": "2025-07-04T14:20:30Z",
+        "2025-07-04 10:20:30 Asia/Kolkata x": "2025-07-04T04:50:30Z",
+    }
+    readers = [parser.header_reader() for _ in logs]
+    for _ in range(2):
+        for reader, (entry, time) in zip(readers, logs.items(), strict=True):
+            assert reader.read(pa.array([entry], pa.large_string())).iso() == [time]
+    for used in (pickle.loads(pickle.dumps(parser)), copy.deepcopy(parser)):
+        for entry, time in logs.items():
+            assert used.header_reader().read(pa.array([entry], pa.large_string())).iso() == [time]
 
 
 def test_rules_that_differ_share_nothing():
