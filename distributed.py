@@ -13,6 +13,7 @@ import functools
 import hashlib
 import logging as python_logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -483,9 +484,19 @@ def require_ray() -> Any:
 
 @contextlib.contextmanager
 def _ray_data(ray: Any, address: str | None) -> Iterator[None]:
-    """A connection to a cluster; what was started for it ends with it."""
+    """A connection to a cluster; what was started for it ends with it.
+
+    Raises:
+        ValueError: a cluster must be started here, with a Python that Ray cannot start workers with.
+    """
     is_ours = not ray.is_initialized()
     if is_ours:
+        # Ray writes the path into a line of shell as it is; its workers would die, and it would wait for ever.
+        if " " in sys.executable and (address == "local" or (address is None and "RAY_ADDRESS" not in os.environ)):
+            raise ValueError(
+                f"Ray starts no workers with a Python whose path holds a space, got {sys.executable!r}: install "
+                "logmoe in an environment at another path, or name a cluster that runs."
+            )
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         python_logging.getLogger("ray.data").setLevel("ERROR")
     context = ray.data.DataContext.get_current()

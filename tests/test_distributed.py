@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,8 +25,20 @@ from logmoe.result_folder import KILLED, ResultFolder
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'logmoe[ray]'")
 pytest.importorskip("ray.data", reason="Ray Data is not installed: pip install 'logmoe[ray]'")
 
+if " " in sys.executable:
+    pytest.skip("Ray starts no workers with a Python whose path holds a space", allow_module_level=True)
+
 pytestmark = [pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore::FutureWarning")]
 FAULTY = (ROOT / "examples" / "apache-faulty.log").read_text().splitlines(keepends=True)
+
+
+def test_a_python_that_ray_cannot_start_workers_with_is_refused_where_a_cluster_is_started(monkeypatch):
+    fresh = SimpleNamespace(is_initialized=lambda: False)
+    monkeypatch.setattr(sys, "executable", "/home/a user/bin/python")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for address in (None, "local"):
+        with pytest.raises(ValueError, match="path holds a space, got '/home/a user/bin/python': install logmoe"):
+            distributed._ray_data(fresh, address).__enter__()
 
 
 @pytest.fixture(scope="module")
