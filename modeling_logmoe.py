@@ -50,6 +50,11 @@ DEFAULT_TOKENS_PER_BATCH = 32768
 # In half precision, oneDNN compiles and caches a kernel for each row count it meets, which takes several times as long
 # as the product itself. Rounding row counts up to multiples of this keeps the kernels few.
 ROWS_PER_BUCKET = 64
+# Of initial embeddings and routers.
+DEFAULT_STD = 0.02
+# Whitening: directions with a smaller share of the largest variance are rounding, and a share of the mean variance is
+# added to each.
+SMALLEST_VARIANCE, SHRINKAGE = 1e-6, 0.1
 
 
 @dataclass
@@ -606,12 +611,16 @@ class LogMoEPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        std = self.config.initializer_range
+        given = self.config.initializer_range
+        std = DEFAULT_STD if given is None else given
         if isinstance(module, LogMoETopPRouter):
-            init.normal_(module.weight, mean=0.0, std=std)
+            init.normal_(module.weight, mean=0.0, std=std)  # Small, so that no expert is preferred at first.
         elif isinstance(module, LogMoEExperts):
-            init.normal_(module.up_proj, mean=0.0, std=std)
-            init.normal_(module.down_proj, mean=0.0, std=std)
+            for weight in (module.up_proj, module.down_proj):
+                init.normal_(weight, mean=0.0, std=weight.shape[-1] ** -0.5 if given is None else given)
+        elif type(module) is nn.Linear and given is None:
+            # Of a narrow stack, weights of 0.02 leave next to nothing of the differences between entries.
+            init.normal_(module.weight, mean=0.0, std=module.in_features**-0.5)
         elif isinstance(module, LogMoEEntryFeatures):
             init.normal_(module.no_reference, mean=0.0, std=std)
         elif isinstance(module, LogMoEFeatureScaler):
@@ -937,6 +946,39 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             raise ValueError(f"`routing_mode` must be 'dense' or 'top_p', got {routing_mode!r}.")
         # All modules share this config object, and the routers read it at each call.
         setattr(self.config, "routing_mode", routing_mode)  # noqa: B010 - mypy wants a literal
+
+    @torch.no_grad()
+    def whiten_projection(self, entry_embeds: torch.Tensor) -> None:
+        """Lets the projection of a new model begin by whitening embeddings: it takes their mean away and gives all
+        directions in which they differ about the same variance, turned at random. Call this before training.
+
+        What embeddings of log entries have in common is large, and what tells them apart small: from random weights,
+        training spends its steps on that (Krähenbühl et al., "Data-dependent Initializations of Convolutional Neural
+        Networks", ICLR 2016).
+
+        Args:
+            entry_embeds: `(entries, encoder_hidden)` of distinct training entries, from `encode_entries`.
+
+        Raises:
+            ValueError: shape or values do not fit.
+        """
+        projection = self.model.sequence_stack.projection
+        expected = ("entries", projection.in_features)
+        if entry_embeds.dim() != 2 or entry_embeds.shape[1] != expected[1] or len(entry_embeds) == 0:
+            raise ValueError(f"`entry_embeds` must be {expected}, got shape {tuple(entry_embeds.shape)}.")
+        if not bool(entry_embeds.isfinite().all()):
+            raise ValueError("`entry_embeds` must be finite.")
+        embeds = entry_embeds.double().cpu()
+        mean = embeds.mean(dim=0)
+        variance, directions = torch.linalg.eigh((embeds - mean).T @ (embeds - mean) / len(embeds))  # ascending
+        kept = min(projection.out_features, int((variance > SMALLEST_VARIANCE * variance[-1]).sum()))
+        if variance[-1] > 0:
+            variance, directions = variance[-kept:], directions[:, -kept:]
+            # Directions that hardly vary are mostly noise: they are stretched less.
+            scale = (variance + SHRINKAGE * variance.mean()).rsqrt() * (projection.out_features / kept) ** 0.5
+            turned = nn.init.orthogonal_(variance.new_empty(projection.out_features, kept))
+            projection.weight.copy_((turned * scale) @ directions.T)
+        projection.bias.copy_(-projection.weight.double().cpu() @ mean)
 
     @torch.no_grad()
     def set_feature_statistics(self, entry_features: Any = None, sequence_features: Any = None) -> None:

@@ -38,7 +38,7 @@ from logmoe.training.arguments import (
 from logmoe.training.baselines import measure_baselines
 from logmoe.training.batches import DistinctLogs, LogCollator, TrainingVisits
 from logmoe.training.embeddings import EmbeddingCache
-from logmoe.training.logs import LogStore, SeenLog, samples_in_words
+from logmoe.training.logs import LabelledLogs, LogStore, SeenLog, samples_in_words
 from logmoe.training.metrics import detection_metrics, fit_calibration, fit_threshold
 from logmoe.training.plots import draw_plots
 from logmoe.training.references import FEATURES, SMALLEST_SPREAD, SeenSplits, fit_reference, see
@@ -48,6 +48,9 @@ from logmoe.training.splits import Splits, facts_in_words, read_splits, require_
 from logmoe.training.trainer import LogMoETrainer, StopOnSignal, StoppedBySignal, TwoPhases
 
 logger = logging.getLogger("logmoe.train")
+
+# Of the training data, by which the projection is whitened.
+WHITENED_ENTRIES = 4096
 
 EXIT_ERROR = 2
 EXIT_SIGNAL = 128  # And the number of the signal: as the shell reports a process that one ended.
@@ -143,19 +146,22 @@ def _train_in(
         # Needed in any case: it refuses a processor and a model that do not fit, now rather than after training.
         pipe = LogAnomalyPipeline(model.eval(), processor=processor, device=args.device)
         seen: SeenSplits | None = None
+        entries = training_entries(splits["train"], store)
         if not model_args.encoder_is_frozen:
             collator.token_ids, truncated = processor.tokenize(store.texts)
             logger.info("%d distinct entries, %d of them truncated", len(truncated), truncated.sum())
+            embeds = pipe.predictor.encode([collator.token_ids[row] for row in entries])
         else:
             cache = EmbeddingCache(pipe.predictor, model_args.embedding_cache)
             with args.main_process_first(desc="encoding the distinct entries"):
                 if model_args.sees_reference:
                     seen = see(splits, store, fit_reference(splits["train"], store, model), cache.embeddings_of)
                 collator.embeds = cache.embeddings_of(store.texts) if seen is None else seen.embeds
+                embeds = collator.embeds[entries]
+        prepare(model, embeds, seen)
     if seen is not None:
         logger.info("the reference of normal training logs: %s", seen.reference)
         visits.seen = seen.train
-        seen.set_statistics(model)
 
     # ------------------------------------------------------------------ train, calibrate and measure, for each seed
     _by_main_process(lambda: folder.start(model_args.encoder, arguments, facts))
@@ -175,8 +181,7 @@ def _train_in(
             if args.num_seeds > 1:
                 set_seed(seed)
                 model = new_model(model_args, processor)
-                if seen is not None:
-                    seen.set_statistics(model)
+                prepare(model, embeds, seen)
             visits.seed = seed
             of_seed: dict[str, Any] = {"output_dir": str(seed_folder), "seed": seed}
             trainer = LogMoETrainer(
@@ -275,6 +280,19 @@ def new_model(model_args: ModelArguments, processor: LogMoEProcessor) -> LogMoEF
         # Adds the adapters to the encoder in place; kept to merge them at the end.
         object.__setattr__(model.model, "encoder_adapter", LoraModel(model.model.encoder, config, "default"))
     return model
+
+
+def training_entries(logs: LabelledLogs, store: LogStore) -> np.ndarray:
+    """Rows of the store that training logs have, ascending; `WHITENED_ENTRIES` at most, evenly chosen."""
+    rows = np.unique(np.concatenate([store.distinct_logs[log] for log in np.unique(logs.distinct_log)]))
+    return rows[:: -(-len(rows) // WHITENED_ENTRIES)]
+
+
+def prepare(model: LogMoEForSequenceClassification, embeds: torch.Tensor, seen: SeenSplits | None) -> None:
+    """What a new model takes from the training data before the first step; `embeds` of training entries."""
+    model.whiten_projection(embeds)
+    if seen is not None:
+        seen.set_statistics(model)
 
 
 def calibrate_and_measure(

@@ -59,7 +59,7 @@ LEARNERS = {
 RECORDINGS = "recordings"
 SERVICES = ("redis", "nginx", "haproxy", "squid", "etcd", "openssh")
 """Whose recordings are learned from and judged, together."""
-STEPS, BATCH = 250, 32
+STEPS, BATCH = 500, 32
 """Of LogMoE's training, and sequences of each."""
 DRAWS = {"kept": 3, "masked": 1}
 """Seeds of LogMoE, and of the split where that is drawn, by what is done with severity words."""
@@ -254,8 +254,10 @@ def by_logmoe(bound: Bound, splits: Splits, store: LogStore, embeds: torch.Tenso
     bound.training.seed = seed
     collator = LogCollator(bound.processor, bound.processor.max_sequence_length)
     collator.embeds = embeds
+    model = bound.new_model()
+    train.prepare(model, embeds[train.training_entries(splits["train"], store)], None)
     trainer = LogMoETrainer(
-        model=bound.new_model(),
+        model=model,
         args=bound.training,
         train_dataset=TrainingVisits(splits["train"], store, bound.data, seed),
         data_collator=collator,

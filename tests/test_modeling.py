@@ -300,6 +300,56 @@ def test_missing_weights_are_initialised_like_those_of_a_new_model(tmp_path):
             assert 0.1 < parameter.std() < 0.3  # initializer_range is 0.2
 
 
+def test_layers_of_any_width_begin_with_outputs_of_their_inputs_size():
+    model = make_model(initializer_range=None, hidden_size=64, moe_intermediate_size=256)
+    for name, parameter in model.named_parameters():
+        if ".encoder." in name or parameter.dim() < 2:
+            continue
+        is_small = "router" in name or "position_embeddings" in name
+        expected = 0.02 if is_small else parameter.shape[-1] ** -0.5
+        assert parameter.std().item() == pytest.approx(expected, rel=0.25), name
+
+
+@pytest.mark.parametrize("hidden_size", [16, 32, 64])
+def test_a_whitened_projection_spreads_what_tells_entries_apart(hidden_size):
+    """All embeddings have a large part in common, and differ in some directions ten times as much as in others."""
+    embeds = 5 + torch.randn(400, 32) * torch.linspace(1, 10, 32)
+    model = make_model(hidden_size=hidden_size)
+    model.whiten_projection(embeds)
+    projected = model.model.sequence_stack.projection(embeds).detach()
+    torch.testing.assert_close(projected.mean(dim=0), torch.zeros(hidden_size), atol=1e-4, rtol=0)
+    assert 0.6 < projected.square().mean() < 1.1
+    variance = torch.linalg.eigvalsh(projected.T.cov())[-min(hidden_size, 32) :]
+    assert variance[-1] / variance[0] < 6  # from 100
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_projections_of_few_entries_are_whitened_as_far_as_they_differ(number):
+    embeds = torch.randn(number, 32).repeat(2, 1)
+    model = make_model()
+    model.whiten_projection(embeds)
+    projected = model.model.sequence_stack.projection(embeds).detach()
+    torch.testing.assert_close(projected.mean(dim=0), torch.zeros(32), atol=1e-4, rtol=0)
+    assert torch.cdist(projected[:number], projected[:number])[~torch.eye(number, dtype=bool)].gt(1).all()
+    assert model.model.sequence_stack.projection.weight.std() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("embeds", "message"),
+    [
+        (torch.zeros(3, 8), r"must be \('entries', 32\), got shape \(3, 8\)"),
+        (torch.zeros(32), r"got shape \(32,\)"),
+        (torch.zeros(0, 32), r"got shape \(0, 32\)"),
+        (torch.full((3, 32), float("nan")), "must be finite"),
+    ],
+)
+def test_embeddings_that_do_not_fit_whiten_nothing(model, embeds, message):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        model.whiten_projection(embeds)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
 def test_loading_in_half_precision(model, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = LogMoEForSequenceClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)

@@ -116,8 +116,8 @@ def reference(pipe):
     return pipe.fit(as_log(*healthy(3200, 0)))
 
 
-def with_fault(kind):
-    """A healthy log with a fault in its sequence of entries 320 to 351."""
+def with_fault(kind, factor=10):
+    """A healthy log with a fault in its sequence of entries 320 to 351; gaps there are `factor` times as long."""
     messages, seconds = healthy(640, 1)
     messages[333] = STEPS[333 % len(STEPS)]
     if kind == "new_entry":
@@ -134,7 +134,7 @@ def with_fault(kind):
         return [messages[place] for place in kept], seconds[kept]
     elif kind == "unusual_pace":
         gaps = np.diff(seconds, prepend=0)
-        gaps[320:352] *= 10
+        gaps[320:352] *= factor
         seconds = np.cumsum(gaps)
     return messages, seconds
 
@@ -164,6 +164,16 @@ def test_reasons_speak_of_the_fault(judged):
     assert told("unusual_count")["entry"].endswith(STEPS[3])
     assert "heartbeat" in told("missing_entry")["text"]
     assert told("unusual_pace")["seconds"] > 200
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(3, "32 entries took 9"), (0.1, "32 entries within 3")])
+def test_a_pace_is_told_beside_the_usual_one(pipe, reference, factor, expected):
+    result = pipe([as_log(*with_fault("unusual_pace", factor))], reference=reference, threshold=1e-9)[0]
+    sequence = next(sequence for sequence in result["sequences"] if sequence["first_line"] == 321)
+    first = sequence["reasons"][0]
+    assert first["kind"] == "unusual_pace"
+    assert first["text"].startswith(expected)
+    assert first["text"].endswith(", usually 31 s")
 
 
 def test_shares_add_up_to_the_margin(judged):

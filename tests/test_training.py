@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
-from training_fixtures import TINY, make_encoder, make_logs, weights_of, write_jsonl
+from training_fixtures import TINY, WORDS, make_encoder, make_logs, weights_of, write_jsonl
 from transformers import AutoModel, pipeline
 
 from logmoe.train import VisibleFormatter, main
@@ -101,6 +101,22 @@ def test_the_phase_is_in_each_checkpoint(encoder, data):
     assert list(modes.values()) == ["dense"] * 3 + ["top_p"] * 3
     # Each is complete: the pipeline loads it.
     assert pipeline("log-anomaly", model=str(data.parent / "out" / list(modes)[-1]))("a")["label"]
+
+
+@pytest.mark.parametrize("how", [[], ["--train_encoder"]])
+def test_the_projection_begins_with_the_entries_of_training_logs_whitened(encoder, data, tmp_path, how):
+    """A run that learns next to nothing; the test logs have other entries, which do not count."""
+    test = write_jsonl(tmp_path / "test.jsonl", [(["info other", "fatal other"], row % 2) for row in range(8)])
+    more = f"--test_file {test} --learning_rate 1e-9 --max_steps 1 --baselines false"
+    assert main(arguments(encoder, data, *more.split(), *how)) == 0
+    pipe = pipeline("log-anomaly", model=str(data.parent / "out"))
+
+    def mean(entries):
+        token_ids, _ = pipe.processor.tokenize(entries)
+        return pipe.model.model.sequence_stack.projection(pipe.predictor.encode(token_ids)).detach().mean(dim=0)
+
+    assert mean([*WORDS, "fatal e"]).abs().max() < 1e-3
+    assert mean(["info other", "fatal other"]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("how", ["--train_encoder", "--lora"])

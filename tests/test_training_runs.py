@@ -264,6 +264,9 @@ EXACT = (
 ).split()
 # Seen: 1.1e-5 with the encoder frozen, 8e-6 with it trained, for weights up to about 1 after 51 steps.
 WEIGHT_TOLERANCE, LOSS_TOLERANCE = 1e-4, 1e-5
+# What they add to the scores of a query is the same for all keys and cancels in the softmax: their gradient is nothing
+# but rounding, of which Adam makes steps of any size.
+WITHOUT_EFFECT = ("k_proj.bias", "attention.self.key.bias")
 
 
 def history(out, *names):
@@ -278,7 +281,9 @@ def assert_like_one_process(one, several):
     assert min(row[-1] for row in history(one, "mean_active_experts") if row) < 4  # The routers do route.
     weights, others = weights_of(one), weights_of(several)
     assert weights.keys() == others.keys()
-    for name in weights:
+    compared = [name for name in weights if not name.endswith(WITHOUT_EFFECT)]
+    assert len(compared) > len(weights) - 6
+    for name in compared:
         torch.testing.assert_close(others[name], weights[name], atol=WEIGHT_TOLERANCE, rtol=0)
     before, after = (json.loads((out / "results.json").read_text())["test"] for out in (one, several))
     assert after["all"] == pytest.approx(before["all"], abs=1e-3)

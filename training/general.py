@@ -145,6 +145,7 @@ def new_model(encoder: Path, layers: int, **config: object) -> tuple[LogMoEForSe
         "router_entropy_loss_coef": 0.003,
         "load_balance_loss_coef": 0.02,
         "untrained_weight": 0.25,
+        "initializer_range": 0.02,  # What the published weights began with.
         **config,
     }
     model = LogMoEForSequenceClassification(LogMoEConfig(encoder_config=text_encoder.config, **fields))

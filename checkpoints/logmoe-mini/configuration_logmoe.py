@@ -82,7 +82,8 @@ class LogMoEConfig(PreTrainedConfig):
         hidden_dropout_prob: dropout after the input projection, the attention and the experts.
         attention_probs_dropout_prob: dropout on the attention weights.
         layer_norm_eps: epsilon of the layer norms.
-        initializer_range: standard deviation of the initial weights.
+        initializer_range: standard deviation of the initial weights above the encoder; by default 1/√inputs of each
+            linear layer (LeCun et al., "Efficient BackProp", 1998), and 0.02 of embeddings and routers.
         load_balance_loss_coef: weight of the load-balancing loss in the training loss.
         router_entropy_loss_coef: weight of the router entropy loss (the dynamic loss of Huang et al., ACL 2024).
         router_z_loss_coef: weight of the router z-loss (Zoph et al., "ST-MoE", 2022).
@@ -145,7 +146,7 @@ class LogMoEConfig(PreTrainedConfig):
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
     layer_norm_eps: float = 1e-5
-    initializer_range: float = 0.02
+    initializer_range: float | None = None
     load_balance_loss_coef: float | int = 0.01
     router_entropy_loss_coef: float | int = 1e-4
     router_z_loss_coef: float | int = 1e-3
@@ -194,7 +195,8 @@ class LogMoEConfig(PreTrainedConfig):
             if not 1 <= getattr(self, name) <= highest:
                 raise ValueError(f"`{name}` must be from 1 to {highest}, got {getattr(self, name)}.")
         for name, (lowest, most) in NUMBERS.items():
-            if not lowest <= getattr(self, name) <= most:
+            value = getattr(self, name)
+            if value is not None and not lowest <= value <= most:
                 raise ValueError(f"`{name}` must be in [{lowest:g}, {most:g}], got {getattr(self, name)}.")
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"`hidden_act` must be an activation that transformers knows, got {self.hidden_act!r}.")

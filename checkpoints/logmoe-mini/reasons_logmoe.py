@@ -583,8 +583,11 @@ class Scene:
         if not len(durations):
             return told | {"text": "entries come faster or slower than usual"}
         usual = float(np.median(durations))
-        pace = f"{self.size:,} entries within {seconds_in_words(took)}"
-        return told | {"usual_seconds": usual, "text": f"{pace}, which usually take {seconds_in_words(usual)}"}
+        if took > usual:
+            text = f"{self.size:,} entries took {seconds_in_words(took)}, usually {seconds_in_words(usual)}"
+        else:
+            text = f"{self.size:,} entries within {seconds_in_words(took)}, usually {seconds_in_words(usual)}"
+        return told | {"usual_seconds": usual, "text": text}
 
     def _tell_known(self, entry_shares: np.ndarray) -> dict[str, Any]:
         positive = np.maximum(entry_shares, 0)
