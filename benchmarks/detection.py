@@ -25,15 +25,16 @@ from logmoe.training.report import METRICS, as_float
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "detection.json"
 
-# A small stack is enough: the data have few templates, and the frozen encoder has already read them.
+# A small stack is enough: the data have few templates, and the frozen encoder has already read them. Dropout was chosen
+# on validation recordings of five services, with other recordings as validation data: F1 .78 there, .77 without.
 SMALL = {
     "hidden_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "moe_intermediate_size": 128,
     "router_entropy_loss_coef": 0.001,
-    "hidden_dropout_prob": 0,
-    "attention_probs_dropout_prob": 0,
+    "hidden_dropout_prob": 0.3,
+    "attention_probs_dropout_prob": 0.1,
     "learning_rate": 0.001,
     "per_device_train_batch_size": 64,
     "logging_steps": 50,
