@@ -422,6 +422,18 @@ def test_a_record_may_be_cut_anywhere(parser, monkeypatch, message):
         assert found == whole, [chunk.data for chunk in chunking]
 
 
+@pytest.mark.parametrize("nothing", ["", "\n", "\t\n"])
+def test_a_chunk_without_entries_leaves_the_indentation_as_it_is(parser, nothing):
+    """The pause after the first lines says that all share four characters; deeper ones go on with an entry."""
+    stream = EntryStream(parser, 1000)
+    found = []
+    for data in ("    INFO a\n    WARN b\n", nothing):
+        found += stream.push(Chunk(data.encode(), 1, is_idle=True)).entries.text.to_pylist()
+    assert stream.indentation == 4
+    found += stream.push(Chunk(b"        more c\n        more d\n", 9, is_last=True)).entries.text.to_pylist()
+    assert [text.split() for text in found] == [["INFO", "a"], ["WARN", "b"], ["more", "c", "more", "d"]]
+
+
 @pytest.mark.parametrize(
     "field", ["A=b", "MESSAGE\n\x05" + "\0" * 7 + "a", "MESSAGE\n" + "\x7f" * 4 + "\0" * 4 + "a\nb"]
 )
