@@ -971,8 +971,8 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         embeds = entry_embeds.double().cpu()
         mean = embeds.mean(dim=0)
         variance, directions = torch.linalg.eigh((embeds - mean).T @ (embeds - mean) / len(embeds))  # ascending
-        kept = min(projection.out_features, int((variance > SMALLEST_VARIANCE * variance[-1]).sum()))
         if variance[-1] > 0:
+            kept = min(projection.out_features, int((variance > SMALLEST_VARIANCE * variance[-1]).sum()))
             variance, directions = variance[-kept:], directions[:, -kept:]
             # Directions that hardly vary are mostly noise: they are stretched less.
             scale = (variance + SHRINKAGE * variance.mean()).rsqrt() * (projection.out_features / kept) ** 0.5

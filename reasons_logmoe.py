@@ -583,10 +583,8 @@ class Scene:
         if not len(durations):
             return told | {"text": "entries come faster or slower than usual"}
         usual = float(np.median(durations))
-        if took > usual:
-            text = f"{self.size:,} entries took {seconds_in_words(took)}, usually {seconds_in_words(usual)}"
-        else:
-            text = f"{self.size:,} entries within {seconds_in_words(took)}, usually {seconds_in_words(usual)}"
+        how = "took" if took > usual else "within"
+        text = f"{self.size:,} entries {how} {seconds_in_words(took)}, usually {seconds_in_words(usual)}"
         return told | {"usual_seconds": usual, "text": text}
 
     def _tell_known(self, entry_shares: np.ndarray) -> dict[str, Any]:

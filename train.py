@@ -158,7 +158,6 @@ def _train_in(
                     seen = see(splits, store, fit_reference(splits["train"], store, model), cache.embeddings_of)
                 collator.embeds = cache.embeddings_of(store.texts) if seen is None else seen.embeds
                 embeds = collator.embeds[entries]
-        prepare(model, embeds, seen)
     if seen is not None:
         logger.info("the reference of normal training logs: %s", seen.reference)
         visits.seen = seen.train
@@ -181,7 +180,7 @@ def _train_in(
             if args.num_seeds > 1:
                 set_seed(seed)
                 model = new_model(model_args, processor)
-                prepare(model, embeds, seen)
+            prepare(model, embeds, seen)
             visits.seed = seed
             of_seed: dict[str, Any] = {"output_dir": str(seed_folder), "seed": seed}
             trainer = LogMoETrainer(

@@ -197,7 +197,7 @@ class LogMoEConfig(PreTrainedConfig):
         for name, (lowest, most) in NUMBERS.items():
             value = getattr(self, name)
             if value is not None and not lowest <= value <= most:
-                raise ValueError(f"`{name}` must be in [{lowest:g}, {most:g}], got {getattr(self, name)}.")
+                raise ValueError(f"`{name}` must be in [{lowest:g}, {most:g}], got {value}.")
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"`hidden_act` must be an activation that transformers knows, got {self.hidden_act!r}.")
         self._validate_encoder()
