@@ -43,6 +43,9 @@ REASONS = 2
 SETTLED_ENTRIES = 10_000
 # With fewer entries, a share of familiar ones says little about a reference.
 FEWEST_FITTING_ENTRIES = 64
+# A healthy log that knows less of itself is a start-up, say, or too short, and what is new is nothing odd to it. It is
+# said where nothing was found in logs of which it knows less than the other share.
+KNOWS_ITSELF, KNOWS_LOG = 0.9, 0.95
 # Places of the same trouble that are named.
 PLACES = 3
 
@@ -253,6 +256,10 @@ def rounded_down(share: float) -> str:
     return f"{int(100 * share + 1e-9)}%"
 
 
+def _new(familiar: float) -> str:
+    return f"{100 - int(100 * familiar + 1e-9)}%"
+
+
 def _too_short(entries: int) -> str:
     return f"too short to have habits ({count(entries, 'entry')})"
 
@@ -370,7 +377,17 @@ def promised(summary: Summary) -> str | None:
 
 
 def advised(summary: Summary, can_measure: bool = True) -> str | None:
-    """What helps where logs were too short for anything but their wording; None where that is not so."""
+    """What helps where finding nothing tells little, or finding something by wording alone; None elsewhere."""
+    if (known := summary.healthy_familiarity) is not None and summary.familiarity is not None:
+        found = summary.total("findings") + summary.total("accepted")
+        if found or known >= KNOWS_ITSELF or summary.familiarity >= KNOWS_LOG:
+            return None
+        none = ", or none (without --baseline a log is judged against itself)" * can_measure
+        return (
+            f"no all-clear: {_new(summary.familiarity)} of these entries are new to the healthy log; so are "
+            f"{_new(known)} of its own to the rest of it, as in a start-up, and nothing was odder than those. Give a "
+            f"longer healthy log{none}"
+        )
     if not can_measure or summary.mode not in ("none", "mixed"):
         return None
     return (

@@ -304,6 +304,8 @@ class Summary:
         promised_rate: share of healthy sequences that may be called anomalous, as it was asked for; None without a
             healthy log, and where labels set the threshold.
         promised_per_day: the same as a number, if it was asked for so.
+        healthy_familiarity: share of the healthy entries that the rest of the healthy log knows, see
+            [`LogReference.own_familiarity`]; None without one.
     """
 
     logs: tuple[LogSummary, ...] = ()
@@ -312,6 +314,7 @@ class Summary:
     healthy_entries: int | None = None
     promised_rate: float | None = None
     promised_per_day: float | None = None
+    healthy_familiarity: float | None = None
 
     def total(self, name: str) -> int:
         """A count of `LogSummary` over all logs."""
@@ -347,6 +350,7 @@ class Summary:
             "mode": self.mode,
             "baseline": self.baseline,
             "healthy_entries": self.healthy_entries,
+            "healthy_familiarity": self.healthy_familiarity,
             "familiarity": self.familiarity,
             "promised_rate": self.promised_rate,
             "promised_per_day": self.promised_per_day,
@@ -380,6 +384,7 @@ def summary_of(against: Against | None, rule: SequenceRule, reference: Any = Non
         healthy_entries=against.reference.num_entries,
         promised_rate=None if against.by_labels else rate,
         promised_per_day=per_day,
+        healthy_familiarity=against.reference.own_familiarity,
     )
 
 

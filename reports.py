@@ -18,8 +18,8 @@ MODES = ("reference", "self", "none")
 # Lines are counted from 1; others may be none. Larger numbers fit no column.
 _FROM_ONE = ("line", "first_line", "last_line", "count")
 _LARGEST = 2**63 - 1
-_RATES = ("score", "share", "healthy_rarity", "familiarity", "kept_rate", "promised_rate")
-_OF_SUMMARY = ("baseline", "healthy_entries", "promised_rate", "promised_per_day")
+_RATES = ("score", "share", "healthy_rarity", "familiarity", "kept_rate", "promised_rate", "healthy_familiarity")
+_OF_SUMMARY = ("baseline", "healthy_entries", "healthy_familiarity", "promised_rate", "promised_per_day")
 
 
 def read_findings(files: Sequence[str], order: str = "strength") -> Findings:

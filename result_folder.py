@@ -236,7 +236,8 @@ class ResultFolder:
         counted = ("lines", "entries", "sequences", "anomalous_sequences", "findings", "accepted", "size")
         of_all = {name: sum(value or 0 for value in files[name].to_pylist()) for name in counted}
         run = {
-            name: getattr(like, name) for name in ("baseline", "healthy_entries", "promised_rate", "promised_per_day")
+            name: getattr(like, name)
+            for name in ("baseline", "healthy_entries", "healthy_familiarity", "promised_rate", "promised_per_day")
         }
         summary = {"files": len(files), "with_errors": sum(is_bad.to_pylist()), **of_all, "run": run}
         self.put(SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())

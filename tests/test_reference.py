@@ -151,6 +151,14 @@ def test_what_a_reference_holds():
     assert np.isnan(reference.time).all()
 
 
+@pytest.mark.parametrize(
+    ("log", "known"), [("a b c", 0), ("a a a", 1), ("a a b b a c", 3 / 6), ("a a a a b a c d e", 5 / 9), ("a", 0)]
+)
+def test_how_far_a_reference_knows_itself(log, known):
+    """The entries that come in more than one of its three blocks."""
+    assert fit("\n".join(f"info {word}" for word in log.split())).own_familiarity == pytest.approx(known)
+
+
 def test_times_are_filled_within_stretches():
     nan = np.nan
     time, stretch = np.array([nan, 1, nan, nan, 5, nan]), np.array([0, 0, 0, 1, 1, 1])

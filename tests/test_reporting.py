@@ -273,6 +273,23 @@ def test_words_for_every_way_of_judging():
     assert answering.when(of_two) == "2026-03-12 10:00:00 to 10:00:02"
     two = (log_summary("a.log", mode="self"), log_summary("b.log", mode="none"))
     assert "each judged against itself, or, where it is too short (1 log), by" in answering.headline(Summary(two))
+    start = findings_of(logs=(log_summary(familiarity=0.78, findings=0),), healthy_familiarity=0.79)
+    advice = "22% of these entries are new to the healthy log; so are 21% of its own to the rest of it"
+    *_, said = answering.answer(start)
+    assert advice in said
+    assert said.endswith("or none (without --baseline a log is judged against itself)")
+    *_, said = answering.answer(start, can_measure=False)
+    assert said.endswith("Give a longer healthy log")
+    for known, own, found, left_out in (
+        (0.95, 0.5, (), 0),
+        (0.5, 0.9, (), 0),
+        (0.5, None, (), 0),
+        (0.5, 0.5, (finding(),), 0),
+        (0.5, 0.5, (), 1),
+    ):
+        logs = (log_summary(familiarity=known, findings=len(found), accepted=left_out),)
+        others = findings_of(*found, logs=logs, healthy_familiarity=own)
+        assert "all-clear" not in "\n".join(answering.answer(others))
     misfit = findings_of(logs=(log_summary(familiarity=0.1), log_summary("b.log")))
     first, second, *_ = answering.answer(misfit)
     assert first == "app.log: this reference does not fit this log: only 10% of its entries are familiar"

@@ -238,6 +238,20 @@ class LogReference:
         return float(same.sum()) / length / seconds * 86400
 
     @property
+    def own_familiarity(self) -> float:
+        """Share of the kept entries whose template comes in another block too: how far the log knows itself.
+
+        Of runs of the training services and of their first 4,000 entries it is .96 in the median, of 1,500 .93.
+        """
+        template, blocks = self.entries.template, self.folds.blocks
+        if not len(template):
+            return 0.0
+        block = np.arange(len(template)) * blocks // len(template)
+        comes = np.zeros((int(template.max()) + 1, blocks), bool)
+        comes[template, block] = True
+        return float((comes.sum(1) > 1)[template].mean())
+
+    @property
     def is_windowed(self) -> bool:
         """Its sequences are windows by count."""
         return self.origin.has_past and self.origin.window_seconds is None
