@@ -17,6 +17,8 @@ from .parsing_logmoe import LogParser, ParsedLog, check_integer
 
 # The shortest window by time that differs from a shorter one, in seconds.
 SHORTEST_WINDOW = 1e-9
+# Sequences whose features are made, and become margins, at once: with stride 1 a chunk has as many as entries.
+SEQUENCES_PER_CALL = 1024
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_reference import LENGTH, PARSER, encoded, fit, make_log
 
-from logmoe import measuring_logmoe
+from logmoe import measuring_logmoe, surprise_logmoe
 from logmoe.habits_logmoe import HORIZONS
 from logmoe.measuring_logmoe import LogMeasure
 from logmoe.reference_logmoe import unit
@@ -73,6 +73,20 @@ def test_chunks_do_not_matter(reference, cut, is_self):
         same(pieces, whole)
         assert (of_pieces.num_entries, of_pieces.num_familiar) == (170, measurer.num_familiar)
     assert (measurer.num_familiar == 170) == is_self
+
+
+@pytest.mark.parametrize("is_self", [False, True], ids=["reference", "self"])
+def test_how_many_are_measured_at_once_does_not_matter(reference, is_self, monkeypatch):
+    reference = encoded(fit(LOG)) if is_self else reference
+    whole, _ = measure(reference, LOG, is_self=is_self, stride=1)
+    calls = []
+    once = Surprise.measure
+    monkeypatch.setattr(Surprise, "measure", lambda *args: calls.append(len(args[2])) or once(*args))
+    for module in (measuring_logmoe, surprise_logmoe):
+        monkeypatch.setattr(module, "SEQUENCES_PER_CALL", 5)
+    same(measure(reference, LOG, is_self=is_self, stride=1)[0], whole)
+    assert max(calls) == 5
+    assert sum(calls) == len(whole)
 
 
 @pytest.mark.parametrize("is_self", [False, True], ids=["reference", "self"])

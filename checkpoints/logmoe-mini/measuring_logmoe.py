@@ -14,7 +14,7 @@ import numpy as np
 from .habits_logmoe import HORIZONS, filled_times
 from .parsing_logmoe import ParsedLog
 from .reference_logmoe import LogReference, readable, unit
-from .sequences_logmoe import pad_sequences
+from .sequences_logmoe import SEQUENCES_PER_CALL, pad_sequences
 from .surprise_logmoe import (
     ENTRY_FEATURES,
     INPUTS,
@@ -312,11 +312,13 @@ class LogMeasure:
             near, far = self._nearest(block, distinct, template, embeddings)
             located = np.zeros(len(entries), near.dtype), np.zeros(len(entries), far.dtype)
             located[0][place], located[1][place] = near[log.entry_index], far[log.entry_index]
-            rows = np.flatnonzero(block_of == block)
-            nearest[rows] = np.where(positions[rows] >= 0, near[log.entry_index[positions[rows]]], 0)
-            entry_features[rows], features[rows] = self._surprise_of(block).measure(
-                entries, in_entries[rows], located, self._last.get(block), self.has_past
-            )
+            of_block = np.flatnonzero(block_of == block)
+            for start in range(0, len(of_block), SEQUENCES_PER_CALL):
+                rows = of_block[start : start + SEQUENCES_PER_CALL]
+                nearest[rows] = np.where(positions[rows] >= 0, near[log.entry_index[positions[rows]]], 0)
+                entry_features[rows], features[rows] = self._surprise_of(block).measure(
+                    entries, in_entries[rows], located, self._last.get(block), self.has_past
+                )
         if is_all and self._running is not None:
             self._running = RunningLevel(self._level, features)
         level = self._level if self._running is None else self._running.push(features)

@@ -17,14 +17,12 @@ from transformers.utils import logging
 
 from .judging_logmoe import Prediction
 from .processing_logmoe import LogMoEProcessor
-from .sequences_logmoe import pad_sequences
+from .sequences_logmoe import SEQUENCES_PER_CALL, pad_sequences
 
 logger = logging.get_logger(__name__)
 
 # Entries that are padded together on their way to the encoder, which sorts them by length.
 ENTRIES_PER_CALL = 4096
-# Sequences whose features become margins at once: with stride 1 a chunk has as many as entries.
-SEQUENCES_PER_CALL = 4096
 
 
 class Predictor:

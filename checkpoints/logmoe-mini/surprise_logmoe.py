@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .habits_logmoe import OF_ENTRY, OF_SEQUENCE, RETURNS, TIMED_ENTRIES, Habits, Past, Runs, windows_of
+from .sequences_logmoe import SEQUENCES_PER_CALL
 
 # Features that differ by less, relatively, are equal.
 TIE = 1e-4
@@ -550,7 +551,13 @@ def sequence_inputs(features: np.ndarray, healthy: np.ndarray, level: np.ndarray
         healthy: the same of cross-fitted healthy sequences.
         level: of the log, `(features,)` or of each sequence.
     """
-    return np.concatenate([features, rank_evidence(features, healthy), features - level], axis=1).astype(np.float32)
+    level = np.broadcast_to(level, features.shape)
+    inputs = np.empty((len(features), 3 * features.shape[1]), np.float32)
+    for start in range(0, len(features), SEQUENCES_PER_CALL):
+        rows = slice(start, start + SEQUENCES_PER_CALL)
+        ranks = rank_evidence(features[rows], healthy)
+        inputs[rows] = np.concatenate([features[rows], ranks, features[rows] - level[rows]], axis=1)
+    return inputs
 
 
 __all__ = [
