@@ -323,6 +323,23 @@ def test_a_whitened_projection_spreads_what_tells_entries_apart(hidden_size):
     assert variance[-1] / variance[0] < 6  # from 100
 
 
+def test_what_a_whitened_projection_makes_of_known_variances():
+    """Four directions have variances of 4 to 0.01 small units, the others hardly any: those are left out."""
+    unit, known = 1e-3, torch.tensor([4.0, 1.0, 0.1, 0.01]).double()
+    embeds = torch.randn(400, 32).double()
+    embeds = torch.linalg.qr(embeds - embeds.mean(dim=0))[0] * 400**0.5  # uncorrelated, variance 1
+    embeds[:, 4:] *= 1e-7 * unit
+    embeds[:, :4] *= known.sqrt() * unit
+    turn = torch.linalg.qr(torch.randn(32, 32).double())[0]
+    model = make_model(hidden_size=16).double()
+    model.whiten_projection(embeds @ turn + 3)
+    projected = model.model.sequence_stack.projection(embeds @ turn + 3).detach()
+    variance = torch.linalg.eigvalsh(projected.T @ projected / 400)
+    expected = known / (known + 0.1 * known.mean()) * 16 / 4
+    torch.testing.assert_close(variance[-4:], expected.flip(0), rtol=1e-4, atol=1e-6)
+    assert variance[:-4].abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("number", [1, 2, 5])
 def test_projections_of_few_entries_are_whitened_as_far_as_they_differ(number):
     embeds = torch.randn(number, 32).repeat(2, 1)
