@@ -377,22 +377,28 @@ def promised(summary: Summary) -> str | None:
 
 
 def advised(summary: Summary, can_measure: bool = True) -> str | None:
-    """What helps where finding nothing tells little, or finding something by wording alone; None elsewhere."""
-    if (known := summary.healthy_familiarity) is not None and summary.familiarity is not None:
-        found = summary.total("findings") + summary.total("accepted")
-        if found or known >= KNOWS_ITSELF or summary.familiarity >= KNOWS_LOG:
-            return None
-        none = ", or none (without --baseline a log is judged against itself)" * can_measure
-        return (
-            f"no all-clear: {_new(summary.familiarity)} of these entries are new to the healthy log; so are "
-            f"{_new(known)} of its own to the rest of it, as in a start-up, and nothing was odder than those. Give a "
-            f"longer healthy log{none}"
-        )
+    """What helps where logs were too short for anything but their wording, or the healthy log was; None elsewhere."""
+    if summary.mode == "reference":
+        return unclear(summary, can_measure)
     if not can_measure or summary.mode not in ("none", "mixed"):
         return None
     return (
         "wording alone tells little, and finding nothing in it is no all-clear: compare with the log of a run that "
         "went well (--baseline GOOD)"
+    )
+
+
+def unclear(summary: Summary, can_measure: bool = True) -> str | None:
+    """Says that finding nothing tells little, where the healthy log knows little of the logs and of itself."""
+    known, familiarity = summary.healthy_familiarity, summary.familiarity
+    if known is None or familiarity is None or summary.total("findings") or summary.total("accepted"):
+        return None
+    if known >= KNOWS_ITSELF or familiarity >= KNOWS_LOG:
+        return None
+    none = ", or none (without --baseline a log is judged against itself)" * can_measure
+    return (
+        f"no all-clear: {_new(familiarity)} of these entries are new to the healthy log; so are {_new(known)} of its "
+        f"own to the rest of it, as in a start-up, and nothing was odder than those. Give a longer healthy log{none}"
     )
 
 

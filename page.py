@@ -38,6 +38,7 @@ from logmoe.answering import (
     repetitions,
     rounded_down,
     title,
+    unclear,
     when,
 )
 from logmoe.console import json_text, visible
@@ -97,7 +98,7 @@ def html(findings: Findings, encoding: str | None = None) -> str:
         picture=picture(rows, summary.logs),
         heading=_heading(findings),
         judged=_sentence(judged(summary)) if summary.logs else None,
-        promised=" ".join(map(_sentence, [promised(summary) or "", *accepted(summary)])),
+        promised=" ".join(map(_sentence, [promised(summary) or "", unclear(summary) or "", *accepted(summary)])),
         facts=list(_facts(findings)),
         warnings=misfits(summary),
         notes=[note for log in summary.logs for note in notes(log, encoding)],

@@ -35,6 +35,7 @@ from logmoe.answering import (
     skipped,
     title,
     told,
+    unclear,
     when,
 )
 from logmoe.console import json_text, visible
@@ -374,7 +375,7 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
         lines += ["", *fenced(_block(finding) + ([""] if around else []) + around)]
     if len(findings) > limit:
         lines += ["", f"{len(findings) - limit:,} more not shown."]
-    for line in [*filter(None, [promised(summary)]), *accepted(summary)]:
+    for line in [*filter(None, [promised(summary), unclear(summary)]), *accepted(summary)]:
         lines += ["", harmless(line)]
     lines += [f"\n{code(line)}" for line in skipped(summary)]
     return "\n".join(lines) + "\n"

@@ -277,6 +277,8 @@ def test_words_for_every_way_of_judging():
     advice = "22% of these entries are new to the healthy log; so are 21% of its own to the rest of it"
     *_, said = answering.answer(start)
     assert advice in said
+    assert advice in render(start, "markdown")
+    assert f"No all-clear: {advice}" in render(start, "html")
     assert said.endswith("or none (without --baseline a log is judged against itself)")
     *_, said = answering.answer(start, can_measure=False)
     assert said.endswith("Give a longer healthy log")
