@@ -199,6 +199,11 @@ class LineGrouper:
             order = group.argsort(kind="stable")
             lines, numbers, log_of_line, group = lines.take(order), numbers[order], log_of_line[order], group[order]
         if lines.joins.any() or lines.joined.any():
+            # Nothing goes on from a blank line that no transport wrapped: of an entry that is held for the next chunk
+            # it is gone.
+            kept = np.flatnonzero(lines.is_wrapped | Shapes(lines.message, known).match(TEXT_PATTERN))
+            if len(kept) < len(group):
+                lines, numbers, log_of_line, group = lines.take(kept), numbers[kept], log_of_line[kept], group[kept]
             lines, first, last = lines.together(group)
             numbers = np.stack([numbers[first, 0], numbers[last, 1]], axis=1)
             log_of_line, group = log_of_line[first], group[first]
