@@ -253,11 +253,16 @@ def _familiar(scan: LogScan) -> str:
 
 def rounded_down(share: float) -> str:
     # What is not all is not 100%; a hundredth that lost its last bit is one all the same.
-    return f"{int(100 * share + 1e-9)}%"
+    return f"{_whole_percent(share)}%"
 
 
 def _new(familiar: float) -> str:
-    return f"{100 - int(100 * familiar + 1e-9)}%"
+    """The rest of what `rounded_down` says: both add up to 100%."""
+    return f"{100 - _whole_percent(familiar)}%"
+
+
+def _whole_percent(share: float) -> int:
+    return int(100 * share + 1e-9)
 
 
 def _too_short(entries: int) -> str:

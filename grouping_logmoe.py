@@ -199,18 +199,16 @@ class LineGrouper:
             order = group.argsort(kind="stable")
             lines, numbers, log_of_line, group = lines.take(order), numbers[order], log_of_line[order], group[order]
         if lines.joins.any() or lines.joined.any():
-            # Nothing goes on from a blank line that no transport wrapped: of an entry that is held for the next chunk
-            # it is gone.
-            kept = np.flatnonzero(lines.is_wrapped | Shapes(lines.message, known).match(TEXT_PATTERN))
+            # Nothing goes on from a line that no transport wrapped and that is no text: of an entry that is held for
+            # the next chunk it is gone.
+            kept = np.flatnonzero(lines.is_wrapped | self._is_text(Shapes(lines.message, known)))
             if len(kept) < len(group):
                 lines, numbers, log_of_line, group = lines.take(kept), numbers[kept], log_of_line[kept], group[kept]
             lines, first, last = lines.together(group)
             numbers = np.stack([numbers[first, 0], numbers[last, 1]], axis=1)
             log_of_line, group = log_of_line[first], group[first]
         shapes = Shapes(lines.message, known)
-        is_text = shapes.match(TEXT_PATTERN)
-        if self.directive_pattern is not None:
-            is_text &= ~shapes.match(self.directive_pattern)
+        is_text = self._is_text(shapes)
         if lines.belongs.any():  # what is left of a record counts to the line above that has text
             owner = np.maximum.accumulate(np.where(is_text, np.arange(len(is_text)), -1))
             rows = np.flatnonzero(lines.belongs & (owner >= 0))
@@ -237,6 +235,13 @@ class LineGrouper:
             starts = self._entry_starts(shapes, group_starts, common[log_starts.cumsum() - 1], lines.starts)
         first = np.flatnonzero(starts | group_starts)
         return Grouping(lines, numbers, log_of_line, group, first, num_logs, shapes, int(common[0]))
+
+    def _is_text(self, shapes: Shapes) -> np.ndarray:
+        """Which lines may be in an entry, neither blank nor directives, bool `(lines,)`."""
+        is_text = shapes.match(TEXT_PATTERN)
+        if self.directive_pattern is not None:
+            is_text &= ~shapes.match(self.directive_pattern)
+        return is_text
 
     def _entry_starts(
         self, lines: Shapes, group_starts: np.ndarray, common: np.ndarray, records: np.ndarray

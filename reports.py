@@ -19,7 +19,8 @@ MODES = ("reference", "self", "none")
 _FROM_ONE = ("line", "first_line", "last_line", "count")
 _LARGEST = 2**63 - 1
 _RATES = ("score", "share", "healthy_rarity", "familiarity", "kept_rate", "promised_rate", "healthy_familiarity")
-_OF_SUMMARY = ("baseline", "healthy_entries", "healthy_familiarity", "promised_rate", "promised_per_day")
+# What all logs of a run have in common.
+OF_RUN = ("baseline", "healthy_entries", "healthy_familiarity", "promised_rate", "promised_per_day")
 
 
 def read_findings(files: Sequence[str], order: str = "strength") -> Findings:
@@ -191,7 +192,7 @@ def _together(summaries: list[Summary]) -> Summary:
     logs: tuple[LogSummary, ...] = tuple(log for summary in summaries for log in summary.logs)
     skipped: tuple[Skipped, ...] = tuple(dict.fromkeys(log for summary in summaries for log in summary.skipped))
     judging = [summary for summary in summaries if summary.logs] or summaries
-    same = {name: {getattr(summary, name) for summary in judging} for name in _OF_SUMMARY}
+    same = {name: {getattr(summary, name) for summary in judging} for name in OF_RUN}
     kept = {name: values.pop() if len(values) == 1 else None for name, values in same.items()}
     if kept["baseline"] is None and any(summary.baseline for summary in judging):
         kept["baseline"] = "several healthy logs"

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from logmoe.findings_logmoe import Finding, Findings, LogSummary, Skipped, Summary
-from logmoe.reports import built
+from logmoe.reports import OF_RUN, built
 from logmoe.saving_logmoe import table_of
 
 FORMAT_VERSION = 1
@@ -235,10 +235,7 @@ class ResultFolder:
         is_bad = pa.array([error is not None for error in files["error"].to_pylist()], pa.bool_())
         counted = ("lines", "entries", "sequences", "anomalous_sequences", "findings", "accepted", "size")
         of_all = {name: sum(value or 0 for value in files[name].to_pylist()) for name in counted}
-        run = {
-            name: getattr(like, name)
-            for name in ("baseline", "healthy_entries", "healthy_familiarity", "promised_rate", "promised_per_day")
-        }
+        run = {name: getattr(like, name) for name in OF_RUN}
         summary = {"files": len(files), "with_errors": sum(is_bad.to_pylist()), **of_all, "run": run}
         self.put(SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
         return summary

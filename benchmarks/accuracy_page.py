@@ -135,6 +135,15 @@ def standing(differences: Mapping[str, Any]) -> str:
     return ", ".join(told)
 
 
+def differences(less: Mapping[str, Mapping[str, Any]]) -> str:
+    """LogMoE less each rival, log by log, with intervals."""
+    told = (
+        f"{log}: " + "; ".join(f"{name} {interval(value)}" for name, value in of_rivals.items())
+        for log, of_rivals in less.items()
+    )
+    return ". ".join(told) + "."
+
+
 def promises(result: Result) -> list[str]:
     """False alarms promised and realised."""
     rows = [
@@ -455,20 +464,16 @@ def labels(result: Result) -> list[str]:
         ]
         for row in rows
     ]
-    differences = [
-        f"{row['log']} ({row['severity']}): "
-        + "; ".join(f"{name} {interval(value)}" for name, value in row["logmoe_less"].items())
-        for row in rows
-    ]
+    less = {f"{row['log']} ({row['severity']})": row["logmoe_less"] for row in rows}
     return [
         *texts,
         "Seconds of the processor to fit and to judge the test sequences, one thread; *encode* is LogMoE's encoder on "
         "all distinct entries, unless another draw had read them:",
         table(["log", "severity", "encode", *names], times),
         "LogMoE's AUROC less that of others, first draw, with 95% intervals (paired bootstrap of blocks of eight "
-        "sequences). " + ". ".join(differences) + ".",
+        "sequences). " + differences(less),
         "Does reading with an encoder pay where there are labels? Against a bag of words with logistic regression: "
-        + standing({f"{row['log']} ({row['severity']})": row["logmoe_less"].get(BAG_OF_WORDS) for row in rows})
+        + standing({log: of_rivals.get(BAG_OF_WORDS) for log, of_rivals in less.items()})
         + ".",
     ]
 
@@ -510,10 +515,6 @@ def public(result: Result) -> list[str]:
     boosting, untrained = (
         standing({log: of_rivals.get(rival) for log, of_rivals in less.items()}) for rival in (BOOSTING, UNTRAINED)
     )
-    differences = [
-        f"{log}: " + "; ".join(f"{name} {interval(value)}" for name, value in of_rivals.items())
-        for log, of_rivals in less.items()
-    ]
     return [
         "In windows of 32 entries or sessions; the reference is the healthy part of the first third and nothing else; "
         "`self` is the log itself, all of it. AUROC, and what LogMoE finds and calls at 1%. A log that mostly reads "
@@ -523,8 +524,7 @@ def public(result: Result) -> list[str]:
         f"Does the network earn its place? Against gradient boosting on its own features: {boosting}. Against the "
         f"untrained sum of ranks: {untrained}.",
         "LogMoE's AUROC less that of others, with 95% intervals (paired bootstrap of blocks of eight sequences). "
-        + ". ".join(differences)
-        + ".",
+        + differences(less),
     ]
 
 

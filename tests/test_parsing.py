@@ -422,6 +422,20 @@ def test_a_record_may_be_cut_anywhere(parser, monkeypatch, message):
         assert found == whole, [chunk.data for chunk in chunking]
 
 
+@pytest.mark.parametrize("between", ["\n", "x\n", "x\n\n", "x\n#Fields: a b\n", "#Fields: a b\n", "x\ny\n"])
+def test_pieces_of_a_line_do_not_depend_on_chunks(parser, between):
+    """What no transport wrapped may stand between them; what came last is in an entry."""
+    first = "2026-01-02T10:00:00.1Z stdout F start\n2026-01-02T10:00:01.1Z stderr P a part \n"
+    last = "2026-01-02T10:00:01.2Z stderr F and the rest\n"
+    whole = parser.parse(first + between + last)
+    assert whole.text[-1].as_py().endswith("and the rest")
+    for start, end in ((first, between + last), (first + between, last)):
+        stream, found = EntryStream(parser, 1000), []
+        found += stream.push(Chunk(start.encode(), 1)).entries.text.to_pylist()
+        found += stream.push(Chunk(end.encode(), 1 + start.count("\n"), is_last=True)).entries.text.to_pylist()
+        assert found == whole.text.to_pylist()
+
+
 @pytest.mark.parametrize("nothing", ["", "\n", "\t\n"])
 def test_a_chunk_without_entries_leaves_the_indentation_as_it_is(parser, nothing):
     """The pause after the first lines says that all share four characters; deeper ones go on with an entry."""
