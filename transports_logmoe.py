@@ -85,7 +85,7 @@ TRANSPORTS: list[dict[str, Any]] = [
             rf'^\{{\s*(?:"(?:log|stream|time)"\s*:\s*"{_JSON_TEXT}"\s*,?\s*|"attrs"\s*:\s*\{{[^{{}}]*\}}\s*,?\s*)'
             r"{2,4}\}\s*$"
         ),
-        # Docker cuts lines of more than 16 KiB; only the last piece ends in a newline.
+        # Docker cuts lines of more than 16 KiB; only the last piece ends in a newline (see `DOCKER_PIECE_BYTES`).
         "fields": [
             r'"log"\s*:\s*"(?P<text>(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*?)(?P<newline>(?:\\r)*\\n)?"',
             rf'"stream"\s*:\s*"(?P<stream>{_JSON_TEXT})"',

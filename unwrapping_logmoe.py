@@ -45,6 +45,8 @@ MAX_LEVELS = 3
 # Where lines only look wrapped, this share of the lines in a stretch of this length must look so.
 MIN_SHARE = 0.8
 STRETCH_LINES = 1000
+# Docker cuts longer lines into pieces of this size: `defaultBufSize` in moby's daemon/logger/copier.go, since 1.13.
+DOCKER_PIECE_BYTES = 16 * 1024
 # Services or hosts that are remembered per transport.
 MAX_NAMES = 10_000
 
@@ -102,7 +104,6 @@ class Unwrapper:
             records.start()
         for table in self._tables:
             table.start()
-        self._has_newlines = False  # Docker's lines end in one, so that one without it goes on
 
     def unwrap(self, lines: pa.Array) -> InnerLines:
         """Unwraps the next lines of the log.
@@ -378,10 +379,9 @@ class Unwrapper:
             flags: np.ndarray = getattr(inner, meaning)
             flags[positions] |= pc.equal(groups["flag"], flag).fill_null(False).to_numpy(zero_copy_only=False)
         if "newline" in groups:
-            ended = groups["newline"].is_valid().to_numpy(zero_copy_only=False)
-            self._has_newlines |= bool(ended.any())
-            # Some tools drop the newline of every line; then its absence says nothing.
-            inner.joins[positions] |= ~ended & self._has_newlines
+            # One without a newline may also be a prompt, the last words of a process, or of a tool that drops all.
+            is_full = pc.greater_equal(pc.binary_length(text), DOCKER_PIECE_BYTES)
+            inner.joins[positions] |= pc.and_(is_full, groups["newline"].is_null()).to_numpy(zero_copy_only=False)
         if "stream" in rule:
             stream[positions] = _stream_numbers(rule, [groups[name] for name in rule["stream"]], stream[positions])
 

@@ -15,7 +15,7 @@ from logmoe.transports_logmoe import TRANSPORTS
 
 # A log follows each `== name`. In it, each entry follows `» time severity`, `-` for none; a bare `»` precedes lines
 # that belong to no entry. So that it can be seen: ⇥ tab, ␛ escape, ⏎ carriage return, ▮ byte order mark, ␠ space at the
-# end of a line.
+# end of a line, ▒ 16 KiB of text.
 FORMATS = r"""
 == cri, two streams of one container, plain and JSON
 » 2026-03-12T06:25:01.104522123Z INFO
@@ -26,7 +26,7 @@ FORMATS = r"""
 2026-03-12T06:25:03.000000002Z stdout F {"level":"warn","time":"2026-03-12T06:25:03Z","message":"queue is long"}
 == docker json-file with attributes and partial lines
 » 2026-03-12T06:25:01.104522123Z -
-{"log":"first half, ","stream":"stdout","attrs":{"tag":"web"},"time":"2026-03-12T06:25:01.104522123Z"}
+{"log":"first half, ▒","stream":"stdout","attrs":{"tag":"web"},"time":"2026-03-12T06:25:01.104522123Z"}
 {"log":"second half\n","stream":"stdout","attrs":{"tag":"web"},"time":"2026-03-12T06:25:01.104522124Z"}
 » 2026-03-12T06:25:02.1Z ERROR
 {"log":"ERROR: cannot open /etc/app.conf\n","stream":"stderr","attrs":{"tag":"web"},"time":"2026-03-12T06:25:02.1Z"}
@@ -1681,7 +1681,7 @@ Error: INSTALLATION FAILED: cannot re-use a name that is still in use
 2026-03-12 06:25:01.104 (12.104s) [main] shop.cc:71 ERR| no
 """
 
-SIGNS = str.maketrans({"⇥": "\t", "␛": "\x1b", "⏎": "\r", "▮": "\ufeff", "␠": " "})
+SIGNS = str.maketrans({"⇥": "\t", "␛": "\x1b", "⏎": "\r", "▮": "\ufeff", "␠": " ", "▒": "x " * 8 * 1024})
 
 
 def logs(text):

@@ -498,12 +498,23 @@ def test_gitlab_marks_the_later_piece():
     assert inner.joined.tolist() == [False, False, True]
 
 
-def test_docker_joins_what_does_not_end_in_a_newline():
+def test_docker_joins_a_full_piece_that_does_not_end_in_a_newline():
+    """Shorter ones are whole: a prompt, the last words of a process, a tool that drops newlines."""
     line = '{{"log":"{}","stream":"stdout","time":"2026-03-12T06:25:01Z"}}'.format
-    inner = unwrap(line(r"a\n"), line("b"), line(r"c\n"), line(r"d\\n"), line(r"e\r\n"))
-    assert inner.text.to_pylist() == ["a", "b", "c", r"d\n", "e"]
-    assert inner.joins.tolist() == [False, True, False, True, False]
-    assert not unwrap(line("a"), line("b"), line("c")).joins.any()
+    full = 16 * 1024
+    inner = unwrap(
+        line(r"a\n"),
+        line("b" * full),
+        line(r"c\n"),
+        line("é" * (full // 2 - 1) + r"\\n"),  # by bytes, not by characters or as escaped
+        line("d" * (full - 1)),
+        line(r"\"" * (full - 1)),
+        line("e" * full + r"\r\n"),
+        line("f"),
+        line("g" * full),
+    )
+    assert inner.text[3].as_py().endswith(r"é\n")
+    assert inner.joins.tolist() == [False, True, False, True, False, False, False, False, True]
 
 
 def test_a_record_starts_an_entry_unless_it_could_continue_one():
