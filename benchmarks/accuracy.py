@@ -31,6 +31,7 @@ import accuracy_drift  # noqa: E402
 import accuracy_errors  # noqa: E402
 import accuracy_experts  # noqa: E402
 import accuracy_labels  # noqa: E402
+import accuracy_left_out  # noqa: E402
 import accuracy_page  # noqa: E402
 import accuracy_per_day  # noqa: E402
 import accuracy_public  # noqa: E402
@@ -58,13 +59,14 @@ PARTS: dict[str, Part] = {
         accuracy_errors,
         accuracy_experts,
         accuracy_retrained,
+        accuracy_left_out,
         accuracy_public,
         accuracy_labels,
     )
     for part in module.PARTS
 }
 # They take as long as all others together; `make accuracy` leaves them out, `--parts` asks for them.
-LONG = ("retrained",)
+LONG = ("retrained", "left_out")
 
 
 class Bench:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import ROOT
 from training_fixtures import make_logs
 
@@ -17,6 +18,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, no part of the installe
 import accuracy
 import accuracy_drift as drift
 import accuracy_labels as labels
+import accuracy_left_out as left_out
 import accuracy_metrics as metrics
 import accuracy_page
 import accuracy_per_day as per_day
@@ -257,6 +259,62 @@ def test_of_references_that_do_not_fit_it_is_counted_where_the_product_says_so()
     assert "| redis (trained on) | own | 2.0% | 20.0% | 90.0% | 0% |" in page
     assert "said so in 1 of 2 cases; silent: redis." in page
     assert "in 0 of 1." in page
+
+
+def test_a_service_left_out_is_judged_by_a_network_that_never_saw_it(monkeypatch):
+    learned_from, number_of = [], left_out.NAMES.index
+
+    def fit(model, episodes, *_, **__):
+        learned_from.append(set(episodes.service.tolist()))
+        with torch.no_grad():
+            model.classification_head.classifier.bias.fill_(7.0)
+
+    class Shared(SimpleNamespace):
+        __hash__ = object.__hash__
+
+        def take(self, rows):
+            return Shared(service=self.service[rows])
+
+    options = accuracy.parse(["--draws", "1"])
+    pipe = accuracy.load_pipeline(options.model, device="cpu", pipeline_class=accuracy.RememberingPipeline)
+    episodes = Shared(service=np.repeat(np.arange(len(left_out.NAMES)), 3))
+    bench = Shared(options=options, pipe=pipe, boosting=Shared(episodes=(episodes, None)))
+    monkeypatch.setattr(left_out.general, "fit", fit)
+    judged = []
+    monkeypatch.setattr(left_out.accuracy_unseen, "measure", lambda shared, key: judged.append((shared, key)))
+    keys = left_out.keys(options)
+    assert {key["service"] for key in keys} == set(left_out.NAMES)
+    assert not set(left_out.NAMES) & set(accuracy.corpus.TEST_ONLY)
+    for key in keys:
+        left_out.measure(bench, key)
+        assert number_of(key["service"]) not in learned_from[-1]
+        assert len(learned_from[-1]) >= len(left_out.NAMES) * 2 // 3
+    assert len(learned_from) == options.groups  # each once, in the order of the keys
+    weights = judged[0][0].pipe.model.state_dict()
+    assert (weights["classification_head.classifier.bias"] == 7).all()
+    encoder = {name: tensor for name, tensor in pipe.model.state_dict().items() if name.startswith("model.encoder.")}
+    assert encoder
+    assert all(torch.equal(weights[name], tensor) for name, tensor in encoder.items())
+
+
+def test_the_page_shows_services_left_out():
+    def figures(auroc):
+        return {"auroc": [auroc, 0.01], "auroc_text": [0.9, 0], "faults_found": 7.0, "faults": 9.0}
+
+    less = {accuracy_page.BOOSTING: {"difference": -0.02, "interval": [-0.03, -0.01]}}
+    kind = {
+        "draws": 5,
+        "detectors": {accuracy_page.BOOSTING: figures(0.92), "LogMoE": figures(0.9)},
+        "services": {"redis": [0.9, 0.01]},
+        "logmoe_less": less,
+        "findings": {"others_per_2000_lines": 1.5, "healthy_per_2000_lines": None},
+    }
+    page = "\n".join(accuracy_page.left_out({"services": ["redis"], "judged_against": {"earlier": kind}}))
+    assert page.index("gradient boosting on LogMoE's features | 0.920 ± 0.010") < page.index("**LogMoE** | 0.900")
+    assert "| earlier | 0.900 |" in page
+    assert "| 7 of 9 | 1.50 |  |" in page
+    assert "`earlier` behind (-0.020)" in page
+    assert "| redis | 0.900 ± 0.010 |" in page
 
 
 def test_labels_of_ones_own_from_a_file_to_the_page(tmp_path, pipe, monkeypatch):
