@@ -207,14 +207,12 @@ def summary(scan: LogScan) -> str:
 
 def promise(scan: LogScan) -> str:
     """How many healthy sequences may be called anomalous, in words."""
-    against, kept = scan.against, scan.statistics.kept_rate
+    against = scan.against
     assert against is not None
     if against.by_labels:
         return "by a threshold that was fitted on labels"
-    asked, per_day = against.false_alarm_rate, against.false_alarms_per_day
-    if per_day is not None:
-        asked = min(1.0, per_day / reference_of(scan).sequences_per_day(scan.rule.max_sequence_length))
-    return _promise(asked, kept, per_day)
+    asked = against.rate(reference_of(scan), scan.rule.max_sequence_length)
+    return _promise(asked, scan.statistics.kept_rate, against.false_alarms_per_day)
 
 
 def _promise(asked: float, kept: float | None, per_day: float | None) -> str:

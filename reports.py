@@ -19,6 +19,8 @@ MODES = ("reference", "self", "none")
 _FROM_ONE = ("line", "first_line", "last_line", "count")
 _LARGEST = 2**63 - 1
 _RATES = ("score", "share", "healthy_rarity", "familiarity", "kept_rate", "promised_rate", "healthy_familiarity")
+# More than nothing was asked for.
+_POSITIVE = ("promised_rate", "promised_per_day")
 # What all logs of a run have in common.
 OF_RUN = ("baseline", "healthy_entries", "healthy_familiarity", "promised_rate", "promised_per_day")
 
@@ -170,6 +172,8 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         if not abs(value) <= sys.float_info.max or (last in _RATES and not 0 <= value <= 1 + 1e-6):
             needed = "between 0 and 1" if last in _RATES else "a finite number"
             raise ValueError(f'"{name}" must be {needed}, got {_shown(value)}')
+        if last in _POSITIVE and value <= 0:
+            raise ValueError(f'"{name}" must be above 0, got {_shown(value)}')
         return float(value)
     words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}.get(kind, str(kind))
     none = " or null" if type(None) in allowed else ""

@@ -100,6 +100,8 @@ def changes():
         (2, ("logs", 0, "lines"), -1),
         (2, ("skipped",), ["a.log"]),
         (2, ("promised_rate",), "1%"),
+        (2, ("promised_rate",), 0),
+        (2, ("promised_per_day",), 0),
     ):
         records = copy.deepcopy(RECORDS)
         of = records[row]
@@ -107,7 +109,7 @@ def changes():
             of = of[name]
         of[path[-1]] = wrong
         yield pytest.param(records, row, str(path[-1]), id=f"{'.'.join(map(str, path))}={wrong}")
-        if len(path) == 1 and path[0] not in ("promised_rate", "session_names"):  # may be left out
+        if len(path) == 1 and path[0] not in ("promised_rate", "promised_per_day", "session_names"):  # may be left out
             records = copy.deepcopy(RECORDS)
             del records[row][path[0]]
             yield pytest.param(records, row, path[0], id=f"no {path[0]}")

@@ -375,15 +375,12 @@ def summary_of(against: Against | None, rule: SequenceRule, reference: Any = Non
     """
     if against is None or against.reference is None:
         return Summary()
-    rate, per_day = against.false_alarm_rate, against.false_alarms_per_day
-    if per_day is not None:
-        rate = min(1.0, per_day / against.reference.sequences_per_day(rule.max_sequence_length))
     named = str(reference) if isinstance(reference, str | os.PathLike) else None
     return Summary(
         baseline=STORED_REFERENCE if against.is_stored else named,
         healthy_entries=against.reference.num_entries,
-        promised_rate=None if against.by_labels else rate,
-        promised_per_day=per_day,
+        promised_rate=None if against.by_labels else against.rate(against.reference, rule.max_sequence_length),
+        promised_per_day=against.false_alarms_per_day,
         healthy_familiarity=against.reference.own_familiarity,
     )
 

@@ -6,6 +6,7 @@ against each other, so that scores mean the same for every log; these sequences 
 (split conformal prediction, Papadopoulos et al., 2002). Called by the pipeline and the scan.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -69,11 +70,17 @@ class Against:
     is_stored: bool = False
     by_labels: bool = False
 
+    def rate(self, reference: LogReference, length: int) -> float:
+        """Share of healthy sequences of up to `length` entries that may be called anomalous, in (0, 1]."""
+        if self.false_alarms_per_day is None:
+            return self.false_alarm_rate
+        # However little is asked for, it is more than nothing.
+        share = max(self.false_alarms_per_day / reference.sequences_per_day(length), sys.float_info.min)
+        return min(1.0, share)
+
     def weigher(self, predictor: Predictor, reference: LogReference, length: int) -> "Weigher":
         """Weighs sequences of up to `length` entries against the reference, or the log's own."""
-        rate = self.false_alarm_rate
-        if self.false_alarms_per_day is not None:
-            rate = min(1.0, self.false_alarms_per_day / reference.sequences_per_day(length))
+        rate = self.rate(reference, length)
         return Weigher(predictor, reference, length, self.reference is None, rate, self.by_labels)
 
 
