@@ -26,6 +26,13 @@ PATIENCE = 2.0
 SPOKEN_ERRORS = (OSError, ValueError, ImportError, FloatingPointError)
 
 
+def words_of(error: BaseException) -> str:
+    """What an error says; that of a file its path and what is wrong with it, without a number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def json_text(data: Any) -> str:
     """JSON on one line, which any parser and terminal takes: in ASCII, without NaN.
 
@@ -154,10 +161,7 @@ class Console:
     def error(self, error: BaseException) -> None:
         """Says what ended the work."""
         kind = "" if isinstance(error, SPOKEN_ERRORS) else f"{type(error).__name__}: "
-        said = str(error)
-        if isinstance(error, OSError) and error.strerror and error.filename is not None:  # without its number
-            said = f"{error.filename}: {error.strerror}"
-        self._say(f"error: {kind}{visible(said)}")
+        self._say(f"error: {kind}{visible(words_of(error))}")
         if self.is_verbose:
             self._say("".join(traceback.format_exception(error)).rstrip())
 

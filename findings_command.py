@@ -21,7 +21,7 @@ from logmoe.answering import (
     promised,
     told,
 )
-from logmoe.console import Console
+from logmoe.console import Console, words_of
 from logmoe.context import Stamp, stamp, with_context
 from logmoe.explaining import for_each_log, tell_problem
 from logmoe.findings_logmoe import Finding, Findings, LogSummary, Skipped, Summary
@@ -207,7 +207,7 @@ class FindingsRun:
     def _finish(self) -> bool:
         """Gives the answer; returns whether a report could not be written."""
         options = self.options
-        skipped = tuple(Skipped(None if log == "-" else log, str(error)) for log, error, _ in self._problems)
+        skipped = tuple(Skipped(None if log == "-" else log, words_of(error)) for log, error, _ in self._problems)
         summary = replace(self._summary, logs=tuple(self._logs), skipped=skipped)
         if options.around is not None:
             self._findings = with_context(self._findings, options.around, options.encoding, self._stamps)
