@@ -116,7 +116,7 @@ def tell_problem(console: Console, log: str, error: Exception, what: str) -> Non
     """Says what is wrong with a log: `what` is `"error"` or `"skipped"`."""
     # That a log is empty, not there or not readable is said with its name.
     said = words_of(error)
-    is_named = isinstance(error, EmptyLogError) or repr(log) in said or said.startswith(f"{log}: ")
+    is_named = isinstance(error, EmptyLogError) or repr(log) in said or visible(said).startswith(f"{visible(log)}: ")
     console.note(said if is_named else f"{log}: {said}", what)
 
 
