@@ -424,14 +424,23 @@ def notes(log: LogSummary, encoding: str | None = None) -> list[str]:
     said = [
         (
             log.replaced_bytes,
-            f"bytes are not valid {encoding or 'UTF-8'}; each became U+FFFD; --encoding says what the text is in",
+            ("byte is", "bytes are"),
+            f"not valid {encoding or 'UTF-8'}; each became U+FFFD; --encoding says what the text is in",
         ),
-        (log.truncated_entries, "entries are longer than the model reads; it read only their beginning"),
-        (log.oversized_entries, "lines or entries are too long to be kept whole"),
-        (log.split_sessions, "sessions were judged before the end of the log, because too many were open"),
+        (
+            log.truncated_entries,
+            ("entry is", "entries are"),
+            "longer than the model reads; it read only the beginning",
+        ),
+        (log.oversized_entries, ("line or entry is", "lines or entries are"), "too long to be kept whole"),
+        (
+            log.split_sessions,
+            ("session was", "sessions were"),
+            "judged before the end of the log, because too many were open",
+        ),
     ]
     order = out_of_order(log.backward_entries, log.entries)
-    told = [f"{number} {what}" for number, what in said if number] + [order] * bool(order)
+    told = [f"{number:,} {words[number > 1]} {what}" for number, words, what in said if number] + [order] * bool(order)
     return [f"{name_of(log.source)}: {what}" for what in told]
 
 

@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))  # the recordings are no part of the installed pac
 import accuracy_ablations  # noqa: E402
 import accuracy_amount  # noqa: E402
 import accuracy_drift  # noqa: E402
+import accuracy_encoders  # noqa: E402
 import accuracy_errors  # noqa: E402
 import accuracy_experts  # noqa: E402
 import accuracy_labels  # noqa: E402
@@ -60,13 +61,14 @@ PARTS: dict[str, Part] = {
         accuracy_experts,
         accuracy_retrained,
         accuracy_left_out,
+        accuracy_encoders,
         accuracy_public,
         accuracy_labels,
     )
     for part in module.PARTS
 }
 # They take as long as all others together; `make accuracy` leaves them out, `--parts` asks for them.
-LONG = ("retrained", "left_out")
+LONG = ("retrained", "left_out", "encoders")
 
 
 class Bench:
@@ -195,6 +197,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=int, default=600, help="of the training of part retrained (default: 600)")
     parser.add_argument("--groups", type=int, default=4, help="of services left out there in turn (default: 4)")
+    parser.add_argument("--encoder", type=Path, help="folder of MiniLM, for part encoders")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one for a core)")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "accuracy", help="where steps are kept")
     parser.add_argument("--output", type=Path, default=RESULTS)

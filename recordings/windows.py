@@ -80,18 +80,21 @@ class ParsedRun:
             yield Window([entries[position] for position in positions], rows, is_anomalous(rows, spans))
 
 
-def read_runs(service: str, splits: Sequence[str] = SPLITS, folder: Path = FOLDER) -> Iterator[ParsedRun]:
+def read_runs(
+    service: str, splits: Sequence[str] = SPLITS, folder: Path = FOLDER, parser: LogParser | None = None
+) -> Iterator[ParsedRun]:
     """The runs of a service, in the order of `splits` and of their recording.
 
     Args:
         service: a name among `corpus.SERVICES`.
         splits: among `corpus.SPLITS` and "twin".
         folder: where the corpus lies.
+        parser: the published one by default.
 
     Raises:
         ValueError: unknown service or split.
     """
-    parser = LogParser()
+    parser = LogParser() if parser is None else parser
     intervals = read_intervals([service], folder).to_pylist()
     for rows in runs_in(read_lines([service], splits, folder).to_pylist()):
         parsed = parser.parse("\n".join(row["line"] for row in rows))

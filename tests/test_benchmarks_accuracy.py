@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, no part of the installe
 
 import accuracy
 import accuracy_drift as drift
+import accuracy_encoders
 import accuracy_labels as labels
 import accuracy_left_out as left_out
 import accuracy_metrics as metrics
@@ -315,6 +316,25 @@ def test_the_page_shows_services_left_out():
     assert "| 7 of 9 | 1.50 |  |" in page
     assert "`earlier` behind (-0.020)" in page
     assert "| redis | 0.900 ± 0.010 |" in page
+
+
+def test_the_page_shows_encoders_and_masks():
+    aurocs = {part: {"earlier": 0.8, "self": 0.7} for part in ("distance", "terms", "stack", "whole")}
+    page = "\n".join(accuracy_page.encoders({"0": aurocs | {"entries_per_second": 5000.4}}))
+    assert "| token embeddings alone | 5,000 | 0.800 | 0.700 | 0.800 | 0.700 |" in page
+    counted = {"distinct": 20, "templates": 10}
+    result = {"redis": {"entries": 1000, "masked": counted, "unmasked": counted | {"distinct": 900}}}
+    page = "\n".join(accuracy_page.masks(result))
+    assert "90.0% of all entries are distinct texts, with them 2.0%" in page
+    assert "| redis | 1,000 | 20 | 10 | 900 | 10 |" in page
+
+
+def test_masks_make_entries_recur():
+    record, _ = accuracy_encoders.measure_masks(None, {"service": "redis"})
+    assert record["masked"]["distinct"] < 0.05 * record["entries"] < 0.9 * record["unmasked"]["distinct"]
+    assert accuracy_encoders.keys(accuracy.parse([])) == []  # without an encoder
+    depths = accuracy_encoders.keys(accuracy.parse(["--encoder", "x"]))
+    assert [key["layers"] for key in depths] == [6, 3, 2, 1, 0]
 
 
 def test_labels_of_ones_own_from_a_file_to_the_page(tmp_path, pipe, monkeypatch):

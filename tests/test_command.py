@@ -190,7 +190,7 @@ def test_quiet_and_verbose(tmp_path, capsys):
     log = tmp_path / "app.log"
     log.write_bytes(LOG.encode() + b"\xff\n")
     assert main([str(log)]) == 0
-    assert "1 bytes are not valid UTF-8" in capsys.readouterr().err
+    assert "1 byte is not valid UTF-8" in capsys.readouterr().err
     assert main([str(log), "-q"]) == 0
     assert capsys.readouterr().err == ""
     assert main([str(log), "-v"]) == 0

@@ -247,6 +247,17 @@ def test_the_same_trouble_at_several_places_is_told_once():
     assert "1 more finding not shown (--limit N, --all)" in text
 
 
+def test_notes_count_in_words():
+    """One thing is one, and more are more; what is not there is not said."""
+    names = ("replaced_bytes", "truncated_entries", "oversized_entries", "split_sessions")
+    one = "\n".join(answering.notes(log_summary(**dict.fromkeys(names, 1))))
+    assert all(f": 1 {words} " in one for words in ("byte is", "entry is", "line or entry is", "session was"))
+    more = "\n".join(answering.notes(log_summary(**dict.fromkeys(names, 1200))))
+    said = ("bytes are", "entries are", "lines or entries are", "sessions were")
+    assert all(f": 1,200 {words} " in more for words in said)
+    assert answering.notes(log_summary()) == []
+
+
 def test_a_log_that_is_not_in_the_order_of_time_is_told_so():
     assert not answering.notes(log_summary(backward_entries=4))
     (note,) = answering.notes(log_summary(backward_entries=5))
