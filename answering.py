@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from logmoe.console import PLAIN, Paint, visible
+from logmoe.console import PLAIN, Paint, named, visible
 from logmoe.context import told_context
 from logmoe.findings_logmoe import STORED_REFERENCE, Finding, FindingEntry, Findings, LogSummary, Reason, Summary
 from logmoe.fitting_logmoe import FEWEST_SELF_ENTRIES
@@ -416,7 +416,7 @@ def accepted(summary: Summary) -> list[str]:
 
 def skipped(summary: Summary) -> list[str]:
     """What was not judged, and why."""
-    return [f"skipped {name_of(log.source)}: {visible(log.reason)}" for log in summary.skipped]
+    return [f"skipped {named(name_of(log.source), visible(log.reason))}" for log in summary.skipped]
 
 
 def notes(log: LogSummary, encoding: str | None = None) -> list[str]:

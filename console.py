@@ -33,6 +33,11 @@ def words_of(error: BaseException) -> str:
     return str(error)
 
 
+def named(name: str, said: str) -> str:
+    """What is said of a file, with its name once."""
+    return said if said.startswith(f"{name}: ") else f"{name}: {said}"
+
+
 def json_text(data: Any) -> str:
     """JSON on one line, which any parser and terminal takes: in ASCII, without NaN.
 

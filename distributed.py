@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from logmoe.applying_logmoe import SELF, is_saved_reference, warn_of_few, warn_of_repeat
 from logmoe.caching_logmoe import ScanCache
+from logmoe.console import words_of
 from logmoe.findings_logmoe import Finding
 from logmoe.fitting_logmoe import encoder_digest
 from logmoe.gathering_logmoe import FindingScan, summary_of
@@ -234,7 +235,7 @@ class _Judge:
                     of_log.close()
                     row = FileRow(replace(of_log.summary(), source=name))
         except Exception as error:
-            text = str(error).replace(local, name) or type(error).__name__
+            text = words_of(error).replace(local, name) or type(error).__name__
             row = replace(row or FileRow.of_error(name, "", ""), error_kind=type(error).__name__, error=text)
         row = replace(row, size=size, seconds=time.monotonic() - started, tries=number)
         return row, [replace(finding, source=name) for finding in found]

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from logmoe import LogMoEProcessor
 from logmoe.answering import name_of
-from logmoe.console import AnswerError, Console, json_text, visible, words_of
+from logmoe.console import AnswerError, Console, json_text, named, visible, words_of
 from logmoe.inference import DEFAULT_CHECKPOINT
 from logmoe.loading import load_processor
 from logmoe.parsing_logmoe import EntryStream
@@ -114,10 +114,10 @@ def _print_explained(
 
 def tell_problem(console: Console, log: str, error: Exception, what: str) -> None:
     """Says what is wrong with a log: `what` is `"error"` or `"skipped"`."""
-    # That a log is empty, not there or not readable is said with its name.
+    # That a log is empty, or not there, is said with its name.
     said = words_of(error)
-    is_named = isinstance(error, EmptyLogError) or repr(log) in said or visible(said).startswith(f"{visible(log)}: ")
-    console.note(said if is_named else f"{log}: {said}", what)
+    is_named = isinstance(error, EmptyLogError) or repr(log) in said
+    console.note(said if is_named else named(visible(log), visible(said)), what)
 
 
 def for_each_log(

@@ -172,7 +172,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         if not abs(value) <= sys.float_info.max or (last in _RATES and not 0 <= value <= 1 + 1e-6):
             needed = "between 0 and 1" if last in _RATES else "a finite number"
             raise ValueError(f'"{name}" must be {needed}, got {_shown(value)}')
-        if last in _POSITIVE and value <= 0:
+        if last in _POSITIVE and value < sys.float_info.min:  # less is counted in ever fewer digits
             raise ValueError(f'"{name}" must be above 0, got {_shown(value)}')
         return float(value)
     words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}.get(kind, str(kind))

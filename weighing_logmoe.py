@@ -6,7 +6,6 @@ against each other, so that scores mean the same for every log; these sequences 
 (split conformal prediction, Papadopoulos et al., 2002). Called by the pipeline and the scan.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -74,9 +73,7 @@ class Against:
         """Share of healthy sequences of up to `length` entries that may be called anomalous, in (0, 1]."""
         if self.false_alarms_per_day is None:
             return self.false_alarm_rate
-        # However little is asked for, it is more than nothing.
-        share = max(self.false_alarms_per_day / reference.sequences_per_day(length), sys.float_info.min)
-        return min(1.0, share)
+        return min(1.0, self.false_alarms_per_day / reference.sequences_per_day(length))
 
     def weigher(self, predictor: Predictor, reference: LogReference, length: int) -> "Weigher":
         """Weighs sequences of up to `length` entries against the reference, or the log's own."""

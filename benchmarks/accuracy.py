@@ -195,8 +195,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--most_lines", type=int, default=accuracy_public.MOST_LINES, help="of a third of a public log"
     )
-    parser.add_argument("--steps", type=int, default=600, help="of the training of part retrained (default: 600)")
-    parser.add_argument("--groups", type=int, default=4, help="of services left out there in turn (default: 4)")
+    parser.add_argument("--steps", type=int, default=600, help="of the training of networks anew (default: 600)")
+    parser.add_argument(
+        "--groups",
+        type=int,
+        default=4,
+        help="of services left out in turn in parts retrained and left_out (default: 4)",
+    )
     parser.add_argument("--encoder", type=Path, help="folder of MiniLM, for part encoders")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one for a core)")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "accuracy", help="where steps are kept")
@@ -205,6 +210,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--page", action="store_true", help="write the page from the JSON, and nothing else")
     options = parser.parse_args(arguments)
     corpus.check_services(options.services)
+    if options.groups < 2:
+        parser.error(f"--groups must be 2 or more, so that some services are left to learn from, got {options.groups}")
     if options.draws < 1 or options.workers < 1:
         parser.error(f"--draws and --workers must be 1 or more, got {options.draws} and {options.workers}")
     return options

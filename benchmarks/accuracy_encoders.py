@@ -1,28 +1,31 @@
 """How deep an encoder must be, and what masks are for: parts `encoders` and `masks`, on the training services.
 
 Each depth of MiniLM embeds the templates, its own distances make the features, and networks are trained anew: each
-service is scored by one that learned from the other half of the services alone. Without masks hardly an entry recurs;
-`masks` counts that.
+service is scored by one that learned from the other half of the services alone. `masks` counts how many entries are
+distinct with all masks, with those of times alone, and without any.
 """
 
 import time
 from typing import Any
 
 import numpy as np
+import torch
 from accuracy_detectors import FEATURE
 from accuracy_retrained import MEASURED, mean_auroc
-from accuracy_store import Arrays, Kept, Key, Part, Record
+from accuracy_store import Arrays, Kept, Key, Part, Record, digest_of
 
 from logmoe import LogParser
 from logmoe.reference_logmoe import readable
+from logmoe.rules_logmoe import MASKS
 from logmoe.templates_logmoe import learn_templates
 from logmoe.training import general
 from logmoe.training.episodes import read_service, training_services
 from recordings.corpus import SERVICES, SPLITS
 from recordings.windows import read_runs
 
-LAYERS = (6, 3, 2, 1, 0)
+LAYERS = (6, 3, 2, 0)
 """Without any there are token embeddings alone."""
+SEED = 0
 GROUPS = 2
 """Half of the services are left out at a time, which takes half as long as a quarter."""
 TIMED_TEMPLATES = 2000
@@ -31,7 +34,10 @@ NAMES = training_services(SERVICES)
 
 def keys(options: Any) -> list[Key]:
     """A step for each depth; none without an encoder."""
-    return [] if options.encoder is None else [{"layers": layers} for layers in LAYERS]
+    if options.encoder is None:
+        return []
+    weights = digest_of([options.encoder / "model.safetensors"])
+    return [{"layers": layers, "encoder": weights, "steps": options.steps} for layers in LAYERS]
 
 
 def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
@@ -39,18 +45,21 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
     options = bench.options
 
     def new() -> Any:
+        torch.manual_seed(SEED)
         return general.new_model(options.encoder, key["layers"])
 
     model, processor = new()
+    if (depth := model.config.encoder_config.num_hidden_layers) != key["layers"]:
+        raise ValueError(f"--encoder {options.encoder} has {depth} layers, and {key['layers']} are needed.")
     model.eval()
-    episodes, embeddings = general.measure(NAMES, model, processor, seed=0)
+    episodes, embeddings = general.measure(NAMES, model, processor, SEED)
     templates = [readable(template) for name in NAMES for template in read_service(name).templates][:TIMED_TEMPLATES]
     begun = time.process_time()
     general.encode(model, processor, templates)
     spent = time.process_time() - begun
     begun = time.process_time()
     recipe = general.Recipe(steps=options.steps)
-    scores = general.leave_groups_out(lambda: new()[0], episodes, embeddings, None, recipe, 0, GROUPS)
+    scores = general.leave_groups_out(lambda: new()[0], episodes, embeddings, None, recipe, SEED, GROUPS)
     values = {
         "whole": scores.whole,
         "stack": scores.stack,
@@ -73,9 +82,10 @@ def mask_keys(options: Any) -> list[Key]:
 
 
 def measure_masks(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
-    """Distinct entries and templates of a service, with masks and without."""
+    """Distinct entries and templates of a service, with all masks, with those of times alone, and without any."""
     record: Record = {}
-    for name, masks in (("masked", None), ("unmasked", [])):
+    times = [mask for mask in MASKS if "<TIME>" in mask["replacement"]]
+    for name, masks in (("all", None), ("times", times), ("none", [])):
         texts: dict[str, None] = {}
         record["entries"] = 0
         for run in read_runs(key["service"], (*SPLITS, "twin"), parser=LogParser(masks=masks)):

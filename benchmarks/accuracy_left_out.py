@@ -3,6 +3,7 @@
 The services are left out in groups, as `training/general.py` leaves them out to set thresholds; the recipe is that of
 the default checkpoint without mined statements, so that its wording is not measured. All else is the product as it
 judges services that it has never seen (`accuracy_unseen.py`): references, ranks, untrained sum, promises, findings.
+Each process trains for itself, so that one worker takes least: `--workers 1`.
 """
 
 import functools

@@ -21,7 +21,7 @@ from logmoe import LogMoEConfig, LogMoEForSequenceClassification, modeling_logmo
 from logmoe.training import general
 from logmoe.training.episodes import KINDS, Episodes
 
-SEEDS = 5
+SEEDS = 3
 SHUFFLED = "shuffled labels"
 MEASURED = ("earlier", "twin", "both", "self", "small")
 

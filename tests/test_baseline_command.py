@@ -314,9 +314,9 @@ def test_what_is_promised(run, logs):
     assert out.endswith("; at most 100 a day of healthy ones would be\n")
     _, out, _ = run("quiet.log", "--baseline", "yesterday.log", "--false_alarms_per_day", "1")
     assert "; too few healthy sequences for 1 a day: " in out
-    # As good as none is asked for: the rate is the smallest number, but no 0.
-    _, out, _ = run("quiet.log", "--baseline", "yesterday.log", "--false_alarms_per_day", "5e-324")
-    assert "; too few healthy sequences for 4.94e-324 a day: " in out
+    code, _, err = run("quiet.log", "--baseline", "yesterday.log", "--false_alarms_per_day", "5e-324")
+    assert code == 2
+    assert "`false_alarms_per_day` must be a number in (1e-09, inf), got 5e-324" in err
     code, _, err = run("other.log", "--baseline", "other.log", "--false_alarms_per_day", "1")
     assert code == 2
     assert "`false_alarm_rate`" in err

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import ROOT
-from training_fixtures import make_logs
+from training_fixtures import make_encoder, make_logs
 
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, no part of the installed package
 
@@ -298,9 +298,20 @@ def test_a_service_left_out_is_judged_by_a_network_that_never_saw_it(monkeypatch
     assert all(torch.equal(weights[name], tensor) for name, tensor in encoder.items())
 
 
+def cells_of(page, first):
+    """The cells of a table's row by their headers, found by the first one."""
+    lines = page.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    head = next(lines[number - 1] for number in range(place, 0, -1) if lines[number].startswith("| --- |"))
+    return list(zip(*([cell.strip() for cell in line.split("|")[1:-1]] for line in (head, lines[place])), strict=True))
+
+
 def test_the_page_shows_services_left_out():
     def figures(auroc):
-        return {"auroc": [auroc, 0.01], "auroc_text": [0.9, 0], "faults_found": 7.0, "faults": 9.0}
+        metrics = ("average_precision", "f1", "recall", "called_normal", "called_healthy", "top_line_caused")
+        of = {name: [0.1 * number, 0] for number, name in enumerate(metrics, 1)}
+        shown = {f"auroc_{kind}": [0.01 * number, 0] for number, kind in enumerate(("text", "order", "silence"), 1)}
+        return of | shown | {"auroc": [auroc, 0.01], "faults_found": 7.0, "faults": 9.0}
 
     less = {accuracy_page.BOOSTING: {"difference": -0.02, "interval": [-0.03, -0.01]}}
     kind = {
@@ -312,29 +323,77 @@ def test_the_page_shows_services_left_out():
     }
     page = "\n".join(accuracy_page.left_out({"services": ["redis"], "judged_against": {"earlier": kind}}))
     assert page.index("gradient boosting on LogMoE's features | 0.920 ± 0.010") < page.index("**LogMoE** | 0.900")
-    assert "| earlier | 0.900 |" in page
-    assert "| 7 of 9 | 1.50 |  |" in page
-    assert "`earlier` behind (-0.020)" in page
+    assert cells_of(page, "earlier") == [
+        ("LogMoE against", "earlier"),
+        ("text", "0.010"),
+        ("order", "0.020"),
+        ("silence", "0.030"),
+        ("average precision", "0.100"),
+        ("F1", "0.200"),
+        ("recall", "0.300"),
+        ("normal called", "0.400"),
+        ("healthy called", "0.500"),
+        ("faults found", "7 of 9"),
+        ("other findings in 2,000 lines", "1.50"),
+        ("of healthy runs", ""),
+        ("top line caused by the fault", "0.60"),
+    ]
+    assert "`earlier`: gradient boosting on LogMoE's features **-0.020 (-0.030 to -0.010)**" in page
     assert "| redis | 0.900 ± 0.010 |" in page
 
 
 def test_the_page_shows_encoders_and_masks():
-    aurocs = {part: {"earlier": 0.8, "self": 0.7} for part in ("distance", "terms", "stack", "whole")}
+    parts = ("distance", "terms", "stack", "whole")
+    aurocs = {part: {"earlier": 0.1 * number, "self": 0.1 * number + 0.05} for number, part in enumerate(parts, 1)}
     page = "\n".join(accuracy_page.encoders({"0": aurocs | {"entries_per_second": 5000.4}}))
-    assert "| token embeddings alone | 5,000 | 0.800 | 0.700 | 0.800 | 0.700 |" in page
-    counted = {"distinct": 20, "templates": 10}
-    result = {"redis": {"entries": 1000, "masked": counted, "unmasked": counted | {"distinct": 900}}}
-    page = "\n".join(accuracy_page.masks(result))
-    assert "90.0% of all entries are distinct texts, with them 2.0%" in page
-    assert "| redis | 1,000 | 20 | 10 | 900 | 10 |" in page
+    assert cells_of(page, "token embeddings alone")[1:] == [
+        ("templates per second", "5,000"),
+        ("distance alone, earlier", "0.100"),
+        ("distance alone, self", "0.150"),
+        ("terms, earlier", "0.200"),
+        ("terms, self", "0.250"),
+        ("stack, earlier", "0.300"),
+        ("stack, self", "0.350"),
+        ("whole, earlier", "0.400"),
+        ("whole, self", "0.450"),
+    ]
+    readings = {"all": (20, 10), "times": (500, 400), "none": (900, 800)}
+    counted = {name: {"distinct": one, "templates": other} for name, (one, other) in readings.items()}
+    page = "\n".join(accuracy_page.masks({"redis": {"entries": 1000} | counted}))
+    assert "2.0% with all masks, 50.0% with those of times alone, 90.0% with none" in page
+    assert [cell for _, cell in cells_of(page, "redis")] == ["redis", "1,000", "20", "10", "500", "400", "900", "800"]
 
 
 def test_masks_make_entries_recur():
     record, _ = accuracy_encoders.measure_masks(None, {"service": "redis"})
-    assert record["masked"]["distinct"] < 0.05 * record["entries"] < 0.9 * record["unmasked"]["distinct"]
+    assert record["all"]["distinct"] < 0.05 * record["entries"]
+    assert record["all"]["distinct"] < record["times"]["distinct"] < record["none"]["distinct"]
+    assert record["none"]["distinct"] > 0.9 * record["entries"]
+
+
+def test_encoders_begin_alike(tmp_path, monkeypatch):
+    """A depth begins with the same weights, whatever was measured before it."""
     assert accuracy_encoders.keys(accuracy.parse([])) == []  # without an encoder
-    depths = accuracy_encoders.keys(accuracy.parse(["--encoder", "x"]))
-    assert [key["layers"] for key in depths] == [6, 3, 2, 1, 0]
+    options = accuracy.parse(["--encoder", str(make_encoder(tmp_path))])
+    assert [key["layers"] for key in accuracy_encoders.keys(options)] == list(accuracy_encoders.LAYERS)
+    heads = []
+
+    def leave_groups_out(new, *_):
+        heads.append([new().classification_head.classifier.weight.detach() for _ in range(2)])
+        nothing = np.zeros(2)
+        return accuracy_encoders.general.Scores(nothing, nothing, np.zeros((2, 2)))
+
+    episodes = SimpleNamespace(inputs=np.zeros((2, 500)))
+    monkeypatch.setattr(accuracy_encoders.general, "measure", lambda *_: (episodes, None))
+    monkeypatch.setattr(accuracy_encoders.general, "leave_groups_out", leave_groups_out)
+    monkeypatch.setattr(accuracy_encoders, "read_service", lambda name: SimpleNamespace(templates=[name]))
+    monkeypatch.setattr(accuracy_encoders, "mean_auroc", lambda *_: 0.5)
+    for layers in (1, 0, 1):
+        accuracy_encoders.measure(SimpleNamespace(options=options), {"layers": layers})
+    one, *others = heads[0] + heads[2]
+    assert all(torch.equal(one, other) for other in others)
+    with pytest.raises(ValueError, match="and 99 are needed"):
+        accuracy_encoders.measure(SimpleNamespace(options=options), {"layers": 99})
 
 
 def test_labels_of_ones_own_from_a_file_to_the_page(tmp_path, pipe, monkeypatch):

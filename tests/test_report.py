@@ -102,6 +102,7 @@ def changes():
         (2, ("promised_rate",), "1%"),
         (2, ("promised_rate",), 0),
         (2, ("promised_per_day",), 0),
+        (2, ("promised_per_day",), -1),
     ):
         records = copy.deepcopy(RECORDS)
         of = records[row]

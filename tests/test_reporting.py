@@ -247,6 +247,12 @@ def test_the_same_trouble_at_several_places_is_told_once():
     assert "1 more finding not shown (--limit N, --all)" in text
 
 
+def test_what_was_skipped_is_named_once():
+    gone = Skipped("a\x1b.log", "a\x1b.log: No such file or directory")
+    told = answering.skipped(Summary(skipped=(gone, Skipped("b.log", "it is empty"))))
+    assert told == ["skipped a\\x1b.log: No such file or directory", "skipped b.log: it is empty"]
+
+
 def test_notes_count_in_words():
     """One thing is one, and more are more; what is not there is not said."""
     names = ("replaced_bytes", "truncated_entries", "oversized_entries", "split_sessions")

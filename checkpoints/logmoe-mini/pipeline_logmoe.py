@@ -39,6 +39,8 @@ DEFAULT_BATCH_SIZE = 32
 SCAN_BATCH_SIZE = {"cpu": 128}
 # Logs of a batch that are parsed at once.
 LOGS_PER_PARSE = 256
+# Fewer false alarms than one in three million years are no promise, and no number to count with.
+LEAST_PER_DAY = 1e-9
 
 
 class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline):
@@ -385,12 +387,12 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
         self._judge(threshold)  # checks it
         if false_alarm_rate is not None and false_alarms_per_day is not None:
             raise ValueError("Give `false_alarm_rate` or `false_alarms_per_day`, not both.")
-        for name, value, highest in (
-            ("false_alarm_rate", false_alarm_rate, 1),
-            ("false_alarms_per_day", false_alarms_per_day, float("inf")),
+        for name, value, lowest, highest in (
+            ("false_alarm_rate", false_alarm_rate, 0, 1),
+            ("false_alarms_per_day", false_alarms_per_day, LEAST_PER_DAY, float("inf")),
         ):
-            if value is not None and (isinstance(value, str) or not 0 < value < highest):
-                raise ValueError(f"`{name}` must be a number in (0, {highest}), got {value!r}.")
+            if value is not None and (isinstance(value, str) or not lowest < value < highest):
+                raise ValueError(f"`{name}` must be a number in ({lowest}, {highest}), got {value!r}.")
         preprocess_params = {
             "max_sequence_length": max_sequence_length,
             "stride": stride,
