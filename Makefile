@@ -9,7 +9,7 @@ MODULES = configuration sources reading columns rules masking terminal lines tra
 TYPED = logmoe logmoe_command $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.answering logmoe.reporting logmoe.reports logmoe.accept_command logmoe.report_command logmoe.page logmoe.console logmoe.loading logmoe.context logmoe.handler logmoe.serving logmoe.serve_command logmoe.scan_command logmoe.findings_command logmoe.fitting_command logmoe.result_folder logmoe.distributed logmoe.ray_command logmoe.explaining logmoe.train \
 	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 
-.PHONY: help demo test test-slow test-ray fuzz mutants train-default checkpoint-code lint format bench accuracy clean
+.PHONY: help demo test test-slow test-ray fuzz mutants train-default checkpoint-code lint audit format bench accuracy clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,15 @@ lint: $(INSTALLED)  ## check style and types
 	mkdir -p .mypy_cache/src && ln -sfn ../.. .mypy_cache/src/logmoe
 	MYPYPATH=.mypy_cache/src $(VENV_PYTHON) -m mypy $(addprefix -m ,$(TYPED))
 	$(VENV_PYTHON) -m mypy -p recordings
+
+# In an environment of its own: what it needs is none of the project's.
+audit: $(INSTALLED)  ## look for known vulnerabilities in what is installed; where api.osv.dev cannot be reached, say so
+	@if ! $(VENV_PYTHON) -c "import socket; socket.create_connection(('api.osv.dev', 443), 5).close()" 2>/dev/null; then \
+		echo "not audited: api.osv.dev cannot be reached"; \
+	else \
+		"$(PYTHON)" -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit && \
+		build/audit/bin/pip-audit --vulnerability-service osv --skip-editable --path "$$($(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+	fi
 
 format: $(INSTALLED)  ## rewrite the code in the project's style
 	$(VENV_PYTHON) -m ruff check --fix .

@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.metadata import entry_points
 
@@ -104,6 +105,7 @@ def test_exports():
 
 
 def test_wheel_holds_modules_and_checkpoint_and_works(tmp_path):
+    """Made from the source distribution, which holds no test: what they import it has not."""
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
     # A copy of what git tracks: building leaves folders behind.
     source = tmp_path / "source with space"
@@ -113,7 +115,13 @@ def test_wheel_holds_modules_and_checkpoint_and_works(tmp_path):
         if (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    done = subprocess.run([*build, str(source)], capture_output=True, text=True)
+    pack = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", pack, str(tmp_path)], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (packed,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
+        assert not [name for name in archive.getnames() if "/tests" in name]
+    done = subprocess.run([*build, str(packed)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
