@@ -18,19 +18,12 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from logmoe.sources_logmoe import visible
+from logmoe.sources_logmoe import visible, words_of
 
 # Seconds after which progress is shown: who waits for less needs no bar.
 PATIENCE = 2.0
 # Errors whose message says all; of others the kind is told too.
 SPOKEN_ERRORS = (OSError, ValueError, ImportError, FloatingPointError)
-
-
-def words_of(error: BaseException) -> str:
-    """What an error says; that of a file its path and what is wrong with it, without a number."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 def named(name: str, said: str) -> str:

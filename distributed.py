@@ -27,7 +27,6 @@ from transformers.utils import logging
 
 from logmoe.applying_logmoe import SELF, is_saved_reference, warn_of_few, warn_of_repeat
 from logmoe.caching_logmoe import ScanCache
-from logmoe.console import words_of
 from logmoe.findings_logmoe import Finding
 from logmoe.fitting_logmoe import encoder_digest
 from logmoe.gathering_logmoe import FindingScan, summary_of
@@ -38,7 +37,7 @@ from logmoe.pipeline_logmoe import LogAnomalyPipeline
 from logmoe.reading_logmoe import find_logs
 from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from logmoe.result_folder import KILLED, FileRow, ResultFolder, file_table, is_local
-from logmoe.sources_logmoe import Repeats
+from logmoe.sources_logmoe import Repeats, words_of
 from logmoe.weighing_logmoe import Against
 
 # What a task takes: files of a few megabytes in all, so that what a task costs beside judging hardly shows; few enough

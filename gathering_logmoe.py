@@ -39,6 +39,7 @@ from .parsing_logmoe import LogParser, ParsedLog
 from .reading_logmoe import EmptyLogError
 from .reasons_logmoe import ranked
 from .scanning_logmoe import LogScan
+from .sources_logmoe import words_of
 from .weighing_logmoe import Against
 from .wording_logmoe import placed
 
@@ -558,7 +559,7 @@ def findings_of_logs(
             found += of_log
         except (EmptyLogError, OSError, ValueError, EOFError) as error:
             first_error = first_error or error
-            skipped.append(Skipped(scan.statistics.source, str(error)))
+            skipped.append(Skipped(scan.statistics.source, words_of(error)))
         finally:
             of_log.close()
         if scan.statistics.entries:

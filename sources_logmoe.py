@@ -95,6 +95,13 @@ def visible(text: Any) -> str:
     )
 
 
+def words_of(error: BaseException) -> str:
+    """What an error says; that of a file its path and what is wrong with it, without a number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def find_logs(source: Any) -> list[Any]:
     """Finds the logs that a source stands for.
 
@@ -370,4 +377,4 @@ def decompressed(raw: Any) -> Any:
     return Peeked(head, raw)
 
 
-__all__ = ["OF_REFERENCE", "Repeats", "find_logs", "is_readable_twice", "visible"]
+__all__ = ["OF_REFERENCE", "Repeats", "find_logs", "is_readable_twice", "visible", "words_of"]

@@ -40,7 +40,7 @@ import accuracy_retrained  # noqa: E402
 import accuracy_unseen  # noqa: E402
 import torch  # noqa: E402
 from accuracy_detectors import Boosting, RememberingPipeline  # noqa: E402
-from accuracy_recordings import Recorded  # noqa: E402
+from accuracy_recordings import Latest  # noqa: E402
 from accuracy_store import Clock, Kept, Key, Part, Store, digest_of, model_digest, without_nan, write_json  # noqa: E402
 from machine import describe  # noqa: E402
 
@@ -71,7 +71,7 @@ PARTS: dict[str, Part] = {
 LONG = ("retrained", "left_out", "encoders")
 
 
-class Bench:
+class Bench(Latest):
     """What the steps share in one process: the model, the recordings of the latest service, what is kept.
 
     Args:
@@ -86,20 +86,13 @@ class Bench:
         self.options = options
         pipe = load_pipeline(options.model, device="cpu", pipeline_class=RememberingPipeline)
         assert isinstance(pipe, RememberingPipeline)
-        self.pipe = pipe
+        super().__init__(pipe)
         self.model = model_digest(pipe.model)
         self.store = Store(options.work, self.model, PARTS)
         measuring = [ROOT / f"{name}_logmoe.py" for name in ("habits", "surprise", "templates", "parsing", "masking")]
         measuring += [ROOT / "rules_logmoe.py", ROOT / "training" / "episodes.py"]
         folder = options.work / f"episodes-{self.model}-{digest_of(measuring)}"
         self.boosting = Boosting(pipe, folder)
-        self._recorded: Recorded | None = None
-
-    def recorded(self, service: str) -> Recorded:
-        """The recordings of a service."""
-        if self._recorded is None or self._recorded.service != service:
-            self._recorded = Recorded(service, self.pipe)
-        return self._recorded
 
     def kept(self, part: str) -> Kept:
         """The steps of another part."""

@@ -5,6 +5,7 @@ service is scored by one that learned from the other half of the services alone.
 distinct with all masks, with those of times alone, and without any.
 """
 
+import itertools
 import time
 from typing import Any
 
@@ -53,7 +54,8 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
         raise ValueError(f"--encoder {options.encoder} has {depth} layers, and {key['layers']} are needed.")
     model.eval()
     episodes, embeddings = general.measure(NAMES, model, processor, SEED)
-    templates = [readable(template) for name in NAMES for template in read_service(name).templates][:TIMED_TEMPLATES]
+    every = (readable(template) for name in NAMES for template in read_service(name).templates)
+    templates = list(itertools.islice(every, TIMED_TEMPLATES))  # without reading more services again
     begun = time.process_time()
     general.encode(model, processor, templates)
     spent = time.process_time() - begun

@@ -7,14 +7,13 @@ Each process trains for itself, so that one worker takes least: `--workers 1`.
 """
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import accuracy_retrained
 import accuracy_unseen
 import numpy as np
 from accuracy_detectors import Boosting, RememberingPipeline
-from accuracy_recordings import Recorded
+from accuracy_recordings import Latest
 from accuracy_retrained import TOP_P, VARIANTS
 from accuracy_store import Arrays, Key, Part, Record
 
@@ -27,24 +26,17 @@ MEASURED = ("earlier", "twin", "both", "self")
 NAMES = training_services(SERVICES)
 
 
-@dataclass
-class Trained:
+class Trained(Latest):
     """What the steps of a group share: to `accuracy_unseen.measure` it is the bench.
 
-    Attributes:
+    Args:
         pipe: the product, with a network that was trained without the group.
         boosting: trained without the service that is judged alone.
     """
 
-    pipe: RememberingPipeline
-    boosting: Boosting
-    _recorded: Recorded | None = None
-
-    def recorded(self, service: str) -> Recorded:
-        """The recordings of a service, and references that this product makes of them."""
-        if self._recorded is None or self._recorded.service != service:
-            self._recorded = Recorded(service, self.pipe)
-        return self._recorded
+    def __init__(self, pipe: RememberingPipeline, boosting: Boosting):
+        super().__init__(pipe)
+        self.boosting = boosting
 
 
 def keys(options: Any) -> list[Key]:

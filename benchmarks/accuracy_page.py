@@ -88,12 +88,11 @@ def left_out(result: Result) -> list[str]:
     names = {name for figures in kinds.values() for name in figures["detectors"]}
 
     def mean_of(name: str) -> float:
-        found = [figures["detectors"].get(name, {}).get("auroc", [None])[0] for figures in kinds.values()]
-        return fmean(value for value in found if value is not None)
+        return fmean(figures["detectors"][name]["auroc"][0] for figures in kinds.values())
 
     rows = [
         [f"**{name}**" if name == LOGMOE else name]
-        + [number(figures["detectors"].get(name, {}).get("auroc")) for figures in kinds.values()]
+        + [number(figures["detectors"][name]["auroc"]) for figures in kinds.values()]
         for name in sorted(names, key=mean_of, reverse=True)
     ]
     own = []

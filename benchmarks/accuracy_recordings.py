@@ -195,6 +195,24 @@ class Recorded:
         return Truth(labels, visible, faults, wrote, caused)
 
 
+class Latest:
+    """The recordings of the service that was asked for last.
+
+    Args:
+        pipe: makes references of them, and judges them.
+    """
+
+    def __init__(self, pipe: RememberingPipeline):
+        self.pipe = pipe
+        self._recorded: Recorded | None = None
+
+    def recorded(self, service: str) -> Recorded:
+        """The recordings of a service."""
+        if self._recorded is None or self._recorded.service != service:
+            self._recorded = Recorded(service, self.pipe)
+        return self._recorded
+
+
 def fault_of(row: dict[str, Any], intervals: list[dict[str, Any]]) -> int | None:
     """Which fault caused a line: the last of its name that had begun."""
     begun = [

@@ -414,8 +414,13 @@ def test_what_cannot_be_read_is_skipped_and_said(general, reference, tmp_path):
     shutil.copy(FAULTY, tmp_path / "b.log")
     (tmp_path / "a.log").write_text("\n \n")
     (tmp_path / "c.log.gz").write_bytes(b"\x1f\x8bnot gzip at all")
+    (tmp_path / "d.log").symlink_to("d.log")
     findings = general.findings(tmp_path, reference=reference)
     assert len(findings) == 3
+    *_, link = findings.summary.skipped
+    assert (link.source, link.reason.count("d.log"), "[Errno" in link.reason) == (str(tmp_path / "d.log"), 1, False)
+    (tmp_path / "d.log").unlink()
+    findings = general.findings(tmp_path, reference=reference)
     assert [log.source for log in findings.summary.logs] == [str(tmp_path / "b.log")]
     assert [log.source for log in findings.summary.skipped] == [str(tmp_path / "a.log"), str(tmp_path / "c.log.gz")]
     assert "no log entries" in findings.summary.skipped[0].reason
