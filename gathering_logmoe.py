@@ -548,8 +548,7 @@ def findings_of_logs(
     in_order((), order)  # checks it
     found: list[Finding] = []
     seen: list[LogSummary] = []
-    skipped: list[Skipped] = []
-    first_error: Exception | None = None
+    problems: list[tuple[str | None, Exception]] = []
     summary = Summary()
     for start in scans:
         scan = start()
@@ -558,15 +557,15 @@ def findings_of_logs(
         try:
             found += of_log
         except (EmptyLogError, OSError, ValueError, EOFError) as error:
-            first_error = first_error or error
-            skipped.append(Skipped(scan.statistics.source, words_of(error)))
+            problems.append((scan.statistics.source, error))
         finally:
             of_log.close()
         if scan.statistics.entries:
             seen.append(of_log.summary())
-    if first_error is not None and not seen:
-        raise first_error
-    return Findings(found, replace(summary, logs=tuple(seen), skipped=tuple(skipped)), order)
+    if problems and not seen:
+        raise problems[0][1]
+    skipped = tuple(Skipped(source, words_of(error)) for source, error in problems)
+    return Findings(found, replace(summary, logs=tuple(seen), skipped=skipped), order)
 
 
 def findings_in_memory(
