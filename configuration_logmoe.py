@@ -252,6 +252,12 @@ class LogMoEConfig(PreTrainedConfig):
                 raise ValueError(
                     f"`encoder_config` must be of an encoder of text, with `{name}`; {encoder.model_type!r} has none."
                 )
+        for name in ("hidden_act", "hidden_activation", "activation"):  # as families of encoders call it
+            value = getattr(encoder, name, None)
+            if isinstance(value, str) and value not in ACT2FN:
+                raise ValueError(
+                    f"`encoder_config.{name}` must be an activation that transformers knows, got {value!r}."
+                )
         for name, value in encoder.to_dict().items():
             highest = MAX_LAYERS if name.endswith(("layers", "_layer")) else MAX_ENCODER_INTEGER
             if isinstance(value, int) and abs(value) > highest:

@@ -145,6 +145,8 @@ def _damaged(model_path: str, what: str, error: BaseException | None = None) -> 
 
 
 def _of(error: BaseException, file: str) -> str:
+    if isinstance(error, KeyError):  # says the key alone
+        return f"{file}: {error} is missing or not known"
     return f"{file}: {error}" if isinstance(error, ValueError) else f"{file}: {type(error).__name__}: {error}"
 
 

@@ -210,6 +210,11 @@ def test_adapters_are_refused(copy):
         ("config.json", {"hidden_act": "eval"}, "config.json: `hidden_act` must be an activation"),
         ("config.json", {"encoder_config": {"model_type": "clip"}}, "`encoder_config` must be of an encoder of text"),
         ("config.json", {"encoder_config": {"model_type": "none"}}, "config.json: .*none"),
+        (
+            "config.json",
+            {"encoder_config": {"model_type": "bert", "hidden_act": "evil"}},
+            "`encoder_config.hidden_act` must be an activation that transformers knows, got 'evil'",
+        ),
         ("config.json", {"encoder_config": 5}, "config.json: "),
         ("config.json", {"hidden_size": 64}, "of shape .*, config.json asks for"),
         ("config.json", {"num_hidden_layers": 10**9}, "`num_hidden_layers` must be from 1 to 1024"),
@@ -230,6 +235,13 @@ def test_damage_is_named(name, values, said, copy):
     change(copy / name, **values)
     with pytest.raises(ValueError, match=f"(?s)checkpoint damaged: '{copy}': .*{said}"):
         load_pipeline(copy, device="cpu")
+
+
+def test_a_key_that_is_missing_is_named_in_words(copy):
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors.index.json").write_text("{}")
+    said = "model.safetensors.index.json: 'weight_map' is missing or not known"
+    assert refused(copy).startswith(f"checkpoint damaged: '{copy}': {said}")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "5", "{", "[" * 100_000, '"\\ud800"', "\x00"])
