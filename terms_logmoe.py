@@ -1,8 +1,9 @@
-"""What the model reads beside text: features of entries and of sequences, which say how they depart from a reference.
+"""What the model reads beside embeddings: features of entries and of sequences, which say how they depart from a
+reference; and word pieces.
 
 Features of entries go into the sequence stack, added to each entry's projected embedding. Features of sequences stay
-outside it: each term, a small network of its own, adds what it finds to the logits, so that its share can be shown.
-The model in `modeling_logmoe.py` builds on these; what features there are is said by its config.
+outside it: each term, a small network of its own, adds what it finds to the logits, so that its share can be shown; so
+does the term of words. The model in `modeling_logmoe.py` builds on these; what there is is said by its config.
 """
 
 from collections.abc import Callable, Sequence
@@ -270,6 +271,45 @@ class LogMoESequenceTerms(LogMoEFloat32Module):
         return shares.masked_fill(sequence_features.isnan().all(dim=-1)[:, None, None], 0.0)
 
 
+class LogMoEWordTerm(LogMoEFloat32Module):
+    """What the word pieces of an entry speak for "anomaly", each for itself: a logistic regression on bags of words.
+
+    Fitted before the stack is trained, and not with it: the stack would learn nothing of what words tell already.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(self, vocab_size: int):
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(vocab_size, dtype=torch.float32))
+        self.register_buffer("bias", torch.zeros((), dtype=torch.float32))
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Args:
+            input_ids: int64 `(..., tokens)`.
+            attention_mask: `(..., tokens)`, 1 at real tokens; by default all are real.
+
+        Returns:
+            float32 `(...)`, in logit units: the weights of an entry's distinct word pieces, and the bias. A sequence's
+            margin is the mean over its entries.
+        """
+        ids = input_ids if attention_mask is None else input_ids.masked_fill(attention_mask == 0, -1)
+        ids = ids.sort(dim=-1, descending=True).values  # padding last: sums do not depend on how much there is
+        is_new = ids >= 0
+        is_new[..., 1:] &= ids[..., 1:] != ids[..., :-1]
+        return (self.weight[ids.clamp(min=0)] * is_new).sum(dim=-1) + self.bias
+
+    @torch.no_grad()
+    def resize(self, vocab_size: int) -> None:
+        """Makes room for more word pieces, whose weight is 0, or forgets the last ones."""
+        weight = self.weight.new_zeros(vocab_size)
+        kept = min(vocab_size, len(self.weight))
+        weight[:kept] = self.weight[:kept]
+        self.weight = weight
+
+
 __all__ = [
     "LogMoEEntryFeatures",
     "LogMoEFeaturePieces",
@@ -277,6 +317,7 @@ __all__ = [
     "LogMoESequenceTerms",
     "LogMoETerm",
     "LogMoETermLinear",
+    "LogMoEWordTerm",
     "has_reference",
     "require_features",
 ]

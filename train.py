@@ -46,6 +46,7 @@ from logmoe.training.report import check_template, push, render_card, results_ta
 from logmoe.training.run_folder import RESULTS, TRAINER_STATE, RunFolder, complete_checkpoints, write_json
 from logmoe.training.splits import Splits, facts_in_words, read_splits, require_both_labels, split_facts
 from logmoe.training.trainer import LogMoETrainer, StopOnSignal, StoppedBySignal, TwoPhases
+from logmoe.training.words import Words, with_words
 
 logger = logging.getLogger("logmoe.train")
 
@@ -147,10 +148,18 @@ def _train_in(
         pipe = LogAnomalyPipeline(model.eval(), processor=processor, device=args.device)
         seen: SeenSplits | None = None
         entries = training_entries(splits["train"], store)
-        if not model_args.encoder_is_frozen:
-            collator.token_ids, truncated = processor.tokenize(store.texts)
+        words: Words | None = None
+        token_ids: list[list[int]] = []
+        if model.word_term is not None or not model_args.encoder_is_frozen:
+            token_ids, truncated = processor.tokenize(store.texts)
             logger.info("%d distinct entries, %d of them truncated", len(truncated), truncated.sum())
-            embeds = pipe.predictor.encode([collator.token_ids[row] for row in entries])
+        if model.word_term is not None:
+            words = Words.fit(splits["train"], store, processor, token_ids)
+            words.put_into(model)
+        if not model_args.encoder_is_frozen:
+            collator.token_ids = token_ids
+            embeds = pipe.predictor.encode([token_ids[row] for row in entries])
+            embeds = embeds[:, : model.config.encoder_config.hidden_size]
         else:
             cache = EmbeddingCache(pipe.predictor, model_args.embedding_cache)
             with args.main_process_first(desc="encoding the distinct entries"):
@@ -158,6 +167,8 @@ def _train_in(
                     seen = see(splits, store, fit_reference(splits["train"], store, model), cache.embeddings_of)
                 collator.embeds = cache.embeddings_of(store.texts) if seen is None else seen.embeds
                 embeds = collator.embeds[entries]
+            if words is not None:
+                collator.embeds = with_words(collator.embeds, model, processor, token_ids)
     if seen is not None:
         logger.info("the reference of normal training logs: %s", seen.reference)
         visits.seen = seen.train
@@ -180,7 +191,7 @@ def _train_in(
             if args.num_seeds > 1:
                 set_seed(seed)
                 model = new_model(model_args, processor)
-            prepare(model, embeds, seen)
+            prepare(model, embeds, seen, words)
             visits.seed = seed
             of_seed: dict[str, Any] = {"output_dir": str(seed_folder), "seed": seed}
             trainer = LogMoETrainer(
@@ -287,11 +298,22 @@ def training_entries(logs: LabelledLogs, store: LogStore) -> np.ndarray:
     return rows[:: -(-len(rows) // WHITENED_ENTRIES)]
 
 
-def prepare(model: LogMoEForSequenceClassification, embeds: torch.Tensor, seen: SeenSplits | None) -> None:
-    """What a new model takes from the training data before the first step; `embeds` of training entries."""
+def prepare(
+    model: LogMoEForSequenceClassification, embeds: torch.Tensor, seen: SeenSplits | None, words: Words | None
+) -> None:
+    """What a new model takes from the training data before the first step.
+
+    Args:
+        model: a new one.
+        embeds: `(entries, encoder_hidden)`, of training entries.
+        seen: the logs as seen through a reference; None without one.
+        words: what words speak for; None without a term of words.
+    """
     model.whiten_projection(embeds)
     if seen is not None:
         seen.set_statistics(model)
+    if words is not None:
+        words.put_into(model)
 
 
 def calibrate_and_measure(

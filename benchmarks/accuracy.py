@@ -68,7 +68,7 @@ PARTS: dict[str, Part] = {
     for part in module.PARTS
 }
 # They take as long as all others together; `make accuracy` leaves them out, `--parts` asks for them.
-LONG = ("retrained", "left_out", "encoders")
+LONG = ("retrained", "shuffled", "left_out", "encoders")
 
 
 class Bench(Latest):
@@ -193,7 +193,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--groups",
         type=int,
         default=4,
-        help="of services left out in turn in parts retrained and left_out (default: 4)",
+        help="of services left out in turn in parts retrained, shuffled and left_out (default: 4)",
     )
     parser.add_argument("--encoder", type=Path, help="folder of MiniLM, for part encoders")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one for a core)")

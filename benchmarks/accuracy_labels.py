@@ -46,6 +46,7 @@ from logmoe.training.logs import LabelledLogs, LogStore
 from logmoe.training.metrics import detection_metrics, fit_calibration
 from logmoe.training.splits import Splits, split_logs
 from logmoe.training.trainer import LogMoETrainer, StopOnSignal, TwoPhases
+from logmoe.training.words import Words, with_words
 from recordings import corpus
 from recordings.windows import read_runs
 
@@ -61,7 +62,7 @@ SERVICES = ("redis", "nginx", "haproxy", "squid", "etcd", "openssh")
 """Whose recordings are learned from and judged, together."""
 STEPS, BATCH = 500, 32
 """Of LogMoE's training, and sequences of each."""
-DRAWS = {"kept": 3, "masked": 1}
+DRAWS = {"kept": 5, "masked": 5}
 """Seeds of LogMoE, and of the split where that is drawn, by what is done with severity words."""
 SHARES = {"validation": 0.15, "test": 0.25}
 WINDOW = 20
@@ -252,10 +253,12 @@ def by_logmoe(bound: Bound, splits: Splits, store: LogStore, embeds: torch.Tenso
     begun = clock()
     set_seed(seed)
     bound.training.seed = seed
-    collator = LogCollator(bound.processor, bound.processor.max_sequence_length)
-    collator.embeds = embeds
     model = bound.new_model()
-    train.prepare(model, embeds[train.training_entries(splits["train"], store)], None)
+    token_ids, _ = bound.processor.tokenize(store.texts)
+    words = Words.fit(splits["train"], store, bound.processor, token_ids)
+    train.prepare(model, embeds[train.training_entries(splits["train"], store)], None, words)
+    collator = LogCollator(bound.processor, bound.processor.max_sequence_length)
+    collator.embeds = with_words(embeds, model, bound.processor, token_ids)
     trainer = LogMoETrainer(
         model=model,
         args=bound.training,
@@ -438,7 +441,7 @@ def summarise(kept: Kept) -> Record:
 
 
 OWN_FILES = ("accuracy_labels.py", "accuracy_rivals.py", "accuracy_metrics.py", "detection.py", "../train.py")
-TRAINING = ("baselines", "batches", "logs", "metrics", "splits", "trainer")
+TRAINING = ("baselines", "batches", "logs", "metrics", "splits", "trainer", "words")
 FILES = OWN_FILES + tuple(f"../training/{name}.py" for name in TRAINING)
 
 PARTS = (

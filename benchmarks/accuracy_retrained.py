@@ -1,9 +1,9 @@
-"""What each piece brings if the network is trained without it: part `retrained`, by leaving services out.
+"""What each piece brings if the network is trained without it: parts `retrained` and `shuffled`.
 
 Only the training services: each is scored by a network that was trained on other groups of them, by the recipe of the
-default checkpoint without mined statements. Stack and terms share no weights. `shuffled labels` learns from labels
-that were shuffled over all services. Whatever function it learns, features that rise together with faults give it an
-AUROC above or below .50; the mean over shuffles is .50, unless something leaks.
+default checkpoint without mined statements. Stack and terms share no weights. `shuffled` learns from labels that were
+shuffled over all services. Whatever function it learns, features that rise together with faults give it an AUROC above
+or below .50; the mean over shuffles is .50, unless something leaks.
 """
 
 import contextlib
@@ -21,8 +21,7 @@ from logmoe import LogMoEConfig, LogMoEForSequenceClassification, modeling_logmo
 from logmoe.training import general
 from logmoe.training.episodes import KINDS, Episodes
 
-SEEDS = 3
-SHUFFLED = "shuffled labels"
+SEEDS = 5
 MEASURED = ("earlier", "twin", "both", "self", "small")
 
 
@@ -36,7 +35,6 @@ class Variant:
         top_k: experts that are kept, in place of Top-P.
         is_shuffled: learns from shuffled labels.
         read: "both", "embeddings" or "features": what the stack reads.
-        seeds: how often it is drawn and trained anew; once takes eight minutes of a processor.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
@@ -44,27 +42,30 @@ class Variant:
     top_k: int | None = None
     is_shuffled: bool = False
     read: str = "both"
-    seeds: int = 1
 
 
 TOP_P, DENSE = "Top-P, 4 experts", "dense, 4 experts"
 VARIANTS = {
-    TOP_P: Variant(seeds=SEEDS),
+    TOP_P: Variant(),
     "top-1 of 4": Variant(top_k=1),
     "top-2 of 4": Variant(top_k=2),
-    DENSE: Variant(recipe={"dense_share": 2.0}, seeds=SEEDS),
+    DENSE: Variant(recipe={"dense_share": 2.0}),
     "one expert, parameters of 4": Variant({"num_experts": 1, "moe_intermediate_size": 384}),
     "one expert, size of 1": Variant({"num_experts": 1}),
     "embeddings only in the stack": Variant(read="embeddings"),
     "features only in the stack": Variant(read="features"),
-    SHUFFLED: Variant(is_shuffled=True, seeds=4),
 }
+SHUFFLED = Variant(is_shuffled=True)
 
 
 def keys(options: Any) -> list[Key]:
-    """A step for each variant and seed, those first that all variants have."""
-    steps = [{"variant": name, "seed": seed} for name, of in VARIANTS.items() for seed in range(of.seeds)]
-    return sorted(steps, key=lambda key: key["seed"])
+    """A step for each seed and variant, which takes eight minutes of a processor."""
+    return [{"variant": name, "seed": seed} for seed in range(SEEDS) for name in VARIANTS]
+
+
+def shuffled_keys(options: Any) -> list[Key]:
+    """A step for each shuffle."""
+    return [{"seed": seed} for seed in range(SEEDS)]
 
 
 @contextlib.contextmanager
@@ -105,8 +106,8 @@ def changed(episodes: Episodes, variant: Variant, seed: int) -> Episodes:
 
 
 def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
-    """One variant: trained for each group that is left out, and scored on it."""
-    variant = VARIANTS[key["variant"]]
+    """One variant, or shuffled labels: trained for each group that is left out, and scored on it."""
+    variant = VARIANTS[key["variant"]] if "variant" in key else SHUFFLED
     original, embeddings = bench.boosting.episodes
     episodes = changed(original, variant, key["seed"])
     if variant.read == "features":
@@ -153,46 +154,50 @@ def stack_cost(bench: Any, variant: Variant, episodes: Episodes, embeddings: tor
     return {"parameters": parameters, "microseconds": 1e6 * float(np.median(times)) / int(batch["entry_mask"].sum())}
 
 
-def summarise(kept: Kept) -> Record:
-    """By variant, of its first seed, which all have; over seeds their spread, and how far the mixture is ahead.
+def mean_over_kinds(record: Record) -> float:
+    """Mean AUROC of the stack over all kinds of episodes."""
+    return float(np.mean([record["stack"][kind] for kind in MEASURED]))
 
-    Shuffled labels are drawn anew with each seed: of these the mean.
+
+def summarise(kept: Kept) -> Record:
+    """By variant means over seeds and the spread of the stack's; how far the mixture is ahead of each, seed by seed.
+
+    Times are medians, as other processes lengthen some.
     """
-    result: Record = {}
-    each: dict[str, dict[int, float]] = {}  # by variant and seed: mean AUROC of the stack over all kinds
-    for name in dict.fromkeys(key["variant"] for key in kept.keys):
-        places = kept.places(variant=name)
-        records = [kept.records[place] for place in places]
-        each[name] = {
-            kept.keys[place]["seed"]: float(np.mean([record["stack"][kind] for kind in MEASURED]))
-            for place, record in zip(places, records, strict=True)
-        }
-        number = len(records)
-        if name != SHUFFLED:
-            records = records[:1]  # keys are in the order of their seeds
-        result[name] = {
+    of = {
+        name: {kept.keys[place]["seed"]: kept.records[place] for place in kept.places(variant=name)}
+        for name in dict.fromkeys(key["variant"] for key in kept.keys)
+    }
+    variants: Record = {}
+    for name, by_seed in of.items():
+        records = list(by_seed.values())
+        variants[name] = {
             part: {kind: float(np.mean([record[part][kind] for record in records])) for kind in MEASURED}
             for part in ("whole", "stack", "terms")
         } | {
-            part: float(np.mean([record[part] for record in records]))
+            part: float(np.median([record[part] for record in records]))
             for part in ("seconds", "parameters", "microseconds")
         }
-        result[name] |= {"seeds": number, "spread": spread(list(each[name].values()))}
-        if name == SHUFFLED:
-            result[name]["each"] = {
-                part: [record[part]["earlier"] for record in records] for part in ("whole", "stack", "terms")
+        variants[name] |= {"seeds": len(records), "spread": spread([mean_over_kinds(record) for record in records])}
+    ahead: Record = {}
+    for name, by_seed in of.items():
+        differences = [
+            mean_over_kinds(record) - mean_over_kinds(by_seed[seed])
+            for seed, record in of.get(TOP_P, {}).items()
+            if seed in by_seed
+        ]
+        if name != TOP_P and len(differences) > 1:
+            ahead[name] = {
+                "mean": float(np.mean(differences)),
+                "spread": spread(differences),
+                "seeds": len(differences),
             }
-    ahead = {
-        name: [value - of[seed] for seed, value in each[TOP_P].items() if seed in of] for name, of in each.items()
-    }
-    return {
-        "variants": result,
-        "ahead": {
-            name: {"mean": float(np.mean(of)), "spread": spread(of), "seeds": len(of)}
-            for name, of in ahead.items()
-            if len(of) > 1 and name not in (TOP_P, SHUFFLED)
-        },
-    }
+    return {"variants": variants, "ahead": ahead}
+
+
+def summarise_shuffled(kept: Kept) -> Record:
+    """AUROC against earlier stretches, by what scored, of each shuffle."""
+    return {part: [record[part]["earlier"] for record in kept.records] for part in ("whole", "stack", "terms")}
 
 
 def spread(values: list[float]) -> float:
@@ -200,12 +205,8 @@ def spread(values: list[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
+FILES = ("accuracy_detectors.py", "accuracy_retrained.py", "../training/general.py", "../training/episodes.py")
 PARTS = (
-    Part(
-        "retrained",
-        keys,
-        measure,
-        summarise,
-        ("accuracy_detectors.py", "accuracy_retrained.py", "../training/general.py", "../training/episodes.py"),
-    ),
+    Part("retrained", keys, measure, summarise, FILES),
+    Part("shuffled", shuffled_keys, measure, summarise_shuffled, FILES),
 )

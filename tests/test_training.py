@@ -112,8 +112,9 @@ def test_the_projection_begins_with_the_entries_of_training_logs_whitened(encode
     pipe = pipeline("log-anomaly", model=str(data.parent / "out"))
 
     def mean(entries):
-        token_ids, _ = pipe.processor.tokenize(entries)
-        return pipe.model.model.sequence_stack.projection(pipe.predictor.encode(token_ids)).detach().mean(dim=0)
+        inputs = pipe.processor.pad(pipe.processor.tokenize(entries)[0])
+        embeds = pipe.model.model.encode_entries(**inputs)
+        return pipe.model.model.sequence_stack.projection(embeds).detach().mean(dim=0)
 
     assert mean([*WORDS, "fatal e"]).abs().max() < 1e-3
     assert mean(["info other", "fatal other"]).abs().max() > 0.1

@@ -61,6 +61,10 @@ class ModelArguments:
         "the checkpoint; none: it reads text alone.",
         metadata={"choices": ["auto", "none"]},
     )
+    word_term: bool = HfArg(
+        default=True,
+        help="Beside the stack, learn what each word speaks for; not with --reference auto, where it is left out.",
+    )
     hide_severity: bool = HfArg(default=False, help="Mask severity words such as INFO and FATAL.")
     embedding_cache: str | None = HfArg(
         default=None, help="Folder for entry embeddings (default: in the Hub's cache)."
@@ -80,7 +84,8 @@ class ModelArguments:
     def config(self) -> dict[str, Any]:
         """The arguments that are fields of `LogMoEConfig`."""
         names = {entry.name for entry in fields(LogMoEConfig)}
-        return {name: value for name, value in vars(self).items() if name in names}
+        given = {name: value for name, value in vars(self).items() if name in names}
+        return given | {"word_term": self.word_term and not self.sees_reference}
 
     @property
     def sees_reference(self) -> bool:

@@ -37,6 +37,7 @@ from .terms_logmoe import (
     LogMoEFeatureScaler,
     LogMoESequenceTerms,
     LogMoETermLinear,
+    LogMoEWordTerm,
     has_reference,
     require_features,
 )
@@ -602,7 +603,7 @@ class LogMoEPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
     # What `LogMoEFloat32Module` sees to elsewhere, for loading.
-    _keep_in_fp32_modules_strict = ["sequence_terms", "entry_features.scaler"]
+    _keep_in_fp32_modules_strict = ["sequence_terms", "entry_features.scaler", "word_term"]
     _can_record_outputs = {
         "hidden_states": OutputRecorder(LogMoELayer, index=0),
         "attentions": OutputRecorder(LogMoEAttention, index=1),
@@ -628,6 +629,9 @@ class LogMoEPreTrainedModel(PreTrainedModel):
             init.ones_(module.scale)
         elif isinstance(module, LogMoEFeaturePieces):
             init.zeros_(module.edges)
+        elif isinstance(module, LogMoEWordTerm):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
         elif isinstance(module, LogMoETermLinear):
             # In place of what it got as a linear layer: a term is no deep stack, and from `initializer_range` it would
             # hardly move in the few steps that it takes.
@@ -644,6 +648,8 @@ class LogMoEPreTrainedModel(PreTrainedModel):
         """Resizes the encoder's embeddings, and `encoder_config.vocab_size` with them: loading rebuilds from it."""
         embeddings = self.base_model.encoder.resize_token_embeddings(*args, **kwargs)
         self.config.encoder_config.vocab_size = self.base_model.encoder.config.vocab_size
+        if (word_term := getattr(self, "word_term", None)) is not None:
+            word_term.resize(self.config.encoder_config.vocab_size)
         return embeddings
 
 
@@ -651,7 +657,7 @@ class LogMoEModel(LogMoEPreTrainedModel):
     """The encoder and the sequence stack, without a head."""
 
     # So that a classifier's checkpoint loads without a warning.
-    _keys_to_ignore_on_load_unexpected = [r"^classification_head\.", r"^sequence_terms\."]
+    _keys_to_ignore_on_load_unexpected = [r"^classification_head\.", r"^sequence_terms\.", r"^word_term\."]
 
     def __init__(self, config: LogMoEConfig):
         super().__init__(config)
@@ -873,6 +879,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         self.model = LogMoEModel(config)
         self.classification_head = LogMoEClassificationHead(config)
         self.sequence_terms = LogMoESequenceTerms(config) if config.sequence_feature_terms else None
+        self.word_term = LogMoEWordTerm(config.encoder_config.vocab_size) if config.word_term else None
         self.post_init()
 
     @classmethod
@@ -897,9 +904,28 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             model.add_placeholders(processor)
         return model
 
-    def encode_entries(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """See [`LogMoEModel.encode_entries`]; repeated here so that wrappers such as PEFT's can reach it."""
-        return self.model.encode_entries(*args, **kwargs)
+    def encode_entries(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> torch.Tensor:
+        """See [`LogMoEModel.encode_entries`]. With `config.word_term` a last number is added: what the words of the
+        entry speak for "anomaly", `(entries, encoder_hidden + 1)`.
+        """
+        embeds = self.model.encode_entries(input_ids, attention_mask, **kwargs)
+        return embeds if self.word_term is None else self.with_words(embeds, input_ids, attention_mask)
+
+    def with_words(
+        self, entry_embeds: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Embeddings `(entries, encoder_hidden)` from elsewhere as `encode_entries` gives them.
+
+        Args:
+            entry_embeds: of the encoder.
+            input_ids: int64 `(entries, tokens)`.
+            attention_mask: `(entries, tokens)`, 1 at real tokens; by default all are real.
+        """
+        assert self.word_term is not None
+        words = self.word_term(input_ids, attention_mask)
+        return torch.cat([entry_embeds, words[:, None].to(entry_embeds)], dim=-1)
 
     def replace_encoder(self, encoder: PreTrainedModel) -> None:
         """Replaces the encoder with another of the same width, and updates the config."""
@@ -1062,6 +1088,9 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         Raises:
             ValueError: as [`LogMoEModel.forward`].
         """
+        words = None
+        if self.word_term is not None:
+            entry_embeds, words = self._words(input_ids, attention_mask, entry_embeds)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -1074,6 +1103,13 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             **kwargs,
         )
         logits, shares = self.classification_head(outputs.last_hidden_state, outputs.entry_mask)
+        if words is not None:
+            if entry_index is not None:
+                words = words[entry_index.clamp(min=0)]
+            # Each entry's share of the mean, which adds up as those of the stack do.
+            of_words = words.masked_fill(~outputs.entry_mask, 0.0) / outputs.entry_mask.sum(dim=1, keepdim=True)
+            of_words = torch.stack([-of_words / 2, of_words / 2], dim=-1)
+            logits, shares = logits + of_words.sum(dim=1), shares + of_words
         if sequence_features is not None:
             names = self.config.sequence_feature_names
             require_features("sequence_features", sequence_features, logits.shape[:1], names)
@@ -1103,6 +1139,26 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         )
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
+
+    def _words(
+        self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, entry_embeds: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The encoder's part of `entry_embeds`; and what words add, float32, shaped as entries are given.
+
+        In training they add nothing: the stack learns as if it were alone.
+        """
+        assert self.word_term is not None
+        if entry_embeds is None:
+            if input_ids is None or self.training:
+                return None, None
+            return None, self.word_term(input_ids, attention_mask)
+        width = self.config.encoder_config.hidden_size
+        if entry_embeds.shape[-1] != width + 1:
+            raise ValueError(
+                f"`entry_embeds` must have {width + 1} numbers for each entry, as this model's `encode_entries` gives "
+                f"them: {width} of the encoder, and one of its `word_term`; got {entry_embeds.shape[-1]}."
+            )
+        return entry_embeds[..., :width], None if self.training else entry_embeds[..., width].float()
 
 
 def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
