@@ -5,7 +5,8 @@ and faults where a log has no order of time. `split_logs` of `train.py` splits, 
 detector is the one with the best F1 on validation data. All read the same masked entries, of the same sequences, with
 severity words and with these masked too.
 
-- LogMoE is trained from its encoder by the trainer of `train.py`, by the recipe of `detection.py` with fewer steps.
+- LogMoE is trained from its encoder by the trainer of `train.py`, by the recipe of `detection.py` with fewer steps;
+  its stack alone is the same network without the term of words.
 - Severity words, look-up of entry counts, bag of words with logistic regression and the decision tree are those of
   `train.py`.
 - n-grams and the next-entry LSTM learn from normal training sequences alone, see `accuracy_rivals.py`; Platt scaling
@@ -50,7 +51,7 @@ from logmoe.training.words import Words, with_words
 from recordings import corpus
 from recordings.windows import read_runs
 
-LOGMOE, N_GRAMS = "LogMoE", "n-grams of entries"
+LOGMOE, STACK, N_GRAMS = "LogMoE", "LogMoE's stack alone", "n-grams of entries"
 LEARNERS = {
     "severity words": "severity word",
     "look-up of entry counts": "look-up of entry counts, unseen is anomalous",
@@ -62,8 +63,10 @@ SERVICES = ("redis", "nginx", "haproxy", "squid", "etcd", "openssh")
 """Whose recordings are learned from and judged, together."""
 STEPS, BATCH = 500, 32
 """Of LogMoE's training, and sequences of each."""
-DRAWS = {"kept": 5, "masked": 5}
-"""Seeds of LogMoE, and of the split where that is drawn, by what is done with severity words."""
+DRAWS = 5
+"""Seeds of LogMoE, and of the split where that is drawn."""
+SEVERITIES = ("kept", "masked")
+"""What is done with severity words."""
 SHARES = {"validation": 0.15, "test": 0.25}
 WINDOW = 20
 """Lines of a window of a log that comes as lines."""
@@ -248,8 +251,10 @@ class Bound:
         return train.new_model(self.model, self.processor)
 
 
-def by_logmoe(bound: Bound, splits: Splits, store: LogStore, embeds: torch.Tensor, seed: int, clock: Any) -> Judged:
-    """LogMoE, trained on these labels; `embeds` `(entries, encoder_hidden)`."""
+def by_logmoe(
+    bound: Bound, splits: Splits, store: LogStore, embeds: torch.Tensor, seed: int, clock: Any
+) -> Iterator[tuple[str, Judged]]:
+    """LogMoE, trained on these labels, whole and by its stack alone; `embeds` `(entries, encoder_hidden)`."""
     begun = clock()
     set_seed(seed)
     bound.training.seed = seed
@@ -270,9 +275,12 @@ def by_logmoe(bound: Bound, splits: Splits, store: LogStore, embeds: torch.Tenso
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    fitted = clock()
-    figures, scores = train.calibrate_and_measure(trainer, splits, store, None)
-    return Judged(scores["test"], figures["threshold"], fitted - begun, clock() - fitted)
+    fit = clock() - begun
+    for name in (LOGMOE, STACK):
+        begun = clock()
+        figures, scores = train.calibrate_and_measure(trainer, splits, store, None)
+        yield name, Judged(scores["test"], figures["threshold"], fit, clock() - begun)
+        collator.embeds[:, -1] = 0  # what words add
 
 
 def by_learner(fit: Any, features: Features, splits: Splits, seed: int, clock: Any) -> Judged:
@@ -334,10 +342,9 @@ def keys_of(names: list[str]) -> list[Key]:
     """The steps of some logs, first draws first."""
     return [
         {"log": name, "severity": severity, "draw": draw}
-        for draw in range(max(DRAWS.values()))
-        for severity, draws in DRAWS.items()
+        for draw in range(DRAWS)
+        for severity in SEVERITIES
         for name in names
-        if draw < draws
     ]
 
 
@@ -352,7 +359,7 @@ def detect(
     bound: Bound, splits: Splits, store: LogStore, embeds: torch.Tensor, draw: int, all_of_them: bool, clock: Any
 ) -> Iterator[tuple[str, Judged]]:
     """All detectors on one split; where it is that of the first draw, those alone that draw."""
-    yield LOGMOE, by_logmoe(bound, splits, store, embeds, draw, clock)
+    yield from by_logmoe(bound, splits, store, embeds, draw, clock)
     length = bound.processor.max_sequence_length
     begun = clock()
     features = Features(splits["train"], store)

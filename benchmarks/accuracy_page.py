@@ -413,23 +413,19 @@ def retrained(result: Result) -> list[str]:
     header = ["variant", "seeds", "parameters", "µs per entry, untrained", "seconds of training"]
     return [
         "The training services, each scored by a network that was trained without it and its group; recipe of the "
-        "default checkpoint without mined statements. AUROC of the stack alone and of the whole learned score, of the "
-        "first seed, which all have (of shuffled labels the mean), and how far the mean of the stack's spreads over "
-        "seeds.",
+        "default checkpoint without mined statements. AUROC of the stack alone and of the whole learned score, means "
+        "over seeds, and how far the mean of the stack's spreads over seeds. Times are medians.",
         table([*header, *(f"stack, {kind}" for kind in kinds), "spread", "whole, earlier"], rows),
         comparison(result),
-        *shuffled(result["variants"]),
     ]
 
 
-def shuffled(variants: Result) -> list[str]:
+def shuffled(result: Result) -> list[str]:
     """What networks make of shuffled labels."""
-    each = variants.get("shuffled labels", {}).get("each")
-    if each is None:
-        return []
-    told = "; ".join(f"{part} {', '.join(number(value) for value in values)}" for part, values in each.items())
+    told = "; ".join(f"{part} {', '.join(number(value) for value in values)}" for part, values in result.items())
     return [
-        "Labels that were shuffled over all services, each shuffle by itself, `earlier`: "
+        "The training services, scored likewise, after their labels were shuffled over all services: AUROC of each "
+        "shuffle, `earlier`: "
         f"{told}. Features that rise together with faults give any function of them an AUROC above or below .50; a "
         "leak would lift all of them."
     ]
@@ -620,6 +616,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "routing": ("Routing", routing),
     "lengths": ("Length of a window", lengths),
     "retrained": ("Trained without", retrained),
+    "shuffled": ("Shuffled labels", shuffled),
     "encoders": ("Encoders", encoders),
     "masks": ("Masks", masks),
     "experts": ("What the experts do", experts),

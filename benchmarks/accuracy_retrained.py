@@ -179,6 +179,7 @@ def summarise(kept: Kept) -> Record:
             for part in ("seconds", "parameters", "microseconds")
         }
         variants[name] |= {"seeds": len(records), "spread": spread([mean_over_kinds(record) for record in records])}
+        variants[name]["by_seed"] = {str(seed): record for seed, record in by_seed.items()}
     ahead: Record = {}
     for name, by_seed in of.items():
         differences = [

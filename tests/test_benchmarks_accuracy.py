@@ -415,7 +415,7 @@ def test_labels_of_ones_own_from_a_file_to_the_page(tmp_path, pipe, monkeypatch)
     assert sum(record["sizes"].values()) == 160
     assert record["sizes"]["embargoed"] == 2 * 2  # before validation and before the test
     found = record["detectors"]
-    assert set(found) == {labels.LOGMOE, *labels.LEARNERS, labels.N_GRAMS, labels.LSTM}
+    assert set(found) == {labels.LOGMOE, labels.STACK, *labels.LEARNERS, labels.N_GRAMS, labels.LSTM}
     # Anomalous ones have an entry of their own: a word for some, a column for others, new for those that know normal.
     for name in ("bag of words, logistic regression", "decision tree on entry counts", labels.N_GRAMS):
         assert found[name]["all"]["auroc"] == found[name]["all"]["f1"] == 1

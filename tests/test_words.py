@@ -14,7 +14,7 @@ from logmoe.inference import LogAnomalyDetector
 from logmoe.terms_logmoe import LogMoEWordTerm
 from logmoe.train import main
 from logmoe.training.logs import LogStore
-from logmoe.training.words import SCALE, Words, with_words
+from logmoe.training.words import SCALE, WEIGHT, Words, with_words
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -122,17 +122,22 @@ def test_what_words_speak_for():
 
 
 def test_it_is_the_regression_on_shares_of_entries():
-    """With one word that tells, by its penalised likelihood: at the optimum the gradient vanishes."""
-    shares = [0, 0.25, 0.5, 0.75] * 10
-    labels = [int(share > 0.4) if row % 5 else row % 2 for row, share in enumerate(shares)]
-    texts = ["\n".join(["fatal"] * int(4 * share) + ["info"] * (4 - int(4 * share))) for share in shares]
-    processor, token_ids, words = fitted(texts, labels)
+    """Of its penalised likelihood the gradient vanishes; a log counts once with each label that it carries."""
+    generator = np.random.default_rng(0)
+    logs = [tuple(generator.choice(["fatal", "info"], size=generator.integers(2, 9))) for _ in range(200)]
+    labels = [int(generator.random() < log.count("fatal") / len(log)) for log in logs]
+    processor, token_ids, words = fitted(["\n".join(log) for log in logs], labels)
     fatal, info = (float(words.weight[WORDS.index(word)]) for word in ("fatal", "info"))
-    margins = np.array([share * fatal + (1 - share) * info for share in shares]) + words.bias
-    error = 1 / (1 + np.exp(-margins)) - labels
-    assert abs(error.sum()) < 1e-2
+
+    distinct = sorted(set(zip(logs, labels, strict=True)))
+    assert len(distinct) < len(logs)
+    shares = np.array([log.count("fatal") / len(log) for log, _ in distinct])
+    margins = (shares * fatal + (1 - shares) * info + words.bias) / WEIGHT
+    error = 1 / (1 + np.exp(-margins)) - np.array([label for _, label in distinct])
+    assert error.sum() == pytest.approx(0, abs=1e-2)
     # The penalty is on weights for features that are SCALE times as large.
-    assert (np.array(shares) * error).sum() + fatal / SCALE**2 == pytest.approx(0, abs=1e-2)
+    assert (shares * error).sum() + fatal / WEIGHT / SCALE**2 == pytest.approx(0, abs=1e-2)
+
     model = make_model(word_term=True)
     model.resize_token_embeddings(len(processor.tokenizer))
     words.put_into(model)

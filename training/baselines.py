@@ -79,8 +79,17 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(best[np.abs(best - 0.5).argmin()])
 
 
-class TrainingCounts:
-    """The training split as learners see it: distinct logs, how often each occurs, and with which label."""
+def count_entries(store: LogStore, distinct: np.ndarray, column: np.ndarray, num_columns: int) -> sparse.csr_matrix:
+    """How often entries occur in each log, `(logs, columns)`; `column` `(entries,)` is the column of each entry."""
+    rows = [store.distinct_logs[index] for index in distinct]
+    log_of_entry = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    columns = column[np.concatenate(rows)]
+    ones = np.ones(len(columns))
+    return sparse.coo_matrix((ones, (log_of_entry, columns)), shape=(len(rows), num_columns)).tocsr()
+
+
+class Features:
+    """The training split as the baselines see it: distinct logs, how often each occurs, and with which label."""
 
     def __init__(self, train: LabelledLogs, store: LogStore):
         self.store = store
@@ -88,28 +97,6 @@ class TrainingCounts:
         self.normal = np.bincount(inverse, train.labels == 0, len(self.distinct))
         self.anomalous = np.bincount(inverse, train.labels == 1, len(self.distinct))
         self.anomaly_share = self.anomalous / (self.normal + self.anomalous)
-
-    def occurrences(self, distinct: np.ndarray, column: np.ndarray, num_columns: int) -> sparse.csr_matrix:
-        """How often entries occur in each log, `(logs, columns)`; `column` `(entries,)` is the one of each entry."""
-        rows = [self.store.distinct_logs[index] for index in distinct]
-        log_of_entry = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        columns = column[np.concatenate(rows)]
-        ones = np.ones(len(columns))
-        return sparse.coo_matrix((ones, (log_of_entry, columns)), shape=(len(rows), num_columns)).tocsr()
-
-    def both(self, matrix: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
-        """Features, labels and weights, with a row for each label that a log carries."""
-        weights = np.concatenate([self.normal, self.anomalous])
-        labels = np.repeat([0, 1], len(self.distinct))
-        kept = weights > 0
-        return sparse.vstack([matrix, matrix]).tocsr()[kept], labels[kept], weights[kept]
-
-
-class Features(TrainingCounts):
-    """What the baselines read of the logs."""
-
-    def __init__(self, train: LabelledLogs, store: LogStore):
-        super().__init__(train, store)
         texts = store.texts
         words = CountVectorizer(token_pattern=r"[^\W_]+|<[A-Z0-9_]+>", lowercase=True, binary=False)
         trained_entries = np.unique(np.concatenate([store.distinct_logs[index] for index in self.distinct]))
@@ -121,12 +108,19 @@ class Features(TrainingCounts):
 
     def counts(self, distinct: np.ndarray) -> sparse.csr_matrix:
         """How often each entry of training occurs in each log, `(logs, entries + 1)`; new entries come last."""
-        return self.occurrences(distinct, self.column, len(self.column) + 1)
+        return count_entries(self.store, distinct, self.column, len(self.column) + 1)
 
     def bag_of_words(self, distinct: np.ndarray) -> sparse.csr_matrix:
         """How often each word occurs in each log, damped, `(logs, words)`."""
         size = len(self.column)
-        return (self.occurrences(distinct, np.arange(size), size) @ self.words).log1p()
+        return (count_entries(self.store, distinct, np.arange(size), size) @ self.words).log1p()
+
+    def both(self, matrix: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+        """Features, labels and weights, with a row for each label that a log carries."""
+        weights = np.concatenate([self.normal, self.anomalous])
+        labels = np.repeat([0, 1], len(self.distinct))
+        kept = weights > 0
+        return sparse.vstack([matrix, matrix]).tocsr()[kept], labels[kept], weights[kept]
 
 
 def _any_entry(features: Features, is_anomalous: np.ndarray) -> Scorer:
