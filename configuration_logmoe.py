@@ -50,6 +50,7 @@ NUMBERS = {
     "untrained_weight": (0.0, 1.0),
     "reference_slope": (1e-3, 1e3),
     "feature_clip": (1e-3, 1e6),
+    "word_term_bound": (0.0, 1e3),
 }
 # Of the encoder, beside its numbers of layers.
 MAX_ENCODER_INTEGER = 1 << 24
@@ -110,9 +111,10 @@ class LogMoEConfig(PreTrainedConfig):
         reference_slope: how fast the probability of "anomaly" grows from that percentile on, in logits per spread.
         embedding_dropout_prob: share of the sequences with a reference whose embeddings are hidden in training, all of
             a sequence's at once, so that the model learns to do with features alone.
-        word_term: adds to the logits what the word pieces of the entries speak for "anomaly", each for itself: the
-            wide part beside a deep one (Cheng et al., "Wide & Deep Learning for Recommender Systems", 2016). For
-            models that read text alone.
+        word_term_bound: beside the stack stands what the word pieces of the entries speak for "anomaly", each for
+            itself: the wide part beside a deep one (Cheng et al., "Wide & Deep Learning for Recommender Systems",
+            2016). It moves the margin by less than this, in logit units, so that words of faults that are known do
+            not drown new ones; 0 leaves it out. For models that read text alone.
 
     Raises:
         StrictDataclassError: a value has the wrong type or is out of range; the message names the field.
@@ -167,7 +169,7 @@ class LogMoEConfig(PreTrainedConfig):
     reference_scale: list[float] = field(default_factory=lambda: [0.0, 1.0])
     reference_slope: float | int = 2.0
     embedding_dropout_prob: float | int = 0.0
-    word_term: bool = False
+    word_term_bound: float | int = 0.0
 
     def __post_init__(self, **kwargs):
         # Saved configs have both; `to_dict` writes them anew.
@@ -245,10 +247,10 @@ class LogMoEConfig(PreTrainedConfig):
                 f"`embedding_dropout_prob` ({self.embedding_dropout_prob}) needs `entry_feature_names`: without the "
                 "embeddings nothing else would be left to read."
             )
-        if self.word_term and (self.entry_feature_names or self.sequence_feature_names):
+        if self.word_term_bound and (self.entry_feature_names or self.sequence_feature_names):
             raise ValueError(
-                "`word_term` is for models that read text alone: leave out `entry_feature_names` and "
-                "`sequence_feature_names`, or set it to False."
+                f"`word_term_bound` ({self.word_term_bound}) is for models that read text alone: leave out "
+                "`entry_feature_names` and `sequence_feature_names`, or set it to 0."
             )
         self._validate_features()
         if self.id2label != {0: "normal", 1: "anomaly"}:

@@ -879,7 +879,9 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         self.model = LogMoEModel(config)
         self.classification_head = LogMoEClassificationHead(config)
         self.sequence_terms = LogMoESequenceTerms(config) if config.sequence_feature_terms else None
-        self.word_term = LogMoEWordTerm(config.encoder_config.vocab_size) if config.word_term else None
+        self.word_term: LogMoEWordTerm | None = None
+        if config.word_term_bound:
+            self.word_term = LogMoEWordTerm(config.encoder_config.vocab_size, config.word_term_bound)
         self.post_init()
 
     @classmethod
@@ -907,8 +909,8 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
     def encode_entries(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
     ) -> torch.Tensor:
-        """See [`LogMoEModel.encode_entries`]. With `config.word_term` a last number is added: what the words of the
-        entry speak for "anomaly", `(entries, encoder_hidden + 1)`.
+        """See [`LogMoEModel.encode_entries`]. With `config.word_term_bound` a last number is added: what the words of
+        the entry speak for "anomaly", `(entries, encoder_hidden + 1)`.
         """
         embeds = self.model.encode_entries(input_ids, attention_mask, **kwargs)
         return embeds if self.word_term is None else self.with_words(embeds, input_ids, attention_mask)
@@ -1106,9 +1108,9 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         if words is not None:
             if entry_index is not None:
                 words = words[entry_index.clamp(min=0)]
-            # Each entry's share of the mean, which adds up as those of the stack do.
-            of_words = words.masked_fill(~outputs.entry_mask, 0.0) / outputs.entry_mask.sum(dim=1, keepdim=True)
-            of_words = torch.stack([-of_words / 2, of_words / 2], dim=-1)
+            assert self.word_term is not None
+            of_words = self.word_term.shares(words, outputs.entry_mask) / 2
+            of_words = torch.stack([-of_words, of_words], dim=-1)
             logits, shares = logits + of_words.sum(dim=1), shares + of_words
         if sequence_features is not None:
             names = self.config.sequence_feature_names
@@ -1156,7 +1158,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         if entry_embeds.shape[-1] != width + 1:
             raise ValueError(
                 f"`entry_embeds` must have {width + 1} numbers for each entry, as this model's `encode_entries` gives "
-                f"them: {width} of the encoder, and one of its `word_term`; got {entry_embeds.shape[-1]}."
+                f"them: {width} of the encoder, and one of what words add; got {entry_embeds.shape[-1]}."
             )
         return entry_embeds[..., :width], None if self.training else entry_embeds[..., width].float()
 

@@ -275,13 +275,18 @@ class LogMoEWordTerm(LogMoEFloat32Module):
     """What the word pieces of an entry speak for "anomaly", each for itself: a logistic regression on bags of words.
 
     Fitted before the stack is trained, and not with it: the stack would learn nothing of what words tell already.
+
+    Args:
+        vocab_size: of the tokenizer.
+        bound: what all words of a sequence together add is less, in logit units.
     """
 
     weight: torch.Tensor
     bias: torch.Tensor
 
-    def __init__(self, vocab_size: int):
+    def __init__(self, vocab_size: int, bound: float):
         super().__init__()
+        self.bound = bound
         self.register_buffer("weight", torch.zeros(vocab_size, dtype=torch.float32))
         self.register_buffer("bias", torch.zeros((), dtype=torch.float32))
 
@@ -292,14 +297,28 @@ class LogMoEWordTerm(LogMoEFloat32Module):
             attention_mask: `(..., tokens)`, 1 at real tokens; by default all are real.
 
         Returns:
-            float32 `(...)`, in logit units: the weights of an entry's distinct word pieces, and the bias. A sequence's
-            margin is the mean over its entries.
+            float32 `(...)`, in logit units: the weights of an entry's distinct word pieces, and the bias.
         """
         ids = input_ids if attention_mask is None else input_ids.masked_fill(attention_mask == 0, -1)
         ids = ids.sort(dim=-1, descending=True).values  # padding last: sums do not depend on how much there is
         is_new = ids >= 0
         is_new[..., 1:] &= ids[..., 1:] != ids[..., :-1]
         return (self.weight[ids.clamp(min=0)] * is_new).sum(dim=-1) + self.bias
+
+    def shares(self, words: torch.Tensor, entry_mask: torch.Tensor) -> torch.Tensor:
+        """What entries add to the margin of their sequence: of the mean over its entries, drawn into the bound.
+
+        Args:
+            words: what `forward` gives, `(sequences, entries)`.
+            entry_mask: bool `(sequences, entries)`.
+
+        Returns:
+            float32 `(sequences, entries)`, 0 at padding; a sequence's shares add up to bound · tanh(mean / bound).
+        """
+        shares = words.masked_fill(~entry_mask, 0.0) / entry_mask.sum(dim=1, keepdim=True)
+        margins = shares.sum(dim=1, keepdim=True) / self.bound
+        drawn = torch.where(margins.abs() < SMALLEST_CHANGE, 1 - margins.square() / 3, margins.tanh() / margins)
+        return shares * drawn
 
     @torch.no_grad()
     def resize(self, vocab_size: int) -> None:

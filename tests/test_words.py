@@ -14,14 +14,14 @@ from logmoe.inference import LogAnomalyDetector
 from logmoe.terms_logmoe import LogMoEWordTerm
 from logmoe.train import main
 from logmoe.training.logs import LogStore
-from logmoe.training.words import SCALE, WEIGHT, Words, with_words
+from logmoe.training.words import SCALE, Words, with_words
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 @pytest.fixture
 def worded() -> LogMoEForSequenceClassification:
-    model = make_model(word_term=True)
+    model = make_model(word_term_bound=2.0)
     model.word_term.weight.normal_()
     model.word_term.bias.fill_(0.5)
     return model
@@ -32,7 +32,7 @@ def margin(output):
 
 
 def test_a_word_counts_once_in_an_entry_wherever_the_padding_is():
-    term = LogMoEWordTerm(8)
+    term = LogMoEWordTerm(8, 2.0)
     term.weight.copy_(torch.arange(8.0))
     term.bias.fill_(0.25)
     ids = torch.tensor([[[3, 5, 3, 0], [0, 7, 0, 0]], [[0, 0, 2, 6], [1, 1, 1, 1]]])
@@ -41,12 +41,14 @@ def test_a_word_counts_once_in_an_entry_wherever_the_padding_is():
     assert term(ids[1, 1]).item() == 1.25  # all are real by default
 
 
-def test_words_add_their_mean_over_entries_in_all_forms_of_input(worded, compact_batch):
+def test_words_add_their_bounded_mean_over_entries_in_all_forms_of_input(worded, compact_batch):
     ids, mask, index = (compact_batch[name] for name in ("input_ids", "attention_mask", "entry_index"))
     plain = make_model()
     plain.load_state_dict({name: value for name, value in worded.state_dict().items() if "word_term" not in name})
     real = index >= 0
     of_entries = torch.where(real, worded.word_term(ids, mask)[index.clamp(min=0)], 0.0) / real.sum(1, keepdim=True)
+    means = of_entries.sum(1, keepdim=True)
+    of_entries = of_entries * 2 * torch.tanh(means / 2) / means  # in the same proportions, within 2 logits
     expected = plain(**compact_batch)
     embeds = worded.encode_entries(ids, mask)
     assert embeds.shape[1] == 33
@@ -63,7 +65,7 @@ def test_words_add_their_mean_over_entries_in_all_forms_of_input(worded, compact
 
 def test_in_training_words_add_nothing(compact_batch):
     """The stack learns as if it were alone; so words have no part in its loss."""
-    model = make_model(word_term=True, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0).train()
+    model = make_model(word_term_bound=2.0, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0).train()
     model.model.encoder.eval()
     before = model(**compact_batch).logits
     model.word_term.weight.fill_(9.0)
@@ -96,8 +98,8 @@ def test_embeddings_without_what_words_add_are_refused(worded):
 
 
 def test_only_models_that_read_text_alone_have_them():
-    with pytest.raises(StrictDataclassError, match="`word_term` is for models that read text alone"):
-        tiny_config(word_term=True, entry_feature_names=["new"])
+    with pytest.raises(StrictDataclassError, match=r"`word_term_bound` \(2.0\) is for models that read text alone"):
+        tiny_config(word_term_bound=2.0, entry_feature_names=["new"])
 
 
 # ---------------------------------------------------------------------- fitting
@@ -132,13 +134,13 @@ def test_it_is_the_regression_on_shares_of_entries():
     distinct = sorted(set(zip(logs, labels, strict=True)))
     assert len(distinct) < len(logs)
     shares = np.array([log.count("fatal") / len(log) for log, _ in distinct])
-    margins = (shares * fatal + (1 - shares) * info + words.bias) / WEIGHT
+    margins = shares * fatal + (1 - shares) * info + words.bias
     error = 1 / (1 + np.exp(-margins)) - np.array([label for _, label in distinct])
     assert error.sum() == pytest.approx(0, abs=1e-2)
     # The penalty is on weights for features that are SCALE times as large.
-    assert (shares * error).sum() + fatal / WEIGHT / SCALE**2 == pytest.approx(0, abs=1e-2)
+    assert (shares * error).sum() + fatal / SCALE**2 == pytest.approx(0, abs=1e-2)
 
-    model = make_model(word_term=True)
+    model = make_model(word_term_bound=2.0)
     model.resize_token_embeddings(len(processor.tokenizer))
     words.put_into(model)
     embeds = with_words(torch.zeros(len(token_ids), 32), model, processor, token_ids)
@@ -172,4 +174,4 @@ def test_a_checkpoint_judges_by_what_words_tell(tmp_path, how):
 
 
 def test_they_can_be_left_out(tmp_path):
-    assert "word_term.weight" not in weights_of(trained(tmp_path, "--word_term", "false"))
+    assert "word_term.weight" not in weights_of(trained(tmp_path, "--word_term_bound", "0"))

@@ -61,9 +61,10 @@ class ModelArguments:
         "the checkpoint; none: it reads text alone.",
         metadata={"choices": ["auto", "none"]},
     )
-    word_term: bool = HfArg(
-        default=True,
-        help="Beside the stack, learn what each word speaks for; not with --reference auto, where it is left out.",
+    word_term_bound: float = HfArg(
+        default=2.0,
+        help="Beside the stack, learn what each word speaks for; all words of a sequence move the margin by less than "
+        "this, 0 leaves them out. Not with --reference auto, where it is 0.",
     )
     hide_severity: bool = HfArg(default=False, help="Mask severity words such as INFO and FATAL.")
     embedding_cache: str | None = HfArg(
@@ -85,7 +86,7 @@ class ModelArguments:
         """The arguments that are fields of `LogMoEConfig`."""
         names = {entry.name for entry in fields(LogMoEConfig)}
         given = {name: value for name, value in vars(self).items() if name in names}
-        return given | {"word_term": self.word_term and not self.sees_reference}
+        return given | ({"word_term_bound": 0.0} if self.sees_reference else {})
 
     @property
     def sees_reference(self) -> bool:
