@@ -20,8 +20,8 @@ from logmoe.training.baselines import count_entries
 from logmoe.training.logs import LabelledLogs, LogStore
 
 # What a word piece in every entry of a log counts for the penalty on weights (L2, C=1). With 1 weights stay too small.
-# This, and the bound of 2 logits, were chosen on validation data of six services, LO2, MultiLog and Spirit, and within the
-# first 65% of BGL and 80% of HDFS.
+# This, and the bound of 2 logits, were chosen on validation data of six services, LO2, MultiLog and Spirit, and within
+# the first 65% of BGL and 80% of HDFS.
 SCALE = 10.0
 # Entries that are padded together.
 ENTRIES_AT_ONCE = 4096
