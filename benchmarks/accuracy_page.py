@@ -413,8 +413,8 @@ def retrained(result: Result) -> list[str]:
     header = ["variant", "seeds", "parameters", "µs per entry, untrained", "seconds of training"]
     return [
         "The training services, each scored by a network that was trained without it and its group; recipe of the "
-        "default checkpoint without mined statements. AUROC of the stack alone and of the whole learned score, means "
-        "over seeds, and how far the mean of the stack's spreads over seeds. Times are medians.",
+        "default checkpoint without mined statements. AUROC of the stack alone and of the whole learned score, of "
+        "the first seed, which all have, and how far the mean of the stack's spreads over seeds.",
         table([*header, *(f"stack, {kind}" for kind in kinds), "spread", "whole, earlier"], rows),
         comparison(result),
     ]

@@ -160,33 +160,24 @@ def mean_over_kinds(record: Record) -> float:
 
 
 def summarise(kept: Kept) -> Record:
-    """By variant means over seeds and the spread of the stack's; how far the mixture is ahead of each, seed by seed.
-
-    Times are medians, as other processes lengthen some.
+    """By variant the figures of its first seed, which all have; over seeds the spread of the stack's, and how far the
+    mixture is ahead of each, seed by seed.
     """
     of = {
         name: {kept.keys[place]["seed"]: kept.records[place] for place in kept.places(variant=name)}
         for name in dict.fromkeys(key["variant"] for key in kept.keys)
     }
     variants: Record = {}
-    for name, by_seed in of.items():
-        records = list(by_seed.values())
-        variants[name] = {
-            part: {kind: float(np.mean([record[part][kind] for record in records])) for kind in MEASURED}
-            for part in ("whole", "stack", "terms")
-        } | {
-            part: float(np.median([record[part] for record in records]))
-            for part in ("seconds", "parameters", "microseconds")
-        }
-        variants[name] |= {"seeds": len(records), "spread": spread([mean_over_kinds(record) for record in records])}
-        variants[name]["by_seed"] = {str(seed): record for seed, record in by_seed.items()}
     ahead: Record = {}
     for name, by_seed in of.items():
-        differences = [
-            mean_over_kinds(record) - mean_over_kinds(by_seed[seed])
-            for seed, record in of.get(TOP_P, {}).items()
-            if seed in by_seed
-        ]
+        means = {seed: mean_over_kinds(record) for seed, record in by_seed.items()}
+        variants[name] = next(iter(by_seed.values())) | {  # keys are in the order of their seeds
+            "seeds": len(by_seed),
+            "spread": spread(list(means.values())),
+            "by_seed": {str(seed): record for seed, record in by_seed.items()},
+        }
+        mixture = {seed: mean_over_kinds(record) for seed, record in of.get(TOP_P, {}).items()}
+        differences = [mixture[seed] - mean for seed, mean in means.items() if seed in mixture]
         if name != TOP_P and len(differences) > 1:
             ahead[name] = {
                 "mean": float(np.mean(differences)),

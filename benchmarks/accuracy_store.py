@@ -140,8 +140,10 @@ def digest_of(paths: Iterable[Path], more: Iterable[str] = ()) -> str:
 
 
 def model_digest(model: Any) -> str:
-    """Tells one checkpoint from another: by its weights and its config."""
-    digest = hashlib.sha256(model.config.to_json_string().encode())
+    """Tells one checkpoint from another: by its weights, and by what its config says that is no default."""
+    defaults = type(model.config)().to_dict()
+    said = {name: value for name, value in model.config.to_dict().items() if value != defaults.get(name)}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
