@@ -123,6 +123,11 @@ def test_what_words_speak_for():
     assert max(weight, key=weight.get) == "fatal"
 
 
+def test_words_that_the_tokenizer_does_not_know_speak_for_nothing():
+    _, _, words = fitted(["xyzzy", "plugh", "xyzzy plugh"], [0, 1, 1])
+    assert (words.weight.count_nonzero(), words.bias) == (0, 0)
+
+
 def test_it_is_the_regression_on_shares_of_entries():
     """Of its penalised likelihood the gradient vanishes; a log counts once with each label that it carries."""
     generator = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 """The term of words: what word pieces speak for "anomaly", learned before the stack is trained.
 
 A logistic regression on the distinct training logs: of each log, in what share of its entries a word piece occurs.
-Words tell at once what a stack on frozen embeddings has to find out; together they know more than either.
+Words tell at once what a stack on frozen embeddings has to find out; on most logs both together know more.
 """
 
 import warnings
@@ -61,6 +61,8 @@ class Words:
         entries = np.asarray(counts.sum(axis=1)).ravel()
         shares = (sparse.diags(SCALE / entries) @ counts @ has).tocsc()
         columns = np.unique(shares.nonzero()[1])
+        if len(columns) == 0:  # all words are unknown to the tokenizer
+            return cls(torch.zeros(vocab_size), 0.0)
         model = LogisticRegression(max_iter=1000)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is good enough

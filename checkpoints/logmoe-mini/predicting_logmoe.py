@@ -45,7 +45,8 @@ class Predictor:
             token_ids: of each entry, see [`LogMoEProcessor.tokenize`].
 
         Returns:
-            Embeddings `(entries, encoder_hidden)`, on the model's device.
+            Embeddings `(entries, encoder_hidden)`, on the model's device; with one more number where the model has a
+            term of words.
         """
         embeddings = []
         size = ENTRIES_PER_CALL
@@ -74,7 +75,7 @@ class Predictor:
         """Runs the model over sequences; those of like length go together.
 
         Args:
-            embeddings: `(distinct_entries, encoder_hidden)`.
+            embeddings: `(distinct_entries, encoder_hidden)`, as `encode` gives them.
             sequences: for each sequence the rows of its entries in `embeddings`.
             batch_size: sequences per call of the model; halved when memory runs out.
             entry_features: for each sequence `(entries, features)`, seen through a reference.
