@@ -249,7 +249,14 @@ def _replace_encoder(pipe: LogAnomalyPipeline, bert_path: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(bert_path, trust_remote_code=False)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise FileNotFoundError(f"no tokenizer at `bert_path` {bert_path!r}: there is no vocabulary")
-    pipe.processor = LogMoEProcessor(tokenizer, **pipe.processor.rules())
+    processor = LogMoEProcessor(tokenizer, **pipe.processor.rules())
+    vocabularies = [one.tokenizer.get_vocab() for one in (processor, pipe.processor)]
+    if pipe.model.word_term is not None and vocabularies[0] != vocabularies[1]:
+        raise ValueError(
+            f"The tokenizer at `bert_path` {bert_path!r} has other word pieces than that of the checkpoint, which has "
+            "learned what each of its own speaks for (`word_term_bound`): give the encoder that it was trained with."
+        )
+    pipe.processor = processor
     pipe.tokenizer = pipe.processor.tokenizer
     pipe.model.replace_encoder(load_encoder(bert_path, pipe.model.dtype).to(pipe.device).eval())
     pipe.model.add_placeholders(pipe.processor)

@@ -935,6 +935,8 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         self.model.encoder = encoder
         self.config.encoder_config = encoder.config
         encoder.config._name_or_path = ""
+        if self.word_term is not None:
+            self.word_term.resize(encoder.config.vocab_size)
 
     @torch.no_grad()
     def add_placeholders(self, processor: Any) -> None:
@@ -985,7 +987,8 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         Networks", ICLR 2016).
 
         Args:
-            entry_embeds: `(entries, encoder_hidden)` of distinct training entries, from `encode_entries`.
+            entry_embeds: `(entries, encoder_hidden)` of distinct training entries, from `model.encode_entries` of the
+                model without a head.
 
         Raises:
             ValueError: shape or values do not fit.
@@ -1079,7 +1082,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         sequence_features: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> LogMoESequenceClassifierOutput | tuple:
-        """As [`LogMoEModel.forward`], plus:
+        """As [`LogMoEModel.forward`]; `entry_embeds` are those of this model's `encode_entries`. Plus:
 
         Args:
             labels: int64 `(sequences,)`, 0 normal, 1 anomaly.
@@ -1091,8 +1094,8 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             ValueError: as [`LogMoEModel.forward`].
         """
         words = None
-        if self.word_term is not None:
-            entry_embeds, words = self._words(input_ids, attention_mask, entry_embeds)
+        if self.word_term is not None and entry_embeds is not None:
+            entry_embeds, words = self._without_words(entry_embeds)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -1105,10 +1108,13 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
             **kwargs,
         )
         logits, shares = self.classification_head(outputs.last_hidden_state, outputs.entry_mask)
-        if words is not None:
+        # In training words add nothing: the stack learns as if it were alone.
+        if self.word_term is not None and not self.training:
+            if words is None:
+                assert input_ids is not None
+                words = self.word_term(input_ids, attention_mask)
             if entry_index is not None:
                 words = words[entry_index.clamp(min=0)]
-            assert self.word_term is not None
             of_words = self.word_term.shares(words, outputs.entry_mask) / 2
             of_words = torch.stack([-of_words, of_words], dim=-1)
             logits, shares = logits + of_words.sum(dim=1), shares + of_words
@@ -1142,25 +1148,15 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 
-    def _words(
-        self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, entry_embeds: torch.Tensor | None
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """The encoder's part of `entry_embeds`; and what words add, float32, shaped as entries are given.
-
-        In training they add nothing: the stack learns as if it were alone.
-        """
-        assert self.word_term is not None
-        if entry_embeds is None:
-            if input_ids is None or self.training:
-                return None, None
-            return None, self.word_term(input_ids, attention_mask)
+    def _without_words(self, entry_embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The encoder's part of what `encode_entries` gave; and what words add, float32 `(entries,)` or as given."""
         width = self.config.encoder_config.hidden_size
         if entry_embeds.shape[-1] != width + 1:
             raise ValueError(
                 f"`entry_embeds` must have {width + 1} numbers for each entry, as this model's `encode_entries` gives "
                 f"them: {width} of the encoder, and one of what words add; got {entry_embeds.shape[-1]}."
             )
-        return entry_embeds[..., :width], None if self.training else entry_embeds[..., width].float()
+        return entry_embeds[..., :width], entry_embeds[..., width].float()
 
 
 def load_encoder(name_or_path: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:

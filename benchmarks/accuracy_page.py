@@ -20,7 +20,7 @@ AGAINST = {
 }
 LOGMOE, BOOSTING = "LogMoE", "gradient boosting on LogMoE's features"
 UNTRAINED = "sum of ranks, untrained"
-BAG_OF_WORDS = "bag of words, logistic regression"
+BAG_OF_WORDS, STACK = "bag of words, logistic regression", "LogMoE's stack alone"
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -544,8 +544,10 @@ def labels(result: Result) -> list[str]:
         table(["log", "severity", "encode", *names], times),
         "LogMoE's AUROC less that of others, first draw, with 95% intervals (paired bootstrap of blocks of eight "
         "sequences). " + differences(less),
-        "Does reading with an encoder pay where there are labels? Against a bag of words with logistic regression: "
+        "Does it pay where there are labels? Against a bag of words with logistic regression: "
         + standing({log: of_rivals.get(BAG_OF_WORDS) for log, of_rivals in less.items()})
+        + ". What its [term of words](training.md#words) brings, against its stack alone: "
+        + standing({log: of_rivals.get(STACK) for log, of_rivals in less.items()})
         + ".",
     ]
 

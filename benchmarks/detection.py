@@ -181,8 +181,11 @@ def main() -> None:
         default="none",
         help="auto: logs seen through a reference of the normal training logs (default: text alone)",
     )
+    parser.add_argument("--without_words", action="store_true", help="text is read by the stack alone")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the JSON goes")
     args = parser.parse_args()
+    if args.without_words and args.reference == "auto":
+        parser.error("--without_words belongs to text alone: with --reference auto there is no term of words anyway.")
 
     results = json.loads(args.output.read_text()) if args.output.exists() else {"tasks": {}}
     for name in args.tasks:
@@ -190,6 +193,9 @@ def main() -> None:
         if args.reference == "auto":
             task = Task(f"{task.title}, through a reference", task.file, task.arguments | {"reference": "auto"})
             name = f"{name}_reference"
+        if args.without_words:
+            task = Task(f"{task.title}, without words", task.file, task.arguments | {"word_term_bound": 0})
+            name = f"{name}_without_words"
         with tempfile.TemporaryDirectory() as folder:
             files = files_of(task, args.data)
             if files is None:

@@ -7,7 +7,7 @@ from conftest import WORDS, make_model, tiny_config, tiny_processor
 from huggingface_hub.errors import StrictDataclassError
 from test_training_data import labelled
 from training_fixtures import TINY, make_encoder, make_logs, weights_of, write_jsonl
-from transformers import pipeline
+from transformers import BertTokenizerFast, pipeline
 
 from logmoe import LogMoEForSequenceClassification, LogMoEModel
 from logmoe.inference import LogAnomalyDetector
@@ -174,8 +174,16 @@ def test_a_checkpoint_judges_by_what_words_tell(tmp_path, how):
     assert (fatal["label"], info["label"]) == ("anomaly", "normal")
     scores = [entry["score"] for entry in fatal["sequences"][0]["entries"]]
     assert max(scores) == scores[2]
-    embeddings, _ = LogAnomalyDetector(str(folder)).preprocess_log_sequence("info a", 16, 8)
+    detector = LogAnomalyDetector(str(folder))
+    embeddings, _ = detector.preprocess_log_sequence("info a", 16, 8)
     assert embeddings.shape[-1] == 32
+    encoder = tmp_path / "encoder"
+    same = LogAnomalyDetector(str(folder), bert_path=encoder).predict("fatal e")
+    assert same["logits"] == pytest.approx(detector.predict("fatal e")["logits"], abs=1e-3)
+    vocabulary = {word: row for row, word in enumerate([*WORDS[:5], *reversed(WORDS[5:])])}
+    BertTokenizerFast(vocab=vocabulary, model_max_length=64).save_pretrained(encoder)
+    with pytest.raises(ValueError, match="other word pieces than that of the checkpoint"):
+        LogAnomalyDetector(str(folder), bert_path=encoder)
 
 
 def test_they_can_be_left_out(tmp_path):
