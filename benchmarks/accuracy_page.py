@@ -437,8 +437,8 @@ def comparison(result: Result) -> str:
     if ahead is None:
         return ""
     sparse, dense = variants["Top-P, 4 experts"], variants["dense, 4 experts"]
-    # A mean of so many differences is told from none where it is twice its own spread away.
-    is_told = ahead["mean"] > 2 * ahead["spread"] / ahead["seeds"] ** 0.5
+    # A mean of so many differences is told from none where it is twice its own spread away, and counts from .001 on.
+    is_told = ahead["mean"] > max(2 * ahead["spread"] / ahead["seeds"] ** 0.5, 0.001)
     others = "; ".join(
         f"ahead of {name} by {of['mean']:+.4f} ± {of['spread']:.4f}" for name, of in result["ahead"].items()
     )
