@@ -912,7 +912,7 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         """See [`LogMoEModel.encode_entries`]. With `config.word_term_bound` a last number is added: what the words of
         the entry speak for "anomaly", `(entries, encoder_hidden + 1)`.
         """
-        embeds = self.model.encode_entries(input_ids, attention_mask, **kwargs)
+        embeds = self.model.encode_entries(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
         return embeds if self.word_term is None else self.with_words(embeds, input_ids, attention_mask)
 
     def with_words(
