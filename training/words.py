@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from logmoe import LogMoEForSequenceClassification, LogMoEProcessor
+from logmoe.predicting_logmoe import ENTRIES_PER_CALL
 from logmoe.training.baselines import count_entries
 from logmoe.training.logs import LabelledLogs, LogStore
 
@@ -23,8 +24,6 @@ from logmoe.training.logs import LabelledLogs, LogStore
 # This, and the bound of 2 logits, were chosen on validation data of six services, LO2, MultiLog and Spirit, and within
 # the first 65% of BGL and 80% of HDFS.
 SCALE = 10.0
-# Entries that are padded together.
-ENTRIES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,8 @@ def with_words(
 ) -> torch.Tensor:
     """Embeddings `(entries, encoder_hidden)` with what the words of each entry speak for, as the model takes them."""
     parts = []
-    for start in range(0, len(token_ids), ENTRIES_AT_ONCE):
-        chosen = slice(start, start + ENTRIES_AT_ONCE)
+    for start in range(0, len(token_ids), ENTRIES_PER_CALL):
+        chosen = slice(start, start + ENTRIES_PER_CALL)
         padded = {name: ids.to(model.device) for name, ids in processor.pad(list(token_ids[chosen])).items()}
         parts.append(model.with_words(embeds[chosen].to(model.device), **padded).to(embeds.device))
     return torch.cat(parts)
