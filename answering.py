@@ -36,6 +36,7 @@ KIND_WORDS = {
 _FRACTION = re.compile(r"\.\d+")
 OF_ITSELF = "judged against itself: shows what stands out, promises nothing"
 BY_WORDING = "judged by its wording"
+RERUN = "another run of the healthy log: shows what differs, promises nothing"
 PREVAILING = "most of it reads like faults, so that what stands out is no measure"
 # Reasons that are shown of a sequence or a finding.
 REASONS = 2
@@ -211,6 +212,8 @@ def promise(scan: LogScan) -> str:
     assert against is not None
     if against.by_labels:
         return "by a threshold that was fitted on labels"
+    if scan.statistics.is_rerun:
+        return RERUN
     asked = against.rate(reference_of(scan), scan.rule.max_sequence_length)
     return _promise(asked, scan.statistics.kept_rate, against.false_alarms_per_day)
 
@@ -376,13 +379,20 @@ def promised(summary: Summary) -> str | None:
     if summary.mode != "reference" or summary.promised_rate is None:
         return None
     of_all = f"{summary.total('anomalous_sequences'):,} of {count(summary.total('sequences'), 'sequence')} anomalous"
-    return f"{of_all}; {_promise(summary.promised_rate, summary.kept_rate, summary.promised_per_day)}"
+    reruns = sum(log.is_rerun for log in summary.logs)
+    if reruns == len(summary.logs):
+        return f"{of_all}; {RERUN}"
+    said = _promise(summary.promised_rate, summary.kept_rate, summary.promised_per_day)
+    return f"{of_all}; {said}" + f"; {count(reruns, 'log')} of {len(summary.logs)}: {RERUN}" * bool(reruns)
 
 
 def advised(summary: Summary, can_measure: bool = True) -> str | None:
     """What helps where logs were too short for anything but their wording, or the healthy log was; None elsewhere."""
     if summary.mode == "reference":
-        return unclear(summary, can_measure)
+        said = unclear(summary, can_measure)
+        # A stream is judged before it is known whether it is another run of the healthy log.
+        hint = "; another run of the healthy log is compared with it if it is given as a file"
+        return said and said + hint * any(log.source is None for log in summary.logs)
     if not can_measure or summary.mode not in ("none", "mixed"):
         return None
     return (
@@ -398,10 +408,13 @@ def unclear(summary: Summary, can_measure: bool = True) -> str | None:
         return None
     if known >= KNOWS_ITSELF or familiarity >= KNOWS_LOG:
         return None
+    if all(log.is_rerun for log in summary.logs):
+        return f"no all-clear: {_new(familiarity)} of these entries are new to the healthy log"
     none = ", or none (without --baseline a log is judged against itself)" * can_measure
     return (
         f"no all-clear: {_new(familiarity)} of these entries are new to the healthy log; so are {_new(known)} of its "
-        f"own to the rest of it, as in a start-up, and nothing was odder than those. Give a longer healthy log{none}"
+        f"own to the rest of it, as in a start-up, and nothing was odder than those. "
+        f"Give a longer healthy log{none}"
     )
 
 

@@ -224,7 +224,7 @@ class LogSummary:
         familiarity: share of its entries that the healthy log knows; None where it was judged otherwise.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         replaced_bytes, truncated_entries, oversized_entries, split_sessions, backward_entries: see [`ScanStatistics`].
-        faults_prevail: see [`ScanStatistics`].
+        faults_prevail, is_rerun: see [`ScanStatistics`].
         start, end: see [`LogSpan`].
         accepted: findings that were left out, because somebody accepted them.
         expired: those that are reported again.
@@ -245,6 +245,7 @@ class LogSummary:
     split_sessions: int = 0
     backward_entries: int = 0
     faults_prevail: bool = False
+    is_rerun: bool = False
     start: str | None = None
     end: str | None = None
     accepted: int = 0
@@ -258,7 +259,8 @@ class LogSummary:
         familiarity = None
         if seen.mode == "reference" and seen.measured_entries:
             familiarity = seen.familiar_entries / seen.measured_entries
-        same = {name: getattr(seen, name) for name in (*_COUNTS, "faults_prevail", "kept_rate", "mode", "source")}
+        named = (*_COUNTS, "faults_prevail", "is_rerun", "kept_rate", "mode", "source")
+        same = {name: getattr(seen, name) for name in named}
         span = span or LogSpan()
         leaves_out = leaves_out or LeavesOut({})
         return cls(
@@ -339,8 +341,11 @@ class Summary:
 
     @property
     def kept_rate(self) -> float | None:
-        """The highest rate of false alarms that a log's promise allows; None if one is promised nothing."""
-        rates = [log.kept_rate for log in self.logs]
+        """The highest rate of false alarms that a log's promise allows; None if one is promised nothing.
+
+        Another run of the healthy log is promised nothing, and does not count beside logs that are none.
+        """
+        rates = [log.kept_rate for log in self.logs if not log.is_rerun]
         return None if not rates or None in rates else max(rate for rate in rates if rate is not None)
 
     def to_dict(self) -> dict[str, Any]:

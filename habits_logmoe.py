@@ -40,6 +40,8 @@ SMALLEST_DISTANCE = 1e-4
 COUNTED_WINDOWS = 1 << 15
 # Entries before an entry that make its neighbourhood.
 NEIGHBOURS = 5
+# Windows that each entry of a run is in.
+RUN_OVERLAP = 4
 # Below this share of entries with a time, a log has none.
 TIMED_SHARE = 0.05
 
@@ -65,6 +67,30 @@ def windows_of(stretch: np.ndarray, length: int, stride: int) -> np.ndarray:
     )
     positions = first[:, None] + np.arange(length)
     return np.where(positions < np.repeat(starts + sizes, counts)[:, None], positions, -1)
+
+
+def run_windows(stretch: np.ndarray, length: int) -> np.ndarray:
+    """As `windows_of`, with each entry in several windows, and the last window of a stretch no shorter than others.
+
+    Another run begins its windows elsewhere after the first line that differs.
+    """
+    windows = windows_of(stretch, length, max(1, length // RUN_OVERLAP))
+    if not len(stretch):
+        return windows
+    starts = np.flatnonzero(np.diff(stretch, prepend=stretch[0] - 1))
+    last = np.append(starts[1:], len(stretch)) - length
+    at_end = last[last >= starts][:, None] + np.arange(length)
+    return np.concatenate([windows, at_end])
+
+
+def in_other_blocks(values: np.ndarray, blocks: int) -> tuple[np.ndarray, float]:
+    """Each value once, ascending, and the share of all that come in another of so many blocks too."""
+    if not len(values):
+        return values, 0.0
+    known, row = np.unique(values, return_inverse=True)
+    comes = np.zeros((len(known), blocks), bool)
+    comes[row, np.arange(len(values)) * blocks // len(values)] = True
+    return known, float((comes.sum(1) > 1)[row].mean())
 
 
 def _thinned(rows: np.ndarray, most: int) -> np.ndarray:
@@ -389,8 +415,10 @@ __all__ = [
     "Runs",
     "departure",
     "filled_times",
+    "in_other_blocks",
     "is_among",
     "is_regular",
+    "run_windows",
     "usable_times",
     "windows_of",
 ]

@@ -5,6 +5,7 @@ each template, and the order and times in which they came. Every table that surp
 fraction of a second, so two references merge exactly, and none is out of date. The pipeline fits and applies it.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -22,11 +23,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
 from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
-from .habits_logmoe import usable_times, windows_of
+from .habits_logmoe import in_other_blocks, run_windows, usable_times, windows_of
 from .parsing_logmoe import ParsedLog, check_integer
 from .saving_logmoe import named_files, new_files, table_of
 from .sequences_logmoe import Origin, SequenceRule, pad_sequences
-from .surprise_logmoe import HEALTHY_FOLDS, Occurrences, Surprise, Vocabulary, cross_fitted
+from .surprise_logmoe import HEALTHY_FOLDS, RUN_FOLDS, Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
 
 # Of the files; a reader refuses others.
@@ -116,9 +117,11 @@ class LogReference:
         self._vocabulary: tuple[np.ndarray, Vocabulary] | None = None  # and the embeddings that it is made of
         self._surprise: dict[int, Surprise] = {}
         self._healthy: dict[int, Healthy] = {}
+        self._run: LogReference | None = None
 
     def _set_entries(self, text: np.ndarray, time: np.ndarray, stretch: np.ndarray) -> None:
         self.time = time
+        self._steps: tuple[np.ndarray, float] | None = None
         self.entries = Occurrences(text, self.template_of[text], usable_times(time, stretch), stretch)
 
     def __len__(self) -> int:
@@ -147,7 +150,7 @@ class LogReference:
             )
             # As they are saved, so that a saved reference gives the same results.
             table[missing] = new.astype(np.float16)
-            self.embeddings, self._surprise, self._healthy = table, {}, {}
+            self.embeddings, self._surprise, self._healthy, self._run = table, {}, {}, None
         return self
 
     def embedding_rows(self) -> dict[str, int]:
@@ -206,7 +209,8 @@ class LogReference:
         known = self._healthy
         if length not in known:
             if self.is_windowed:
-                sequences = windows_of(self.entries.stretch, length, length)
+                stretch = self.entries.stretch
+                sequences = run_windows(stretch, length) if self.is_run else windows_of(stretch, length, length)
             else:
                 parts = np.split(np.arange(len(self)), self._starts()[1:])
                 sequences = pad_sequences([part[:length] for part in parts])
@@ -243,13 +247,34 @@ class LogReference:
 
         Of runs of the training services and of their first 4,000 entries it is .96 in the median, of 1,500 .93.
         """
-        template, blocks = self.entries.template, self.folds.blocks
-        if not len(template):
-            return 0.0
-        block = np.arange(len(template)) * blocks // len(template)
-        comes = np.zeros((int(template.max()) + 1, blocks), bool)
-        comes[template, block] = True
-        return float((comes.sum(1) > 1)[template].mean())
+        return in_other_blocks(self.entries.template, self.folds.blocks)[1]
+
+    @property
+    def steps(self) -> tuple[np.ndarray, float]:
+        """The steps of the log, see `steps_of`, each once, and the share of all that comes in another block too."""
+        if self._steps is None:
+            steps = self.steps_of(self.entries.template, self.entries.stretch)
+            self._steps = in_other_blocks(steps, self.folds.blocks)
+        return self._steps
+
+    def steps_of(self, template: np.ndarray, stretch: np.ndarray) -> np.ndarray:
+        """Neighbouring entries of a stretch, by their templates `(entries,)`: int64, one number for each pair."""
+        pairs: np.ndarray = template[:-1] * (len(self.templates.texts) + 1) + template[1:]
+        return pairs[stretch[1:] == stretch[:-1]]
+
+    def as_run(self) -> "LogReference":
+        """The same, for another run of it to be compared with: its own sequences are measured against all of it."""
+        run = self._run
+        if run is None:
+            run = copy.copy(self)
+            run.folds, run._healthy = RUN_FOLDS, {}
+            self._run = run
+        return run
+
+    @property
+    def is_run(self) -> bool:
+        """Another run of it is compared with it; see `as_run`."""
+        return self.folds == RUN_FOLDS
 
     @property
     def is_windowed(self) -> bool:

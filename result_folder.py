@@ -18,7 +18,7 @@ import platform
 import tempfile
 import types
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import fsspec
@@ -92,6 +92,15 @@ def file_table(rows: Iterable[FileRow]) -> pa.Table:
     return pa.Table.from_pylist(flat, FILE_ROWS)
 
 
+def _with_defaults(table: pa.Table) -> pa.Table:
+    """A part of `files`, with the columns that it lacks, as it was written before there were any."""
+    for column in fields(LogSummary):
+        if column.name not in table.column_names and column.default is not MISSING:
+            kind = FILE_ROWS.field(column.name)
+            table = table.append_column(kind, pa.array([column.default] * len(table), kind.type))
+    return table.select([name for name in FILE_ROWS.names if name in table.column_names])
+
+
 def part_name(sources: Sequence[str]) -> str:
     """The name of the part that holds these logs: the same however often it is written, and by whom."""
     return hashlib.sha256("\n".join(sources).encode("utf-8", "surrogatepass")).hexdigest()[:24]
@@ -126,8 +135,8 @@ class ResultFolder:
 
     def files(self) -> pa.Table:
         """A row for each log, ordered by name: counts, or what is wrong with it."""
-        table = pa.concat_tables([FILE_ROWS.empty_table(), *(self._read(path) for path in self._parts(FILES))])
-        return table.sort_by("source")
+        parts = (_with_defaults(self._read(path)) for path in self._parts(FILES))
+        return pa.concat_tables([FILE_ROWS.empty_table(), *parts]).sort_by("source")
 
     def findings_table(self) -> pa.Table:
         """A row for each finding, those of a log together."""

@@ -69,6 +69,11 @@ class Against:
     is_stored: bool = False
     by_labels: bool = False
 
+    @property
+    def is_comparing(self) -> bool:
+        """A healthy log was given, or is stored, and it alone says what is normal."""
+        return self.reference is not None and not self.by_labels
+
     def rate(self, reference: LogReference, length: int) -> float:
         """Share of healthy sequences of up to `length` entries that may be called anomalous, in (0, 1]."""
         if self.false_alarms_per_day is None:
@@ -89,12 +94,14 @@ class Scale:
         learned, untrained: center and spread of either score: median, and from there to the 99th percentile, drawn to
             the usual spread where few sequences tell.
         weight: of the untrained score, in [0, 1]; 0 in self mode.
-        healthy: joined scores of healthy sequences, ascending; empty in self mode, which promises nothing.
+        healthy: joined scores of healthy sequences, ascending; empty where nothing is promised: in self mode, for
+            another run of the healthy log, of few healthy sequences.
         counts: `(len(INPUTS),)`, how much each input counts in the untrained score: ranks do, or, where there are too
-            few healthy sequences to rank among, what is new.
+            few healthy sequences to rank among, what is new; of another run of the healthy log, both.
         baseline: `(len(INPUTS),)`, a healthy median sequence.
         stack: median margin of the sequence stack.
-        least: the lowest threshold: 0, or more where a spread is below the least one, 1 where there is none at all.
+        least: the lowest threshold: 0, or more where a spread is below the least one, 1 where there is none at all;
+            without healthy sequences 1, or more where another run is compared: what the healthy one has is fine.
     """
 
     learned: tuple[float, float]
@@ -129,7 +136,7 @@ class Scale:
             The threshold, and the rate that it keeps: `rate`, or more if there are too few healthy sequences for it.
         """
         if not len(self.healthy):
-            return 1.0, np.nan
+            return max(1.0, self.least), np.nan
         number = len(self.healthy) + 1
         allowed = int(np.floor(rate * number + 1e-9)) - 1  # of the healthy ones
         highest = self.healthy[len(self.healthy) - 1 - max(allowed, 0)]
@@ -186,6 +193,8 @@ class Weigher:
         learned, untrained, stack, baseline = _healthy_scores(self.predictor, self.reference, length)
         if self.by_labels:
             return Scale(*stored, np.sort(learned), baseline, stack)
+        if self.reference.is_run:
+            return self._scale_of_run(learned, untrained, baseline, stack)
         if self.is_self or len(learned) < FEWEST_HEALTHY:
             # So few healthy sequences are new to each other; nothing new is what is healthy.
             return Scale(*stored, np.empty(0), np.where(NEW > 0, 0, baseline).astype(np.float32), stack)
@@ -197,6 +206,19 @@ class Weigher:
             scale = _scale_of(learned[start:], untrained[start:], weight, spread, baseline, stack)
             joined = scale.joined(learned[start:], untrained[start:])
         return replace(scale, healthy=np.sort(joined))
+
+    def _scale_of_run(self, learned: np.ndarray, untrained: np.ndarray, baseline: np.ndarray, stack: float) -> Scale:
+        """The scale for another run of the healthy one, from the scores of that: what is new counts beside ranks."""
+        config = self.predictor.model.config
+        weight = float(config.untrained_weight)
+        scale = _scale_of(learned, untrained, weight, config.reference_scale[1], baseline, stack)
+        if weight:
+            counts = RANKS + NEW * (NEW_WEIGHT / NEW_SPREAD * scale.untrained[1] / weight)
+            scale = replace(scale, counts=counts)
+        else:  # in place of ranks, which do not count
+            scale = replace(scale, untrained=(0.0, NEW_SPREAD), weight=NEW_WEIGHT, counts=NEW)
+        highest = scale.joined(learned, untrained if weight else np.zeros_like(untrained)).max()
+        return replace(scale, least=float(np.nextafter(highest, np.inf)))
 
     def weigh(self, measured: Measured, predictions: Sequence[Prediction]) -> Evidence:
         """The evidence of sequences.

@@ -33,6 +33,7 @@ import accuracy_errors  # noqa: E402
 import accuracy_experts  # noqa: E402
 import accuracy_labels  # noqa: E402
 import accuracy_left_out  # noqa: E402
+import accuracy_masks  # noqa: E402
 import accuracy_page  # noqa: E402
 import accuracy_per_day  # noqa: E402
 import accuracy_public  # noqa: E402
@@ -62,6 +63,7 @@ PARTS: dict[str, Part] = {
         accuracy_retrained,
         accuracy_left_out,
         accuracy_encoders,
+        accuracy_masks,
         accuracy_public,
         accuracy_labels,
     )

@@ -1,8 +1,7 @@
-"""How deep an encoder must be, and what masks are for: parts `encoders` and `masks`, on the training services.
+"""How deep an encoder must be. Part `encoders`, on the training services.
 
 Each depth of MiniLM embeds the templates, its own distances make the features, and networks are trained anew: each
-service is scored by one that learned from the other half of the services alone. `masks` counts how many entries are
-distinct with all masks, with those of times alone, and without any.
+service is scored by one that learned from the other half of the services alone.
 """
 
 import itertools
@@ -15,14 +14,10 @@ from accuracy_detectors import FEATURE
 from accuracy_retrained import MEASURED, mean_auroc
 from accuracy_store import Arrays, Kept, Key, Part, Record, digest_of
 
-from logmoe import LogParser
 from logmoe.reference_logmoe import readable
-from logmoe.rules_logmoe import MASKS
-from logmoe.templates_logmoe import learn_templates
 from logmoe.training import general
 from logmoe.training.episodes import read_service, training_services
-from recordings.corpus import SERVICES, SPLITS
-from recordings.windows import read_runs
+from recordings.corpus import SERVICES
 
 LAYERS = (6, 3, 2, 0)
 """Without any there are token embeddings alone."""
@@ -78,32 +73,5 @@ def summarise(kept: Kept) -> Record:
     return {str(key["layers"]): record for key, record in zip(kept.keys, kept.records, strict=True)}
 
 
-def mask_keys(options: Any) -> list[Key]:
-    """A step for each service."""
-    return [{"service": name} for name in NAMES]
-
-
-def measure_masks(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
-    """Distinct entries and templates of a service, with all masks, with those of times alone, and without any."""
-    record: Record = {}
-    times = [mask for mask in MASKS if "<TIME>" in mask["replacement"]]
-    for name, masks in (("all", None), ("times", times), ("none", [])):
-        texts: dict[str, None] = {}
-        record["entries"] = 0
-        for run in read_runs(key["service"], (*SPLITS, "twin"), parser=LogParser(masks=masks)):
-            texts |= dict.fromkeys(run.parsed.distinct.to_pylist())
-            record["entries"] += len(run.parsed)
-        record[name] = {"distinct": len(texts), "templates": len(learn_templates(list(texts)).texts)}
-    return record, None
-
-
-def summarise_masks(kept: Kept) -> Record:
-    """By service."""
-    return {key["service"]: record for key, record in zip(kept.keys, kept.records, strict=True)}
-
-
 TRAINING = ("../training/general.py", "../training/episodes.py")
-PARTS = (
-    Part("encoders", keys, measure, summarise, ("accuracy_encoders.py", "accuracy_retrained.py", *TRAINING)),
-    Part("masks", mask_keys, measure_masks, summarise_masks, ("accuracy_encoders.py",)),
-)
+PARTS = (Part("encoders", keys, measure, summarise, ("accuracy_encoders.py", "accuracy_retrained.py", *TRAINING)),)

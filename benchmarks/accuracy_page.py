@@ -487,6 +487,24 @@ def masks(result: Result) -> list[str]:
     ]
 
 
+def unmasked(result: Result) -> list[str]:
+    """What logs that are read without masks are judged by."""
+    rows = []
+    for kind in ("earlier", "self"):
+        for reading, words in READINGS.items():
+            of = result[reading][kind]
+            services = [number(value) for name, value in of["auroc"].items() if name != "mean"]
+            rates = [number(of[figure]["mean"], 2) for figure in ("recall", "called_normal", "familiarity")]
+            rows.append([kind, words, number(of["auroc"]["mean"]), *services, *rates])
+    names = [name for name in result["all"]["earlier"]["auroc"] if name != "mean"]
+    header = ["judged against", "masks", "AUROC", *names, "found", "normal windows called", "familiar entries"]
+    return [
+        "The services that the model has never seen, runs that test, each read with all masks, with those of times "
+        "alone, and without any; the network is the same. Without masks nearly each entry is new to a healthy log.",
+        table(header, rows),
+    ]
+
+
 LABEL_METRICS = {
     "auroc": "AUROC",
     "pr_auc": "Average precision",
@@ -621,6 +639,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "shuffled": ("Shuffled labels", shuffled),
     "encoders": ("Encoders", encoders),
     "masks": ("Masks", masks),
+    "unmasked": ("Judged without masks", unmasked),
     "experts": ("What the experts do", experts),
     "errors": ("Errors, read by eye", errors),
 }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from accuracy_detectors import RememberingPipeline, fit_reference, stretches_of
 
+from logmoe import LogParser
 from logmoe.applying_logmoe import PreparedLog
 from logmoe.fitting_logmoe import with_places
 from logmoe.parsing_logmoe import ParsedLog
@@ -55,12 +56,18 @@ class Truth:
 
 
 class Recorded:
-    """The runs of a service, and what may serve as healthy for each."""
+    """The runs of a service, and what may serve as healthy for each.
 
-    def __init__(self, service: str, pipe: RememberingPipeline):
+    Args:
+        service: its name.
+        pipe: makes references of them, and judges them.
+        parser: reads them; the published one by default.
+    """
+
+    def __init__(self, service: str, pipe: RememberingPipeline, parser: LogParser | None = None):
         self.service, self.pipe = service, pipe
         self.rule: SequenceRule = pipe._rule(pipe.processor)
-        self.runs = list(read_runs(service, (*corpus.SPLITS, "twin")))
+        self.runs = list(read_runs(service, (*corpus.SPLITS, "twin"), parser=parser))
         self.intervals = corpus.read_intervals([service]).to_pylist()
         self._placed = {id(run): with_places(run.parsed, pipe.processor) for run in self.runs}
         self._is_healthy = {id(run): self.is_healthy(run) for run in self.runs}

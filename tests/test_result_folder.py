@@ -71,6 +71,14 @@ def test_tables_are_read_by_any_reader(folder):
     assert folder.findings().summary.baseline == "good.log"
 
 
+def test_results_from_before_a_log_had_a_column_are_read(folder):
+    folder.finish_part(["a"], [judged("a", 1)[0]], [finding("a")])
+    (part,) = Path(folder.folder, "files").iterdir()
+    pq.write_table(pq.read_table(part).drop_columns(["is_rerun"]), part)
+    (log,) = folder.findings().summary.logs
+    assert not log.is_rerun
+
+
 def test_what_is_half_written_does_not_count(folder):
     folder.finish_part(["a"], [judged("a", 1)[0]], [finding("a")])
     folder.finish_part(["b"], [judged("b", 1)[0]], [finding("b")])

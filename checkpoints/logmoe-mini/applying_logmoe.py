@@ -20,6 +20,7 @@ from .predicting_logmoe import Predictor
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import CHUNK_BYTES, DamagedLogError, EmptyLogError, find_logs
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
+from .rerun_logmoe import Beginning
 from .sequences_logmoe import SequenceRule
 from .sources_logmoe import Repeats, visible
 from .surprise_logmoe import ENTRY_FEATURES, INPUTS
@@ -76,6 +77,7 @@ class PredictedLog:
     kept_rate: float | None = None
     num_backward: int = 0  # see `TimeOrder`
     faults_prevail: bool = False
+    is_rerun: bool = False
 
 
 def encode_texts(
@@ -114,6 +116,11 @@ def predict_measured(
     table = np.concatenate([reference.embeddings, encode(new)]) if new else reference.embeddings
     index = np.array([row_of[text] for text in texts])
     measured = measure.push(parsed, sequences, table[index], is_all=measure.has_past)
+    is_rerun = against.is_comparing and Beginning(reference).add(measured).is_rerun
+    if is_rerun:
+        reference = reference.as_run()
+        measure = LogMeasure(reference, length)
+        measured = measure.push(parsed, sequences, table[index], is_all=True)
 
     distinct = {key: row for row, key in reversed(list(enumerate(measured.keys)))}
     entries = [index[parsed.entry_index[sequences[row]]] for row in distinct.values()]
@@ -131,7 +138,14 @@ def predict_measured(
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
     familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
     return PredictedLog(
-        prepared, predictions, is_truncated, evidence, familiarity, weigher.kept_rate, measure.order.num_backward
+        prepared,
+        predictions,
+        is_truncated,
+        evidence,
+        familiarity,
+        weigher.kept_rate,
+        measure.order.num_backward,
+        is_rerun=is_rerun,
     )
 
 

@@ -32,9 +32,10 @@ from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, longer_than
 from .predicting_logmoe import Predictor, use_one_thread
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import LogReference
+from .rerun_logmoe import Beginning
 from .sequences_logmoe import SequenceCutter, SequenceRule
 from .sources_logmoe import is_readable_twice, visible
-from .surprise_logmoe import ENTRY_FEATURES, SEQUENCE_FEATURES, RunningLevel
+from .surprise_logmoe import ENTRY_FEATURES
 from .weighing_logmoe import Against, Weigher, faults_prevail
 
 logger = logging.get_logger(__name__)
@@ -71,6 +72,7 @@ class ScanStatistics:
             template it knows, of that log.
         backward_entries: those of them that stand behind newer ones, see `TimeOrder`.
         faults_prevail: that log is judged by wording, for what is usual in it reads like faults.
+        is_rerun: that log is another run of the healthy one, which it is compared with; nothing is promised.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         dtype: the precision that the model computes in.
         seconds: since the scan began.
@@ -95,6 +97,7 @@ class ScanStatistics:
     familiar_entries: int = 0
     backward_entries: int = 0
     faults_prevail: bool = False
+    is_rerun: bool = False
     kept_rate: float | None = None
     dtype: str = "float32"
     seconds: float = 0.0
@@ -419,7 +422,8 @@ class LogScan(Iterator[dict[str, Any]]):
     def _start_measuring(self, source: Any) -> None:
         """Finds what the next log is judged against, which without a reference takes a first pass over it."""
         self._measure = self._weigher = self._reference = self._past = self._ahead = None
-        self.statistics.mode, self.statistics.kept_rate, self.statistics.faults_prevail = "none", None, False
+        self.statistics.mode, self.statistics.kept_rate = "none", None
+        self.statistics.faults_prevail = self.statistics.is_rerun = False
         self.statistics.measured_entries = self.statistics.familiar_entries = self.statistics.backward_entries = 0
         if self.against is None:
             return
@@ -440,36 +444,28 @@ class LogScan(Iterator[dict[str, Any]]):
             self._past = StreamPast(origin_of(self.predictor.model, self.processor, self.rule))
         if self._reference is not None:
             self._prefix = next(_SERIAL).to_bytes(8, "little")
-        if self.statistics.mode == "reference" and is_readable_twice(source) and not self.follow:
-            self._ahead = self._look_ahead(source)
+        if self.against.reference is not None and is_readable_twice(source) and not self.follow:
+            beginning = self._look_ahead(source, self.against.reference)
+            self._ahead = beginning.features
+            if self.against.is_comparing and beginning.is_rerun:
+                self._reference, self.statistics.is_rerun = self.against.reference.as_run(), True
 
-    def _look_ahead(self, source: Any) -> np.ndarray | None:
-        """Sequence features of a log's first sequences, its level; None for sessions, which may be complete last."""
-        assert self._reference is not None
-        measure = LogMeasure(self._reference, self.rule.max_sequence_length)
+    def _look_ahead(self, source: Any, reference: LogReference) -> Beginning:
+        """The beginning of a log, which tells its level; nothing of sessions, which may be complete last."""
+        measure = LogMeasure(reference, self.rule.max_sequence_length)
+        beginning, number_before = Beginning(reference), self._num_encoded
         if not measure.has_past:
-            return None
-        known, number_before = [], self._num_encoded
-        left = RunningLevel.AHEAD
+            return beginning
+        how = self.rule, self.encoding, self.chunk_bytes, self.max_waiting_entries, self.num_workers
         # What cannot be read is said by the second pass.
         with contextlib.suppress(ValueError, OSError, EOFError):
-            for log, sequences, _ in read_sequences(
-                source,
-                self.processor,
-                self.rule,
-                self.encoding,
-                self.chunk_bytes,
-                self.max_waiting_entries,
-                self.num_workers,
-            ):
+            for log, sequences, _ in read_sequences(source, self.processor, *how):
                 embeddings, rows_of, _ = self._embed(measure, log)
-                inputs = measure.push(log, sequences[:left], _as_array(embeddings)[rows_of]).inputs
-                known.append(inputs[:, : len(SEQUENCE_FEATURES)])
-                left -= len(known[-1])
-                if not left:
+                beginning.add(measure.push(log, sequences[: beginning.left], _as_array(embeddings)[rows_of]))
+                if not beginning.left:
                     break
         self.statistics.encoded_entries += self._num_encoded - number_before
-        return np.concatenate(known) if known else None
+        return beginning
 
     def _embed(self, measure: LogMeasure, log: ParsedLog) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Embeddings of what is read of distinct entries, their rows there, and which texts were truncated."""

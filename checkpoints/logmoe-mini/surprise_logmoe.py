@@ -389,7 +389,7 @@ class Folds:
     Attributes:
         blocks: how many, contiguous.
         beside: blocks on either side that are no part of the rest. An incident that goes on from one block into the
-            next is then no habit.
+            next is then no habit. At -1 not even the block itself is left out.
     """
 
     blocks: int
@@ -404,6 +404,8 @@ HEALTHY_FOLDS = Folds(3)
 """Of a reference, whose sequences are all healthy."""
 OWN_FOLDS = Folds(8, beside=1)
 """Of a log that is judged by itself."""
+RUN_FOLDS = Folds(1, beside=-1)
+"""Of a healthy run that another run of the same is compared with: each sequence is measured against all of it."""
 
 
 def cross_fitted(
@@ -414,7 +416,7 @@ def cross_fitted(
     folds: Folds = HEALTHY_FOLDS,
     has_past: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features of sequences of a log against the log's other blocks: never against themselves.
+    """Features of sequences of a log against the log's other blocks: never against themselves, but for `RUN_FOLDS`.
 
     Args:
         log: the log.
@@ -567,6 +569,7 @@ __all__ = [
     "INPUTS",
     "OWN_FOLDS",
     "POOLS",
+    "RUN_FOLDS",
     "SEQUENCE_FEATURES",
     "Folds",
     "Occurrences",

@@ -1,0 +1,216 @@
+"""A log that is another run of the healthy one is compared with it: test runs of a real test runner, green and red."""
+
+import copy
+import io
+import json
+import pickle
+import subprocess
+import sys
+
+import jsonschema
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from logmoe import answering, inference
+from logmoe.findings_logmoe import LogSummary, Summary
+from logmoe.fitting_logmoe import ReferenceFit, origin_of, with_places
+from logmoe.measuring_logmoe import LogMeasure
+from logmoe.rerun_logmoe import NEW_STEPS, Beginning
+from logmoe.surprise_logmoe import INPUTS
+from logmoe.weighing_logmoe import Weigher, untrained_score
+from recordings.windows import read_runs
+
+MODULES = "accounts orders stock prices mail login audit upload".split()
+CASES = "create read update delete list filter empty unicode limit permission rollback retry timeout paging".split()
+BROKEN = "orders", "rollback"
+
+
+def run_tests(folder, broken=None) -> str:
+    """What `unittest -v` writes of 112 tests, each of which says what it does; one of them may fail."""
+    folder.mkdir(parents=True)
+    for module in MODULES:
+        lines = ["import sys, unittest", f"class {module.title()}(unittest.TestCase):"]
+        for case in CASES:
+            fails = (module, case) == broken
+            lines += [
+                f"    def test_{case}(self):",
+                f"        print('{module}: {case} twelve rows in the test database', file=sys.stderr)",
+                "        raise OSError('no space left on device')" if fails else "        self.assertEqual(1, 1)",
+            ]
+        (folder / f"test_{module}.py").write_text("\n".join(lines))
+    ran = subprocess.run([sys.executable, "-m", "unittest", "-v"], cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == (broken is not None), ran.stderr
+    return ran.stderr
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return inference.load_pipeline(inference.DEFAULT_CHECKPOINT, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name, broken in (("green", None), ("again", None), ("red", BROKEN)):
+        (folder / f"{name}.log").write_text(run_tests(folder / name, broken))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(pipe, logs):
+    return pipe.fit(logs / "green.log")
+
+
+def nothing(texts):
+    """Embeddings that tell nothing: steps do not depend on them."""
+    return np.zeros((len(texts), 384), np.float32)
+
+
+def fitted(pipe, lines):
+    """A reference of which steps alone are asked."""
+    rule = pipe.processor.sequence_rule()
+    fit = ReferenceFit(pipe.processor, rule, origin_of(pipe.model, pipe.processor, rule))
+    fit.add_parsed(pipe.processor.parse("\n".join(lines)))
+    return fit.finish().encode(nothing)
+
+
+def beginning_of(pipe, reference, lines):
+    """The beginning of a log, as a call reads it."""
+    prepared = pipe.preprocess("\n".join(lines))
+    parsed = with_places(prepared.parsed, pipe.processor)
+    measure = LogMeasure(reference, 32)
+    texts = measure.encoder_texts(parsed.distinct.to_pylist())
+    return Beginning(reference).add(measure.push(parsed, prepared.sequences, nothing(texts)))
+
+
+def test_a_red_run_shows_what_failed_and_a_green_one_nothing(pipe, logs, reference):
+    """Among the healthy run's own sequences, all of them new to the rest of it, nothing of this would be odd."""
+    findings = pipe.findings(logs / "red.log", reference=reference)
+    (seen,) = findings.summary.logs
+    assert (seen.mode, seen.is_rerun, seen.kept_rate) == ("reference", True, None)
+    lines = (logs / "red.log").read_text().splitlines()
+    failed = {row for row, line in enumerate(lines, 1) if "OSError" in line or "ERROR" in line or "FAILED" in line}
+    assert {line for finding in findings for line in range(finding.first_line, finding.last_line + 1)} >= failed
+    assert all(finding.reasons[0].kind == "new_entry" for finding in findings)
+    again = pipe.findings(logs / "again.log", reference=reference)
+    assert again.summary.logs[0].is_rerun
+    assert not len(again)
+
+
+@pytest.mark.parametrize("entries", [48, 100, 224])
+def test_the_healthy_run_itself_has_no_findings(pipe, logs, entries):
+    """Whatever is odd in it is fine, wherever its last window begins."""
+    text = "".join((logs / "green.log").read_text().splitlines(keepends=True)[:entries])
+    findings = pipe.findings(text, reference=pipe.fit(text))
+    assert findings.summary.logs[0].is_rerun
+    assert not len(findings)
+
+
+@pytest.mark.parametrize("chunk_bytes", [700, 1 << 20])
+def test_calls_and_scans_agree_and_shares_are_exact(pipe, logs, reference, chunk_bytes):
+    text = (logs / "red.log").read_text()
+    weigher = Weigher(pipe.predictor, reference.as_run(), 32)
+    scale = weigher.scale
+    median = scale.baseline[None]
+    learned = scale.stack + pipe.predictor.term_margins(median)
+    score = float(scale.joined(learned, untrained_score(median, scale.counts))[0])
+    healthy = weigher.slope * (score - weigher.threshold)  # the margin of a median sequence of the healthy run
+    assert healthy < 0
+    called = pipe(text, reference=reference)["sequences"]
+    with pipe.scan(logs / "red.log", reference=reference, chunk_bytes=chunk_bytes) as scan:
+        scanned = list(scan)
+    assert scan.statistics.is_rerun
+    for one, other in zip(called, scanned, strict=True):
+        assert one["logits"] == pytest.approx(other["logits"], abs=1e-4)
+        shares = sum(entry["score"] for entry in one["entries"]) + sum(one["evidence"].values())
+        assert one["logits"][1] - one["logits"][0] - shares == pytest.approx(healthy, abs=1e-4)
+
+
+def recorded(service, split) -> list[str]:
+    """The lines of a recorded run; one of "twin" is without faults."""
+    return [row["line"] for row in next(read_runs(service, (split,))).rows]
+
+
+@pytest.mark.parametrize("entries", [150, 600])
+@pytest.mark.parametrize("service", ["nginx", "redis", "postgresql"])
+def test_a_service_is_no_run(pipe, service, entries):
+    """A short log of it knows of another about what it knows of itself: the promise holds, and is kept."""
+    reference = fitted(pipe, recorded(service, "twin")[:entries])
+    assert reference.steps[1] < 1 - NEW_STEPS
+    assert not beginning_of(pipe, reference, recorded(service, "train")).is_rerun
+
+
+@pytest.mark.parametrize("service", ["nginx", "redis"])
+def test_a_log_that_has_grown_is_no_run(pipe, service):
+    """What was there when the reference was fitted is known trivially; what came since tells."""
+    lines = recorded(service, "twin")
+    reference = fitted(pipe, lines[: round(0.65 * len(lines))])
+    assert not beginning_of(pipe, reference, lines).is_rerun
+    # It is the times that tell: the same at other times is another run.
+    reference.time = reference.time + 86400
+    assert beginning_of(pipe, reference, lines).is_rerun
+
+
+def test_another_job_is_no_run_of_this_one(pipe, reference):
+    other = [f"copied {name} to the mirror" for name in CASES * 8]
+    assert not beginning_of(pipe, reference, other).is_rerun
+    assert not Beginning(reference).is_rerun
+
+
+def test_a_copied_reference_compares_as_well(pipe, logs, reference, tmp_path):
+    """Worker processes get one that has compared before."""
+    text = (logs / "red.log").read_text()
+    expected = [sequence["logits"] for sequence in pipe(text, reference=reference)["sequences"]]
+    reference.save_pretrained(tmp_path)
+    for copied in (pickle.loads(pickle.dumps(reference)), copy.deepcopy(reference), str(tmp_path)):
+        found = pipe(text, reference=copied)
+        assert [sequence["logits"] for sequence in found["sequences"]] == expected
+    assert pickle.loads(pickle.dumps(reference)).as_run().is_run
+
+
+def test_what_is_new_counts_without_ranks_too(pipe, logs, reference, monkeypatch):
+    monkeypatch.setattr(pipe.model.config, "untrained_weight", 0.0)
+    weigher = Weigher(pipe.predictor, reference.as_run(), 32)
+    new, known = (np.where(np.array(INPUTS) == "template_new_top3", value, 0.0)[None] for value in (1.0, 0.0))
+    new, known = (untrained_score(inputs, weigher.scale.counts) for inputs in (new, known))
+    assert weigher.scale.joined(np.zeros(1), new) > weigher.scale.joined(np.zeros(1), known)
+
+
+def test_few_steps_are_no_evidence(pipe, logs, reference):
+    lines = (logs / "green.log").read_text().splitlines()
+    assert not beginning_of(pipe, reference, lines[:2]).is_rerun
+    assert beginning_of(pipe, reference, lines[:40]).is_rerun
+
+
+def test_a_stream_is_not_known_to_be_a_run_and_that_is_said(pipe, logs, reference):
+    with pipe.scan(io.BytesIO((logs / "red.log").read_bytes()), reference=reference) as scan:
+        list(scan)
+    assert not scan.statistics.is_rerun
+    seen = LogSummary(None, 300, 280, 9, 0, 0, "reference", 0.9, 0.1)
+    summary = Summary((seen,), healthy_entries=251, promised_rate=0.01, healthy_familiarity=0.5)
+    assert "as a file" in answering.advised(summary)
+    assert "as a file" not in answering.unclear(summary)
+
+
+def test_the_answer_says_what_it_was_compared_with(logs, capsys):
+    for form in ([], ["--sequences"]):
+        assert inference.main([str(logs / "again.log"), "--baseline", str(logs / "green.log"), *form]) == 0
+        assert "another run of the healthy log: shows what differs, promises nothing" in capsys.readouterr().out
+    assert inference.main([str(logs / "red.log"), "--baseline", str(logs / "green.log"), "--format", "jsonl"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    schema = json.loads((ROOT / "findings.schema.json").read_text())
+    for record in records:
+        jsonschema.validate(record, schema)
+    (of_log,) = [log for record in records for log in record.get("logs", [])]
+    assert of_log["is_rerun"] is True
+
+
+def test_of_several_logs_the_promise_is_that_of_those_that_are_no_runs():
+    run = LogSummary("red.log", 300, 280, 9, 3, 1, "reference", 0.9, None, is_rerun=True)
+    other = LogSummary("other.log", 300, 280, 9, 0, 0, "reference", 0.9, 0.1)
+    summary = Summary((run, other), healthy_entries=251, promised_rate=0.01, healthy_familiarity=0.5)
+    assert summary.kept_rate == 0.1
+    said = answering.promised(summary)
+    assert said.startswith("3 of 18 sequences anomalous; too few healthy sequences for 1%: 10% is what they allow; ")
+    assert said.endswith("1 log of 2: another run of the healthy log: shows what differs, promises nothing")
