@@ -500,7 +500,8 @@ def unmasked(result: Result) -> list[str]:
     header = ["judged against", "masks", "AUROC", *names, "found", "normal windows called", "familiar entries"]
     return [
         "The services that the model has never seen, runs that test, each read with all masks, with those of times "
-        "alone, and without any; the network is the same. Without masks nearly each entry is new to a healthy log.",
+        "alone, and without any; the network is the same. Means over runs and services, one draw of the reference. "
+        "Without masks nearly each entry is new to a healthy log.",
         table(header, rows),
     ]
 
