@@ -195,8 +195,7 @@ class LogAnomalyDetector:
         pipe._sanitize_parameters(max_log_entry_length=max_log_entry_length, max_sequence_length=max_sequence_length)
         prepared = pipe.preprocess(log, max_sequence_length=max_sequence_length)
         token_ids, _ = pipe.processor.tokenize(prepared.parsed.distinct.to_pylist(), max_log_entry_length)
-        width = pipe.model.config.encoder_config.hidden_size  # what a term of words adds is no embedding
-        distinct = pipe.predictor.encode(token_ids)[:, :width].cpu()  # (distinct_entries, encoder_hidden)
+        distinct = pipe.predictor.embed(token_ids).cpu()  # (distinct_entries, encoder_hidden)
         embeddings = distinct.new_zeros(len(prepared.sequences), max_sequence_length, distinct.shape[-1])
         attention_mask = torch.zeros(embeddings.shape[:2], dtype=torch.long)
         for row, positions in enumerate(prepared.sequences):

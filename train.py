@@ -158,8 +158,7 @@ def _train_in(
             words.put_into(model)
         if not model_args.encoder_is_frozen:
             collator.token_ids = token_ids
-            embeds = pipe.predictor.encode([token_ids[row] for row in entries])
-            embeds = embeds[:, : model.config.encoder_config.hidden_size]
+            embeds = pipe.predictor.embed([token_ids[row] for row in entries])
         else:
             cache = EmbeddingCache(pipe.predictor, model_args.embedding_cache)
             with args.main_process_first(desc="encoding the distinct entries"):

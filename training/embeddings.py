@@ -74,9 +74,7 @@ class EmbeddingCache:
         )
         if missing:
             token_ids, _ = self.predictor.processor.tokenize([texts[row] for row in missing])
-            # Without what a term of words adds, which is learned.
-            width = self.predictor.model.config.encoder_config.hidden_size
-            new = self.predictor.encode(token_ids)[:, :width].float().cpu()
+            new = self.predictor.embed(token_ids).float().cpu()
             row_of |= {digests[row]: len(row_of) + place for place, row in enumerate(missing)}
             known = torch.cat([known, new]) if len(known) else new
             self._write(list(row_of), known)

@@ -64,6 +64,10 @@ class Predictor:
             start += size
         return torch.cat(embeddings)
 
+    def embed(self, token_ids: list[list[int]]) -> torch.Tensor:
+        """As `encode`, `(entries, encoder_hidden)` with or without a term of words, whose number is no embedding."""
+        return self.encode(token_ids)[:, : self.model.config.encoder_config.hidden_size]
+
     @torch.inference_mode()
     def predict(
         self,
