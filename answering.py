@@ -387,13 +387,20 @@ def promised(summary: Summary) -> str | None:
 
 
 def advised(summary: Summary, can_measure: bool = True) -> str | None:
-    """What helps where logs were too short for anything but their wording, or the healthy log was; None elsewhere."""
+    """What helps where logs or the healthy log were too short, or nothing stood out; None elsewhere."""
     if summary.mode == "reference":
         said = unclear(summary, can_measure)
         # A stream is judged before it is known whether it is another run of the healthy log.
         hint = "; another run of the healthy log is compared with it if it is given as a file"
         return said and said + hint * any(log.source is None for log in summary.logs)
-    if not can_measure or summary.mode not in ("none", "mixed"):
+    if not can_measure:
+        return None
+    if summary.mode == "self" and not summary.total("findings") + summary.total("accepted"):
+        return (
+            "finding nothing that stands out is no all-clear: compare with the log of a day or a run that went well "
+            "(--baseline GOOD)"
+        )
+    if summary.mode not in ("none", "mixed"):
         return None
     return (
         "wording alone tells little, and finding nothing in it is no all-clear: compare with the log of a run that "

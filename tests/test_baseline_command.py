@@ -670,3 +670,14 @@ def test_a_log_most_of_which_is_the_fault_is_judged_by_wording(general, logs, sh
     assert findings[0].first_line == start + 1
     assert "most of it reads like faults" in answering.headline(findings.summary)
     assert "most of it reads like faults" in answering.heading(scan)
+
+
+def test_nothing_that_stands_out_is_no_all_clear(run):
+    """By itself a fault that is like the rest of the log is missed; where something is found nobody is advised."""
+    advice = "no all-clear: compare with the log of a day or a run that went well (--baseline GOOD)\n"
+    code, out, _ = run("quiet.log")
+    assert code == 0
+    assert "no findings" in first_line(out)
+    assert out.endswith(advice)
+    assert "no all-clear" not in run("today.log")[1]
+    assert "no all-clear" not in run("quiet.log", "--baseline", "yesterday.log")[1]
