@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from logmoe.applying_logmoe import FEW_REFERENCE_ENTRIES
 from logmoe.console import PLAIN, Paint, named, visible
 from logmoe.context import told_context
 from logmoe.findings_logmoe import STORED_REFERENCE, Finding, FindingEntry, Findings, LogSummary, Reason, Summary
@@ -20,7 +21,7 @@ from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
-from logmoe.wording_logmoe import cut, out_of_order
+from logmoe.wording_logmoe import cut, out_of_order, shown
 
 # What a kind of reason means, in a few words; None is a log that was judged by its wording.
 KIND_WORDS = {
@@ -316,7 +317,7 @@ def answer(
         left = count(sum(map(len, same.values())) - sum(map(len, shown)), "more finding")
         yield from ("", f"{left} not shown (--limit N, --all)")
     said = promised(summary), advised(summary, can_measure)
-    ending = [*filter(None, said), *accepted(summary), *skipped(summary)]
+    ending = [*filter(None, said), *remarks(summary), *skipped(summary)]
     yield from [""] if ending else []
     for line in ending:
         yield from _wrapped(line, "  ", width)
@@ -390,9 +391,15 @@ def advised(summary: Summary, can_measure: bool = True) -> str | None:
     """What helps where logs or the healthy log were too short, or nothing stood out; None elsewhere."""
     if summary.mode == "reference":
         said = unclear(summary, can_measure)
-        # A stream is judged before it is known whether it is another run of the healthy log.
-        hint = "; another run of the healthy log is compared with it if it is given as a file"
-        return said and said + hint * any(log.source is None for log in summary.logs)
+        known, number = summary.healthy_familiarity, summary.healthy_entries
+        is_short = (
+            known is not None and number is not None and (known < KNOWS_ITSELF or number < FEW_REFERENCE_ENTRIES)
+        )
+        if is_short and any(log.source is None for log in summary.logs) and not summary.total("findings"):
+            # It is judged before it is known whether it is another run of the healthy log.
+            hint = "a stream is judged as it comes: as a file, another run of the healthy log is compared with it"
+            return f"{said}; {hint}" if said else hint
+        return said
     if not can_measure:
         return None
     if summary.mode == "self" and not summary.total("findings") + summary.total("accepted"):
@@ -423,6 +430,18 @@ def unclear(summary: Summary, can_measure: bool = True) -> str | None:
         f"own to the rest of it, as in a start-up, and nothing was odder than those. "
         f"Give a longer healthy log{none}"
     )
+
+
+def remarks(summary: Summary) -> list[str]:
+    """Says what other runs of the healthy log lack, and what was accepted."""
+    lacking = []
+    for log in summary.logs:
+        if log.missing_kinds:
+            is_one, first = log.missing_kinds == 1, visible(shown(log.first_missing or ""))
+            kinds = "one kind of entry" if is_one else f"{log.missing_kinds:,} kinds of entries"
+            said = f"{kinds} of the healthy run never come{'s' * is_one} here{':' if is_one else ', first'} `{first}`"
+            lacking.append(f"{name_of(log.source)}: {said}")
+    return lacking + accepted(summary)
 
 
 def accepted(summary: Summary) -> list[str]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from logmoe.answering import (
-    accepted,
     advised,
     answer,
     heading,
@@ -19,6 +18,7 @@ from logmoe.answering import (
     name_of,
     notes,
     promised,
+    remarks,
     told,
 )
 from logmoe.console import Console, words_of
@@ -232,5 +232,5 @@ class FindingsRun:
         elif summary.logs:
             print(f"\n{headline(summary, self.options.can_measure)}" if self.found else headline(summary))
             said = promised(summary), advised(summary, self.options.can_measure)
-            for line in [*filter(None, said), *accepted(summary)]:
+            for line in [*filter(None, said), *remarks(summary)]:
                 print(line)

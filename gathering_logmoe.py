@@ -602,7 +602,7 @@ def findings_in_memory(
         parsed.replaced_bytes,
         int(predicted.is_truncated.sum()),
         backward_entries=predicted.num_backward,
-        **{name: getattr(predicted, name) for name in ("faults_prevail", "is_rerun")},
+        **{name: getattr(predicted, name) for name in LogSummary.CARRIED},
         **judge.span.times(),
         accepted=maker.leaves_out.number,
         expired=Expired.of(maker.leaves_out),

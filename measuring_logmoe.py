@@ -138,6 +138,7 @@ class LogMeasure:
     Attributes:
         num_entries: entries seen so far.
         num_familiar: those of them whose template the reference knows.
+        is_seen: bool `(templates,)`, which of those that the reference knows have come.
         order: whether they stand in the order of time.
     """
 
@@ -161,6 +162,7 @@ class LogMeasure:
         self._has_time = not np.isnan(reference.entries.time).all()
         self.order = TimeOrder()
         self.num_entries = self.num_familiar = 0
+        self.is_seen = np.zeros(len(reference.templates.texts), bool)
 
     def start_at(self, recent: ParsedLog | None, number: int, order: TimeOrder | None = None) -> None:
         """Begins in the middle of a log.
@@ -253,6 +255,7 @@ class LogMeasure:
         assert log.number is not None
         distinct = log.distinct.to_pylist()
         text, template = self._numbers(distinct)
+        self.is_seen[template[template < len(self.is_seen)]] = True
         if not len(log):
             return self._nothing()
         is_new = log.number >= self.num_entries
@@ -280,6 +283,21 @@ class LogMeasure:
         is_waiting[np.concatenate(sequences) if sequences else []] = False
         self._remember(entries, number, int(place[is_waiting].min()) if is_waiting.any() else len(number))
         return measured
+
+    def missing(self) -> tuple[int, str | None]:
+        """What each healthy run has and this log, another run, has not so far.
+
+        Returns:
+            How many kinds of entries, and the masked text of the first of them.
+        """
+        entries, kinds = self.reference.entries, len(self.is_seen)
+        if not self.reference.is_run:
+            return 0, None
+        each = np.unique(entries.template * (entries.stretch.max() + 1) + entries.stretch)
+        runs = np.bincount(each // (entries.stretch.max() + 1), minlength=kinds)
+        is_missing = (runs == runs.max()) & ~self.is_seen
+        at = np.flatnonzero(is_missing[entries.template])
+        return int(is_missing.sum()), self.reference.texts[entries.text[at[0]]] if len(at) else None
 
     def _nothing(self) -> Measured:
         return Measured(

@@ -25,7 +25,6 @@ from markupsafe import Markup, escape
 from logmoe import __version__
 from logmoe.answering import (
     KIND_WORDS,
-    accepted,
     count,
     how_odd,
     judged,
@@ -35,6 +34,7 @@ from logmoe.answering import (
     percent,
     place,
     promised,
+    remarks,
     repetitions,
     rounded_down,
     title,
@@ -98,7 +98,7 @@ def html(findings: Findings, encoding: str | None = None) -> str:
         picture=picture(rows, summary.logs),
         heading=_heading(findings),
         judged=_sentence(judged(summary)) if summary.logs else None,
-        promised=" ".join(map(_sentence, [promised(summary) or "", unclear(summary) or "", *accepted(summary)])),
+        promised=" ".join(map(_sentence, [promised(summary) or "", unclear(summary) or "", *remarks(summary)])),
         facts=list(_facts(findings)),
         warnings=misfits(summary),
         notes=[note for log in summary.logs for note in notes(log, encoding)],

@@ -21,7 +21,6 @@ from urllib.parse import quote
 from logmoe import __version__
 from logmoe.answering import (
     KIND_WORDS,
-    accepted,
     answer,
     headline,
     how_odd,
@@ -30,6 +29,7 @@ from logmoe.answering import (
     name_of,
     place,
     promised,
+    remarks,
     repetitions,
     sessions,
     skipped,
@@ -375,7 +375,7 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
         lines += ["", *fenced(_block(finding) + ([""] if around else []) + around)]
     if len(findings) > limit:
         lines += ["", f"{len(findings) - limit:,} more not shown."]
-    for line in [*filter(None, [promised(summary), unclear(summary)]), *accepted(summary)]:
+    for line in [*filter(None, [promised(summary), unclear(summary)]), *remarks(summary)]:
         lines += ["", harmless(line)]
     lines += [f"\n{code(line)}" for line in skipped(summary)]
     return "\n".join(lines) + "\n"

@@ -413,8 +413,9 @@ def retrained(result: Result) -> list[str]:
     header = ["variant", "seeds", "parameters", "µs per entry, untrained", "seconds of training"]
     return [
         "The training services, each scored by a network that was trained without it and its group; recipe of the "
-        "default checkpoint without mined statements. AUROC of the stack alone and of the whole learned score, of "
-        "the first seed, which all have, and how far the mean of the stack's spreads over seeds.",
+        "default checkpoint without mined statements. AUROC of the stack alone and of the whole learned score, means "
+        f"over the {next(iter(result['variants'].values()))['shared_seeds']} seeds that all variants have, and how "
+        "far the mean of the stack's spreads over all its seeds. Times are those of the first seed.",
         table([*header, *(f"stack, {kind}" for kind in kinds), "spread", "whole, earlier"], rows),
         comparison(result),
     ]

@@ -160,8 +160,9 @@ def mean_over_kinds(record: Record) -> float:
 
 
 def summarise(kept: Kept) -> Record:
-    """By variant the figures of its first seed, which all have; over seeds the spread of the stack's, and how far the
-    mixture is ahead of each, seed by seed.
+    """By variant its AUROCs, the means over the seeds that all variants have, and the times of the first, which were
+    taken side by side; over all its seeds the spread of the stack's, and how far the mixture is ahead of each, seed by
+    seed.
     """
     of = {
         name: {kept.keys[place]["seed"]: kept.records[place] for place in kept.places(variant=name)}
@@ -169,13 +170,24 @@ def summarise(kept: Kept) -> Record:
     }
     variants: Record = {}
     ahead: Record = {}
+    shared = [seed for seed in next(iter(of.values())) if all(seed in by_seed for by_seed in of.values())]
     for name, by_seed in of.items():
         means = {seed: mean_over_kinds(record) for seed, record in by_seed.items()}
-        variants[name] = next(iter(by_seed.values())) | {  # keys are in the order of their seeds
-            "seeds": len(by_seed),
-            "spread": spread(list(means.values())),
-            "by_seed": {str(seed): record for seed, record in by_seed.items()},
+        aurocs = {
+            part: {kind: float(np.mean([by_seed[seed][part][kind] for seed in shared])) for kind in MEASURED}
+            for part in ("whole", "stack", "terms")
         }
+        first = next(iter(by_seed.values()))  # keys are in the order of their seeds
+        variants[name] = (
+            first
+            | aurocs
+            | {
+                "seeds": len(by_seed),
+                "shared_seeds": len(shared),
+                "spread": spread(list(means.values())),
+                "by_seed": {str(seed): record for seed, record in by_seed.items()},
+            }
+        )
         mixture = {seed: mean_over_kinds(record) for seed, record in of.get(TOP_P, {}).items()}
         differences = [mixture[seed] - mean for seed, mean in means.items() if seed in mixture]
         if name != TOP_P and len(differences) > 1:

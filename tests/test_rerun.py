@@ -1,6 +1,7 @@
 """A log that is another run of the healthy one is compared with it: test runs of a real test runner, green and red."""
 
 import copy
+import dataclasses
 import io
 import json
 import pickle
@@ -93,6 +94,7 @@ def test_a_red_run_shows_what_failed_and_a_green_one_nothing(pipe, logs, referen
     failed = {row for row, line in enumerate(lines, 1) if "OSError" in line or "ERROR" in line or "FAILED" in line}
     assert {line for finding in findings for line in range(finding.first_line, finding.last_line + 1)} >= failed
     assert all(finding.reasons[0].kind == "new_entry" for finding in findings)
+    assert not any(reason.kind == "rare_entry" for finding in findings for reason in finding.reasons)
     again = pipe.findings(logs / "again.log", reference=reference)
     assert again.summary.logs[0].is_rerun
     assert not len(again)
@@ -145,11 +147,54 @@ def test_a_service_is_no_run(pipe, service, entries):
 def test_a_log_that_has_grown_is_no_run(pipe, service):
     """What was there when the reference was fitted is known trivially; what came since tells."""
     lines = recorded(service, "twin")
-    reference = fitted(pipe, lines[: round(0.65 * len(lines))])
+    size = round(0.65 * len(lines))
+    reference = fitted(pipe, lines[:size])
     assert not beginning_of(pipe, reference, lines).is_rerun
-    # It is the times that tell: the same at other times is another run.
+    # By times, where the log begins later than the reference, and else by what is the whole of it.
+    assert not beginning_of(pipe, reference, lines[size // 3 :]).is_rerun
     reference.time = reference.time + 86400
-    assert beginning_of(pipe, reference, lines).is_rerun
+    assert not beginning_of(pipe, reference, lines).is_rerun
+    assert beginning_of(pipe, reference, lines[:size]).is_rerun
+    assert beginning_of(pipe, reference, lines[1 : round(1.1 * size)]).is_rerun  # neither
+
+
+def test_a_run_that_failed_after_its_last_step_is_one(pipe, logs, reference):
+    lines = (logs / "green.log").read_text().splitlines()
+    findings = pipe.findings("\n".join([*lines, "ERROR cannot upload the report"]), reference=reference)
+    assert [finding.entries[0].text for finding in findings] == ["ERROR cannot upload the report"]
+
+
+def test_several_green_runs_are_compared_with_as_one_is(pipe, logs):
+    """They know each other, so that of the reference nothing comes once."""
+    reference = pipe.fit(logs / "green.log", logs / "again.log")
+    assert reference.steps[1] > 1 - NEW_STEPS
+    findings = pipe.findings(logs / "red.log", reference=reference)
+    assert findings.summary.logs[0].is_rerun
+    assert any("OSError" in entry.text for finding in findings for entry in finding.entries)
+
+
+@pytest.mark.parametrize("chunk_bytes", [700, 1 << 20])
+def test_steps_that_are_missing_are_said(pipe, logs, reference, chunk_bytes, tmp_path):
+    """No line of the log tells of them. What one healthy run of two has is not missing."""
+    lines = (logs / "green.log").read_text().splitlines()
+    cut = tmp_path / "cut.log"
+    cut.write_text("\n".join(lines[: len(lines) // 2]))
+    findings = pipe.findings(cut, reference=reference, chunk_bytes=chunk_bytes)
+    (seen,) = findings.summary.logs
+    (said,) = answering.remarks(findings.summary)
+    assert seen.is_rerun
+    assert seen.missing_kinds > 20
+    assert f"{seen.missing_kinds} kinds of entries of the healthy run never come here, first `" in said
+    assert (
+        "one kind of entry of the healthy run never comes here: `OK`"
+        in answering.remarks(Summary((dataclasses.replace(seen, missing_kinds=1, first_missing="OK"),)))[0]
+    )
+    (called,) = pipe.findings(cut.read_text(), reference=reference).summary.logs
+    assert (called.missing_kinds, called.first_missing) == (seen.missing_kinds, seen.first_missing)
+    both = pipe.fit(logs / "green.log", cut)
+    (seen,) = pipe.findings(cut, reference=both).summary.logs
+    assert seen.is_rerun
+    assert seen.missing_kinds == 0
 
 
 def test_another_job_is_no_run_of_this_one(pipe, reference):
@@ -180,7 +225,7 @@ def test_what_is_new_counts_without_ranks_too(pipe, logs, reference, monkeypatch
 def test_few_steps_are_no_evidence(pipe, logs, reference):
     lines = (logs / "green.log").read_text().splitlines()
     assert not beginning_of(pipe, reference, lines[:2]).is_rerun
-    assert beginning_of(pipe, reference, lines[:40]).is_rerun
+    assert beginning_of(pipe, reference, lines[:60]).is_rerun
 
 
 def test_a_stream_is_not_known_to_be_a_run_and_that_is_said(pipe, logs, reference):

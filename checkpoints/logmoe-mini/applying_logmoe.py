@@ -38,8 +38,9 @@ def warn_of_few(reference: LogReference) -> None:
     """Warns if a reference knows little."""
     if reference.num_entries < FEW_REFERENCE_ENTRIES:
         logger.warning(
-            f"A reference of {reference.num_entries} entries misses much of what is normal: what is new to it counts "
-            f"as odd. {FEW_REFERENCE_ENTRIES} entries or more, a day's log if possible, serve better."
+            f"A reference of {reference.num_entries} entries misses much of what is normal for a service: what is new "
+            f"to it counts as odd. {FEW_REFERENCE_ENTRIES} entries or more, a day's log if possible, serve better; "
+            "for a job, a whole run is enough."
         )
 
 
@@ -78,6 +79,8 @@ class PredictedLog:
     num_backward: int = 0  # see `TimeOrder`
     faults_prevail: bool = False
     is_rerun: bool = False
+    missing_kinds: int = 0
+    first_missing: str | None = None
 
 
 def encode_texts(
@@ -137,6 +140,7 @@ def predict_measured(
     is_truncated = is_truncated[parsed.entry_index]
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
     familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
+    missing_kinds, first_missing = measure.missing()
     return PredictedLog(
         prepared,
         predictions,
@@ -146,6 +150,8 @@ def predict_measured(
         weigher.kept_rate,
         measure.order.num_backward,
         is_rerun=is_rerun,
+        missing_kinds=missing_kinds,
+        first_missing=first_missing,
     )
 
 

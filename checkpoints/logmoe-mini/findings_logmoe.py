@@ -8,7 +8,7 @@ pipeline, the command and what it writes.
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -224,7 +224,7 @@ class LogSummary:
         familiarity: share of its entries that the healthy log knows; None where it was judged otherwise.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         replaced_bytes, truncated_entries, oversized_entries, split_sessions, backward_entries: see [`ScanStatistics`].
-        faults_prevail, is_rerun: see [`ScanStatistics`].
+        faults_prevail, is_rerun, missing_kinds, first_missing: see [`ScanStatistics`].
         start, end: see [`LogSpan`].
         accepted: findings that were left out, because somebody accepted them.
         expired: those that are reported again.
@@ -246,10 +246,14 @@ class LogSummary:
     backward_entries: int = 0
     faults_prevail: bool = False
     is_rerun: bool = False
+    missing_kinds: int = 0
+    first_missing: str | None = None
     start: str | None = None
     end: str | None = None
     accepted: int = 0
     expired: tuple[Expired, ...] = ()
+    # What is as where the log was judged.
+    CARRIED: ClassVar[tuple[str, ...]] = ("faults_prevail", "is_rerun", "missing_kinds", "first_missing")
 
     @classmethod
     def of(
@@ -259,7 +263,7 @@ class LogSummary:
         familiarity = None
         if seen.mode == "reference" and seen.measured_entries:
             familiarity = seen.familiar_entries / seen.measured_entries
-        named = (*_COUNTS, "faults_prevail", "is_rerun", "kept_rate", "mode", "source")
+        named = (*_COUNTS, *cls.CARRIED, "kept_rate", "mode", "source")
         same = {name: getattr(seen, name) for name in named}
         span = span or LogSpan()
         leaves_out = leaves_out or LeavesOut({})

@@ -162,6 +162,8 @@ class Scene:
         return rare
 
     def _is_few(self, granularity: str) -> np.ndarray:
+        if self.reference.is_run:  # most of which comes once
+            return np.zeros(self.size, bool)
         count = self.healthy_count(granularity)
         most = max(RARE_COUNT, self.habits(granularity).total * RARE_SHARE)
         return (count > 0) & (count <= most)

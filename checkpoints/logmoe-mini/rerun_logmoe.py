@@ -8,15 +8,21 @@ scan of files, whose beginning can be read before they are judged.
 
 import numpy as np
 
+from .habits_logmoe import in_other_blocks
 from .measuring_logmoe import Measured
 from .reference_logmoe import LogReference
 from .surprise_logmoe import SEQUENCE_FEATURES, RunningLevel
 
-# Share of a healthy log's steps, from one entry to the next, that the rest of it lacks, from which on another run of
-# the same knows it better than it knows itself; and which part of that share such a run lacks at most. Logs of the
-# training services, against references of 150 to 4,000 entries, lack .40 of it or more; builds, test runs and
-# installations against one that went well .27 or less, failed ones too.
+# Share of a log's steps, from one entry to the next, that the rest of it lacks, from which on another run of the same
+# knows it better than it knows itself; and which part of that share such a run lacks at most. Logs of the training
+# services, against references of 150 to 4,000 entries, lack .40 of it or more; builds, test runs and installations
+# against one that went well .27 or less, failed ones too.
 NEW_STEPS, RERUN_PART = 0.1, 1 / 3
+# Runs that a reference holds at most: what is longer knows of a service's log more than that knows of itself.
+MOST_RUNS = 4
+# What stands beside the whole reference in a log, as a share of it, from which on the log has grown: less is what a
+# run that failed at its end wrote then.
+GROWN_SHARE = 1 / 8
 
 
 class Beginning:
@@ -32,37 +38,21 @@ class Beginning:
     def __init__(self, reference: LogReference):
         self.reference, self.left = reference, RunningLevel.AHEAD
         self._features: list[np.ndarray] = []
-        self._steps: list[np.ndarray] = []
+        self._entries: list[tuple[np.ndarray, ...]] = []  # number, template, time
 
     def add(self, measured: Measured) -> "Beginning":
         """Takes the next sequences; those that are too many are left."""
         if self.left and measured.around is not None:
+            log, in_log = measured.around.log, measured.around.in_log[: self.left]
+            assert log.number is not None
+            assert log.seconds is not None
             self._features.append(measured.inputs[: self.left, : len(SEQUENCE_FEATURES)])
-            in_log = measured.around.in_log[: self.left]
             # One that is not known there is as many as there are templates, or more.
             template = np.minimum(measured.template[: self.left], len(self.reference.templates.texts))
-            sequence = np.broadcast_to(np.arange(len(template))[:, None], template.shape)
-            seconds = measured.around.log.seconds
-            assert seconds is not None
-            is_other = (in_log >= 0) & ~self._is_in_reference(template, seconds[in_log])
-            # A stretch ends where entries are left out.
-            sequence = sequence * (in_log.shape[1] + 1) + np.cumsum(~is_other, axis=1)
-            self._steps.append(self.reference.steps_of(template[is_other], sequence[is_other]))
-            self.left -= len(template)
+            place = in_log[in_log >= 0]
+            self._entries.append((log.number[place], template[in_log >= 0], log.seconds[place]))
+            self.left -= len(in_log)
         return self
-
-    def _is_in_reference(self, template: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-        """Which entries are in the reference at the same time: those of a log that has grown since it was fitted.
-
-        Only what came since then tells what kind of log it is.
-        """
-        known = np.unique(self.reference.time[~np.isnan(self.reference.time)])
-        if not len(known):
-            return np.zeros(template.shape, bool)
-        size = len(self.reference.templates.texts) + 1
-        of_reference = np.searchsorted(known, self.reference.time) * size + self.reference.entries.template
-        place = np.searchsorted(known, seconds).clip(max=len(known) - 1)
-        return (known[place] == seconds) & np.isin(place * size + template, of_reference)
 
     @property
     def features(self) -> np.ndarray | None:
@@ -71,14 +61,47 @@ class Beginning:
 
     @property
     def is_rerun(self) -> bool:
-        """Whether the log goes the same steps as the healthy one, which goes few of them twice."""
-        if not self._steps or not self.reference.origin.has_past:
+        """Whether the log goes the same steps as the healthy one, and either goes few of them twice."""
+        reference = self.reference
+        if not self._entries or not reference.origin.has_past:
             return False
-        known, twice = self.reference.steps
-        steps = np.concatenate(self._steps)
+        number, template, seconds = (np.concatenate(column) for column in zip(*self._entries, strict=True))
+        number, row = np.unique(number, return_index=True)  # in several sequences, some of them
+        template, seconds = template[row], seconds[row]
+        is_other = ~(self._is_at_that_time(template, seconds) | self._is_all_of_it(template))
+        # What stands on the two sides of what is left out are no neighbours.
+        stretch = np.cumsum(~is_other) + number - np.arange(len(number))
+        steps = reference.steps_of(template[is_other], stretch[is_other])
+        known, twice = reference.steps
+        # Several runs know each other, and the log still not itself; with a long reference any log is so.
+        new = 1 - min(twice, in_other_blocks(steps, reference.folds.blocks)[1])
         lacking = int((~np.isin(steps, known)).sum())
         # Few steps tell little: two more of either kind (Agresti and Coull, 1998).
-        return 1 - twice > NEW_STEPS and (lacking + 2) / (len(steps) + 4) < RERUN_PART * (1 - twice)
+        is_known = (lacking + 2) / (len(steps) + 4) < RERUN_PART * new
+        return new > NEW_STEPS and is_known and len(reference) <= MOST_RUNS * int(is_other.sum())
+
+    # Of a log that has grown since the reference was fitted, only what came since then tells what kind of log it is.
+
+    def _is_at_that_time(self, template: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+        """Which entries are in the reference at the same time."""
+        known = np.unique(self.reference.time[~np.isnan(self.reference.time)])
+        if not len(known):
+            return np.zeros(len(template), bool)
+        size = len(self.reference.templates.texts) + 1
+        of_reference = np.searchsorted(known, self.reference.time) * size + self.reference.entries.template
+        place = np.searchsorted(known, seconds).clip(max=len(known) - 1)
+        return (known[place] == seconds) & np.isin(place * size + template, of_reference)
+
+    def _is_all_of_it(self, template: np.ndarray) -> np.ndarray:
+        """Which entries are the whole reference, entry by entry, if more than a little stands beside it."""
+        whole = self.reference.entries.template
+        is_part = np.zeros(len(template), bool)
+        if len(template) >= (1 + GROWN_SHARE) * len(whole):
+            for start in np.flatnonzero(template[: len(template) - len(whole) + 1] == whole[0]).tolist():
+                if (template[start : start + len(whole)] == whole).all():
+                    is_part[start : start + len(whole)] = True
+                    break
+        return is_part
 
 
 __all__ = ["Beginning"]

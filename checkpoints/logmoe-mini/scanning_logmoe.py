@@ -73,6 +73,7 @@ class ScanStatistics:
         backward_entries: those of them that stand behind newer ones, see `TimeOrder`.
         faults_prevail: that log is judged by wording, for what is usual in it reads like faults.
         is_rerun: that log is another run of the healthy one, which it is compared with; nothing is promised.
+        missing_kinds, first_missing: what it lacks, see `LogMeasure.missing`.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         dtype: the precision that the model computes in.
         seconds: since the scan began.
@@ -98,6 +99,8 @@ class ScanStatistics:
     backward_entries: int = 0
     faults_prevail: bool = False
     is_rerun: bool = False
+    missing_kinds: int = 0
+    first_missing: str | None = None
     kept_rate: float | None = None
     dtype: str = "float32"
     seconds: float = 0.0
@@ -422,8 +425,8 @@ class LogScan(Iterator[dict[str, Any]]):
     def _start_measuring(self, source: Any) -> None:
         """Finds what the next log is judged against, which without a reference takes a first pass over it."""
         self._measure = self._weigher = self._reference = self._past = self._ahead = None
-        self.statistics.mode, self.statistics.kept_rate = "none", None
-        self.statistics.faults_prevail = self.statistics.is_rerun = False
+        self.statistics.mode, self.statistics.kept_rate, self.statistics.first_missing = "none", None, None
+        self.statistics.faults_prevail, self.statistics.is_rerun, self.statistics.missing_kinds = False, False, 0
         self.statistics.measured_entries = self.statistics.familiar_entries = self.statistics.backward_entries = 0
         if self.against is None:
             return
@@ -506,6 +509,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self.statistics.measured_entries = measure.num_entries
         self.statistics.familiar_entries = measure.num_familiar
         self.statistics.backward_entries = measure.order.num_backward
+        self.statistics.missing_kinds, self.statistics.first_missing = measure.missing()
         return embeddings, rows_of, is_truncated[rows_of], measured, weigher
 
     def _new_measure(self, length: int) -> tuple[LogMeasure, Weigher]:
