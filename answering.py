@@ -21,7 +21,7 @@ from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
-from logmoe.wording_logmoe import cut, out_of_order, shown
+from logmoe.wording_logmoe import cut, out_of_order, shown, telling_line
 
 # What a kind of reason means, in a few words; None is a log that was judged by its wording.
 KIND_WORDS = {
@@ -125,10 +125,11 @@ class TextAnswer:
         # Of a normal sequence, asked for by --all, those that come nearest to odd.
         shown = telling(sequence, self.lines) if is_anomaly else _first(sequence["entries"], self.lines)
         for entry in shown:
-            more = entry["last_line"] - entry["line"]
+            text, below = telling_line(entry["text"])
+            more = entry["last_line"] - entry["line"] - (entry["text"].count("\n") - below)
             head = f"  {entry['line']:>8}  {entry['score']:+7.2f}  "
             tail = f" (+{more} lines)" if more else ""
-            text = visible(entry["text"].split("\n", 1)[0].expandtabs())
+            text = visible(text.expandtabs())
             lines.append(head + self._cut(text, len(head) + len(tail)) + tail)
         return lines
 
@@ -501,8 +502,8 @@ def told(
         yield from _wrapped(margin + visible(reason.text), margin + "  ", width)
     for entry in finding.entries[:lines]:
         head = f"{margin}{percent(entry.share):>5}  {repetitions(entry)}  "
-        text, *more = entry.text.split("\n")
-        tail = f" (+{count(len(more), 'line')})" if more else ""
+        text, more = telling_line(entry.text)
+        tail = f" (+{count(more, 'line')})" if more else ""
         text = visible(text.expandtabs())
         text = text if width is None else cut(text, max(20, width - len(head) - len(tail)))
         yield paint.faint(head) + text + paint.faint(tail)

@@ -10,7 +10,7 @@ from logmoe.habits_logmoe import is_regular
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
 from logmoe.reasons_logmoe import KINDS, kind_of, pool_weights
 from logmoe.surprise_logmoe import INPUTS
-from logmoe.wording_logmoe import SHOWN_CHARACTERS, cut, seconds_in_words, shown
+from logmoe.wording_logmoe import SHOWN_CHARACTERS, cut, seconds_in_words, shown, telling_line
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 STEPS = ("open basket", "price read", "basket saved", "payment asked", "payment granted", "parcel packed")
@@ -28,6 +28,23 @@ def test_durations_have_the_unit_that_people_use(seconds, words):
 def test_texts_are_cut_to_their_first_line():
     assert shown("one\ntwo") == "one"
     assert len(shown("x" * 500)) == SHOWN_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "more"),
+    [
+        ("one\ntwo\nthree", "one", 2),
+        ("one", "one", 0),
+        ("Mar 12, 2026 6:25:01 AM demo.Shop pay\nSEVERE: no money\n\tat x", None, 1),
+        ("März 12, 2026 18:25:01 demo.Shop pay \nSCHWERWIEGEND: kein Geld", None, 0),
+        ("Mar 12, 2026 6:25:01 paid\nSEVERE: no money", "Mar 12, 2026 6:25:01 paid", 1),
+    ],
+)
+def test_a_header_above_what_it_is_about_stands_with_it(text, line, more):
+    """As java.util.logging writes it."""
+    above, below, *_ = [*text.split("\n"), ""]
+    assert telling_line(text) == (line or f"{above.rstrip()} {below}", more)
+    assert shown(text) == telling_line(text)[0]
 
 
 @pytest.mark.parametrize(

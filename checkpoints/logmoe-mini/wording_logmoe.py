@@ -17,6 +17,8 @@ _TIME = re.compile(
     r"\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?(?: ?(?:[AP]M|Z|UTC|GMT|[+-]\d\d:?\d\d))?(?: \d{4})?(?![\w.:])[\])]?[\s|,:-]*"
 )
 _LONGEST_TIME = 64
+# java.util.logging writes what it says below a line that says when and where.
+_BELOW = re.compile(r"[^\W\d]+\.? \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d\s?\S* \S+ \S+[ \t\r]*\n[^\W\d]+: ")
 
 
 def cut(line: str, most: int) -> str:
@@ -29,9 +31,17 @@ def cut(line: str, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
+def telling_line(text: str) -> tuple[str, int]:
+    """What stands for a text of several lines, and how many more it has: its first line; below a header, both."""
+    line, *more = text.split("\n")
+    if more and _BELOW.match(text):
+        return f"{line.rstrip()} {more[0]}", len(more) - 1
+    return line, len(more)
+
+
 def shown(text: str) -> str:
     """A text as it is quoted: its first line, cut."""
-    return cut(text.strip().split("\n", 1)[0].rstrip(), SHOWN_CHARACTERS)
+    return cut(telling_line(text.strip())[0].rstrip(), SHOWN_CHARACTERS)
 
 
 def seconds_in_words(seconds: float) -> str:
@@ -94,5 +104,6 @@ __all__ = [
     "placed",
     "seconds_in_words",
     "shown",
+    "telling_line",
     "times_in_words",
 ]
