@@ -20,6 +20,7 @@ import accuracy_drift as drift
 import accuracy_encoders
 import accuracy_labels as labels
 import accuracy_left_out as left_out
+import accuracy_masks
 import accuracy_metrics as metrics
 import accuracy_page
 import accuracy_per_day as per_day
@@ -365,10 +366,26 @@ def test_the_page_shows_encoders_and_masks():
 
 
 def test_masks_make_entries_recur():
-    record, _ = accuracy_encoders.measure_masks(None, {"service": "redis"})
+    record, _ = accuracy_masks.measure(None, {"service": "redis"})
     assert record["all"]["distinct"] < 0.05 * record["entries"]
     assert record["all"]["distinct"] < record["times"]["distinct"] < record["none"]["distinct"]
     assert record["none"]["distinct"] > 0.9 * record["entries"]
+
+
+def test_unmasked_means_are_those_of_services():
+    """Each counts the same, however many runs it has; what is not known is left out."""
+
+    def row(auroc):
+        return {"auroc": auroc, "recall": auroc, "called_normal": 0.0, "familiarity": None}
+
+    keys = [{"service": name, "masks": reading} for name in "ab" for reading in accuracy_masks.READINGS]
+    runs = {"a": [row(0.5), row(0.7)], "b": [row(1.0), row(None)]}
+    records = [{"earlier": runs[key["service"]], "self": runs[key["service"]]} for key in keys]
+    result = accuracy_masks.summarise_unmasked(accuracy_store.Kept(keys, records, lambda _: {}))
+    assert result["none"]["earlier"]["auroc"] == pytest.approx({"a": 0.6, "b": 1.0, "mean": 0.8})
+    assert result["times"]["self"]["familiarity"] == {"a": None, "b": None, "mean": None}
+    (_, told) = accuracy_page.unmasked(result)
+    assert told.count("0.800") == 6
 
 
 def test_encoders_begin_alike(tmp_path, monkeypatch):
