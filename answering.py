@@ -428,8 +428,7 @@ def unclear(summary: Summary, can_measure: bool = True) -> str | None:
     none = ", or none (without --baseline a log is judged against itself)" * can_measure
     return (
         f"no all-clear: {_new(familiarity)} of these entries are new to the healthy log; so are {_new(known)} of its "
-        f"own to the rest of it, as in a start-up, and nothing was odder than those. "
-        f"Give a longer healthy log{none}"
+        f"own to the rest of it, as in a start-up, and nothing was odder than those. Give a longer healthy log{none}"
     )
 
 

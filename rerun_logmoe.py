@@ -68,6 +68,8 @@ class Beginning:
         number, template, seconds = (np.concatenate(column) for column in zip(*self._entries, strict=True))
         number, row = np.unique(number, return_index=True)  # in several sequences, some of them
         template, seconds = template[row], seconds[row]
+        if len(reference) > MOST_RUNS * len(template):  # before all of it is looked through for each small log
+            return False
         is_other = ~(self._is_at_that_time(template, seconds) | self._is_all_of_it(template))
         # What stands on the two sides of what is left out are no neighbours.
         stretch = np.cumsum(~is_other) + number - np.arange(len(number))

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from accuracy_detectors import predict
 from accuracy_metrics import mean_and_spread, of_calls, of_scores
-from accuracy_recordings import Recorded, Truth, settings_of
+from accuracy_recordings import Recorded, settings_of
 from accuracy_store import Arrays, Kept, Key, Part, Record
 
-from logmoe.applying_logmoe import PredictedLog
-from logmoe.judging_logmoe import anomaly_margin
 from logmoe.reference_logmoe import LogReference
 from recordings.windows import ParsedRun
 
@@ -49,17 +47,9 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
 def judge(bench: Any, recorded: Recorded, run: ParsedRun, reference: LogReference) -> Record:
     """What LogMoE makes of a run."""
     log = recorded.prepare(run.parsed)
-    return record_of(predict(bench.pipe, log, reference, "reference"), recorded.truth(run, run.parsed, log.sequences))
-
-
-def record_of(predicted: PredictedLog, truth: Truth) -> Record:
-    """What predictions are worth, also those by wording."""
-    if predicted.evidence is None:
-        margins = anomaly_margin(
-            np.concatenate([prediction.logits for prediction in predicted.predictions]).reshape(-1, 2)
-        )
-    else:
-        margins = predicted.evidence.margins
+    predicted = predict(bench.pipe, log, reference, "reference")
+    truth = recorded.truth(run, run.parsed, log.sequences)
+    margins = predicted.evidence.margins
     record = of_scores(truth.labels, margins) | of_calls(truth.labels, margins >= 0)
     return record | {"kept_rate": predicted.kept_rate, "familiarity": predicted.familiarity}
 

@@ -9,8 +9,8 @@ import copy
 from typing import Any
 
 import numpy as np
-from accuracy_amount import record_of
-from accuracy_detectors import predict
+from accuracy_detectors import LOGMOE, score
+from accuracy_metrics import of_calls, of_scores
 from accuracy_recordings import Recorded
 from accuracy_store import Arrays, Kept, Key, Part, Record
 
@@ -66,12 +66,14 @@ def measure_unmasked(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
     rows: dict[str, list[Record]] = {kind: [] for kind in KINDS}
     for run in [run for run in recorded.faulty if run.split == "test"]:
         log = recorded.prepare(run.parsed)
-        truth = recorded.truth(run, run.parsed, log.sequences)
+        labels = recorded.truth(run, run.parsed, log.sequences).labels
         references = {"earlier": recorded.reference(run, "earlier", 0), "self": None}
         for kind, reference in references.items():
             if reference is not None or kind == "self":
-                predicted = predict(pipe, log, reference, "self" if kind == "self" else "reference")
-                rows[kind].append(record_of(predicted, truth))
+                mode = "self" if kind == "self" else "reference"
+                scored = score(pipe, log, reference, mode, None, rivals=(), with_thresholds=False)
+                row = of_scores(labels, scored.scores[LOGMOE]) | of_calls(labels, scored.is_called)
+                rows[kind].append(row | {"familiarity": scored.predicted.familiarity})
     return dict(rows), None
 
 
@@ -101,6 +103,6 @@ PARTS = (
         unmasked_keys,
         measure_unmasked,
         summarise_unmasked,
-        ("accuracy_masks.py", "accuracy_amount.py", "accuracy_recordings.py", "accuracy_detectors.py"),
+        ("accuracy_masks.py", "accuracy_recordings.py", "accuracy_detectors.py"),
     ),
 )

@@ -163,6 +163,7 @@ class LogMeasure:
         self.order = TimeOrder()
         self.num_entries = self.num_familiar = 0
         self.is_seen = np.zeros(len(reference.templates.texts), bool)
+        self._in_each_run = in_each_stretch(reference.entries, len(self.is_seen)) if reference.is_run else None
 
     def start_at(self, recent: ParsedLog | None, number: int, order: TimeOrder | None = None) -> None:
         """Begins in the middle of a log.
@@ -290,12 +291,9 @@ class LogMeasure:
         Returns:
             How many kinds of entries, and the masked text of the first of them.
         """
-        entries, kinds = self.reference.entries, len(self.is_seen)
-        if not self.reference.is_run:
+        if self._in_each_run is None:
             return 0, None
-        each = np.unique(entries.template * (entries.stretch.max() + 1) + entries.stretch)
-        runs = np.bincount(each // (entries.stretch.max() + 1), minlength=kinds)
-        is_missing = (runs == runs.max()) & ~self.is_seen
+        entries, is_missing = self.reference.entries, self._in_each_run & ~self.is_seen
         at = np.flatnonzero(is_missing[entries.template])
         return int(is_missing.sum()), self.reference.texts[entries.text[at[0]]] if len(at) else None
 
@@ -361,6 +359,14 @@ class LogMeasure:
                 last[0] -= cut
                 self._last[block] = last
         self._tail, self._tail_number = entries.take(np.arange(cut, len(number))), number[cut:]
+
+
+def in_each_stretch(entries: Occurrences, templates: int) -> np.ndarray:
+    """Which of so many templates come in every stretch, or in as many as any does; bool `(templates,)`."""
+    number = int(entries.stretch.max()) + 1
+    pairs = np.unique(entries.template * number + entries.stretch)
+    stretches = np.bincount(pairs // number, minlength=templates)
+    return stretches == stretches.max()
 
 
 __all__ = ["LogMeasure", "Measured", "Surroundings", "TimeOrder"]
