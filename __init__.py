@@ -26,8 +26,9 @@ if __name__ == "logmoe":
     from .pipeline_logmoe import LogAnomalyPipeline
     from .processing_logmoe import LogMoEProcessor
     from .reference_logmoe import LogReference
-    from .scanning_logmoe import LogScan, ScanStatistics
+    from .scanning_logmoe import LogScan
     from .sequences_logmoe import SequenceCutter, SequenceRule
+    from .statistics_logmoe import ScanStatistics
 
     __version__ = _version("logmoe")
 

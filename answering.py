@@ -20,6 +20,7 @@ from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
+from logmoe.suspects_logmoe import Suspect
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
 from logmoe.wording_logmoe import cut, out_of_order, shown, telling_line
 
@@ -50,6 +51,8 @@ FEWEST_FITTING_ENTRIES = 64
 KNOWS_ITSELF, KNOWS_LOG = 0.9, 0.95
 # Places of the same trouble that are named.
 PLACES = 3
+# Suspects that are shown, of all logs together; without a healthy log those that read more like a fault than not.
+SUSPECTS, READS_LIKE_A_FAULT = 3, 0.5
 
 
 class TextAnswer:
@@ -317,6 +320,7 @@ def answer(
     if len(shown) < len(same):
         left = count(sum(map(len, same.values())) - sum(map(len, shown)), "more finding")
         yield from ("", f"{left} not shown (--limit N, --all)")
+    yield from told_suspects(summary, width)
     said = promised(summary), advised(summary, can_measure)
     ending = [*filter(None, said), *remarks(summary), *skipped(summary)]
     yield from [""] if ending else []
@@ -442,6 +446,58 @@ def remarks(summary: Summary) -> list[str]:
             said = f"{kinds} of the healthy run never come{'s' * is_one} here{':' if is_one else ', first'} `{first}`"
             lacking.append(f"{name_of(log.source)}: {said}")
     return lacking + accepted(summary)
+
+
+def suspects(summary: Summary) -> list[tuple[str | None, Suspect]]:
+    """What no finding tells and yet deserves a look, of all logs, each with the path of its log."""
+    found: dict[str, tuple[str | None, Suspect]] = {}
+    for log in summary.logs:
+        if log.mode == "reference":
+            shown = log.suspects if log.familiarity is None or log.familiarity >= FAMILIAR_SHARE else ()
+        else:
+            shown = tuple(one for one in log.suspects if one.wording > READS_LIKE_A_FAULT)
+        for suspect in shown:
+            known = found.setdefault(suspect.masked, (log.source, suspect))
+            if suspect.wording > known[1].wording:
+                found[suspect.masked] = log.source, suspect
+    return sorted(found.values(), key=lambda one: -one[1].wording)[:SUSPECTS]
+
+
+def of_suspects(summary: Summary) -> str:
+    """What suspects are, as the beginning of a list of them."""
+    beside = "beside those shown above, " * bool(summary.total("findings"))
+    if summary.mode != "reference":
+        return f"{beside or 'too little for a finding, but '}worded like a fault:"
+    logs = [log for log in summary.logs if log.suspects]
+    kinds = logs[0].suspect_kinds
+    if len(logs) > 1:
+        what = f"entries of {len(logs)} logs are"
+    else:
+        what = "one kind of entry is" if kinds == 1 else f"{kinds:,} kinds of entries are"
+    little = "" if beside else ", though too little for a finding"
+    number = len(suspects(summary))
+    are = "this one is" if number == 1 else "these are"
+    first = f"; {are} worded most like a fault" if len(logs) > 1 or kinds > number else ""
+    return f"{beside}{what} new to the healthy log{little}{first}:"
+
+
+def told_suspects(summary: Summary, width: int | None = None) -> Iterator[str]:
+    """Suspects as lines of text, after an empty one; nothing if there are none."""
+    if not (shown := suspects(summary)):
+        return
+    yield ""
+    yield from _wrapped(of_suspects(summary), "  ", width)
+    for source, suspect in shown:
+        head = f"  {place_of(suspect, source, len(summary.logs) > 1)}  "
+        text, more = telling_line(suspect.text)
+        tail = f" (+{count(more, 'line')})" if more else ""
+        text = visible(text.expandtabs())
+        yield head + (text if width is None else cut(text, max(20, width - len(head) - len(tail)))) + tail
+
+
+def place_of(suspect: Suspect, source: str | None, names_log: bool) -> str:
+    """Where a suspect is."""
+    return f"{name_of(source)}, line {suspect.line}" if names_log else f"line {suspect.line}"
 
 
 def accepted(summary: Summary) -> list[str]:

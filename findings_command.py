@@ -20,6 +20,7 @@ from logmoe.answering import (
     promised,
     remarks,
     told,
+    told_suspects,
 )
 from logmoe.console import Console, words_of
 from logmoe.context import Stamp, stamp, with_context
@@ -27,7 +28,8 @@ from logmoe.explaining import for_each_log, tell_problem
 from logmoe.findings_logmoe import Finding, Findings, LogSummary, Skipped, Summary
 from logmoe.gathering_logmoe import FindingScan, summary_of
 from logmoe.reporting import finding_record, render, summary_record, write_all
-from logmoe.scanning_logmoe import LogScan, ScanStatistics
+from logmoe.scanning_logmoe import LogScan
+from logmoe.statistics_logmoe import ScanStatistics
 
 # Seconds of silence after which a stream's findings are given out.
 PAUSE = 2.0
@@ -231,6 +233,8 @@ class FindingsRun:
             print(summary_record(summary))
         elif summary.logs:
             print(f"\n{headline(summary, self.options.can_measure)}" if self.found else headline(summary))
+            for line in told_suspects(summary, self.console.width):
+                print(line)
             said = promised(summary), advised(summary, self.options.can_measure)
             for line in [*filter(None, said), *remarks(summary)]:
                 print(line)

@@ -4,9 +4,7 @@
 join them, so that memory stays bounded. Called by the pipeline and the command.
 """
 
-import contextlib
 import hashlib
-import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +16,6 @@ import pyarrow as pa
 
 from .accepting_logmoe import TOPIC_SHARE, LeavesOut
 from .applying_logmoe import PredictedLog
-from .columns_logmoe import named_by
 from .findings_logmoe import (
     Expired,
     Finding,
@@ -36,10 +33,12 @@ from .findings_logmoe import (
 )
 from .judging_logmoe import ANOMALY, Judge
 from .parsing_logmoe import LogParser, ParsedLog
-from .reading_logmoe import EmptyLogError
+from .reading_logmoe import EmptyLogError, WithPauses
 from .reasons_logmoe import ranked
 from .scanning_logmoe import LogScan
+from .sequences_logmoe import session_of
 from .sources_logmoe import words_of
+from .suspects_logmoe import Suspects
 from .weighing_logmoe import Against
 from .wording_logmoe import placed
 
@@ -48,6 +47,8 @@ TELLING_SHARE = 0.1
 # Entries that a finding shows, and different ones that it keeps while it is open.
 SHOWN_ENTRIES = 10
 KEPT_ENTRIES = 256
+# Entries of a finding that a reader sees first: what stands behind them may be a suspect.
+READ_ENTRIES = 3
 # Names of sessions that a finding keeps.
 KEPT_SESSIONS = 5
 # Findings that are open at once; findings of sessions that wait for others like them.
@@ -330,6 +331,7 @@ class FindingMaker:
     ):
         self.anomaly, self.longest = id2label[ANOMALY], longest
         self.leaves_out = leaves_out or LeavesOut({})
+        self.suspects: Suspects | None = None  # are told what findings show
         self.session_pattern = session_pattern or None
         self.parser = parser
         self._source: str | None = None
@@ -359,8 +361,13 @@ class FindingMaker:
         return self._finished(self._close_all())
 
     def _finished(self, closed: list[_Open]) -> list[Finding]:
-        findings = [finding.finish() for finding in closed]
-        return [finding for finding in findings if not self.leaves_out.is_left_out(finding)]
+        given = []
+        for finding in (of.finish() for of in closed):
+            is_fine = self.leaves_out.is_left_out(finding)
+            if self.suspects is not None:
+                self.suspects.tell(entry.masked for entry in finding.entries[: None if is_fine else READ_ENTRIES])
+            given += [] if is_fine else [finding]
+        return given
 
     def _close_all(self) -> list[_Open]:
         closed = self._open + self._fold_session(None) + list(self._sessions.values())
@@ -429,13 +436,6 @@ class FindingMaker:
         return sequence | {"entries": detailed}
 
 
-def session_of(sequence: dict[str, Any], pattern: str) -> str | None:
-    """The identifier that all entries of a sequence share; None if there is none."""
-    first, *others = (entry["text"] for entry in sequence["entries"])
-    names = named_by(pa.array([first], pa.large_string()), pattern)[0]
-    return next((name for name in names if all(name in text for text in others)), None)
-
-
 # ---------------------------------------------------------------------- findings of scans
 
 
@@ -472,6 +472,7 @@ class FindingScan(Iterator[Finding]):
     def _run(self) -> Iterator[Finding]:
         try:
             for sequence in self._sequences:
+                self.maker.suspects = self.scan.suspects
                 yield from self.maker.close() if sequence is None else self.maker.add(sequence)
         except Exception:  # what was found before a log broke off is said
             yield from self.maker.close()
@@ -486,51 +487,7 @@ class FindingScan(Iterator[Finding]):
 
     def summary(self) -> LogSummary:
         """What was seen so far."""
-        return LogSummary.of(self.scan.statistics, self.found, self.span, self.maker.leaves_out)
-
-
-class WithPauses(Iterator[Any]):
-    """What an iterator gives, and None where it gave nothing for so many seconds; once for each pause."""
-
-    def __init__(self, results: Iterator[Any], seconds: float):
-        self.results, self.seconds = results, seconds
-        self._waiting: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=64)
-        self._is_stopped = threading.Event()
-        self._is_paused = True
-        # A daemon: a stream may be silent for ever, and must not keep the process from ending.
-        self._thread = threading.Thread(target=self._pump, name="logmoe-scan", daemon=True)
-        self._thread.start()
-
-    def _pump(self) -> None:
-        try:
-            for result in self.results:
-                self._put("result", result)
-                if self._is_stopped.is_set():
-                    return
-            self._put("end", StopIteration())
-        except BaseException as error:
-            self._put("error", error)
-
-    def _put(self, what: str, result: Any) -> None:
-        while not self._is_stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                return self._waiting.put((what, result), timeout=0.1)
-
-    def __next__(self) -> Any:
-        try:
-            what, result = self._waiting.get(timeout=None if self._is_paused else self.seconds)
-        except queue.Empty:
-            self._is_paused = True
-            return None
-        self._is_paused = False
-        if what in ("error", "end"):
-            raise result
-        return result
-
-    def stop(self) -> None:
-        """Waits for the thread, which must not be inside the model when the process ends."""
-        self._is_stopped.set()
-        self._thread.join(5)
+        return LogSummary.of(self.scan.statistics, self.found, self.span, self.maker.leaves_out, self.scan.suspects)
 
 
 def findings_of_logs(
@@ -581,6 +538,7 @@ def findings_in_memory(
     prepared, evidence = predicted.prepared, predicted.evidence
     parsed = prepared.parsed
     maker = FindingMaker(judge.id2label, prepared.rule.session_pattern, leaves_out=LeavesOut.of(against))
+    maker.suspects = suspects = predicted.suspects
     found, anomalous = [], 0
     for sequence in judge.sequence_results(
         parsed, prepared.sequences, predicted.predictions, predicted.is_truncated, None, True, evidence
@@ -603,6 +561,8 @@ def findings_in_memory(
         int(predicted.is_truncated.sum()),
         backward_entries=predicted.num_backward,
         **{name: getattr(predicted, name) for name in LogSummary.CARRIED},
+        suspect_kinds=0 if suspects is None else suspects.kinds,
+        suspects=() if suspects is None else suspects.given(),
         **judge.span.times(),
         accepted=maker.leaves_out.number,
         expired=Expired.of(maker.leaves_out),

@@ -31,18 +31,22 @@ from logmoe.answering import (
     misfits,
     name_of,
     notes,
+    of_suspects,
     percent,
     place,
+    place_of,
     promised,
     remarks,
     repetitions,
     rounded_down,
+    suspects,
     title,
     unclear,
     when,
 )
 from logmoe.console import json_text, visible
 from logmoe.findings_logmoe import Context, Finding, FindingEntry, Findings, LogSummary, Reason, in_order
+from logmoe.suspects_logmoe import Suspect
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 
@@ -99,6 +103,8 @@ def html(findings: Findings, encoding: str | None = None) -> str:
         heading=_heading(findings),
         judged=_sentence(judged(summary)) if summary.logs else None,
         promised=" ".join(map(_sentence, [promised(summary) or "", unclear(summary) or "", *remarks(summary)])),
+        of_suspects=_sentence(of_suspects(summary))[:-1] if (shown := suspects(summary)) else None,
+        suspects=[(place_of(one, source, len(summary.logs) > 1), _entry_text(one)) for source, one in shown],
         facts=list(_facts(findings)),
         warnings=misfits(summary),
         notes=[note for log in summary.logs for note in notes(log, encoding)],
@@ -226,7 +232,7 @@ def _file_name(source: str | None) -> str:
     return re.split(r"[/\\]", name.rstrip("/\\"))[-1] or name
 
 
-def _entry_text(entry: FindingEntry) -> str:
+def _entry_text(entry: FindingEntry | Suspect) -> str:
     return _shortened(
         entry.text.expandtabs(4) if len(entry.text) <= SHOWN_CHARACTERS else entry.text, SHOWN_CHARACTERS
     )

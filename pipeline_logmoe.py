@@ -28,8 +28,10 @@ from .processing_logmoe import LogMoEProcessor
 from .publishing_logmoe import PublishesCheckpoints
 from .reading_logmoe import CHUNK_BYTES, check_encoding, find_logs
 from .reference_logmoe import LogReference
-from .scanning_logmoe import LogScan, ScanStatistics
+from .scanning_logmoe import LogScan
 from .sequences_logmoe import SequenceCutter
+from .statistics_logmoe import ScanStatistics
+from .suspects_logmoe import Suspects
 from .weighing_logmoe import faults_prevail
 
 logger = logging.get_logger(__name__)
@@ -495,15 +497,16 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
                 distinct_of_logs[-1].append(distinct)
         predictions = self.predictor.predict(embeddings, sequence_rows, batch_size)
 
-        return [
-            PredictedLog(
-                prepared,
-                [predictions[row] for row in distinct],
-                truncated[rows][prepared.parsed.entry_index]
-                | longer_than(prepared.parsed.text, self.processor.max_entry_characters),
-            )
-            for prepared, rows, distinct in zip(prepared_logs, rows_of_logs, distinct_of_logs, strict=True)
-        ]
+        predicted = []
+        for prepared, rows, found in zip(prepared_logs, rows_of_logs, distinct_of_logs, strict=True):
+            parsed = prepared.parsed
+            is_truncated = truncated[rows][parsed.entry_index]
+            is_truncated |= longer_than(parsed.text, self.processor.max_entry_characters)
+            predicted.append(PredictedLog(prepared, [predictions[row] for row in found], is_truncated))
+            if self.measures_surprise:
+                predicted[-1].suspects = suspects = Suspects(self.predictor)
+                suspects.add(parsed, prepared.sequences, np.ones(len(rows), bool), embeddings, rows)
+        return predicted
 
     def postprocess(self, predicted: PredictedLog, threshold: float | None = None) -> dict[str, Any]:
         """Turns predictions into the result of one log; see `__call__`."""

@@ -27,12 +27,15 @@ from logmoe.answering import (
     main_reasons,
     misfits,
     name_of,
+    of_suspects,
     place,
+    place_of,
     promised,
     remarks,
     repetitions,
     sessions,
     skipped,
+    suspects,
     title,
     told,
     unclear,
@@ -41,6 +44,7 @@ from logmoe.answering import (
 from logmoe.console import json_text, visible
 from logmoe.context import told_context
 from logmoe.findings_logmoe import Finding, Findings, Summary
+from logmoe.wording_logmoe import telling_line
 
 EXTENSIONS = {
     ".html": "html",
@@ -375,6 +379,12 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
         lines += ["", *fenced(_block(finding) + ([""] if around else []) + around)]
     if len(findings) > limit:
         lines += ["", f"{len(findings) - limit:,} more not shown."]
+    if shown := suspects(summary):
+        names_log = len(summary.logs) > 1
+        block = [
+            f"{place_of(one, source, names_log)}  {telling_line(one.text)[0].expandtabs()}" for source, one in shown
+        ]
+        lines += ["", harmless(of_suspects(summary)), "", *fenced(list(map(_cut, block)))]
     for line in [*filter(None, [promised(summary), unclear(summary)]), *remarks(summary)]:
         lines += ["", harmless(line)]
     lines += [f"\n{code(line)}" for line in skipped(summary)]

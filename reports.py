@@ -18,7 +18,16 @@ MODES = ("reference", "self", "none")
 # Lines are counted from 1; others may be none. Larger numbers fit no column.
 _FROM_ONE = ("line", "first_line", "last_line", "count")
 _LARGEST = 2**63 - 1
-_RATES = ("score", "share", "healthy_rarity", "familiarity", "kept_rate", "promised_rate", "healthy_familiarity")
+_RATES = (
+    "score",
+    "share",
+    "wording",
+    "healthy_rarity",
+    "familiarity",
+    "kept_rate",
+    "promised_rate",
+    "healthy_familiarity",
+)
 # More than nothing was asked for.
 _POSITIVE = ("promised_rate", "promised_per_day")
 # What all logs of a run have in common.

@@ -16,7 +16,8 @@ from logmoe.findings_command import AnswerOptions, FindingsRun, ScanProgress, ef
 from logmoe.findings_logmoe import LogSummary
 from logmoe.fitting_command import given, learn, load
 from logmoe.reporting import check_targets, require
-from logmoe.scanning_logmoe import LogScan, ScanStatistics
+from logmoe.scanning_logmoe import LogScan
+from logmoe.statistics_logmoe import ScanStatistics
 
 # How logs are cut into sequences; a reference holds for logs that are cut alike.
 CUTTING = ("max_sequence_length", "window_seconds", "session_pattern", "entry_pattern")

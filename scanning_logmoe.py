@@ -35,7 +35,9 @@ from .reference_logmoe import LogReference
 from .rerun_logmoe import Beginning
 from .sequences_logmoe import SequenceCutter, SequenceRule
 from .sources_logmoe import is_readable_twice, visible
-from .surprise_logmoe import ENTRY_FEATURES
+from .statistics_logmoe import ScanStatistics
+from .surprise_logmoe import ENTRY_FEATURES, measures_surprise
+from .suspects_logmoe import Suspects
 from .weighing_logmoe import Against, Weigher, faults_prevail
 
 logger = logging.get_logger(__name__)
@@ -50,60 +52,6 @@ TRIM_BYTES = 2 << 20
 _SERIAL = itertools.count(1)
 # Entries that a task of the encoder takes.
 ENTRIES_PER_TASK = 64
-
-
-@dataclass
-class ScanStatistics:
-    """What a scan has seen so far.
-
-    Attributes:
-        source: the log that is being read.
-        bytes_read, total_bytes: of that log, as stored; the total is None if unknown.
-        lines, entries, sequences, anomalies: over all logs, of the results given out.
-        highest_probability: of "anomaly", over all sequences so far.
-        encoded_entries, predicted_sequences: how often the two halves of the model ran, over all logs.
-        replaced_bytes: bytes that were not valid UTF-8 and became U+FFFD.
-        truncated_entries: occurrences of entries that are longer than the model reads.
-        oversized_entries: lines and entries too long to be kept whole.
-        split_sessions: sessions that were judged before the end of their log, because too many were open.
-        mode: how the log is judged: against a `"reference"`, its own other blocks (`"self"`), or by wording
-            (`"none"`).
-        measured_entries, familiar_entries: entries that were measured against a reference, and those of them whose
-            template it knows, of that log.
-        backward_entries: those of them that stand behind newer ones, see `TimeOrder`.
-        faults_prevail: that log is judged by wording, for what is usual in it reads like faults.
-        is_rerun: that log is another run of the healthy one, which it is compared with; nothing is promised.
-        missing_kinds, first_missing: what it lacks, see `LogMeasure.missing`.
-        kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
-        dtype: the precision that the model computes in.
-        seconds: since the scan began.
-    """
-
-    source: str | None = None
-    bytes_read: int = 0
-    total_bytes: int | None = None
-    lines: int = 0
-    entries: int = 0
-    sequences: int = 0
-    anomalies: int = 0
-    highest_probability: float = 0.0
-    encoded_entries: int = 0
-    predicted_sequences: int = 0
-    replaced_bytes: int = 0
-    truncated_entries: int = 0
-    oversized_entries: int = 0
-    split_sessions: int = 0
-    mode: str = "none"
-    measured_entries: int = 0
-    familiar_entries: int = 0
-    backward_entries: int = 0
-    faults_prevail: bool = False
-    is_rerun: bool = False
-    missing_kinds: int = 0
-    first_missing: str | None = None
-    kept_rate: float | None = None
-    dtype: str = "float32"
-    seconds: float = 0.0
 
 
 # ---------------------------------------------------------------------- the scan
@@ -129,6 +77,8 @@ class _Job:
     statistics: dict[str, int]
     measured: Measured | None
     weigher: Weigher | None
+    embeddings: torch.Tensor
+    rows_of: np.ndarray  # of each distinct entry
 
 
 class _ReadAhead:
@@ -181,6 +131,7 @@ class LogScan(Iterator[dict[str, Any]]):
 
     Attributes:
         statistics: what it has seen so far.
+        suspects: of the log that is being read; None where the model was trained on labels alone.
     """
 
     def __init__(
@@ -217,6 +168,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self.cache, self.predictor = cache, cache.bind(predictor, dtype, max_log_entry_length)
         self.awaited: dict[bytes, _Awaited] = {}
         self.statistics = ScanStatistics(dtype=str(dtype).removeprefix("torch."))
+        self.suspects: Suspects | None = None
         self._lock = threading.RLock()  # threads may take results in turn
         self._untrimmed = self._num_encoded = 0
         self._is_closed = False
@@ -414,7 +366,9 @@ class LogScan(Iterator[dict[str, Any]]):
             "predicted_sequences": len(new),
             "truncated_entries": int(is_truncated[len(log) - min(len(log), num_new) :].sum()),
         }
-        return _Job(log, is_truncated, sequences, keys, predictions, statistics, measured, weigher)
+        return _Job(
+            log, is_truncated, sequences, keys, predictions, statistics, measured, weigher, embeddings, rows_of
+        )
 
     def _predict(
         self, embeddings: torch.Tensor, sequences: list[np.ndarray], entry_features: list[np.ndarray] | None
@@ -427,6 +381,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self._measure = self._weigher = self._reference = self._past = self._ahead = None
         self.statistics.mode, self.statistics.kept_rate, self.statistics.first_missing = "none", None, None
         self.statistics.faults_prevail, self.statistics.is_rerun, self.statistics.missing_kinds = False, False, 0
+        self.suspects = Suspects(self.predictor) if measures_surprise(self.predictor.model.config) else None
         self.statistics.measured_entries = self.statistics.familiar_entries = self.statistics.backward_entries = 0
         if self.against is None:
             return
@@ -593,6 +548,10 @@ class LogScan(Iterator[dict[str, Any]]):
         if not job.sequences:
             return
         predictions = [known[key] for key in job.keys]
+        if self.suspects is not None:
+            is_new = np.ones(len(job.rows_of), bool) if job.measured is None else job.measured.is_new
+            with self._on_device():
+                self.suspects.add(job.log, job.sequences, is_new, job.embeddings, job.rows_of)
         evidence = None
         if job.measured is not None and job.weigher is not None:
             evidence = job.weigher.weigh(job.measured, predictions)
@@ -617,4 +576,4 @@ def _name(source: Any) -> str | None:
     return str(source) if source != "-" and not hasattr(source, "read") else None
 
 
-__all__ = ["LogScan", "ScanCache", "ScanStatistics"]
+__all__ = ["LogScan", "ScanCache"]

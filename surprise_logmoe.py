@@ -9,6 +9,7 @@ Entries are numbers: below the size of a `Vocabulary`, rows of it; from there on
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -545,6 +546,11 @@ INPUTS = (
 above the log's own level."""
 
 
+def measures_surprise(config: Any) -> bool:
+    """Whether a model reads what is measured here, by its config; one that was trained on labels alone does not."""
+    return tuple(config.sequence_feature_names) == INPUTS and tuple(config.entry_feature_names) == ENTRY_FEATURES
+
+
 def sequence_inputs(features: np.ndarray, healthy: np.ndarray, level: np.ndarray) -> np.ndarray:
     """What the model's terms read, `(sequences, len(INPUTS))`.
 
@@ -578,6 +584,7 @@ __all__ = [
     "Vocabulary",
     "cross_fitted",
     "lower_quarter",
+    "measures_surprise",
     "pool",
     "pool_weights",
     "rank_evidence",

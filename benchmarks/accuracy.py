@@ -38,6 +38,7 @@ import accuracy_page  # noqa: E402
 import accuracy_per_day  # noqa: E402
 import accuracy_public  # noqa: E402
 import accuracy_retrained  # noqa: E402
+import accuracy_suspects  # noqa: E402
 import accuracy_unseen  # noqa: E402
 import torch  # noqa: E402
 from accuracy_detectors import Boosting, RememberingPipeline  # noqa: E402
@@ -57,6 +58,7 @@ PARTS: dict[str, Part] = {
         accuracy_per_day,
         accuracy_drift,
         accuracy_amount,
+        accuracy_suspects,
         accuracy_ablations,
         accuracy_errors,
         accuracy_experts,

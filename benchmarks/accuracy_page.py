@@ -267,6 +267,7 @@ def times(result: Result) -> list[str]:
     ]
 
 
+SUSPECTS, QUIET = ("shown", "told"), ("false_findings", "suspect_kinds")
 QUESTIONS = {
     "size": ("How much healthy log", "entries, at most"),
     "age": ("How old it may be", "reference"),
@@ -290,6 +291,27 @@ def amount(result: Result) -> list[str]:
         header = [first, "entries", "services", "AUROC", "F1", "recall", "normal called", "kept", "familiarity"]
         texts += [f"**{title}.**", table(header, rows)]
     return texts
+
+
+def suspects(result: Result) -> list[str]:
+    """Whether the one line of a fault is told."""
+    rows = [
+        [
+            f"{int(size):,}",
+            str(of["tries"]),
+            *(mean(of[name], 2) for name in SUSPECTS),
+            *(mean(of[name], 1) for name in QUIET),
+        ]
+        for size, of in result.items()
+    ]
+    header = ["lines of healthy log", "lines put in", "shown by a finding", "or among the suspects"]
+    return [
+        "Of the run without faults some lines are the healthy log, and the 200 after those are judged, with one line "
+        "put in that a fault caused in another recording and whose kind the healthy lines lack. Is that line told? "
+        "A finding shows its three most telling entries, and the answer three suspects. Beside it what the same 200 "
+        "lines show without that line. Means over services, and their spread over draws.",
+        table([*header, "findings without it", "kinds of suspects"], rows),
+    ]
 
 
 def pieces(result: Result) -> list[str]:
@@ -633,6 +655,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "drift": ("Where the healthy log does not fit", drift),
     "times": ("Time", times),
     "amount": ("How much healthy log is enough", amount),
+    "suspects": ("A fault of one line", suspects),
     "pieces": ("What each piece brings", pieces),
     "features": ("Features left out", features),
     "routing": ("Routing", routing),

@@ -18,7 +18,7 @@ from filelock import FileLock
 from logmoe import LogAnomalyDetector, accept_command, answering, inference, loading
 from logmoe.answering import TextAnswer, percent, promise, rarity, telling
 from logmoe.reference_logmoe import LogReference
-from logmoe.scanning_logmoe import ScanStatistics
+from logmoe.statistics_logmoe import ScanStatistics
 from logmoe.weighing_logmoe import Against
 
 FAULT = "ERROR db: connection refused by 10.0.0.9, orders are lost"

@@ -21,7 +21,7 @@ from logmoe import answering, inference, reporting
 from logmoe.console import Console
 from logmoe.findings_command import FindingsRun
 from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Reason, Skipped, Summary
-from logmoe.gathering_logmoe import WithPauses
+from logmoe.reading_logmoe import WithPauses
 from logmoe.reporting import format_of, render, write
 
 HOSTILE = (

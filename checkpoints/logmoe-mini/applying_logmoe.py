@@ -23,7 +23,8 @@ from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from .rerun_logmoe import Beginning
 from .sequences_logmoe import SequenceRule
 from .sources_logmoe import Repeats, visible
-from .surprise_logmoe import ENTRY_FEATURES, INPUTS
+from .surprise_logmoe import ENTRY_FEATURES, measures_surprise
+from .suspects_logmoe import Suspects
 from .weighing_logmoe import FALSE_ALARM_RATE, Against
 
 logger = logging.get_logger(__name__)
@@ -81,6 +82,7 @@ class PredictedLog:
     is_rerun: bool = False
     missing_kinds: int = 0
     first_missing: str | None = None
+    suspects: Suspects | None = None
 
 
 def encode_texts(
@@ -141,6 +143,8 @@ def predict_measured(
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
     familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
     missing_kinds, first_missing = measure.missing()
+    suspects = Suspects(predictor)
+    suspects.add(parsed, sequences, measured.is_new, embeddings, index)
     return PredictedLog(
         prepared,
         predictions,
@@ -152,6 +156,7 @@ def predict_measured(
         is_rerun=is_rerun,
         missing_kinds=missing_kinds,
         first_missing=first_missing,
+        suspects=suspects,
     )
 
 
@@ -174,8 +179,7 @@ class JudgesAgainstReferences:
     @property
     def measures_surprise(self) -> bool:
         """Whether the model can judge against a reference."""
-        config = self.model.config
-        return tuple(config.sequence_feature_names) == INPUTS and tuple(config.entry_feature_names) == ENTRY_FEATURES
+        return measures_surprise(self.model.config)
 
     def fit(
         self,

@@ -16,8 +16,9 @@ import pyarrow as pa
 from .accepting_logmoe import LeavesOut
 from .headers_logmoe import HeaderReader
 from .parsing_logmoe import LogParser, ParsedLog
-from .scanning_logmoe import ScanStatistics
 from .sequences_logmoe import SequenceRule
+from .statistics_logmoe import ScanStatistics
+from .suspects_logmoe import Suspect, Suspects
 from .weighing_logmoe import Against
 
 ORDERS = ("strength", "time")
@@ -225,6 +226,9 @@ class LogSummary:
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
         replaced_bytes, truncated_entries, oversized_entries, split_sessions, backward_entries: see [`ScanStatistics`].
         faults_prevail, is_rerun, missing_kinds, first_missing: see [`ScanStatistics`].
+        suspect_kinds, suspects: what no finding shows and yet deserves a look, see `Suspects`: how many kinds of
+            entries are new to the healthy log, come in one block of the log only, or, by wording, at all; and the
+            first of them.
         start, end: see [`LogSpan`].
         accepted: findings that were left out, because somebody accepted them.
         expired: those that are reported again.
@@ -248,6 +252,8 @@ class LogSummary:
     is_rerun: bool = False
     missing_kinds: int = 0
     first_missing: str | None = None
+    suspect_kinds: int = 0
+    suspects: tuple[Suspect, ...] = ()
     start: str | None = None
     end: str | None = None
     accepted: int = 0
@@ -257,7 +263,12 @@ class LogSummary:
 
     @classmethod
     def of(
-        cls, seen: ScanStatistics, findings: int, span: LogSpan | None = None, leaves_out: LeavesOut | None = None
+        cls,
+        seen: ScanStatistics,
+        findings: int,
+        span: LogSpan | None = None,
+        leaves_out: LeavesOut | None = None,
+        suspects: Suspects | None = None,
     ) -> "LogSummary":
         """Of a scan of one log; its span, and what was left out, are known where its findings are made."""
         familiarity = None
@@ -275,7 +286,13 @@ class LogSummary:
             **span.times(),
             accepted=leaves_out.number,
             expired=Expired.of(leaves_out),
+            suspect_kinds=0 if suspects is None else suspects.kinds,
+            suspects=() if suspects is None else suspects.given(),
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain data, for `json.dumps`."""
+        return asdict(self) | {name: [asdict(one) for one in getattr(self, name)] for name in ("suspects", "expired")}
 
 
 _COUNTS = (
@@ -365,7 +382,7 @@ class Summary:
             "promised_per_day": self.promised_per_day,
             "kept_rate": self.kept_rate,
             "expired": [asdict(one) for one in self.expired],
-            "logs": [asdict(log) | {"expired": [asdict(one) for one in log.expired]} for log in self.logs],
+            "logs": [log.to_dict() for log in self.logs],
             "skipped": [asdict(log) for log in self.skipped],
         }
 

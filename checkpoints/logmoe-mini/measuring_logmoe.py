@@ -72,6 +72,8 @@ class Measured:
         inputs: float32 `(sequences, len(INPUTS))`.
         template, near: int64 `(sequences, entries)`, the template of each entry and the one that healthy entries know
             and that is nearest to it; 0 at padding.
+        is_new: bool `(distinct,)`, which distinct entries of the log have a template that the reference lacks; of a
+            log that is its own reference, one that stands in one of its blocks only.
         around: what the sequences stood in; None without any sequence.
     """
 
@@ -80,6 +82,7 @@ class Measured:
     inputs: np.ndarray
     template: np.ndarray
     near: np.ndarray
+    is_new: np.ndarray
     around: Surroundings | None = None
 
 
@@ -163,7 +166,16 @@ class LogMeasure:
         self.order = TimeOrder()
         self.num_entries = self.num_familiar = 0
         self.is_seen = np.zeros(len(reference.templates.texts), bool)
-        self._in_each_run = in_each_stretch(reference.entries, len(self.is_seen)) if reference.is_run else None
+        template, size = reference.entries.template, len(self.is_seen)
+        self._in_each_run = None
+        if reference.is_run:
+            runs = parts_of(template, reference.entries.stretch, size)
+            self._in_each_run = runs == runs.max()
+        # By template; the last stands for all that are not known.
+        self._is_new = np.append(np.zeros(size, bool), True)
+        if is_self:
+            block = np.searchsorted(self._blocks[1:-1], reference.first, side="right")
+            self._is_new[:-1] = parts_of(template, block, size) == 1
 
     def start_at(self, recent: ParsedLog | None, number: int, order: TimeOrder | None = None) -> None:
         """Begins in the middle of a log.
@@ -304,6 +316,7 @@ class LogMeasure:
             np.empty((0, len(INPUTS)), np.float32),
             np.empty((0, 0), np.int64),
             np.empty((0, 0), np.int64),
+            np.empty(0, bool),
         )
 
     def _measure(
@@ -346,7 +359,8 @@ class LogMeasure:
         inputs = sequence_inputs(features, self.healthy, level)
         templates = np.where(positions >= 0, template[log.entry_index[positions]], 0)
         around = Surroundings(log, entries, positions, in_entries, block_of, dict(self._last), self._surprise_of)
-        return Measured(keys, entry_features, inputs, templates, nearest, around)
+        is_new = self._is_new[np.minimum(template, len(self.is_seen))]
+        return Measured(keys, entry_features, inputs, templates, nearest, is_new, around)
 
     def _remember(self, entries: Occurrences, number: np.ndarray, waiting: int) -> None:
         """Keeps what the next sequences reach back to, the first of which begins no earlier than at `waiting`."""
@@ -361,12 +375,11 @@ class LogMeasure:
         self._tail, self._tail_number = entries.take(np.arange(cut, len(number))), number[cut:]
 
 
-def in_each_stretch(entries: Occurrences, templates: int) -> np.ndarray:
-    """Which of so many templates come in every stretch, or in as many as any does; bool `(templates,)`."""
-    number = int(entries.stretch.max()) + 1
-    pairs = np.unique(entries.template * number + entries.stretch)
-    stretches = np.bincount(pairs // number, minlength=templates)
-    return stretches == stretches.max()
+def parts_of(template: np.ndarray, part: np.ndarray, templates: int) -> np.ndarray:
+    """In how many parts of a log each of so many templates stands, int64 `(templates,)`."""
+    number = int(part.max()) + 1
+    pairs = np.unique(template * number + part)
+    return np.bincount(pairs // number, minlength=templates)
 
 
 __all__ = ["LogMeasure", "Measured", "Surroundings", "TimeOrder"]

@@ -5,13 +5,16 @@ the scan, which hands the chunks to the parser; `to_utf8` and `split_lines` also
 """
 
 import codecs
+import contextlib
 import io
 import itertools
 import os
+import queue
 import re
 import select
 import stat
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -533,4 +536,48 @@ def split_lines(data: bytes) -> pa.Array:
     return pc.replace_substring_regex(lines, r"\r$", "") if b"\r" in data else lines
 
 
-__all__ = ["CHUNK_BYTES", "Chunk", "LogReader", "find_logs", "split_lines", "to_utf8"]
+class WithPauses(Iterator[Any]):
+    """What an iterator gives, and None where it gave nothing for so many seconds; once for each pause."""
+
+    def __init__(self, results: Iterator[Any], seconds: float):
+        self.results, self.seconds = results, seconds
+        self._waiting: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=64)
+        self._is_stopped = threading.Event()
+        self._is_paused = True
+        # A daemon: a stream may be silent for ever, and must not keep the process from ending.
+        self._thread = threading.Thread(target=self._pump, name="logmoe-scan", daemon=True)
+        self._thread.start()
+
+    def _pump(self) -> None:
+        try:
+            for result in self.results:
+                self._put("result", result)
+                if self._is_stopped.is_set():
+                    return
+            self._put("end", StopIteration())
+        except BaseException as error:
+            self._put("error", error)
+
+    def _put(self, what: str, result: Any) -> None:
+        while not self._is_stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                return self._waiting.put((what, result), timeout=0.1)
+
+    def __next__(self) -> Any:
+        try:
+            what, result = self._waiting.get(timeout=None if self._is_paused else self.seconds)
+        except queue.Empty:
+            self._is_paused = True
+            return None
+        self._is_paused = False
+        if what in ("error", "end"):
+            raise result
+        return result
+
+    def stop(self) -> None:
+        """Waits for the thread, which must not be inside the model when the process ends."""
+        self._is_stopped.set()
+        self._thread.join(5)
+
+
+__all__ = ["CHUNK_BYTES", "Chunk", "LogReader", "WithPauses", "find_logs", "split_lines", "to_utf8"]

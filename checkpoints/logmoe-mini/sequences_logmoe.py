@@ -363,4 +363,11 @@ def group_by(values: np.ndarray) -> dict[Any, np.ndarray]:
     return {values[group[0]].item(): group for group in groups if len(group)}
 
 
-__all__ = ["Origin", "SequenceCutter", "SequenceRule", "count_windows", "find_sessions", "pad_sequences"]
+def session_of(sequence: dict[str, Any], pattern: str) -> str | None:
+    """The identifier that all entries of a sequence share; None if there is none."""
+    first, *others = (entry["text"] for entry in sequence["entries"])
+    names = named_by(pa.array([first], pa.large_string()), pattern)[0]
+    return next((name for name in names if all(name in text for text in others)), None)
+
+
+__all__ = ["Origin", "SequenceCutter", "SequenceRule", "count_windows", "find_sessions", "pad_sequences", "session_of"]

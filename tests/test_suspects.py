@@ -1,0 +1,258 @@
+"""What no finding tells and yet deserves a look: a new kind of entry in a log that is usual but for it."""
+
+import dataclasses
+import io
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, make_model, tiny_processor
+
+from logmoe import LogAnomalyPipeline, LogParser, answering, inference, suspects_logmoe
+from logmoe.findings_logmoe import Findings, LogSummary, Summary
+from logmoe.judging_logmoe import Prediction
+from logmoe.page import html
+from logmoe.reporting import markdown, summary_record
+from logmoe.reports import read_findings
+from logmoe.suspects_logmoe import Suspect, Suspects
+
+BROKEN = "cp: cannot stat 'tree/dir5/file7.dat': No such file or directory"
+
+
+def copied(broken=None):
+    """What `cp -rv` of a tree and `tar -cvf` of the copy write."""
+    files, rest = [f"file{number}.dat" for number in range(1, 13)], ["README.md", "setup.cfg", "LICENSE", "main.py"]
+    copies, packed = ["'tree' -> 'out'"], ["./"]
+    for folder in (f"dir{number}" for number in range(1, 11)):
+        copies += [
+            f"'tree/{folder}' -> 'out/{folder}'",
+            *(f"'tree/{folder}/{name}' -> 'out/{folder}/{name}'" for name in files),
+        ]
+        packed += [f"./{folder}/", *(f"./{folder}/{name}" for name in files)]
+    lines = [*copies, *(f"'tree/{name}' -> 'out/{name}'" for name in rest), *packed, *(f"./{name}" for name in rest)]
+    return lines if broken is None else [*lines[:65], broken, *lines[66:]]
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return inference.load_pipeline(inference.DEFAULT_CHECKPOINT, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def reference(pipe):
+    return pipe.fit("\n".join(copied()))
+
+
+@pytest.mark.parametrize("chunk_bytes", [97, 1000, 1 << 20])
+def test_a_new_kind_of_entry_is_told_where_it_is_too_little_for_a_finding(pipe, reference, tmp_path, chunk_bytes):
+    log = tmp_path / "red.log"
+    log.write_text("\n".join(copied(BROKEN)))
+    findings = pipe.findings(log, reference=reference, chunk_bytes=chunk_bytes)
+    (seen,) = findings.summary.logs
+    assert not len(findings)
+    assert seen.suspect_kinds == 1
+    (suspect,) = seen.suspects
+    assert (suspect.line, suspect.text) == (66, BROKEN)
+    assert suspect.wording > 0.5
+    said = list(answering.answer(findings))
+    assert said[2] == "one kind of entry is new to the healthy log, though too little for a finding:"
+    assert said[3] == f"  line 66  {BROKEN}"
+    (called,) = pipe.findings(log.read_text(), reference=reference).summary.logs
+    assert called.suspect_kinds == 1
+    assert dataclasses.replace(called.suspects[0], wording=0) == dataclasses.replace(suspect, wording=0)
+    assert called.suspects[0].wording == pytest.approx(suspect.wording, abs=1e-3)
+
+
+def test_a_healthy_log_has_none(pipe, reference):
+    (seen,) = pipe.findings("\n".join(copied()), reference=reference).summary.logs
+    assert (seen.suspect_kinds, seen.suspects) == (0, ())
+
+
+def test_what_findings_show_first_is_no_suspect_and_what_they_do_not_show_may_be(pipe):
+    usual = [f"'tree/dir{number}/a.dat' -> 'out/dir{number}/a.dat'" for number in range(270)]
+    reference, broken = pipe.fit("\n".join(usual)), "tar: Error is not recoverable: exiting now"
+    others = ["rm: nothing to do", "sync: done", "umount: busy", "mount: done", broken, "fsck: clean", "ls: done"]
+    lines = "\n".join([*usual[:100], *others, *usual[100:]])
+    findings = pipe.findings(lines, reference=reference)
+    (seen,) = findings.summary.logs
+    shown = {entry.text for finding in findings for entry in finding.entries[:3]}
+    assert shown & set(others)
+    assert {one.text for one in seen.suspects} == set(others) - shown
+    assert seen.suspect_kinds == len(seen.suspects)
+    assert broken in shown or seen.suspects[0].text == broken
+    reference.accept(findings)
+    (seen,) = pipe.findings(lines, reference=reference).summary.logs
+    assert seen.accepted == len(findings)
+    assert not {one.text for one in seen.suspects} & {entry.text for finding in findings for entry in finding.entries}
+
+
+def test_each_log_of_a_scan_has_its_own(pipe, reference, tmp_path):
+    for name, broken in (("green", None), ("red", BROKEN), ("blue", "rm: cannot remove 'x': Permission denied")):
+        (tmp_path / f"{name}.log").write_text("\n".join(copied(broken)))
+    findings = pipe.findings(tmp_path, reference=reference)
+    assert [len(log.suspects) for log in findings.summary.logs] == [1, 0, 1]
+    said = list(answering.told_suspects(findings.summary))
+    assert said[1].startswith("entries of 2 logs are new to the healthy log, though too little for a finding;")
+    assert {line.split("  ", 2)[2] for line in said[2:]} == {BROKEN, "rm: cannot remove 'x': Permission denied"}
+    assert all(f"{name}.log, line 66" in "".join(said) for name in ("red", "blue"))
+
+
+def test_without_a_healthy_log_wording_tells(pipe):
+    short = ["INFO backup: dumped billing in 3 s", "INFO backup: done"] * 8
+    (seen,) = pipe.findings("\n".join(short), reference=False).summary.logs
+    assert seen.suspect_kinds == 2
+    assert not answering.suspects(Summary((seen,)))  # nothing reads like a fault
+    findings = pipe.findings("\n".join([*copied(BROKEN), *copied()]))  # by itself
+    (seen,) = findings.summary.logs
+    assert seen.mode == "self"
+    told = {entry.text for finding in findings for entry in finding.entries} | {one.text for one in seen.suspects}
+    assert BROKEN in told
+
+
+def test_a_stream_has_suspects_at_its_end(pipe, reference, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(copied(BROKEN)).encode())))
+    (seen,) = pipe.findings("-", reference=reference).summary.logs
+    assert [suspect.line for suspect in seen.suspects] == [66]
+
+
+def test_a_model_of_labels_alone_has_none():
+    model, processor = make_model(), tiny_processor()
+    model.add_placeholders(processor)
+    pipe = LogAnomalyPipeline(model=model, processor=processor)
+    (seen,) = pipe.findings(["info started", "error failed"] * 4).summary.logs
+    assert (seen.suspect_kinds, seen.suspects) == (0, ())
+
+
+# ---------------------------------------------------------------------- gathering
+
+
+class Reader:
+    """Reads of each entry the margin that its embedding begins with."""
+
+    class model:
+        class config:
+            calibration_temperature = 1.0
+
+    def predict(self, embeddings, sequences, batch_size):
+        assert [len(sequence) for sequence in sequences] == [1] * len(embeddings)
+        margins = embeddings[:, 0].double().numpy()
+        return [Prediction(np.array([0.0, margin]), np.zeros(1)) for margin in margins]
+
+
+def gathered(suspects, lines, margins):
+    """Sequences of four entries, each of a direction of its own; what is usual deserves no look."""
+    parsed = LogParser().parse(lines)
+    sequences = [np.arange(start, start + 4) for start in range(0, len(lines), 4)]
+    texts = parsed.distinct.to_pylist()
+    table = torch.zeros(len(texts), 256)
+    for row, text in enumerate(texts):
+        table[row, 0] = margins[text]
+        table[row, 1 + list(margins).index(text)] = 99.0
+    suspects.add(parsed, sequences, np.array([text != "usual" for text in texts]), table, np.arange(len(table)))
+    return suspects
+
+
+MARGINS = {"usual": 3.0, "odd": -1.0, "bad": 2.0, "told": 4.0}
+
+
+def test_each_kind_counts_once_and_the_most_faulty_comes_first():
+    suspects = gathered(Suspects(Reader()), ["usual", "odd", "bad", "odd", "told", "usual", "usual", "told"], MARGINS)
+    suspects.tell(["told", "usual"])
+    gathered(suspects, ["bad", "odd", "told", "usual"], MARGINS)
+    assert suspects.kinds == 2
+    assert [(one.line, one.text) for one in suspects.given()] == [(3, "bad"), (2, "odd")]
+    assert [one.wording for one in suspects.given()] == pytest.approx([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(1))])
+
+
+def test_what_a_finding_shows_is_none_whenever_it_is_told():
+    suspects = Suspects(Reader())
+    suspects.tell(["told"])  # a finding may be given out before its chunk is at its end
+    gathered(suspects, ["bad", "usual", "told", "odd"], MARGINS)
+    assert [one.text for one in suspects.given()] == ["bad", "odd"]
+    suspects.tell(["bad"])
+    suspects.tell(["bad"])
+    assert suspects.kinds == 1
+    assert [one.text for one in suspects.given()] == ["odd"]
+
+
+def test_of_those_that_read_alike_one_is_given():
+    suspects = Suspects(Reader())
+    parsed = LogParser().parse(["denied for a", "denied for b", "disk is full"])
+    table = torch.tensor([[0.9, 5.0, 0.0], [0.8, 5.0, 0.1], [0.7, 0.0, 5.0]])
+    suspects.add(parsed, [np.arange(3)], np.ones(3, bool), table, np.arange(3))
+    assert suspects.kinds == 3
+    assert [one.text for one in suspects.given()] == ["denied for a", "disk is full"]
+
+
+def test_the_best_of_many_are_given_however_they_come(monkeypatch):
+    """In bounded memory: ranked when enough wait, forgotten when too many are known."""
+    monkeypatch.setattr(suspects_logmoe, "READ", 16)
+    monkeypatch.setattr(suspects_logmoe, "KEPT", 12)
+    monkeypatch.setattr(suspects_logmoe, "REMEMBERED_KINDS", 20)
+    names = ["".join(chr(97 + int(digit)) for digit in f"{number:03}") for number in range(120)]
+    margins = {f"kind {name}": 37 * place % 120 / 20 - 3 for place, name in enumerate(names)}
+    suspects = Suspects(Reader())
+    for start in range(0, 120, 8):
+        gathered(suspects, list(margins)[start : start + 8], margins)
+    assert suspects.kinds == 120
+    assert len(suspects._best) <= 12 + 16
+    assert len(suspects._is_told) <= 20
+    best = sorted(margins, key=lambda text: -margins[text])
+    assert [one.text for one in suspects.given()] == best[:10]
+
+
+# ---------------------------------------------------------------------- words and reports
+
+
+HOSTILE = "error: <script>alert(1)</script> `code` \x1b[31m @everyone"
+
+
+def summary(*suspects, kinds=None, **values):
+    log = LogSummary("red.log", 300, 280, 9, 0, 0, "reference", 0.99, 0.1)
+    return Summary((dataclasses.replace(log, suspects=suspects, suspect_kinds=kinds or len(suspects), **values),))
+
+
+def suspect(text, wording=0.9, line=7):
+    return Suspect(line, text, text, wording)
+
+
+def test_words():
+    three = [suspect(text, wording) for text, wording in (("a", 0.3), ("b", 0.2), ("c", 0.1))]
+    said = "{} new to the healthy log, though too little for a finding{}:".format
+    assert answering.of_suspects(summary(*three)) == said("3 kinds of entries are", "")
+    assert answering.of_suspects(summary(*three, kinds=1200)) == said(
+        "1,200 kinds of entries are", "; these are worded most like a fault"
+    )
+    one = answering.of_suspects(summary(three[0], kinds=2))
+    assert one == said("2 kinds of entries are", "; this one is worded most like a fault")
+    found = summary(three[0], findings=2)
+    assert answering.of_suspects(found) == "beside those shown above, one kind of entry is new to the healthy log:"
+    assert list(answering.told_suspects(summary(*three)))[2:] == ["  line 7  a", "  line 7  b", "  line 7  c"]
+    long = list(answering.told_suspects(summary(suspect("x" * 500 + "\nmore")), 80))
+    assert len(long[-1]) <= 80
+    assert long[-1].endswith("… (+1 line)")
+
+
+def test_a_reference_that_does_not_fit_shows_none():
+    assert not answering.suspects(summary(suspect("a"), familiarity=0.2))
+
+
+def test_reports_hold_suspects_and_nothing_of_a_log_becomes_markup(tmp_path):
+    findings = Findings([], summary(suspect(HOSTILE), suspect("usual", 0.1)))
+    record = summary_record(findings.summary)
+    jsonschema.validate(json.loads(record), json.loads((ROOT / "findings.schema.json").read_text()))
+    file = tmp_path / "findings.jsonl"
+    file.write_text(record + "\n")
+    assert read_findings([str(file)]).summary.logs == findings.summary.logs
+    page = html(findings)
+    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert "too little for a finding:" in page
+    for text in (markdown(findings), page, "\n".join(answering.answer(findings))):
+        assert "\x1b" not in text
+        assert "line 7" in text
+    file.write_text(record.replace('"wording": 0.9', '"wording": 1.9').replace('"wording":0.9', '"wording":1.9'))
+    with pytest.raises(ValueError, match=r'logs\[0\].suspects\[0\].wording" must be between 0 and 1'):
+        read_findings([str(file)])
