@@ -22,7 +22,7 @@ from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
 from logmoe.suspects_logmoe import Suspect
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
-from logmoe.wording_logmoe import cut, out_of_order, shown, telling_line
+from logmoe.wording_logmoe import cut, message_of, out_of_order, shown, telling_line
 
 # What a kind of reason means, in a few words; None is a log that was judged by its wording.
 KIND_WORDS = {
@@ -53,6 +53,10 @@ KNOWS_ITSELF, KNOWS_LOG = 0.9, 0.95
 PLACES = 3
 # Suspects that are shown, of all logs together; without a healthy log those that read more like a fault than not.
 SUSPECTS, READS_LIKE_A_FAULT = 3, 0.5
+
+
+# A suspect, and the log that it is of.
+ShownSuspect = tuple[LogSummary, Suspect]
 
 
 class TextAnswer:
@@ -128,12 +132,8 @@ class TextAnswer:
         # Of a normal sequence, asked for by --all, those that come nearest to odd.
         shown = telling(sequence, self.lines) if is_anomaly else _first(sequence["entries"], self.lines)
         for entry in shown:
-            text, below = telling_line(entry["text"])
-            more = entry["last_line"] - entry["line"] - (entry["text"].count("\n") - below)
-            head = f"  {entry['line']:>8}  {entry['score']:+7.2f}  "
-            tail = f" (+{more} lines)" if more else ""
-            text = visible(text.expandtabs())
-            lines.append(head + self._cut(text, len(head) + len(tail)) + tail)
+            more = entry["last_line"] - entry["line"] - entry["text"].count("\n")
+            lines += quoted(f"  {entry['line']:>8}  {entry['score']:+7.2f}  ", entry["text"], self.width, more)
         return lines
 
     def _cut(self, text: str, beside: int) -> str:
@@ -183,7 +183,7 @@ def _first(entries: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
 def rarity(share: float) -> str:
     """How rare a sequence is among healthy ones, in words."""
     if share > 0.1:
-        return f"{percent(share)} of healthy sequences are as odd"
+        return f"at most {percent(share)} of healthy sequences are as odd"
     share = max(share, 1e-9)  # 0, say, from a file
     return f"at most 1 in {round(1 / share):,} healthy sequences is as odd"
 
@@ -320,7 +320,7 @@ def answer(
     if len(shown) < len(same):
         left = count(sum(map(len, same.values())) - sum(map(len, shown)), "more finding")
         yield from ("", f"{left} not shown (--limit N, --all)")
-    yield from told_suspects(summary, width)
+    yield from told_suspects(findings, limit, lines, width)
     said = promised(summary), advised(summary, can_measure)
     ending = [*filter(None, said), *remarks(summary), *skipped(summary)]
     yield from [""] if ending else []
@@ -448,56 +448,64 @@ def remarks(summary: Summary) -> list[str]:
     return lacking + accepted(summary)
 
 
-def suspects(summary: Summary) -> list[tuple[str | None, Suspect]]:
-    """What no finding tells and yet deserves a look, of all logs, each with the path of its log."""
-    found: dict[str, tuple[str | None, Suspect]] = {}
-    for log in summary.logs:
-        if log.mode == "reference":
-            shown = log.suspects if log.familiarity is None or log.familiarity >= FAMILIAR_SHARE else ()
-        else:
-            shown = tuple(one for one in log.suspects if one.wording > READS_LIKE_A_FAULT)
-        for suspect in shown:
-            known = found.setdefault(suspect.masked, (log.source, suspect))
-            if suspect.wording > known[1].wording:
-                found[suspect.masked] = log.source, suspect
-    return sorted(found.values(), key=lambda one: -one[1].wording)[:SUSPECTS]
+def suspects(findings: Findings, limit: int | None = None, lines: int | None = None) -> list[ShownSuspect]:
+    """What no finding shows and yet deserves a look, of all logs.
+
+    Args:
+        findings: with the summary of their logs.
+        limit: findings that are shown, at most.
+        lines: entries that are shown of each, at most.
+    """
+    is_shown = {entry.masked for finding in list(findings)[:limit] for entry in finding.entries[:lines]}
+    found: dict[str, ShownSuspect] = {}
+    for log in findings.summary.logs:
+        for suspect in log.suspects:
+            is_fitting = log.familiarity is None or log.familiarity >= FAMILIAR_SHARE
+            is_wanted = is_fitting if log.mode == "reference" else suspect.wording > READS_LIKE_A_FAULT
+            known = found.get(suspect.masked)
+            if is_wanted and suspect.masked not in is_shown and (known is None or suspect.wording > known[1].wording):
+                found[suspect.masked] = log, suspect
+    return sorted(found.values(), key=lambda one: -one[1].wording)
 
 
-def of_suspects(summary: Summary) -> str:
-    """What suspects are, as the beginning of a list of them."""
-    beside = "beside those shown above, " * bool(summary.total("findings"))
-    if summary.mode != "reference":
+def of_suspects(findings: Findings, found: list[ShownSuspect]) -> str:
+    """What suspects are, as the beginning of a list of the first of them.
+
+    Args:
+        findings: with the summary of their logs.
+        found: see `suspects`.
+    """
+    beside = "beside what the findings show, " * bool(findings.summary.total("findings"))
+    if findings.summary.mode != "reference":
         return f"{beside or 'too little for a finding, but '}worded like a fault:"
-    logs = [log for log in summary.logs if log.suspects]
-    kinds = logs[0].suspect_kinds
+    logs = {id(log): log for log, _ in found}.values()
+    kinds = max(len(found), sum(log.suspect_kinds for log in logs))
     if len(logs) > 1:
         what = f"entries of {len(logs)} logs are"
     else:
         what = "one kind of entry is" if kinds == 1 else f"{kinds:,} kinds of entries are"
     little = "" if beside else ", though too little for a finding"
-    number = len(suspects(summary))
+    number = min(len(found), SUSPECTS)
     are = "this one is" if number == 1 else "these are"
     first = f"; {are} worded most like a fault" if len(logs) > 1 or kinds > number else ""
     return f"{beside}{what} new to the healthy log{little}{first}:"
 
 
-def told_suspects(summary: Summary, width: int | None = None) -> Iterator[str]:
-    """Suspects as lines of text, after an empty one; nothing if there are none."""
-    if not (shown := suspects(summary)):
-        return
-    yield ""
-    yield from _wrapped(of_suspects(summary), "  ", width)
-    for source, suspect in shown:
-        head = f"  {place_of(suspect, source, len(summary.logs) > 1)}  "
-        text, more = telling_line(suspect.text)
-        tail = f" (+{count(more, 'line')})" if more else ""
-        text = visible(text.expandtabs())
-        yield head + (text if width is None else cut(text, max(20, width - len(head) - len(tail)))) + tail
+def told_suspects(
+    findings: Findings, limit: int | None = None, lines: int | None = None, width: int | None = None
+) -> Iterator[str]:
+    """Suspects as lines of text, after an empty one; nothing if there are none. See `suspects`."""
+    if found := suspects(findings, limit, lines):
+        yield ""
+        yield from _wrapped(of_suspects(findings, found), "  ", width)
+        names_log = len(findings.summary.logs) > 1
+        for log, suspect in found[:SUSPECTS]:
+            yield from quoted(f"  {place_of(log, suspect, names_log)}  ", suspect.text, width)
 
 
-def place_of(suspect: Suspect, source: str | None, names_log: bool) -> str:
+def place_of(log: LogSummary, suspect: Suspect, names_log: bool) -> str:
     """Where a suspect is."""
-    return f"{name_of(source)}, line {suspect.line}" if names_log else f"line {suspect.line}"
+    return f"{name_of(log.source)}, line {suspect.line}" if names_log else f"line {suspect.line}"
 
 
 def accepted(summary: Summary) -> list[str]:
@@ -556,15 +564,31 @@ def told(
     for reason in main_reasons(finding):
         yield from _wrapped(margin + visible(reason.text), margin + "  ", width)
     for entry in finding.entries[:lines]:
-        head = f"{margin}{percent(entry.share):>5}  {repetitions(entry)}  "
-        text, more = telling_line(entry.text)
-        tail = f" (+{count(more, 'line')})" if more else ""
-        text = visible(text.expandtabs())
-        text = text if width is None else cut(text, max(20, width - len(head) - len(tail)))
-        yield paint.faint(head) + text + paint.faint(tail)
+        yield from quoted(f"{margin}{percent(entry.share):>5}  {repetitions(entry)}  ", entry.text, width, paint=paint)
     if finding.context is not None:
         yield ""
         yield from told_context(finding, margin, width)
+
+
+def quoted(head: str, text: str, width: int | None = None, left_out: int = 0, paint: Paint = PLAIN) -> list[str]:
+    """An entry as it is shown: its telling line, and below it the one that says which exception it is about.
+
+    Args:
+        head: what stands before it.
+        text: of the entry, in whose lines `left_out` were not kept.
+        width: where lines are cut; None for nowhere.
+    """
+    line, more = telling_line(text)
+    more += left_out
+    tail = f" (+{count(more, 'line')})" if more else ""
+
+    def fitted(said: str, beside: int) -> str:
+        said = visible(said.expandtabs())
+        return said if width is None else cut(said, max(20, width - beside))
+
+    message = message_of(text)
+    lines = [paint.faint(head) + fitted(line, len(head) + len(tail)) + paint.faint(tail)]
+    return lines if message is None or message in line else [*lines, " " * len(head) + fitted(message, len(head))]
 
 
 def main_reasons(finding: Finding) -> list[Reason]:

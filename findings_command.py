@@ -233,7 +233,8 @@ class FindingsRun:
             print(summary_record(summary))
         elif summary.logs:
             print(f"\n{headline(summary, self.options.can_measure)}" if self.found else headline(summary))
-            for line in told_suspects(summary, self.console.width):
+            suspected = told_suspects(Findings(self._findings, summary), None, self.options.lines, self.console.width)
+            for line in suspected:
                 print(line)
             said = promised(summary), advised(summary, self.options.can_measure)
             for line in [*filter(None, said), *remarks(summary)]:

@@ -47,8 +47,8 @@ TELLING_SHARE = 0.1
 # Entries that a finding shows, and different ones that it keeps while it is open.
 SHOWN_ENTRIES = 10
 KEPT_ENTRIES = 256
-# Entries of a finding that a reader sees first: what stands behind them may be a suspect.
-READ_ENTRIES = 3
+# Entries and reasons of a finding that a reader sees first: what stands behind them may be a suspect.
+READ_ENTRIES, READ_REASONS = 3, 2
 # Names of sessions that a finding keeps.
 KEPT_SESSIONS = 5
 # Findings that are open at once; findings of sessions that wait for others like them.
@@ -362,10 +362,14 @@ class FindingMaker:
 
     def _finished(self, closed: list[_Open]) -> list[Finding]:
         given = []
-        for finding in (of.finish() for of in closed):
+        for of in closed:
+            finding = of.finish()
             is_fine = self.leaves_out.is_left_out(finding)
             if self.suspects is not None:
-                self.suspects.tell(entry.masked for entry in finding.entries[: None if is_fine else READ_ENTRIES])
+                shown = [entry.masked for entry in finding.entries[:READ_ENTRIES]]
+                quoted = [of.reasons[reason.kind][1] for reason in finding.reasons[:READ_REASONS]]
+                self.suspects.tell(of.folded if is_fine else shown)
+                self.suspects.tell(about for about in quoted if about is not None)
             given += [] if is_fine else [finding]
         return given
 
@@ -455,6 +459,7 @@ class FindingScan(Iterator[Finding]):
     def __init__(self, scan: LogScan, pause: float | None = None):
         self.scan, self.found = scan, 0
         scan.judge = judge = DetailingJudge.of(scan.judge, scan.processor)
+        scan.has_suspects = True
         self.span = judge.span
         longest = None if pause is None else STREAM_SEQUENCES
         leaves_out = LeavesOut.of(scan.against)

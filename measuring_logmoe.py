@@ -28,6 +28,8 @@ from .surprise_logmoe import (
 
 # Texts that a reference lacks and that are remembered: more than the longest horizon and a chunk's hold.
 REMEMBERED_TEXTS = 1 << 16
+# Of so many entries of a template, a long log by itself may have kept none.
+RARE_ENTRIES = 3
 # Entries that are remembered, however long a sequence waits to be complete.
 REMEMBERED_ENTRIES = 1 << 16
 
@@ -175,7 +177,10 @@ class LogMeasure:
         self._is_new = np.append(np.zeros(size, bool), True)
         if is_self:
             block = np.searchsorted(self._blocks[1:-1], reference.first, side="right")
-            self._is_new[:-1] = parts_of(template, block, size) == 1
+            number = np.bincount(reference.template_of, reference.count, size)
+            # Of a long log entries are left out, but all are counted: what is rare stands in few blocks anyway.
+            is_known = (number == np.bincount(template, minlength=size)) | (number <= RARE_ENTRIES)
+            self._is_new[:-1] = is_known & (parts_of(template, block, size) <= 1)
 
     def start_at(self, recent: ParsedLog | None, number: int, order: TimeOrder | None = None) -> None:
         """Begins in the middle of a log.

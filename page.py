@@ -25,6 +25,7 @@ from markupsafe import Markup, escape
 from logmoe import __version__
 from logmoe.answering import (
     KIND_WORDS,
+    SUSPECTS,
     count,
     how_odd,
     judged,
@@ -103,8 +104,8 @@ def html(findings: Findings, encoding: str | None = None) -> str:
         heading=_heading(findings),
         judged=_sentence(judged(summary)) if summary.logs else None,
         promised=" ".join(map(_sentence, [promised(summary) or "", unclear(summary) or "", *remarks(summary)])),
-        of_suspects=_sentence(of_suspects(summary))[:-1] if (shown := suspects(summary)) else None,
-        suspects=[(place_of(one, source, len(summary.logs) > 1), _entry_text(one)) for source, one in shown],
+        of_suspects=_sentence(of_suspects(findings, found))[:-1] if (found := suspects(findings)) else None,
+        suspects=[(place_of(log, one, len(summary.logs) > 1), _entry_text(one)) for log, one in found[:SUSPECTS]],
         facts=list(_facts(findings)),
         warnings=misfits(summary),
         notes=[note for log in summary.logs for note in notes(log, encoding)],

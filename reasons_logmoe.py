@@ -49,6 +49,8 @@ FEWEST_OF_COUNT = 4
 UNUSUAL_SHARE = 0.01
 # Reasons that weigh less than this share of the strongest are left out.
 SMALLEST_REASON = 0.05
+# What makes less of a score, on the scale of healthy sequences, is no reason, whatever the others make.
+LEAST_REASON = 1e-3
 # Texts in which a word is looked for.
 COMPARED_TEXTS = 4096
 _ALARM = re.compile(ALARM_PATTERN)
@@ -576,7 +578,9 @@ class Scene:
                 away = float(max(0.0, self.around.entries.time[position] - self.around.entries.time[earlier]))
                 usual = float(np.quantile(gaps, 1 - UNUSUAL_SHARE))
                 here = self._entry(place)
-                limits = f"99 in 100 pauses {self.where} are no longer than {seconds_in_words(usual)}"
+                longest = seconds_in_words(usual)
+                longest = "too short to be told" if longest == "no time" else f"no longer than {longest}"
+                limits = f"99 in 100 pauses {self.where} are {longest}"
                 return here | {
                     "seconds": away,
                     "usual_seconds": usual,

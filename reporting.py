@@ -27,24 +27,22 @@ from logmoe.answering import (
     main_reasons,
     misfits,
     name_of,
-    of_suspects,
     place,
-    place_of,
     promised,
+    quoted,
     remarks,
     repetitions,
     sessions,
     skipped,
-    suspects,
     title,
     told,
+    told_suspects,
     unclear,
     when,
 )
 from logmoe.console import json_text, visible
 from logmoe.context import told_context
 from logmoe.findings_logmoe import Finding, Findings, Summary
-from logmoe.wording_logmoe import telling_line
 
 EXTENSIONS = {
     ".html": "html",
@@ -379,12 +377,8 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
         lines += ["", *fenced(_block(finding) + ([""] if around else []) + around)]
     if len(findings) > limit:
         lines += ["", f"{len(findings) - limit:,} more not shown."]
-    if shown := suspects(summary):
-        names_log = len(summary.logs) > 1
-        block = [
-            f"{place_of(one, source, names_log)}  {telling_line(one.text)[0].expandtabs()}" for source, one in shown
-        ]
-        lines += ["", harmless(of_suspects(summary)), "", *fenced(list(map(_cut, block)))]
+    if told_of := list(told_suspects(findings, limit, MARKDOWN_ENTRIES)):
+        lines += ["", harmless(told_of[1]), "", *fenced(list(map(_cut, told_of[2:])))]
     for line in [*filter(None, [promised(summary), unclear(summary)]), *remarks(summary)]:
         lines += ["", harmless(line)]
     lines += [f"\n{code(line)}" for line in skipped(summary)]
@@ -393,10 +387,8 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
 
 def _block(finding: Finding) -> list[str]:
     lines = [visible(reason.text) for reason in main_reasons(finding)]
-    entries = [
-        f"{entry.share:>4.0%}  {repetitions(entry)}  {visible(entry.text.split(chr(10), 1)[0].expandtabs())}"
-        for entry in finding.entries[:MARKDOWN_ENTRIES]
-    ]
+    heads = ((f"{entry.share:>4.0%}  {repetitions(entry)}  ", entry) for entry in finding.entries[:MARKDOWN_ENTRIES])
+    entries = [line for head, entry in heads for line in quoted(head, entry.text)]
     block = lines + ([""] if lines and entries else []) + entries
     return list(map(_cut, block))
 

@@ -131,6 +131,7 @@ class LogScan(Iterator[dict[str, Any]]):
 
     Attributes:
         statistics: what it has seen so far.
+        has_suspects: they are wanted; read when a log begins.
         suspects: of the log that is being read; None where the model was trained on labels alone.
     """
 
@@ -168,6 +169,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self.cache, self.predictor = cache, cache.bind(predictor, dtype, max_log_entry_length)
         self.awaited: dict[bytes, _Awaited] = {}
         self.statistics = ScanStatistics(dtype=str(dtype).removeprefix("torch."))
+        self.has_suspects = False
         self.suspects: Suspects | None = None
         self._lock = threading.RLock()  # threads may take results in turn
         self._untrimmed = self._num_encoded = 0
@@ -179,6 +181,7 @@ class LogScan(Iterator[dict[str, Any]]):
         self._weigher: Weigher | None = None
         self._past: StreamPast | None = None
         self._ahead: np.ndarray | None = None
+        self._is_worded = False
         self._results = self._run()
 
     def __next__(self) -> dict[str, Any]:
@@ -381,7 +384,9 @@ class LogScan(Iterator[dict[str, Any]]):
         self._measure = self._weigher = self._reference = self._past = self._ahead = None
         self.statistics.mode, self.statistics.kept_rate, self.statistics.first_missing = "none", None, None
         self.statistics.faults_prevail, self.statistics.is_rerun, self.statistics.missing_kinds = False, False, 0
-        self.suspects = Suspects(self.predictor) if measures_surprise(self.predictor.model.config) else None
+        self._is_worded = False
+        has_suspects = self.has_suspects and measures_surprise(self.predictor.model.config)
+        self.suspects = Suspects(self.predictor) if has_suspects else None
         self.statistics.measured_entries = self.statistics.familiar_entries = self.statistics.backward_entries = 0
         if self.against is None:
             return
@@ -549,9 +554,12 @@ class LogScan(Iterator[dict[str, Any]]):
             return
         predictions = [known[key] for key in job.keys]
         if self.suspects is not None:
+            is_worded = job.measured is None
+            if self._is_worded and not is_worded:  # a stream that has come to be judged by its past: all of it was new
+                self.suspects = Suspects(self.predictor)
+            self._is_worded = is_worded
             is_new = np.ones(len(job.rows_of), bool) if job.measured is None else job.measured.is_new
-            with self._on_device():
-                self.suspects.add(job.log, job.sequences, is_new, job.embeddings, job.rows_of)
+            self.suspects.add(job.log, job.sequences, is_new, job.embeddings, job.rows_of)
         evidence = None
         if job.measured is not None and job.weigher is not None:
             evidence = job.weigher.weigh(job.measured, predictions)

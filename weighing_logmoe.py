@@ -15,7 +15,7 @@ import torch
 from .judging_logmoe import Evidence, Explanation, Prediction, anomaly_margin
 from .measuring_logmoe import Measured
 from .predicting_logmoe import Predictor
-from .reasons_logmoe import KINDS, KNOWN, SMALLEST_REASON, Scene, ranked
+from .reasons_logmoe import KINDS, KNOWN, LEAST_REASON, SMALLEST_REASON, Scene, ranked
 from .reference_logmoe import LogReference
 from .surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES, lower_quarter, sequence_inputs
 
@@ -254,7 +254,7 @@ class Weigher:
         if not with_reasons:
             return Explanation(self.slope * entry_shares, evidence)
         losses = self.losses(measured, row, prediction, parts)
-        smallest = SMALLEST_REASON * max(losses.values())
+        smallest = max(SMALLEST_REASON * max(losses.values()), LEAST_REASON)
         kept = {kind: loss for kind, loss in losses.items() if loss > 0 and loss >= smallest}
         telling = {kind: loss for kind, loss in kept.items() if scene.is_telling(kind, parts)} or kept
         ordered = sorted(telling.items(), key=lambda item: -ranked(*item))

@@ -17,6 +17,11 @@ _TIME = re.compile(
     r"\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?(?: ?(?:[AP]M|Z|UTC|GMT|[+-]\d\d:?\d\d))?(?: \d{4})?(?![\w.:])[\])]?[\s|,:-]*"
 )
 _LONGEST_TIME = 64
+# What names an exception in a stack trace, as Java, .NET, JavaScript and others write it.
+_EXCEPTION = re.compile(
+    r"\s*(?:Caused by: )?(?:[A-Za-z_][\w$]*(?:\.|::))*(?:[A-Z]\w*)?(?:Error|Exception)\b(?: \[\w+\])?(?::|$)"
+)
+_TRACEBACK = "Traceback (most recent call last):"
 # java.util.logging writes what it says below a line that says when and where.
 _BELOW = re.compile(r"[^\W\d]+\.? \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d\s?\S* \S+ \S+[ \t\r]*\n[^\W\d]+: ")
 
@@ -37,6 +42,16 @@ def telling_line(text: str) -> tuple[str, int]:
     if more and _BELOW.match(text):
         return f"{line.rstrip()} {more[0]}", len(more) - 1
     return line, len(more)
+
+
+def message_of(text: str) -> str | None:
+    """The line of an entry that says which exception its stack trace is about; None if none below its first does."""
+    first, *lines = text.rstrip().split("\n")
+    if _TRACEBACK in text:  # Python's last line, or of several exceptions that of the latest
+        return next((line.rstrip() for line in reversed(lines) if line[:1].strip()), None)
+    if first.rstrip().endswith(":") and " panicked at " in first and lines:  # Rust
+        return lines[0].strip()
+    return next((line.strip() for line in lines if _EXCEPTION.match(line)), None)
 
 
 def shown(text: str) -> str:
@@ -99,6 +114,7 @@ def placed(text: str, line: int | None, first: int, last: int) -> str:
 __all__ = [
     "SHOWN_CHARACTERS",
     "cut",
+    "message_of",
     "number_in_words",
     "out_of_order",
     "placed",

@@ -13,7 +13,7 @@ import numpy as np
 from accuracy_metrics import mean_and_spread
 from accuracy_store import Arrays, Kept, Key, Part, Record
 
-from logmoe.answering import suspects
+from logmoe.answering import SUSPECTS, suspects
 from logmoe.gathering_logmoe import READ_ENTRIES
 from logmoe.reference_logmoe import LogReference
 
@@ -60,7 +60,9 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
                 is_shown = any(entry.line == PLACE + 1 for entry in shown)
                 row["tries"] += 1
                 row["shown"] += is_shown
-                row["told"] += is_shown or any(one.line == PLACE + 1 for _, one in suspects(findings.summary))
+                row["told"] += is_shown or any(
+                    one.line == PLACE + 1 for _, one in suspects(findings, lines=READ_ENTRIES)[:SUSPECTS]
+                )
         rows.append(row)
     return {"rows": rows}, None
 

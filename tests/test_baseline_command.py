@@ -443,7 +443,7 @@ def test_a_stream_does_not_wait(capsys):
 def test_numbers_in_words():
     assert [percent(share) for share in (0.01, 0.0333, 0.0001, 0.25, 1.0)] == ["1%", "3.3%", "0.01%", "25%", "100%"]
     assert rarity(0.005) == "at most 1 in 200 healthy sequences is as odd"
-    assert rarity(0.5) == "50% of healthy sequences are as odd"
+    assert rarity(0.5) == "at most 50% of healthy sequences are as odd"
     assert promise(fake_scan(kept=1 / 98)) == "at most 1% of healthy ones would be"  # as near as is said
     daily = Against(fake_scan().against.reference, false_alarms_per_day=1)
     assert promise(fake_scan(kept=0.005, against=daily)) == "at most 1 a day of healthy ones would be"

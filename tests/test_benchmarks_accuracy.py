@@ -26,8 +26,10 @@ import accuracy_page
 import accuracy_per_day as per_day
 import accuracy_rivals as rivals
 import accuracy_store
+import accuracy_suspects
 from accuracy_experts import mutual_information
 
+from logmoe import inference
 from logmoe.training.episodes import KINDS, read_service, training_services
 from recordings import corpus
 from recordings.labels import INJECTOR_ADDRESS
@@ -370,6 +372,34 @@ def test_masks_make_entries_recur():
     assert record["all"]["distinct"] < 0.05 * record["entries"]
     assert record["all"]["distinct"] < record["times"]["distinct"] < record["none"]["distinct"]
     assert record["none"]["distinct"] > 0.9 * record["entries"]
+
+
+def test_a_line_that_is_put_in_begins_as_its_neighbour():
+    before = ["00:00:01 INFO a", "[Tue 24 03:19:04] [core:error] x", "00:00:02 WARN b"]
+    assert accuracy_suspects.as_beside("10:20:30 INFO broken", before) == "00:00:01 INFO broken"
+    assert accuracy_suspects.as_beside("10:20:30 ERROR broken", before) is None  # nine characters are too few
+    assert accuracy_suspects.as_beside("[Tue 25 12:00:00] [proxy:error] y", before).startswith("[Tue 24 03:19:04] [p")
+
+
+def test_a_fault_of_one_line_is_put_in_and_told(monkeypatch):
+    monkeypatch.setattr(accuracy_suspects, "SIZES", (40,))
+    monkeypatch.setattr(accuracy_suspects, "TRIES", 2)
+    healthy = [f"10:00:{number % 60:02} INFO served page {number}" for number in range(400)]
+    faulty = [{"line": "11:00:00 INFO the disk of this server is full", "label": 1}] * 3
+    runs = {"twins": [SimpleNamespace(rows=[{"line": line} for line in healthy])]}
+    recorded = SimpleNamespace(**runs, faulty=[SimpleNamespace(rows=faulty)])
+    pipe = inference.load_pipeline(inference.DEFAULT_CHECKPOINT, device="cpu")
+    bench = SimpleNamespace(pipe=pipe, recorded=lambda _: recorded)
+    record, _ = accuracy_suspects.measure(bench, {"service": "a", "draw": 0})
+    (row,) = record["rows"]
+    assert (row["size"], row["tries"], row["suspect_kinds"]) == (40, 2, 0)
+    assert row["told"] == 2
+    kept = accuracy_store.Kept([{"service": "a", "draw": 0}], [record], lambda _: {})
+    result = accuracy_suspects.summarise(kept)
+    assert result["40"]["told"][0] == 1.0
+    assert result["40"]["tries"] == 2
+    (_, told) = accuracy_page.suspects(result)
+    assert cells_of(told, "40")[:2] == [("lines of healthy log", "40"), ("lines put in", "2")]
 
 
 def test_unmasked_means_are_those_of_services():

@@ -159,7 +159,7 @@ def test_hostile_file_and_ascii_terminal(checkpoint, tmp_path):
     assert "\x07" not in printed
     assert "owned" not in printed
     assert "error \\x07\\x08\\x7f" in printed
-    assert printed.count("(+1 lines)") == 1
+    assert printed.count("(+1 line)") == 1
     assert "bytes are not valid UTF-8" not in printed  # a warning is not a result
     assert b"2 bytes are not valid UTF-8" in done.stderr
     assert "\\u9519\\u8bef a" in printed

@@ -54,6 +54,18 @@ MASKED = {
         '127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /shop/item/42?id=1 HTTP/1.1" 200 2326 "-" "curl/7.88.1"',
         '<IP> - frank [<TIME>] "GET <PATH> HTTP/<NUM>" <HTTP_SUCCESS> 200 <NUM> "-" "curl/<NUM>"',
     ),
+    "access log, of Flask's server": (
+        '127.0.0.1 - - [30/Nov/2026 03:20:14] "GET /shop/item/42 HTTP/1.1" 500 -',
+        '<IP> - - [<TIME>] "GET <PATH> HTTP/<NUM>" <HTTP_SERVER_ERROR> 500 -',
+    ),
+    "fingerprint": (
+        "sha256 Fingerprint=93:4D:97:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:6A of 93:4D:97:AA:BB:CC",
+        "sha<NUM> Fingerprint=<HEX> of <MAC>",
+    ),
+    "a key that is named like a unit": (
+        "resized width=160 ms=162 after 160 ms, at 12 min=3",
+        "resized width=<NUM> ms=<NUM> after <DURATION>, at <NUM> min=<NUM>",
+    ),
     "access log, not found": (
         '10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "GET /robots.txt HTTP/1.1" 404 153',
         '<IP> - - [<TIME>] "GET /robots.txt HTTP/<NUM>" <HTTP_NOT_FOUND> 404 <NUM>',

@@ -10,7 +10,7 @@ from logmoe.habits_logmoe import is_regular
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
 from logmoe.reasons_logmoe import KINDS, kind_of, pool_weights
 from logmoe.surprise_logmoe import INPUTS
-from logmoe.wording_logmoe import SHOWN_CHARACTERS, cut, seconds_in_words, shown, telling_line
+from logmoe.wording_logmoe import SHOWN_CHARACTERS, cut, message_of, seconds_in_words, shown, telling_line
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 STEPS = ("open basket", "price read", "basket saved", "payment asked", "payment granted", "parcel packed")
@@ -45,6 +45,36 @@ def test_a_header_above_what_it_is_about_stands_with_it(text, line, more):
     above, below, *_ = [*text.split("\n"), ""]
     assert telling_line(text) == (line or f"{above.rstrip()} {below}", more)
     assert shown(text) == telling_line(text)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "ERROR job 7 failed\nTraceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'digest'",
+            "KeyError: 'digest'",
+        ),
+        (
+            "Traceback (most recent call last):\n  File x\nOSError: gone\n\nDuring handling of the above:\n"
+            "Traceback (most recent call last):\n  File y\nstore.QuotaExceeded: bucket is full",
+            "store.QuotaExceeded: bucket is full",
+        ),
+        (
+            "SEVERE: cannot start\njava.net.ConnectException: refused\n\tat App.main(App.java:1)",
+            "java.net.ConnectException: refused",
+        ),
+        (
+            "node:internal/x:46\n      throw err;\n      ^\nError: cannot connect\n    at file:///t",
+            "Error: cannot connect",
+        ),
+        ("thread 'main' (7) panicked at src/mail.rs:11:26:\nassertion failed", "assertion failed"),
+        ("ERROR one line", None),
+        ("two\nlines of an error", None),
+        ("Traceback (most recent call last):\n  File x", None),
+    ],
+)
+def test_the_line_that_names_an_exception(text, message):
+    assert message_of(text) == message
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import ROOT, make_model, tiny_processor
 
-from logmoe import LogAnomalyPipeline, LogParser, answering, inference, suspects_logmoe
-from logmoe.findings_logmoe import Findings, LogSummary, Summary
+from logmoe import LogAnomalyPipeline, LogParser, answering, fitting_logmoe, inference, suspects_logmoe
+from logmoe.findings_logmoe import Finding, FindingEntry, Findings, LogSummary, Summary
 from logmoe.judging_logmoe import Prediction
 from logmoe.page import html
 from logmoe.reporting import markdown, summary_record
@@ -74,18 +74,19 @@ def test_what_findings_show_first_is_no_suspect_and_what_they_do_not_show_may_be
     usual = [f"'tree/dir{number}/a.dat' -> 'out/dir{number}/a.dat'" for number in range(270)]
     reference, broken = pipe.fit("\n".join(usual)), "tar: Error is not recoverable: exiting now"
     others = ["rm: nothing to do", "sync: done", "umount: busy", "mount: done", broken, "fsck: clean", "ls: done"]
-    lines = "\n".join([*usual[:100], *others, *usual[100:]])
-    findings = pipe.findings(lines, reference=reference)
+    lines = [*usual[:100], *others, *usual[100:]]
+    findings = pipe.findings("\n".join(lines), reference=reference)
     (seen,) = findings.summary.logs
     shown = {entry.text for finding in findings for entry in finding.entries[:3]}
+    shown |= {lines[reason.line - 1] for finding in findings for reason in finding.reasons[:2] if reason.line}
     assert shown & set(others)
     assert {one.text for one in seen.suspects} == set(others) - shown
     assert seen.suspect_kinds == len(seen.suspects)
     assert broken in shown or seen.suspects[0].text == broken
     reference.accept(findings)
-    (seen,) = pipe.findings(lines, reference=reference).summary.logs
+    (seen,) = pipe.findings("\n".join(lines), reference=reference).summary.logs
     assert seen.accepted == len(findings)
-    assert not {one.text for one in seen.suspects} & {entry.text for finding in findings for entry in finding.entries}
+    assert not seen.suspects  # of what was accepted all is fine
 
 
 def test_each_log_of_a_scan_has_its_own(pipe, reference, tmp_path):
@@ -93,7 +94,7 @@ def test_each_log_of_a_scan_has_its_own(pipe, reference, tmp_path):
         (tmp_path / f"{name}.log").write_text("\n".join(copied(broken)))
     findings = pipe.findings(tmp_path, reference=reference)
     assert [len(log.suspects) for log in findings.summary.logs] == [1, 0, 1]
-    said = list(answering.told_suspects(findings.summary))
+    said = list(answering.told_suspects(findings))
     assert said[1].startswith("entries of 2 logs are new to the healthy log, though too little for a finding;")
     assert {line.split("  ", 2)[2] for line in said[2:]} == {BROKEN, "rm: cannot remove 'x': Permission denied"}
     assert all(f"{name}.log, line 66" in "".join(said) for name in ("red", "blue"))
@@ -103,12 +104,47 @@ def test_without_a_healthy_log_wording_tells(pipe):
     short = ["INFO backup: dumped billing in 3 s", "INFO backup: done"] * 8
     (seen,) = pipe.findings("\n".join(short), reference=False).summary.logs
     assert seen.suspect_kinds == 2
-    assert not answering.suspects(Summary((seen,)))  # nothing reads like a fault
-    findings = pipe.findings("\n".join([*copied(BROKEN), *copied()]))  # by itself
+    assert not answering.suspects(Findings([], Summary((seen,))))  # nothing reads like a fault
+
+
+def test_by_itself_these_are_the_kinds_of_one_block(pipe, monkeypatch):
+    """Also of a long log, of which entries are left out: all are counted."""
+    usual = [f"INFO cart: item {number} added to cart of {10 * number}" for number in range(1200)]
+    usual[::7] = ["ERROR smtp: connection refused by relay, retrying"] * len(usual[::7])  # usual, though it sounds bad
+    lines = [*usual[:300], "DEBUG cache: warmed", *usual[300:700], "WARN proxy: upstream timed out", *usual[700:]]
+    for most in (None, 600):
+        if most is not None:
+            monkeypatch.setattr(fitting_logmoe, "MAX_REFERENCE_ENTRIES", most)
+        findings = pipe.findings("\n".join(lines))
+        (seen,) = findings.summary.logs
+        assert seen.mode == "self"
+        told = {one.text for one in seen.suspects} | {entry.text for of in findings for entry in of.entries[:3]}
+        assert {lines[300], lines[701]} <= told
+        assert not any("smtp" in one.text for one in seen.suspects)
+
+
+def test_a_stream_by_its_past_has_those_that_its_past_lacks(pipe):
+    usual = ["ERROR smtp: connection refused by relay, retrying", "INFO cart: item 7 added", "INFO page served"] * 500
+    log = io.BytesIO("\n".join([*usual, "FATAL disk: no space left", *usual[:30]]).encode())
+    findings = pipe.findings(log)
     (seen,) = findings.summary.logs
     assert seen.mode == "self"
-    told = {entry.text for finding in findings for entry in finding.entries} | {one.text for one in seen.suspects}
-    assert BROKEN in told
+    told = {one.text for one in seen.suspects} | {entry.text for of in findings for entry in of.entries[:3]}
+    assert "FATAL disk: no space left" in told
+    assert not any("smtp" in one.text for one in seen.suspects)
+
+
+@pytest.mark.parametrize("how", [{"window_seconds": 5}, {"session_pattern": r"dir(\d+)/"}, {"stride": 16}])
+def test_call_and_scan_agree_however_a_log_is_cut(pipe, tmp_path, how):
+    times = [f"2026-03-01 10:{number // 60:02}:{number % 60:02} " for number in range(400)]
+    healthy = "\n".join(map("".join, zip(times, copied(), strict=False)))
+    lines = "\n".join(map("".join, zip(times, copied(BROKEN), strict=False)))
+    reference, log = pipe.fit(healthy, **how), tmp_path / "red.log"
+    log.write_text(lines)
+    (called,) = pipe.findings(lines, reference=reference, **how).summary.logs
+    (scanned,) = pipe.findings(log, reference=reference, chunk_bytes=300, **how).summary.logs
+    assert called.suspect_kinds == scanned.suspect_kinds
+    assert [(one.line, one.text) for one in called.suspects] == [(one.line, one.text) for one in scanned.suspects]
 
 
 def test_a_stream_has_suspects_at_its_end(pipe, reference, monkeypatch):
@@ -133,7 +169,7 @@ class Reader:
 
     class model:
         class config:
-            calibration_temperature = 1.0
+            calibration_temperature = 0.5
 
     def predict(self, embeddings, sequences, batch_size):
         assert [len(sequence) for sequence in sequences] == [1] * len(embeddings)
@@ -163,7 +199,7 @@ def test_each_kind_counts_once_and_the_most_faulty_comes_first():
     gathered(suspects, ["bad", "odd", "told", "usual"], MARGINS)
     assert suspects.kinds == 2
     assert [(one.line, one.text) for one in suspects.given()] == [(3, "bad"), (2, "odd")]
-    assert [one.wording for one in suspects.given()] == pytest.approx([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(1))])
+    assert [one.wording for one in suspects.given()] == pytest.approx([1 / (1 + np.exp(-4)), 1 / (1 + np.exp(2))])
 
 
 def test_what_a_finding_shows_is_none_whenever_it_is_told():
@@ -178,12 +214,34 @@ def test_what_a_finding_shows_is_none_whenever_it_is_told():
 
 
 def test_of_those_that_read_alike_one_is_given():
+    """By their embeddings or by their words; those that others are like take no room from these."""
     suspects = Suspects(Reader())
-    parsed = LogParser().parse(["denied for a", "denied for b", "disk is full"])
-    table = torch.tensor([[0.9, 5.0, 0.0], [0.8, 5.0, 0.1], [0.7, 0.0, 5.0]])
-    suspects.add(parsed, [np.arange(3)], np.ones(3, bool), table, np.arange(3))
-    assert suspects.kinds == 3
-    assert [one.text for one in suspects.given()] == ["denied for a", "disk is full"]
+    names = ["".join(chr(97 + int(digit)) for digit in f"{number:03}") for number in range(100)]
+    lines = [f"cannot open {name}: no such file" for name in names] + ["denied", "refused", "the disk is full"]
+    table = torch.randn(103, 300, generator=torch.Generator().manual_seed(0))
+    table[:, 0] = torch.linspace(3, 1, 103)
+    table[101] = table[100] + 0.01
+    suspects.add(LogParser().parse(lines), [np.arange(103)], np.ones(103, bool), table, np.arange(103))
+    assert suspects.kinds == 103
+    assert [one.text for one in suspects.given()] == [lines[0], "refused", "the disk is full"]
+
+
+def test_of_a_long_entry_beginning_and_end_are_kept():
+    suspects = Suspects(Reader())
+    text = "Traceback (most recent call last):\n" + "  File x\n" * 2000 + "OSError: full"
+    suspects.add(LogParser().parse([text]), [np.arange(1)], np.ones(1, bool), torch.zeros(1, 4), np.arange(1))
+    (one,) = suspects.given()
+    assert len(one.text) < 5000
+    assert answering.quoted("", one.text)[1] == "OSError: full"
+
+
+def test_what_was_told_is_not_forgotten_before_others(monkeypatch):
+    monkeypatch.setattr(suspects_logmoe, "REMEMBERED_KINDS", 4)
+    suspects = gathered(Suspects(Reader()), ["bad", "odd", "usual", "usual"], MARGINS)
+    suspects.tell(["bad"])
+    gathered(suspects, ["ant", "bee", "cat", "usual"], dict.fromkeys(("ant", "bee", "cat", "usual"), 0.0))
+    gathered(suspects, ["bad", "usual", "usual", "usual"], MARGINS)
+    assert "bad" not in {one.text for one in suspects.given()}
 
 
 def test_the_best_of_many_are_given_however_they_come(monkeypatch):
@@ -209,38 +267,63 @@ def test_the_best_of_many_are_given_however_they_come(monkeypatch):
 HOSTILE = "error: <script>alert(1)</script> `code` \x1b[31m @everyone"
 
 
-def summary(*suspects, kinds=None, **values):
-    log = LogSummary("red.log", 300, 280, 9, 0, 0, "reference", 0.99, 0.1)
-    return Summary((dataclasses.replace(log, suspects=suspects, suspect_kinds=kinds or len(suspects), **values),))
+def found(*suspects, kinds=None, findings=(), **values):
+    log = LogSummary("red.log", 300, 280, 9, len(findings), len(findings), "reference", 0.99, 0.1)
+    values |= {"suspects": suspects, "suspect_kinds": kinds or len(suspects)}
+    return Findings(findings, Summary((dataclasses.replace(log, **values),)))
 
 
 def suspect(text, wording=0.9, line=7):
     return Suspect(line, text, text, wording)
 
 
+def finding_of(*texts):
+    entries = tuple(FindingEntry(3, text, 0.2, 1, 3, 3, None, None, text) for text in texts)
+    return Finding("0" * 12, "red.log", 3, 3, None, None, 0.9, 2.0, 0.01, "reference", (), entries, 0, 1, None, ())
+
+
 def test_words():
     three = [suspect(text, wording) for text, wording in (("a", 0.3), ("b", 0.2), ("c", 0.1))]
     said = "{} new to the healthy log, though too little for a finding{}:".format
-    assert answering.of_suspects(summary(*three)) == said("3 kinds of entries are", "")
-    assert answering.of_suspects(summary(*three, kinds=1200)) == said(
+
+    def heading(findings):
+        return next(iter(list(answering.told_suspects(findings))[1:]))
+
+    assert heading(found(*three)) == said("3 kinds of entries are", "")
+    assert heading(found(*three, kinds=1200)) == said(
         "1,200 kinds of entries are", "; these are worded most like a fault"
     )
-    one = answering.of_suspects(summary(three[0], kinds=2))
-    assert one == said("2 kinds of entries are", "; this one is worded most like a fault")
-    found = summary(three[0], findings=2)
-    assert answering.of_suspects(found) == "beside those shown above, one kind of entry is new to the healthy log:"
-    assert list(answering.told_suspects(summary(*three)))[2:] == ["  line 7  a", "  line 7  b", "  line 7  c"]
-    long = list(answering.told_suspects(summary(suspect("x" * 500 + "\nmore")), 80))
+    assert heading(found(three[0], kinds=2)) == said(
+        "2 kinds of entries are", "; this one is worded most like a fault"
+    )
+    beside = found(three[0], findings=[finding_of("x")])
+    assert heading(beside) == "beside what the findings show, one kind of entry is new to the healthy log:"
+    worded = found(suspect("a"), mode="self", familiarity=None)
+    assert heading(worded) == "too little for a finding, but worded like a fault:"
+    assert list(answering.told_suspects(found(*three)))[2:] == ["  line 7  a", "  line 7  b", "  line 7  c"]
+    long = list(answering.told_suspects(found(suspect("x" * 500 + "\nmore")), width=80))
     assert len(long[-1]) <= 80
     assert long[-1].endswith("… (+1 line)")
 
 
+def test_what_is_shown_is_not_repeated():
+    """The more entries of a finding are shown, the fewer are suspects."""
+    findings = found(suspect("b"), suspect("c", 0.8), findings=[finding_of("a", "b"), finding_of("c")])
+    assert [one.text for _, one in answering.suspects(findings, lines=1)] == ["b"]
+    assert [one.text for _, one in answering.suspects(findings, limit=1)] == ["c"]
+    assert not answering.suspects(findings)
+    assert "  line 7  b" in list(answering.answer(findings, lines=1))
+
+
 def test_a_reference_that_does_not_fit_shows_none():
-    assert not answering.suspects(summary(suspect("a"), familiarity=0.2))
+    misfit = found(suspect("a"), familiarity=0.2)
+    assert not answering.suspects(misfit)
+    both = Findings([], Summary((*misfit.summary.logs, *found(suspect("b")).summary.logs)))
+    assert list(answering.told_suspects(both))[1].startswith("one kind of entry is new")
 
 
 def test_reports_hold_suspects_and_nothing_of_a_log_becomes_markup(tmp_path):
-    findings = Findings([], summary(suspect(HOSTILE), suspect("usual", 0.1)))
+    findings = found(suspect(HOSTILE), suspect("usual", 0.1))
     record = summary_record(findings.summary)
     jsonschema.validate(json.loads(record), json.loads((ROOT / "findings.schema.json").read_text()))
     file = tmp_path / "findings.jsonl"

@@ -128,6 +128,22 @@ def test_of_several_templates_the_one_with_fewest_slots_is_taken_then_the_first(
     assert Templates(["<*> b", "a <*>"]).match(["a b"]).tolist() == [0]
 
 
+def test_a_decimal_number_is_one_with_a_hexadecimal_one_where_nothing_else_fits():
+    """The masks call an identifier of digits alone a number."""
+    learned = Templates(
+        sorted(["container <HEX> started", "exit <NUM> of <HEX>", "exit <NUM> of <NUM>", "port <NUM>"])
+    )
+    rows = {text: row for row, text in enumerate(learned.texts)}
+    found = learned.match(
+        ["container <NUM> started", "exit <HEX> of <NUM>", "exit <NUM> of <NUM>", "container <NUM> died"]
+    )
+    assert found[0] == rows["container <HEX> started"]
+    assert found[1] in (rows["exit <NUM> of <HEX>"], rows["exit <NUM> of <NUM>"])
+    assert found[2] == rows["exit <NUM> of <NUM>"]
+    assert found[3] == -1
+    assert Templates(["port <NUM>"]).match(["port <HEX>"]) == [-1]  # a log without hexadecimal numbers
+
+
 def test_behind_the_first_words_everything_must_be_equal():
     tail = " ".join(f"word{'x' * (i % 5)}" for i in range(MAX_WORDS))
     templates = learn_templates(lines(f"NAME {tail} end"))

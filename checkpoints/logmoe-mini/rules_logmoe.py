@@ -52,7 +52,7 @@ _TIMESTAMP = (
     rf"\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}(?:[T -]| {{2}}){_CLOCK}{_ZONE}"  # ISO 8601 and its cousins
     rf"|\d{{6}} {{1,2}}{_CLOCK}"  # MySQL
     r"|\d{4}-\d{2}-\d{2}-\d{2}\.\d{2}\.\d{2}\.\d+"  # Blue Gene
-    rf"|\d{{1,2}}/{_MONTH}/\d{{4}}:{_CLOCK}{_ZONE}"  # Apache and nginx access logs
+    rf"|\d{{1,2}}/{_MONTH}/\d{{4}}[: ]{_CLOCK}{_ZONE}"  # access logs of Apache and nginx; of Python's servers
     rf"|{_WEEKDAY},? {_MONTH} +\d{{1,2}} {_CLOCK}{_ZONE}(?: \d{{4}})?"  # Apache error logs, date(1)
     rf"|{_MONTH} +\d{{1,2}} {_CLOCK}"  # syslog
     rf"|\d{{2}}-{_MONTH}-\d{{4}} {_CLOCK}"  # Tomcat, BIND
@@ -407,6 +407,13 @@ MASKS: list[dict[str, Any]] = [
         "phrase": "hexadecimal number",
         "requires": ["]: ", "ed as "],
     },
+    # A fingerprint, of 128 bits or more, before its parts become hardware addresses.
+    {
+        "pattern": r"\b[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){15,}\b",
+        "replacement": "<HEX>",
+        "phrase": "hexadecimal number",
+        "requires": ["ingerprint", "FINGERPRINT", "SHA", "sha", "MD5", "md5"],
+    },
     {
         "pattern": r"\b[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}\b",
         "replacement": "<MAC>",
@@ -522,6 +529,12 @@ MASKS: list[dict[str, Any]] = [
     {"pattern": r"\b[a-z]\d{2,}(\.[a-z]\w{1,7})\b", "replacement": r"<ID>\1", "phrase": "identifier"},
     # An identifier such as blk_-160 keeps its name whatever the sign.
     {"pattern": r"\b([A-Za-z]+_)-?\d+\b", "replacement": r"\1<NUM>", "phrase": "number"},
+    # Of `width=160 ms=162` the first number is no duration: what follows it is a key.
+    {
+        "pattern": r"(\d )((?:[nuµμm]s|m?secs?|(?:(?:nano|micro|milli)?sec|min)(?:ond|ute)?s?|hours?|hrs?|days?)=)",
+        "replacement": r"\1⟪⟫\2",
+        "requires": ["s=", "sec=", "min=", "hour=", "hr=", "day=", "second=", "minute="],
+    },
     {
         "pattern": (
             rf"(^|{_KEPT}\w.])(?:(?:\d+(?:[.,]\d+)?{_UNIT_OF_TIME}|\d{{1,4}}[hd])+"

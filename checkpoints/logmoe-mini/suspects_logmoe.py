@@ -7,6 +7,8 @@ log that is judged by itself these are the entries that come in one block of it 
 promise nothing and change no score. Called by the scan, for logs in memory, and where findings are made.
 """
 
+import contextlib
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,9 +24,12 @@ from .predicting_logmoe import Predictor
 # Suspects of a log that are given, of those that are kept while it is judged, of those that are read at once.
 GIVEN, KEPT, READ = 10, 64, 1024
 # Kinds of entries that are remembered, so that each counts once.
-REMEMBERED_KINDS = 1 << 16
-# Cosine of two embeddings from which on they read alike, and only one is given.
-ALIKE = 0.9
+REMEMBERED_KINDS = 1 << 14
+# Of a long entry its beginning and its end are kept, in characters: a stack trace says there what it is about.
+KEPT_BEGINNING, KEPT_END = 3000, 1000
+# Two read alike, and only one is given, if their embeddings' cosine is this or more, or at most this share of their
+# words differ.
+ALIKE, OTHER_WORDS = 0.9, 0.2
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Suspect:
 
     Attributes:
         line: where one stands, counted from 1.
-        text: of that one.
+        text: of that one; of a long one the beginning and the end, with an ellipsis between.
         masked: the same, masked: what makes it a kind.
         wording: probability of "anomaly" by its wording alone.
     """
@@ -44,8 +49,24 @@ class Suspect:
     wording: float
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A suspect, and what it is compared by."""
+
+    suspect: Suspect
+    direction: torch.Tensor  # `(encoder_hidden,)`, of length 1
+    words: tuple[str, ...]
+
+    def is_like(self, other: "_Read") -> bool:
+        if len(self.words) == len(other.words):
+            others = sum(one != two for one, two in zip(self.words, other.words, strict=True))
+            if others <= OTHER_WORDS * len(self.words):
+                return True
+        return float(self.direction @ other.direction) >= ALIKE
+
+
 class Suspects:
-    """Gathers the suspects of one log, whose sequences come in chunks.
+    """Gathers the suspects of one log, whose sequences come in chunks. Threads may share one.
 
     Args:
         predictor: reads entries alone.
@@ -59,7 +80,8 @@ class Suspects:
         self._is_told: OrderedDict[str, bool] = OrderedDict()  # by kind, whether a finding shows it
         self._waiting: list[tuple[int, str, str]] = []  # line, text, masked
         self._embeddings: list[torch.Tensor] = []
-        self._best: list[tuple[Suspect, torch.Tensor]] = []
+        self._best: list[_Read] = []
+        self._lock = threading.RLock()
 
     def add(
         self,
@@ -84,61 +106,72 @@ class Suspects:
         is_wanted = is_suspicious[distinct]
         distinct, positions = distinct[is_wanted], positions[first[is_wanted]]
         texts = log.distinct.take(pa.array(distinct)).to_pylist()
-        new = [place for place, text in enumerate(texts) if text not in self._is_told]
-        for place in new:
-            position = int(positions[place])
-            self._is_told[texts[place]] = False
-            self._waiting.append((int(log.first_line[position]), log.text[position].as_py(), texts[place]))
-        if new:
-            self.kinds += len(new)
-            self._embeddings.append(embeddings[torch.from_numpy(rows_of[distinct[new]]).to(embeddings.device)])
-        self._forget()
-        if len(self._waiting) >= READ:
-            self._rank()
+        with self._lock:
+            new = [place for place, text in enumerate(texts) if text not in self._is_told]
+            for place in new:
+                position = int(positions[place])
+                self._is_told[texts[place]] = False
+                self._waiting.append((int(log.first_line[position]), _kept(log.text[position].as_py()), texts[place]))
+            if new:
+                self.kinds += len(new)
+                self._embeddings.append(embeddings[torch.from_numpy(rows_of[distinct[new]]).to(embeddings.device)])
+            self._forget()
+            if len(self._waiting) >= READ:
+                self._rank()
 
     def tell(self, shown: Iterable[str]) -> None:
         """Takes masked entries that a finding shows: they are no suspects."""
-        for masked in shown:
-            self.kinds -= self._is_told.get(masked) is False
-            self._is_told[masked] = True
-        self._forget()
+        with self._lock:
+            for masked in shown:
+                self.kinds -= self._is_told.get(masked) is False
+                self._is_told[masked] = True
+                self._is_told.move_to_end(masked)
+            self._best = [of for of in self._best if not self._is_told.get(of.suspect.masked)]
+            self._forget()
 
     def _forget(self) -> None:
         while len(self._is_told) > REMEMBERED_KINDS:
             self._is_told.popitem(last=False)
 
     def _rank(self) -> None:
-        """Reads those that wait, and keeps the best of all."""
+        """Reads those that wait, and keeps the best of all; of those that are told or that read alike none or one."""
         if not self._waiting:
             return
         embeddings = torch.cat(self._embeddings)
-        found = zip(self._waiting, self._read(embeddings).tolist(), embeddings, strict=True)
-        # A copy: a row would keep the whole table alive.
-        self._best += [(Suspect(*waiting, wording), row.clone()) for waiting, wording, row in found]
-        self._best.sort(key=lambda one: (-one[0].wording, one[0].line))
-        del self._best[KEPT:]
+        directions = torch.nn.functional.normalize(embeddings.float(), dim=1)
+        read = [
+            _Read(Suspect(*waiting, wording), direction.clone(), tuple(waiting[-1].split()))
+            for waiting, wording, direction in zip(self._waiting, self._read(embeddings), directions, strict=True)
+        ]
         self._waiting, self._embeddings = [], []
+        ordered = sorted(self._best + read, key=lambda of: (-of.suspect.wording, of.suspect.line))
+        self._best = []
+        for of in ordered:
+            if len(self._best) == KEPT:
+                break
+            if not self._is_told.get(of.suspect.masked) and not any(map(of.is_like, self._best)):
+                self._best.append(of)
 
-    def _read(self, embeddings: torch.Tensor) -> np.ndarray:
-        """Probability of "anomaly" of each entry by its wording, as a sequence of its own, float64 `(entries,)`."""
+    def _read(self, embeddings: torch.Tensor) -> list[float]:
+        """Probability of "anomaly" of each entry by its wording, as a sequence of its own."""
         alone = [np.array([row]) for row in range(len(embeddings))]
-        logits = np.concatenate([found.logits for found in self.predictor.predict(embeddings, alone, READ)])
+        device = embeddings.device
+        with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+            logits = np.concatenate([found.logits for found in self.predictor.predict(embeddings, alone, READ)])
         temperature = self.predictor.model.config.calibration_temperature
-        return anomaly_probability(anomaly_margin(logits.reshape(-1, 2)), temperature)
+        return anomaly_probability(anomaly_margin(logits.reshape(-1, 2)), temperature).tolist()
 
     def given(self) -> tuple[Suspect, ...]:
         """The suspects so far, those worded most like a fault first, and of those that read alike the first."""
-        self._rank()
-        given: dict[str, Suspect] = {}
-        directions: list[torch.Tensor] = []
-        for suspect, embedding in self._best:
-            if self._is_told.get(suspect.masked) or suspect.masked in given:
-                continue
-            direction = torch.nn.functional.normalize(embedding.float(), dim=0)
-            if all(float(direction @ other) < ALIKE for other in directions):
-                given[suspect.masked] = suspect
-                directions.append(direction)
-        return tuple(given.values())[:GIVEN]
+        with self._lock:
+            self._rank()
+            return tuple(of.suspect for of in self._best[:GIVEN])
+
+
+def _kept(text: str) -> str:
+    if len(text) <= KEPT_BEGINNING + KEPT_END:
+        return text
+    return f"{text[:KEPT_BEGINNING]}…\n…{text[-KEPT_END:]}"
 
 
 __all__ = ["Suspect", "Suspects"]

@@ -21,6 +21,8 @@ from .parsing_logmoe import check_integer
 from .severities_logmoe import VOCABULARY
 
 SLOT = "<*>"
+# What the masks make of numbers, decimal and hexadecimal.
+NUMBERS = "<NUM>", "<HEX>"
 
 # ---------------------------------------------------------------------- words
 
@@ -397,6 +399,10 @@ def _parts(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------- matching
 
 
+def _any_base(text: str) -> str:
+    return text.replace(NUMBERS[1], NUMBERS[0])
+
+
 @dataclass(frozen=True)
 class Templates:
     """Templates of a log, and which of them a text belongs to.
@@ -411,11 +417,32 @@ class Templates:
         """The template of each masked text.
 
         A template fits a text with the same gaps between as many words, if all words but those at slots are equal and
-        no word at a slot is one that matters. Of several the one with the fewest slots is taken, then the first.
+        no word at a slot is one that matters. Of several the one with the fewest slots is taken, then the first. Where
+        none fits, a decimal number is one with a hexadecimal one: one random identifier in 280 of twelve hexadecimal
+        digits has no letter.
 
         Returns:
             int64 `(texts,)`, rows of `self.texts`, -1 where none fits.
         """
+        found = self._find(texts)
+        missing = np.flatnonzero(found < 0)
+        in_either = [place for place in missing.tolist() if any(number in texts[place] for number in NUMBERS)]
+        if in_either and self._alike is not None:
+            templates, rows = self._alike
+            place = templates._find([_any_base(texts[place]) for place in in_either])
+            found[in_either] = np.where(place < 0, -1, rows[place])
+        return found
+
+    @functools.cached_property
+    def _alike(self) -> "tuple[Templates, np.ndarray] | None":
+        """The templates with one placeholder for numbers, and the rows of these; None if they need no other."""
+        if not any(NUMBERS[1] in template for template in self.texts):
+            return None
+        rows = {_any_base(template): row for row, template in reversed(list(enumerate(self.texts)))}
+        texts = sorted(rows)
+        return Templates(texts), np.array([rows[text] for text in texts])
+
+    def _find(self, texts: Sequence[str]) -> np.ndarray:
         if not self.texts or not len(texts):
             return np.full(len(texts), -1, dtype=np.int64)
         index, known_words, known_gaps = self._index
