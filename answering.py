@@ -53,8 +53,6 @@ KNOWS_ITSELF, KNOWS_LOG = 0.9, 0.95
 PLACES = 3
 # Suspects that are shown, of all logs together; without a healthy log those that read more like a fault than not.
 SUSPECTS, READS_LIKE_A_FAULT = 3, 0.5
-
-
 # A suspect, and the log that it is of.
 ShownSuspect = tuple[LogSummary, Suspect]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accuracy_detectors import FEATURE
+from accuracy_metrics import mean_and_spread
 from accuracy_retrained import MEASURED, mean_auroc
 from accuracy_store import Arrays, Kept, Key, Part, Record, digest_of
 
@@ -21,19 +22,22 @@ from recordings.corpus import SERVICES
 
 LAYERS = (6, 3, 2, 0)
 """Without any there are token embeddings alone."""
-SEED = 0
+SEEDS = (0, 1, 2)
 GROUPS = 2
 """Half of the services are left out at a time, which takes half as long as a quarter."""
 TIMED_TEMPLATES = 2000
 NAMES = training_services(SERVICES)
+PARTS_OF = ("whole", "stack", "terms", "distance")
+"""What is measured of each: the learned score, what it is made of, and the distance to the nearest healthy entry."""
 
 
 def keys(options: Any) -> list[Key]:
-    """A step for each depth; none without an encoder."""
+    """A step for each depth and seed; none without an encoder."""
     if options.encoder is None:
         return []
     weights = digest_of([options.encoder / "model.safetensors"])
-    return [{"layers": layers, "encoder": weights, "steps": options.steps} for layers in LAYERS]
+    same = {"encoder": weights, "steps": options.steps}
+    return [{"layers": layers, "seed": seed} | same for seed in SEEDS for layers in LAYERS]
 
 
 def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
@@ -41,14 +45,14 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
     options = bench.options
 
     def new() -> Any:
-        torch.manual_seed(SEED)
+        torch.manual_seed(key["seed"])
         return general.new_model(options.encoder, key["layers"])
 
     model, processor = new()
     if (depth := model.config.encoder_config.num_hidden_layers) != key["layers"]:
         raise ValueError(f"--encoder {options.encoder} has {depth} layers, and {key['layers']} are needed.")
     model.eval()
-    episodes, embeddings = general.measure(NAMES, model, processor, SEED)
+    episodes, embeddings = general.measure(NAMES, model, processor, key["seed"])
     every = (readable(template) for name in NAMES for template in read_service(name).templates)
     templates = list(itertools.islice(every, TIMED_TEMPLATES))  # without reading more services again
     begun = time.process_time()
@@ -56,7 +60,7 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
     spent = time.process_time() - begun
     begun = time.process_time()
     recipe = general.Recipe(steps=options.steps)
-    scores = general.leave_groups_out(lambda: new()[0], episodes, embeddings, None, recipe, SEED, GROUPS)
+    scores = general.leave_groups_out(lambda: new()[0], episodes, embeddings, None, recipe, key["seed"], GROUPS)
     values = {
         "whole": scores.whole,
         "stack": scores.stack,
@@ -69,8 +73,19 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
 
 
 def summarise(kept: Kept) -> Record:
-    """By depth."""
-    return {str(key["layers"]): record for key, record in zip(kept.keys, kept.records, strict=True)}
+    """By depth: of each figure the mean and its spread over seeds; speed is the first seed's."""
+    result: Record = {}
+    for layers in LAYERS:
+        records = [kept.records[place] for place in kept.places(layers=layers)]
+        if records:
+            facts = {"seeds": len(records), "entries_per_second": records[0]["entries_per_second"]}
+            result[str(layers)] = facts | {
+                part: {
+                    kind: mean_and_spread(np.array([[record[part][kind] for record in records]])) for kind in MEASURED
+                }
+                for part in PARTS_OF
+            }
+    return result
 
 
 TRAINING = ("../training/general.py", "../training/episodes.py")

@@ -309,7 +309,7 @@ def suspects(result: Result) -> list[str]:
         "Of the run without faults some lines are the healthy log, and the 200 after those are judged, with one line "
         "put in that a fault caused in another recording and whose kind the healthy lines lack. Is that line told? "
         "A finding shows its three most telling entries, and the answer three suspects. Beside it what the same 200 "
-        "lines show without that line. Means over services, and their spread over draws.",
+        "lines show without that line. Means over services and draws.",
         table([*header, "findings without it", "kinds of suspects"], rows),
     ]
 
@@ -479,12 +479,19 @@ def encoders(result: Result) -> list[str]:
     rows = []
     for layers, of in result.items():
         shown = "token embeddings alone" if layers == "0" else layers
-        rows.append([shown, number(of["entries_per_second"], 0), *(number(of[part][kind]) for part, kind in columns)])
-    header = ["layers of MiniLM", "templates per second", *(f"{names[part]}, {kind}" for part, kind in columns)]
+        figures = [number(of[part][kind]) for part, kind in columns]
+        rows.append([shown, str(of["seeds"]), number(of["entries_per_second"], 0), *figures])
+    header = [
+        "layers of MiniLM",
+        "seeds",
+        "templates per second",
+        *(f"{names[part]}, {kind}" for part, kind in columns),
+    ]
     return [
         "The training services, features and networks made anew with each encoder; each service is scored by a "
-        "network that learned from the other half of the services alone, one seed. AUROC of the distance to the "
-        "nearest healthy entries, of the learned score and of what it is made of. Speed is that of one thread.",
+        "network that learned from the other half of the services alone. AUROC of the distance to the nearest healthy "
+        "entries, of the learned score and of what it is made of: means and their spread over seeds, which also draw "
+        "the references anew. Speed is that of one thread, of the first seed.",
         table(header, rows),
     ]
 

@@ -28,6 +28,7 @@ import accuracy_rivals as rivals
 import accuracy_store
 import accuracy_suspects
 from accuracy_experts import mutual_information
+from accuracy_retrained import MEASURED
 
 from logmoe import inference
 from logmoe.training.episodes import KINDS, read_service, training_services
@@ -347,18 +348,26 @@ def test_the_page_shows_services_left_out():
 
 def test_the_page_shows_encoders_and_masks():
     parts = ("distance", "terms", "stack", "whole")
-    aurocs = {part: {"earlier": 0.1 * number, "self": 0.1 * number + 0.05} for number, part in enumerate(parts, 1)}
-    page = "\n".join(accuracy_page.encoders({"0": aurocs | {"entries_per_second": 5000.4}}))
+    aurocs = {
+        part: dict.fromkeys(MEASURED, 0.1 * number) | {"self": 0.1 * number + 0.05}
+        for number, part in enumerate(parts, 1)
+    }
+    keys = [{"layers": 0, "seed": seed} for seed in range(2)]
+    later = {part: {kind: value + 0.02 for kind, value in of.items()} for part, of in aurocs.items()}
+    records = [aurocs | {"entries_per_second": 5000.4}, later | {"entries_per_second": 1.0}]
+    result = accuracy_encoders.summarise(accuracy_store.Kept(keys, records, lambda _: {}))
+    page = "\n".join(accuracy_page.encoders(result))
     assert cells_of(page, "token embeddings alone")[1:] == [
+        ("seeds", "2"),
         ("templates per second", "5,000"),
-        ("distance alone, earlier", "0.100"),
-        ("distance alone, self", "0.150"),
-        ("terms, earlier", "0.200"),
-        ("terms, self", "0.250"),
-        ("stack, earlier", "0.300"),
-        ("stack, self", "0.350"),
-        ("whole, earlier", "0.400"),
-        ("whole, self", "0.450"),
+        ("distance alone, earlier", "0.110 ± 0.014"),
+        ("distance alone, self", "0.160 ± 0.014"),
+        ("terms, earlier", "0.210 ± 0.014"),
+        ("terms, self", "0.260 ± 0.014"),
+        ("stack, earlier", "0.310 ± 0.014"),
+        ("stack, self", "0.360 ± 0.014"),
+        ("whole, earlier", "0.410 ± 0.014"),
+        ("whole, self", "0.460 ± 0.014"),
     ]
     readings = {"all": (20, 10), "times": (500, 400), "none": (900, 800)}
     counted = {name: {"distinct": one, "templates": other} for name, (one, other) in readings.items()}
@@ -422,7 +431,8 @@ def test_encoders_begin_alike(tmp_path, monkeypatch):
     """A depth begins with the same weights, whatever was measured before it."""
     assert accuracy_encoders.keys(accuracy.parse([])) == []  # without an encoder
     options = accuracy.parse(["--encoder", str(make_encoder(tmp_path))])
-    assert [key["layers"] for key in accuracy_encoders.keys(options)] == list(accuracy_encoders.LAYERS)
+    known = [(key["seed"], key["layers"]) for key in accuracy_encoders.keys(options)]
+    assert known == [(seed, layers) for seed in accuracy_encoders.SEEDS for layers in accuracy_encoders.LAYERS]
     heads = []
 
     def leave_groups_out(new, *_):
@@ -436,11 +446,11 @@ def test_encoders_begin_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(accuracy_encoders, "read_service", lambda name: SimpleNamespace(templates=[name]))
     monkeypatch.setattr(accuracy_encoders, "mean_auroc", lambda *_: 0.5)
     for layers in (1, 0, 1):
-        accuracy_encoders.measure(SimpleNamespace(options=options), {"layers": layers})
+        accuracy_encoders.measure(SimpleNamespace(options=options), {"layers": layers, "seed": 0})
     one, *others = heads[0] + heads[2]
     assert all(torch.equal(one, other) for other in others)
     with pytest.raises(ValueError, match="and 99 are needed"):
-        accuracy_encoders.measure(SimpleNamespace(options=options), {"layers": 99})
+        accuracy_encoders.measure(SimpleNamespace(options=options), {"layers": 99, "seed": 0})
 
 
 def test_labels_of_ones_own_from_a_file_to_the_page(tmp_path, pipe, monkeypatch):
