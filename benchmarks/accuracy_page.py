@@ -490,8 +490,8 @@ def encoders(result: Result) -> list[str]:
     return [
         "The training services, features and networks made anew with each encoder; each service is scored by a "
         "network that learned from the other half of the services alone. AUROC of the distance to the nearest healthy "
-        "entries, of the learned score and of what it is made of: means and their spread over seeds, which also draw "
-        "the references anew. Speed is that of one thread, of the first seed.",
+        "entries, of the learned score and of what it is made of: means and their spread over seeds. Speed is that of "
+        "one thread, of the first seed.",
         table(header, rows),
     ]
 
