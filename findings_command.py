@@ -233,8 +233,9 @@ class FindingsRun:
             print(summary_record(summary))
         elif summary.logs:
             print(f"\n{headline(summary, self.options.can_measure)}" if self.found else headline(summary))
-            suspected = told_suspects(Findings(self._findings, summary), None, self.options.lines, self.console.width)
-            for line in suspected:
+            of_run = Findings(self._findings, summary)
+            suspected = list(told_suspects(of_run, None, self.options.lines, self.console.width))
+            for line in [*suspected, *[""] * bool(suspected)]:
                 print(line)
             said = promised(summary), advised(summary, self.options.can_measure)
             for line in [*filter(None, said), *remarks(summary)]:

@@ -30,6 +30,7 @@ from .findings_logmoe import (
     in_time,
     instant,
     summary_of,
+    suspected,
 )
 from .judging_logmoe import ANOMALY, Judge
 from .parsing_logmoe import LogParser, ParsedLog
@@ -543,7 +544,7 @@ def findings_in_memory(
     prepared, evidence = predicted.prepared, predicted.evidence
     parsed = prepared.parsed
     maker = FindingMaker(judge.id2label, prepared.rule.session_pattern, leaves_out=LeavesOut.of(against))
-    maker.suspects = suspects = predicted.suspects
+    maker.suspects = None if predicted.suspects is None else predicted.suspects()
     found, anomalous = [], 0
     for sequence in judge.sequence_results(
         parsed, prepared.sequences, predicted.predictions, predicted.is_truncated, None, True, evidence
@@ -566,8 +567,7 @@ def findings_in_memory(
         int(predicted.is_truncated.sum()),
         backward_entries=predicted.num_backward,
         **{name: getattr(predicted, name) for name in LogSummary.CARRIED},
-        suspect_kinds=0 if suspects is None else suspects.kinds,
-        suspects=() if suspects is None else suspects.given(),
+        **suspected(maker.suspects),
         **judge.span.times(),
         accepted=maker.leaves_out.number,
         expired=Expired.of(maker.leaves_out),

@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -82,6 +83,13 @@ class Suspects:
         self._embeddings: list[torch.Tensor] = []
         self._best: list[_Read] = []
         self._lock = threading.RLock()
+
+    @classmethod
+    def of(cls, predictor: Predictor, *taken: Any) -> "Suspects":
+        """Of a log in memory, by what `add` takes."""
+        suspects = cls(predictor)
+        suspects.add(*taken)
+        return suspects
 
     def add(
         self,

@@ -6,6 +6,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,8 @@ class PredictedLog:
     is_rerun: bool = False
     missing_kinds: int = 0
     first_missing: str | None = None
-    suspects: Suspects | None = None
+    # Gathered when they are asked for, which calls of the pipeline never do.
+    suspects: Callable[[], Suspects] | None = None
 
 
 def encode_texts(
@@ -143,8 +145,7 @@ def predict_measured(
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
     familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
     missing_kinds, first_missing = measure.missing()
-    suspects = Suspects(predictor)
-    suspects.add(parsed, sequences, measured.is_new, embeddings, index)
+    suspects = partial(Suspects.of, predictor, parsed, sequences, measured.is_new, embeddings, index)
     return PredictedLog(
         prepared,
         predictions,

@@ -286,13 +286,17 @@ class LogSummary:
             **span.times(),
             accepted=leaves_out.number,
             expired=Expired.of(leaves_out),
-            suspect_kinds=0 if suspects is None else suspects.kinds,
-            suspects=() if suspects is None else suspects.given(),
+            **suspected(suspects),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain data, for `json.dumps`."""
         return asdict(self) | {name: [asdict(one) for one in getattr(self, name)] for name in ("suspects", "expired")}
+
+
+def suspected(suspects: Suspects | None) -> dict[str, Any]:
+    """What [`LogSummary`] says of suspects; None where there is nothing that gathers them."""
+    return {} if suspects is None else {"suspect_kinds": suspects.kinds, "suspects": suspects.given()}
 
 
 _COUNTS = (

@@ -504,8 +504,10 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
             is_truncated |= longer_than(parsed.text, self.processor.max_entry_characters)
             predicted.append(PredictedLog(prepared, [predictions[row] for row in found], is_truncated))
             if self.measures_surprise:
-                predicted[-1].suspects = suspects = Suspects(self.predictor)
-                suspects.add(parsed, prepared.sequences, np.ones(len(rows), bool), embeddings, rows)
+                is_any = np.ones(len(rows), bool)
+                predicted[-1].suspects = partial(
+                    Suspects.of, self.predictor, parsed, prepared.sequences, is_any, embeddings, rows
+                )
         return predicted
 
     def postprocess(self, predicted: PredictedLog, threshold: float | None = None) -> dict[str, Any]:
