@@ -49,6 +49,8 @@ class Evidence:
 
     Attributes:
         mode: `"reference"`, or `"self"` for the log's own other blocks.
+        scores: float64 `(sequences,)`, on the scale of healthy ones: 0 for a median one, 1 for the most anomalous in a
+            hundred; of a model that learned from labels its margins.
         margins: float64 `(sequences,)`, in logit units; 0 is where the promise on false alarms ends.
         rarity: float64 `(sequences,)`, share of healthy sequences at least as odd; NaN where it cannot be said.
         inputs: float32 `(sequences, inputs)`, what the model's terms read.
@@ -58,6 +60,7 @@ class Evidence:
     """
 
     mode: str
+    scores: np.ndarray
     margins: np.ndarray
     rarity: np.ndarray
     inputs: np.ndarray

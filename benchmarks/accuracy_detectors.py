@@ -289,11 +289,10 @@ def score(
         thresholds |= {name: promised_threshold(values) for name, values in of_features(inputs, boosting).items()}
         thresholds |= healthy_thresholds(reference, length, seed, rivals) | {LOGMOE: 0.0}
     weigher = against.weigher(pipe.predictor, reference, length)
-    whole = evidence.margins / weigher.slope + weigher.threshold
     called_at, kept = {}, {}
     for rate in () if is_self else RATES:
         least, kept[rate] = weigher.scale.threshold(rate)
-        called_at[rate] = whole >= least
+        called_at[rate] = evidence.scores >= least
     parts = parts_of(weigher, predicted)
     return Scored(scores, thresholds, evidence.margins >= 0, called_at, parts, predicted, against, kept)
 

@@ -39,13 +39,11 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
         evidence = predict(pipe, log, reference, "reference").evidence
         assert evidence is not None
         length = log.rule.max_sequence_length
-        usual = Against(reference).weigher(pipe.predictor, reference, length)
         of_day = Against(reference, false_alarms_per_day=PROMISED).weigher(pipe.predictor, reference, length)
-        whole = evidence.margins / usual.slope + usual.threshold
         seconds = (run.rows[-1]["time"] - run.rows[0]["time"]).total_seconds()
         runs.append(
-            {"run": run.name, "windows": len(whole), "days": seconds / DAY}
-            | {"called": int((whole >= of_day.threshold).sum()), "kept_rate": of_day.kept_rate}
+            {"run": run.name, "windows": len(evidence.scores), "days": seconds / DAY}
+            | {"called": int((evidence.scores >= of_day.threshold).sum()), "kept_rate": of_day.kept_rate}
             | {"healthy_per_day": reference.sequences_per_day(length)}
         )
     return {"runs": runs}, None

@@ -140,8 +140,11 @@ def digest_of(paths: Iterable[Path], more: Iterable[str] = ()) -> str:
 
 
 def model_digest(model: Any) -> str:
-    """Tells one checkpoint from another: by its weights, and by what its config says that is no default."""
-    defaults = type(model.config)().to_dict()
+    """Tells one checkpoint from another: by its weights, and by what its config says that is no default.
+
+    Not by where it was loaded from (`_name_or_path`): it is the same checkpoint in another folder.
+    """
+    defaults = {**type(model.config)().to_dict(), "_name_or_path": model.config.name_or_path}
     said = {name: value for name, value in model.config.to_dict().items() if value != defaults.get(name)}
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):

@@ -146,6 +146,21 @@ def test_steps_are_kept_by_code_and_checkpoint(tmp_path):
     assert store.code("promises") != store.code("recordings")
 
 
+def test_a_checkpoint_is_the_same_in_another_folder_and_another_one_with_other_weights(tmp_path, pipe):
+    digests = []
+    for name in ("one", "two"):
+        pipe.save_pretrained(tmp_path / name)
+        digests.append(accuracy_store.model_digest(inference.load_pipeline(str(tmp_path / name)).model))
+    assert digests[0] == digests[1]
+    model = inference.load_pipeline(str(tmp_path / "two")).model
+    with torch.no_grad():
+        next(model.parameters()).flatten()[0] += 1
+    digests.append(accuracy_store.model_digest(model))
+    model.config.untrained_weight = 0.75
+    digests.append(accuracy_store.model_digest(model))
+    assert len(set(digests)) == 3
+
+
 def test_all_steps_are_asked_for_once():
     options = accuracy.parse(["--draws", "2", "--services", "apache", "bind"])
     names = [(name, *key.items()) for name, part in accuracy.PARTS.items() for key in part.keys(options)]

@@ -267,6 +267,40 @@ def test_the_threshold_keeps_the_rate_that_it_names():
     assert scale.rarity(np.array([98.0, 1e9])).tolist() == [0.02, 0.01]
 
 
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [
+        (0.5, {-1.0: -1.5, 0.5: 0.0, 3.0: 2.5}),
+        (1.0, {-1.0: -2.0, 1.0: 0.0, 3.0: 2.0}),
+        # A healthy sequence stands out: what is odder is as sure as elsewhere, what is a little less odd is not.
+        (2.0, {-1.0: -2.0, 0.5: -0.5, 1.5: -0.05, 2.0: 0.0, 2.1: 0.4, 3.0: 2.0, 9.0: 8.0}),
+    ],
+)
+def test_margins_are_alike_wherever_the_promise_ends(pipe, reference, threshold, expected):
+    weigher = Against(reference).weigher(pipe.predictor, reference, LENGTH)
+    weigher.threshold = threshold
+    scores = np.array(list(expected))
+    assert weigher.margin(scores) == pytest.approx(weigher.slope * np.array(list(expected.values())))
+    scores = np.unique(np.append(np.linspace(-3, 5, 1001), [threshold, np.nextafter(threshold, -1)]))
+    margins = weigher.margin(scores)
+    assert (np.diff(margins) > 0).all()
+    assert np.abs(np.diff(margins)).max() < 0.04 * weigher.slope  # no jump
+    assert ((margins >= 0) == (scores >= threshold)).all()
+
+
+@pytest.mark.parametrize("threshold", [0.2, 1.5])
+def test_shares_and_reasons_are_of_the_margin_wherever_the_promise_ends(pipe, reference, monkeypatch, threshold):
+    monkeypatch.setattr(Scale, "threshold", lambda scale, rate: (threshold, rate))
+    sequences = pipe(make_log(320, 7, events=FAULTY), reference=reference)["sequences"]
+    assert {sequence["label"] for sequence in sequences} == {"anomaly", "normal"}
+    medians = []
+    for sequence in sequences:
+        shares = sum(entry["score"] for entry in sequence["entries"]) + sum(sequence["evidence"].values())
+        medians.append(sequence["logits"][1] - sequence["logits"][0] - shares)
+        assert all(0 < reason["weight"] < 100 for reason in sequence.get("reasons", ()))
+    assert medians == pytest.approx([medians[0]] * len(medians), abs=1e-3)
+
+
 def test_a_healthy_log_that_repeats_itself_to_the_letter_leaves_room_for_others(pipe):
     def periodic(entries, skipped=()):
         return "\n".join(

@@ -37,6 +37,11 @@ LONGEST_START = 4
 # models that were trained without the service it is .35 +- .16 in 75 logs as they are, -.09 at least; below this in 7
 # of 50 where one fault was drawn out over two or three fifths. Of few sequences it is chance.
 TURNED, FEWEST_TURNED = -0.4, 64
+# Where a promise ends hangs on the most anomalous of a few healthy sequences: such thresholds scatter from 1 to 2.5,
+# and margins that begin there cannot be compared from one healthy log to another. They begin at 1, wherever the
+# threshold lies; below it they grow this much slower, above it this much faster, so that their sign is that of the
+# label. On services left out AUROC .908 / .904 (earlier / both) against .901 / .889 in a straight line, labels alike.
+SLOWER, FASTER = 0.1, 4.0
 # Healthy sequences that go through the model at once.
 BATCH_SIZE = 128
 
@@ -232,36 +237,57 @@ class Weigher:
         score = self.scale.joined(learned, untrained_score(measured.inputs, self.scale.counts))
         return Evidence(
             "self" if self.is_self else "reference",
-            self.slope * (score - self.threshold),
+            score,
+            self.margin(score),
             self.scale.rarity(score),
             measured.inputs,
-            lambda row, with_reasons: self.explain(measured, row, predictions[row], with_reasons),
+            lambda row, with_reasons: self.explain(measured, row, predictions[row], float(score[row]), with_reasons),
             self.by_labels,
         )
 
-    def explain(self, measured: Measured, row: int, prediction: Prediction, with_reasons: bool = True) -> Explanation:
+    def margin(self, score: np.ndarray) -> np.ndarray:
+        """The margins of scores, in logit units: continuous, increasing, 0 at the threshold.
+
+        Wherever their sign allows it they are those of a threshold of 1; a lower one only moves them.
+        """
+        over = score - self.threshold
+        return self.slope * np.minimum(score - min(self.threshold, 1.0), np.where(over < 0, SLOWER, FASTER) * over)
+
+    def explain(
+        self, measured: Measured, row: int, prediction: Prediction, score: float, with_reasons: bool = True
+    ) -> Explanation:
         """What made the margin of one sequence.
 
         Args:
             measured, row: the sequence.
             prediction: of the sequence stack.
+            score: of the sequence.
             with_reasons: also say it in words, which takes longer.
         """
         scene = Scene(measured, row, self.reference, self.is_self)
         parts = scene.parts()
         entry_shares, of_sequence = self.shares(measured, row, prediction, parts, scene.weights)
-        evidence = {kind: self.slope * share for kind, share in of_sequence.items()}
+        # From the healthy median's score to this one's the margin rises by so much for each unit.
+        rise = float(entry_shares.sum()) + sum(of_sequence.values())
+        slope = self._rise(score, np.array([rise])).item() / rise if rise else self.slope
+        entry_shares, evidence = slope * entry_shares, {kind: slope * share for kind, share in of_sequence.items()}
         if not with_reasons:
-            return Explanation(self.slope * entry_shares, evidence)
+            return Explanation(entry_shares, evidence)
         losses = self.losses(measured, row, prediction, parts)
         smallest = max(SMALLEST_REASON * max(losses.values()), LEAST_REASON)
         kept = {kind: loss for kind, loss in losses.items() if loss > 0 and loss >= smallest}
         telling = {kind: loss for kind, loss in kept.items() if scene.is_telling(kind, parts)} or kept
         ordered = sorted(telling.items(), key=lambda item: -ranked(*item))
+        weights = self._rise(score, np.array([loss for _, loss in ordered])).tolist()
         reasons = [
-            scene.reason(kind, prediction.entry_scores) | {"weight": self.slope * loss} for kind, loss in ordered
+            scene.reason(kind, prediction.entry_scores) | {"weight": weight}
+            for (kind, _), weight in zip(ordered, weights, strict=True)
         ]
-        return Explanation(self.slope * entry_shares, evidence, reasons)
+        return Explanation(entry_shares, evidence, reasons)
+
+    def _rise(self, score: float, loss: np.ndarray) -> np.ndarray:
+        """How much lower the margin of a score would be if that lost so much."""
+        return self.margin(np.array(score)) - self.margin(score - loss)
 
     def losses(self, measured: Measured, row: int, prediction: Prediction, parts: np.ndarray) -> dict[str, float]:
         """What the score of one sequence loses where all that a kind of reason brings is as in a healthy median one.
