@@ -116,7 +116,8 @@ def test_result_of_a_sequence_that_was_judged_by_evidence(margins, is_calibrated
         asked.append((row, is_anomaly))
         return Explanation(np.array([0.5]), {"level": 0.25}, [{"kind": "new_entry", "weight": 1.5}])
 
-    evidence = Evidence("self", np.zeros(2), np.array(margins), np.array([0.02, np.nan]), np.zeros((2, 1)), explain, is_calibrated)
+    rarity = np.array([0.02, np.nan])
+    evidence = Evidence("self", np.zeros(2), np.array(margins), rarity, np.zeros((2, 1)), explain, is_calibrated)
     judge = Judge(LABELS, temperature=2.0, threshold=0.9, evidence_threshold=0.6)
     sequences, predictions = [np.array([0]), np.array([1])], [prediction(99), prediction(99)]
     first, second = judge.sequence_results(
