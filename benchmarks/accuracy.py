@@ -3,9 +3,9 @@
     python benchmarks/accuracy.py [--data FOLDER] [--parts NAME…]      # measures what is not measured yet
     python benchmarks/accuracy.py --page                               # writes page and table anew from the JSON
 
-Writes `results/accuracy.json`, `docs/results.md` and the table in the README. Each step is kept in `--work` under a
-digest of the code and the checkpoint that it depends on: started again, the command goes on where it was, and measures
-again what has changed.
+Writes `results/accuracy.json`, `docs/results.md` and the tables in the README and in `docs/reference.md`. Each step
+is kept in `--work` under a digest of the code and the checkpoint that it depends on: started again, the command goes
+on where it was, and measures again what has changed.
 Without `--data` the parts that read public logs stay as they are in the JSON. Each part says how long it took.
 """
 
@@ -38,6 +38,7 @@ import accuracy_page  # noqa: E402
 import accuracy_per_day  # noqa: E402
 import accuracy_public  # noqa: E402
 import accuracy_retrained  # noqa: E402
+import accuracy_short  # noqa: E402
 import accuracy_suspects  # noqa: E402
 import accuracy_unseen  # noqa: E402
 import torch  # noqa: E402
@@ -50,12 +51,13 @@ from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline  # noqa: E402
 from recordings import corpus  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
-PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
+PAGE, README, REFERENCE = ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "reference.md"
 PARTS: dict[str, Part] = {
     part.name: part
     for module in (
         accuracy_unseen,
         accuracy_per_day,
+        accuracy_short,
         accuracy_drift,
         accuracy_amount,
         accuracy_suspects,
@@ -235,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name}: " + (f"{spent['wall']:.0f} s" if spent else "not measured"), file=sys.stderr)
         print(f"{time.monotonic() - begun:.0f} s in all", file=sys.stderr)
     if options.output == RESULTS:
-        accuracy_page.write(content, PAGE, README)
+        accuracy_page.write(content, PAGE, README, REFERENCE)
     else:
         print(accuracy_page.page(content))
 

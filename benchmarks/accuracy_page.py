@@ -203,6 +203,22 @@ def promises(result: Result) -> list[str]:
     ]
 
 
+def short(result: Result) -> list[str]:
+    """False alarms on healthy logs of any length."""
+    names = list(dict.fromkeys(name for row in result["rows"] for name in row["services"]))
+    rows = [
+        [f"{row['entries']}", f"{row['logs']:,}", number(row["called"]), number(row["called_logs"])]
+        + [number(row["services"].get(name)) for name in names]
+        for row in result["rows"]
+    ]
+    return [
+        "Parts of the healthy runs, each judged as a log of its own against what is healthy of earlier runs, at 1% "
+        "promised: which share of their sequences is called, and in which share of the logs one is, of all services "
+        "together and of each.",
+        table(["entries of a healthy log", "logs", "sequences called", "logs called", *names], rows),
+    ]
+
+
 def drift(result: Result) -> list[str]:
     """What is called by references that fit and by others, and what the product says."""
     shown, far = [], result["far_more"]
@@ -659,6 +675,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "labels": ("Labels of one's own: public logs", labels),
     "promises": ("Promises on false alarms", promises),
     "per_day": ("One false alarm a day", per_day),
+    "short": ("Healthy logs of any length", short),
     "drift": ("Where the healthy log does not fit", drift),
     "times": ("Time", times),
     "amount": ("How much healthy log is enough", amount),
@@ -746,17 +763,38 @@ def summary(content: Content) -> str:
     return "\n\n".join([BEGIN, table(["", *kinds.values()], rows), where, END])
 
 
-def with_summary(readme: str, content: Content) -> str:
-    """A README with the table of the JSON between its marks.
+def reference_summary(content: Content) -> str:
+    """The table of `docs/reference.md`, between its marks: what LogMoE tells by each kind of reference."""
+    recordings = content["parts"]["recordings"]["result"]
+    rows = []
+    for kind, figures in recordings["judged_against"].items():
+        of, found = figures["detectors"][LOGMOE], figures["findings"]
+        cells = [number(of["auroc"]), *(mean(of.get(f"auroc_{shown}")) for shown in ("text", "order", "silence"))]
+        cells += [mean(figures["detectors"].get(BOOSTING, {}).get("auroc")), mean(of["recall"], 2)]
+        cells += [mean(of["called_normal"]), mean(of.get("called_healthy"))]
+        cells += [f"{of[f'{shown}faults_found']:.0f} of {of[f'{shown}faults']:.0f}" for shown in ("", "text_")]
+        cells += [f"{found['faults_found']:.0f} of {found['faults']:.0f}", mean(of.get("top_line_caused"), 2)]
+        rows.append([f"`{kind}`: {AGAINST[kind]}", *cells])
+    header = ["judged against", "AUROC", "text", "order", "silence", "boosting", "windows found", "normal called"]
+    header += ["healthy called", "faults found", "text faults found", "faults told", "top line caused by the fault"]
+    where = (
+        "All detectors, every service, promises, short logs, drift and dirt, times, public logs: "
+        "[results.md](results.md), of [accuracy.json](../benchmarks/results/accuracy.json)."
+    )
+    return "\n\n".join([BEGIN, table(header, rows), where, END])
+
+
+def with_summary(document: str, summary: str, name: str) -> str:
+    """A document with a table of the JSON between its marks.
 
     Raises:
-        ValueError: it lacks the marks.
+        ValueError: it lacks the marks; `name` says which document.
     """
-    before, begin, rest = readme.partition(BEGIN)
+    before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"the README has no lines {BEGIN!r} and {END!r} to write its table between: put them back")
-    return f"{before}{summary(content)}{after}"
+        raise ValueError(f"{name} has no lines {BEGIN!r} and {END!r} to write its table between: put them back")
+    return f"{before}{summary}{after}"
 
 
 PLOTS = {"recordings": "accuracy-recordings.svg", "amount": "accuracy-amount.svg", "experts": "accuracy-experts.svg"}
@@ -772,11 +810,13 @@ def cost_table(content: Content) -> str:
     return table(["part", "steps", "seconds", "of the processor", "date", "processor"], rows)
 
 
-def write(content: Content, path: Path, readme: Path) -> None:
-    """Writes the page, its plots, and the README's table."""
+def write(content: Content, path: Path, readme: Path, reference: Path) -> None:
+    """Writes the page, its plots, and the tables of the README and of the page on references."""
     path.write_text(page(content), encoding="utf-8")
     if "recordings" in content.get("parts", {}):
-        readme.write_text(with_summary(readme.read_text(encoding="utf-8"), content), encoding="utf-8")
+        for document, summarise in ((readme, summary), (reference, reference_summary)):
+            text = with_summary(document.read_text(encoding="utf-8"), summarise(content), document.name)
+            document.write_text(text, encoding="utf-8")
     for name, plot in PLOTS.items():
         part = content.get("parts", {}).get(name)
         if part is not None and part["result"]:

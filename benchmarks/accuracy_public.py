@@ -308,21 +308,6 @@ def record_of(logs: Sequence[dict[str, np.ndarray]]) -> Record:
     return record
 
 
-def run(pipe: RememberingPipeline, boosting: Any, results: Any, folder: Path, most_lines: int) -> None:
-    """Makes the records of public logs that are missing, for `reference.py`."""
-    for name, (file, read) in LOGS.items():
-        named = {kind: {"log": name, "reference": kind, "most_lines": most_lines} for kind in ("reference", "self")}
-        missing = {kind: key for kind, key in named.items() if not results.has("public", key)}
-        if not (folder / file).exists():
-            print(f"{name} is skipped: there is no {file} in {folder}", file=sys.stderr)
-        elif missing:
-            pipe.forget()
-            model = boosting.without("")
-            logs = list(read(pipe, folder / file, most_lines))
-            for kind, key in missing.items():
-                results.add("public", key, record_of([judge_log(pipe, log, kind, model) for log in logs]))
-
-
 def keys(options: Any) -> list[Key]:
     """A step for each log that is there, and what it is judged against."""
     if options.data is None:
@@ -372,5 +357,4 @@ __all__ = [
     "label_by_lines",
     "most_anomalous",
     "normal_blocks",
-    "run",
 ]

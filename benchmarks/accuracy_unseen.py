@@ -163,7 +163,7 @@ def summarise_kind(kept: Kept, places: list[int]) -> Record:
     figures: dict[str, dict[str, np.ndarray]] = {}
     by_service: dict[str, list[float]] = {service: [] for service in services}
     groups = []
-    fault_counts: dict[str, list[tuple[int, int]]] = {}
+    fault_counts: dict[tuple[str, str], list[tuple[int, int]]] = {}
 
     def put(detector: str, name: str, where: tuple[int, int], value: float) -> None:
         tables = figures.setdefault(detector, {})
@@ -191,8 +191,9 @@ def summarise_kind(kept: Kept, places: list[int]) -> Record:
                 for metric, value in of_calls(label, is_called[is_judged]).items():
                     put(name, metric, where, value)
                 put(name, "called_healthy", where, share(is_called[arrays["is_twin"]]))
-                found = [bool(is_called[fault["windows"]].any()) for fault in kept.records[place]["faults"]]
-                fault_counts.setdefault(name, []).append((sum(found), len(found)))
+                for kind, faults in by_visibility(kept.records[place]["faults"]).items():
+                    found = [bool(is_called[fault["windows"]].any()) for fault in faults]
+                    fault_counts.setdefault((name, kind), []).append((sum(found), len(found)))
         put(LOGMOE, "calibration_error", where, calibration_error(label, scores[LOGMOE][is_judged]))
         top = arrays["top_is_caused"][is_judged]
         put(LOGMOE, "top_line_caused", where, share(top[top >= 0] == 1))
@@ -202,10 +203,10 @@ def summarise_kind(kept: Kept, places: list[int]) -> Record:
         | {"draws": int((~np.isnan(tables["auroc"])).any(axis=0).sum())}
         for name, tables in figures.items()
     }
-    for name, counts in fault_counts.items():
+    for (name, kind), counts in fault_counts.items():
         number = detectors[name]["draws"]
-        detectors[name]["faults_found"] = sum(found for found, _ in counts) / number
-        detectors[name]["faults"] = sum(there for _, there in counts) / number
+        detectors[name][f"{kind}faults_found"] = sum(found for found, _ in counts) / number
+        detectors[name][f"{kind}faults"] = sum(there for _, there in counts) / number
     counted = [kept.records[place]["findings"] for place in places]
     whole = {name: sum(one[name] for one in counted) / len(draws) for name in counted[0]}
     return {
@@ -220,6 +221,11 @@ def summarise_kind(kept: Kept, places: list[int]) -> Record:
             "healthy_per_2000_lines": ratio(2000 * whole["twin"], whole["twin_lines"]),
         },
     }
+
+
+def by_visibility(faults: list[Record]) -> dict[str, list[Record]]:
+    """All faults, and those that show by text, by what figures of them are named with."""
+    return {"": faults, "text_": [fault for fault in faults if fault["visible"] == "text"]}
 
 
 def paired(groups: list[Any], draws: list[int]) -> Record:

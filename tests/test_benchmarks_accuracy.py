@@ -25,8 +25,10 @@ import accuracy_metrics as metrics
 import accuracy_page
 import accuracy_per_day as per_day
 import accuracy_rivals as rivals
+import accuracy_short
 import accuracy_store
 import accuracy_suspects
+import accuracy_unseen
 from accuracy_experts import mutual_information
 from accuracy_retrained import MEASURED
 
@@ -217,25 +219,87 @@ def test_the_committed_page_is_that_of_the_committed_json():
 
 
 @pytest.mark.skipif(not accuracy.RESULTS.exists(), reason="`make accuracy` was not run yet: there is no JSON")
-def test_the_readme_has_the_table_of_the_committed_json():
-    readme = accuracy.README.read_text(encoding="utf-8")
-    assert accuracy_page.with_summary(readme, json.loads(accuracy.RESULTS.read_text(encoding="utf-8"))) == readme
+@pytest.mark.parametrize(
+    ("path", "summarise"),
+    [(accuracy.README, accuracy_page.summary), (accuracy.REFERENCE, accuracy_page.reference_summary)],
+    ids=["README", "reference"],
+)
+def test_the_documents_have_the_tables_of_the_committed_json(path, summarise):
+    document, content = path.read_text(encoding="utf-8"), json.loads(accuracy.RESULTS.read_text(encoding="utf-8"))
+    assert accuracy_page.with_summary(document, summarise(content), path.name) == document
+
+
+def against_itself():
+    """The content of a JSON with one kind of reference."""
+    figures = {"auroc": [0.9, 0.01], "top_line_caused": [0.85, 0.1], "called_healthy": [None, None]}
+    figures |= {"auroc_text": [0.95, 0.02], "recall": [0.5, 0.1], "called_normal": [0.012, 0.001]}
+    figures |= {"faults_found": 9.6, "faults": 12.0, "text_faults_found": 7.0, "text_faults": 8.0}
+    kind = {"draws": 5, "findings": {"faults_found": 9.6, "faults": 12.0}}
+    kind["detectors"] = {"LogMoE": figures, "new template": {"auroc": [0.7, None]}}
+    return {"parts": {"recordings": {"result": {"judged_against": {"self": kind}}}}}
 
 
 def test_the_readmes_table_says_what_the_json_says():
-    figures = {"auroc": [0.9, 0.01], "top_line_caused": [0.85, 0.1], "called_healthy": [None, None]}
-    kind = {"draws": 5, "findings": {"faults_found": 9.6, "faults": 12.0}}
-    kind["detectors"] = {"LogMoE": figures, "new template": {"auroc": [0.7, None]}}
-    content = {"parts": {"recordings": {"result": {"judged_against": {"self": kind}}}}}
     readme = f"# A\n\n{accuracy_page.BEGIN}\nold\n{accuracy_page.END}\n\nrest\n"
-    written = accuracy_page.with_summary(readme, content)
+    summary = accuracy_page.summary(against_itself())
+    written = accuracy_page.with_summary(readme, summary, "README.md")
     assert written.startswith(f"# A\n\n{accuracy_page.BEGIN}\n\n|  | the log itself |")
     assert written.endswith(f"{accuracy_page.END}\n\nrest\n")
     for line in ("| LogMoE | **0.900** |", "| new template | 0.700 |", "| faults found | 10 of 12 |"):
         assert line in written.splitlines()
-    assert accuracy_page.with_summary(written, content) == written
-    with pytest.raises(ValueError, match="the README has no lines"):
-        accuracy_page.with_summary("# A\n", content)
+    assert accuracy_page.with_summary(written, summary, "README.md") == written
+    with pytest.raises(ValueError, match="x.md has no lines"):
+        accuracy_page.with_summary("# A\n", summary, "x.md")
+
+
+def test_the_table_on_references_says_what_the_json_says():
+    summary = accuracy_page.reference_summary(against_itself())
+    told = dict(cells_of(summary, "`self`: nothing but the log itself: its other blocks"))
+    assert told | {"AUROC": "0.900 ± 0.010", "text": "0.950", "order": "", "boosting": ""} == told
+    assert (told["windows found"], told["text faults found"]) == ("0.50", "7 of 8")
+    assert told["top line caused by the fault"] == "0.85"
+
+
+def test_faults_are_also_counted_by_text():
+    faults = [{"visible": visible} for visible in ("text", "order", "silence", "text")]
+    counted = accuracy_unseen.by_visibility(faults)
+    assert {name: len(some) for name, some in counted.items()} == {"": 4, "text_": 2}
+
+
+def test_short_healthy_logs_are_judged_each_for_itself():
+    """Of a run of ten entries three logs of three; of two references one is missing."""
+    run, calls = SimpleNamespace(parsed=Taken(range(10))), []
+
+    def judge(logs, batch_size, reference):
+        calls.extend((list(log), reference) for log in logs)
+        margins = ([-1.0, 2.0], [-1.0, -2.0], [0.0])
+        return [SimpleNamespace(evidence=SimpleNamespace(margins=np.array(of))) for of in margins]
+
+    recorded = SimpleNamespace(
+        twins=[run, SimpleNamespace(parsed=Taken(range(10)))],
+        reference=lambda of, kind, draw: "healthy" if of is run else None,
+        prepare=lambda parsed: parsed,
+    )
+    bench = SimpleNamespace(pipe=SimpleNamespace(_forward=judge), recorded=lambda _: recorded)
+    key = {"service": "a", "entries": 3}
+    record, _ = accuracy_short.measure(bench, key)
+    assert calls == [([0, 1, 2], "healthy"), ([3, 4, 5], "healthy"), ([7, 8, 9], "healthy")]
+    assert record == {"logs": 3, "called_logs": 2, "sequences": 5, "called": 2}
+    nothing = dict.fromkeys(record, 0)
+    kept = accuracy_store.Kept([key, key | {"service": "b"}], [record, nothing], lambda _: {})
+    result = accuracy_short.summarise(kept)
+    (row,) = result["rows"]
+    assert (row["logs"], row["called"], row["called_logs"]) == (3, 0.4, pytest.approx(2 / 3))
+    assert row["services"] == {"a": pytest.approx(2 / 3)}
+    (_, told) = accuracy_page.short(result)
+    assert [cell for _, cell in cells_of(told, "3")] == ["3", "3", "0.400", "0.667", "0.667"]
+
+
+class Taken(list):
+    """A log as a list."""
+
+    def take(self, positions):
+        return [self[place] for place in positions]
 
 
 def test_mutual_information_by_hand():

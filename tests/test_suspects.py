@@ -310,9 +310,15 @@ def test_what_is_shown_is_not_repeated():
     """The more entries of a finding are shown, the fewer are suspects."""
     findings = found(suspect("b"), suspect("c", 0.8), findings=[finding_of("a", "b"), finding_of("c")])
     assert [one.text for _, one in answering.suspects(findings, lines=1)] == ["b"]
-    assert [one.text for _, one in answering.suspects(findings, limit=1)] == ["c"]
+    assert [one.text for _, one in answering.suspects(findings, findings[:1])] == ["c"]
     assert not answering.suspects(findings)
     assert "  line 7  b" in list(answering.answer(findings, lines=1))
+    # What is told as the same at another place is not seen.
+    assert "  line 7  c" in list(answering.answer(findings))
+    other = dataclasses.replace(finding_of("c"), id="1" * 12)
+    apart = found(suspect("c"), findings=[finding_of("a"), finding_of("b"), other])
+    assert "  line 7  c" in list(answering.answer(apart, limit=1))
+    assert "  line 7  c" not in list(answering.answer(apart, limit=2))
 
 
 def test_a_reference_that_does_not_fit_shows_none():

@@ -1,6 +1,5 @@
-"""What benchmarks/reference.py counts, cuts and keeps, on logs whose figures can be worked out by hand."""
+"""What detectors, references and public logs of benchmarks/accuracy.py are, on logs that can be worked out by hand."""
 
-import json
 import sys
 
 import numpy as np
@@ -16,8 +15,6 @@ import accuracy_detectors as detectors
 import accuracy_public as public
 import accuracy_recordings as recordings_of
 import accuracy_rivals as rivals
-import reference as benchmark
-import reference_results as results_of
 
 from logmoe.applying_logmoe import PreparedLog
 from logmoe.fitting_logmoe import with_places
@@ -217,98 +214,3 @@ def test_a_record_of_several_logs():
     assert record["auroc"] == {"LogMoE": 0.5}
     assert record["auroc_of_each_log"] == 0.5
     assert (record["judged"], record["found"], record["called_normal"]) == (4, 0.5, 0.5)
-
-
-# ---------------------------------------------------------------------- results
-
-
-def test_results_go_on_where_they_were(tmp_path):
-    path = tmp_path / "results.json"
-    key = {"service": "a", "reference": "self", "draw": 0}
-    results = results_of.Results(path, "one")
-    assert not results.has("recordings", key)
-    results.add("recordings", key, {"auroc": {"LogMoE": {"all": float("nan")}}})
-    results.add("recordings", key | {"draw": 1}, None)
-    again = results_of.Results(path, "one")
-    assert again.has("recordings", key)
-    assert again.has("recordings", key | {"draw": 1})
-    assert not again.has("recordings", key | {"draw": 2})
-    assert not again.has("lengths", key)
-    assert "NaN" not in path.read_text()
-    with pytest.raises(ValueError, match="--fresh"):
-        results_of.Results(path, "two")
-    assert not results_of.Results(path, "two", fresh=True).has("recordings", key)
-
-
-def test_means_and_spreads_are_of_draws():
-    def record(service, draw, value):
-        return {"service": service, "draw": draw, "found": value}
-
-    # Draw 0: (0.2 + 0.6) / 2; draw 1: (0.4 + 0.6) / 2. Service c knows nothing.
-    records = [
-        record("a", 0, 0.2),
-        record("a", 1, 0.4),
-        record("b", 0, 0.6),
-        record("b", 1, 0.6),
-        record("c", 0, None),
-    ]
-    mean, spread = results_of.over_draws(records, "found")
-    assert (mean, spread) == (pytest.approx(0.45), pytest.approx(np.std([0.4, 0.5], ddof=1)))
-    assert np.isnan(results_of.over_draws(records, "nothing")[0])
-    assert results_of.shown(mean, spread, 2) == "0.45 ± 0.07"
-    assert results_of.shown(float("nan")) == results_of.shown(None) == ""
-
-
-def test_tables_of_results(tmp_path, capsys, monkeypatch):
-    def recording(kind, draw, value):
-        auroc = {"LogMoE": {"all": value, "text": value, "order": None}}
-        return {"service": "a", "reference": kind, "draw": draw, "auroc": auroc} | {
-            "found_windows": 0.5,
-            "called_normal_windows": 0.25,
-            "called_twin_windows": None,
-            "text_faults": 4,
-            "text_faults_found": 3,
-            "top_line_caused": 1.0,
-        }
-
-    content = {
-        "recordings": [
-            recording("earlier", 0, 0.9),
-            recording("earlier", 1, 0.8),
-            recording("dirty", 0, 0.7),
-            {"service": "b", "reference": "twin", "draw": 0, "nothing": True},
-        ],
-        "lengths": [
-            {"service": "a", "length": 33, "logs": 1, "called_logs": 1.0, "sequences": 2, "called": 0.5},
-            {"service": "b", "length": 33, "logs": 3, "called_logs": 0.0, "sequences": 6, "called": 0.0},
-        ],
-        "times": [
-            {"reference_entries": 5000, "entries": 20000, "seconds": {"LogMoE": {"fit": 1.0, "judge": 1.0}}},
-        ],
-        "public": [
-            {"log": "BGL", "reference": "self", "judged": 1000, "anomalous": 0.1}
-            | {"auroc": {"LogMoE": 0.8, "new template": None}, "found": None, "called_normal": 0.01}
-        ],
-    }
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps(content))
-    monkeypatch.setattr(sys, "argv", ["reference.py", "--tables", "--output", str(path)])
-    benchmark.main()
-    printed = capsys.readouterr().out
-    for row in (
-        "| earlier | LogMoE | 0.850 ± 0.071 | 0.850 |  |  |",
-        "| earlier | 0.50 ± 0.00 | 0.250 ± 0.000 |  | 3 of 4 | 1.00 ± 0.00 |",
-        "| a | 0.850 ± 0.071 | 0.700 |",
-        "| LogMoE | 0.850 | 0.700 | 0.150 |",
-        "| 33 | 4 | 0.125 | 0.250 | 1.000 | 0.000 |",
-        "| LogMoE | 2.00 | 0.50 |",
-        "| BGL | self | 1,000 (10.0%) | 0.800 |  |  | 0.010 |",
-    ):
-        assert row in printed.splitlines()
-
-
-def test_all_records_are_asked_for_once():
-    tasks = list(benchmark.tasks_of(["a", "b"], 2, benchmark.PARTS))
-    keys = [(part, *key.items()) for part, key in tasks]
-    assert len(keys) == len(set(keys)) == 2 * (6 * 2 + 5 + 1)
-    assert {part for part, _ in benchmark.tasks_of(["a"], 1, ["times"])} == {"times"}
