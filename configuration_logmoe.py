@@ -108,7 +108,7 @@ class LogMoEConfig(PreTrainedConfig):
             sequence is judged against a reference.
         reference_scale: center and spread of the learned margin over sequences of healthy logs, for logs that have no
             healthy sequences of their own: the median, and from there to the 99th percentile.
-        reference_slope: how fast the probability of "anomaly" grows from that percentile on, in logits per spread.
+        reference_slope: logits of "anomaly" for each spread by which a sequence exceeds that percentile.
         embedding_dropout_prob: share of the sequences with a reference whose embeddings are hidden in training, all of
             a sequence's at once, so that the model learns to do with features alone.
         word_term_bound: beside the stack stands what the word pieces of the entries speak for "anomaly", each for

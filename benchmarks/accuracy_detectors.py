@@ -9,7 +9,6 @@ windows alone is in `accuracy_rivals.py`.
 import pickle
 import re
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,29 +116,25 @@ class Boosting:
 
     Args:
         pipe: whose processor and encoder read the episodes.
-        folder: where episodes and what is fitted are kept; None to keep nothing.
+        folder: where episodes and what is fitted are kept.
     """
 
-    def __init__(self, pipe: LogAnomalyPipeline, folder: Path | None = None):
+    def __init__(self, pipe: LogAnomalyPipeline, folder: Path):
         self.pipe, self.folder = pipe, folder
         self.names = training_services(SERVICES)
-        self.seconds: dict[str, float] = {}
         self._measured: tuple[Episodes, torch.Tensor] | None = None
         self._fitted: dict[str, HistGradientBoostingClassifier] = {}
 
     def _kept(self, name: str, make: Any) -> Any:
         """What is kept under a name, made if it is not there."""
-        path = None if self.folder is None else self.folder / f"{name}.pickle"
-        if path is not None and path.exists():
+        path = self.folder / f"{name}.pickle"
+        if path.exists():
             return pickle.loads(path.read_bytes())
-        begun = time.perf_counter()
         made = make()
-        self.seconds[name] = time.perf_counter() - begun
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(pickle.dumps(made))
-            temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(pickle.dumps(made))
+        temporary.replace(path)
         return made
 
     @property
@@ -188,7 +183,7 @@ class Scored:
             itself, where LogMoE's promises nothing either.
         is_called: bool `(windows,)`, labelled anomalous by LogMoE at 1% promised.
         called_at: the same at other rates.
-        parts: what the margin is made of, float64 `(windows,)` each: `stack`, `surprise`, `silence` in logit units,
+        parts: what the score is made of, float64 `(windows,)` each: `stack`, `surprise`, `silence` in logit units,
             `learned` and `untrained` on the scale of healthy windows.
         predicted: what LogMoE says of them.
         against: what LogMoE judged against.

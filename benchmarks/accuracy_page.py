@@ -751,7 +751,7 @@ def summary(content: Content) -> str:
     told = [found[kind]["findings"] for kind in kinds]
     mine = [of[kind][LOGMOE] for kind in kinds]
     rows += [
-        ["faults found", *(f"{one['faults_found']:.0f} of {one['faults']:.0f}" for one in told)],
+        ["faults told", *(f"{one['faults_found']:.0f} of {one['faults']:.0f}" for one in told)],
         ["top line caused by the fault", *(mean(one.get("top_line_caused"), 2) for one in mine)],
         ["windows of healthy runs called anomalous", *(mean(one.get("called_healthy")) for one in mine)],
     ]
@@ -769,14 +769,16 @@ def reference_summary(content: Content) -> str:
     rows = []
     for kind, figures in recordings["judged_against"].items():
         of, found = figures["detectors"][LOGMOE], figures["findings"]
-        cells = [number(of["auroc"]), *(mean(of.get(f"auroc_{shown}")) for shown in ("text", "order", "silence"))]
+        cells = [number(of["auroc"]), number(of["auroc_of_all"])]
+        cells += [mean(of.get(f"auroc_{shown}")) for shown in ("text", "order", "silence")]
         cells += [mean(figures["detectors"].get(BOOSTING, {}).get("auroc")), mean(of["recall"], 2)]
         cells += [mean(of["called_normal"]), mean(of.get("called_healthy"))]
         cells += [f"{of[f'{shown}faults_found']:.0f} of {of[f'{shown}faults']:.0f}" for shown in ("", "text_")]
         cells += [f"{found['faults_found']:.0f} of {found['faults']:.0f}", mean(of.get("top_line_caused"), 2)]
         rows.append([f"`{kind}`: {AGAINST[kind]}", *cells])
-    header = ["judged against", "AUROC", "text", "order", "silence", "boosting", "windows found", "normal called"]
-    header += ["healthy called", "faults found", "text faults found", "faults told", "top line caused by the fault"]
+    header = ["judged against", "AUROC", "first draw", "text", "order", "silence", "boosting", "windows found"]
+    header += ["normal called", "healthy called", "faults found", "text faults found", "faults told"]
+    header += ["top line caused by the fault"]
     where = (
         "All detectors, every service, promises, short logs, drift and dirt, times, public logs: "
         "[results.md](results.md), of [accuracy.json](../benchmarks/results/accuracy.json)."

@@ -201,6 +201,8 @@ def summarise_kind(kept: Kept, places: list[int]) -> Record:
     detectors = {
         name: {metric: mean_and_spread(table) for metric, table in tables.items()}
         | {"draws": int((~np.isnan(tables["auroc"])).any(axis=0).sum())}
+        # Of the first draw alone, in which references lack nothing.
+        | {"auroc_of_all": float(tables["auroc"][:, 0].mean()) if draws[0] == 0 else None}
         for name, tables in figures.items()
     }
     for (name, kind), counts in fault_counts.items():

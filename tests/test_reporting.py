@@ -265,18 +265,27 @@ def test_notes_count_in_words():
 
 
 def test_a_log_much_of_which_stands_out_is_told_to_be_compared():
-    """By itself alone, and of all logs together."""
-    out = log_summary("a.log", mode="self", sequences=30, anomalous_sequences=8)
-    quiet = log_summary("b.log", mode="self", sequences=2, anomalous_sequences=0)
-    for logs, told in (((out,), "27% of this log stands"), ((out, quiet), None), ((out, out), "27% of these logs")):
-        findings = findings_of(finding(), logs=logs)
-        *_, said = answering.answer(findings)
-        assert (told is not None) == ("stages of a job" in said)
-        assert told is None or said.startswith(told)
+    """Each for itself, by itself alone, and where findings are shown."""
+    out = log_summary("a.log", mode="self", sequences=30, anomalous_sequences=8, findings=1)
+    quarter = replace(out, source="b.log", sequences=32)
+    worded = replace(out, source="c.log", mode="none")
+    accepted = replace(out, findings=0, accepted=1)
+    against_healthy = replace(out, mode="reference")
+    for logs, told in (
+        ([out], "27% of this log stands out: the stages"),
+        ([quarter], None),
+        ([quarter, out, worded], "27% of a.log stands out: the stages"),
+        ([out, replace(out, source="b.log"), quarter], "more than a quarter of each of 2 logs stands out, f"),
+        ([worded], None),
+        ([accepted], None),
+        ([against_healthy], None),
+    ):
+        findings = findings_of(finding(), logs=tuple(logs))
+        said = "\n".join(answering.answer(findings))
+        assert ("stages of a job" in said) == (told is not None)
+        assert told is None or told in said
         for kind in ("markdown", "html"):
             assert ("stages of a job" in render(findings, kind)) == (told is not None)
-    against_healthy = log_summary(sequences=30, anomalous_sequences=30)
-    assert "stages of a job" not in "\n".join(answering.answer(findings_of(finding(), logs=(against_healthy,))))
 
 
 def test_a_log_that_is_not_in_the_order_of_time_is_told_so():

@@ -109,6 +109,24 @@ def test_the_healthy_run_itself_has_no_findings(pipe, logs, entries):
     assert not len(findings)
 
 
+@pytest.mark.parametrize(
+    ("entries", "place", "odd"),
+    [
+        (224, 216, [f"ERROR fatal: connection refused, attempt {attempt}" for attempt in range(40)]),
+        (96, 10, ["ERROR out of memory", "WARN retrying"] * 10),
+    ],
+    ids=["attempts", "memory"],
+)
+def test_what_is_odd_in_the_healthy_run_is_fine_wherever_its_threshold_lies(pipe, logs, entries, place, odd):
+    lines = (logs / "green.log").read_text().splitlines()[:entries]
+    text = "\n".join(lines[:place] + odd + lines[place:])
+    reference = pipe.fit(text)
+    assert Weigher(pipe.predictor, reference.as_run(), 32).threshold > 1
+    findings = pipe.findings(text, reference=reference)
+    assert findings.summary.logs[0].is_rerun
+    assert not len(findings)
+
+
 @pytest.mark.parametrize("chunk_bytes", [700, 1 << 20])
 def test_calls_and_scans_agree_and_shares_are_exact(pipe, logs, reference, chunk_bytes):
     text = (logs / "red.log").read_text()
@@ -117,7 +135,7 @@ def test_calls_and_scans_agree_and_shares_are_exact(pipe, logs, reference, chunk
     median = scale.baseline[None]
     learned = scale.stack + pipe.predictor.term_margins(median)
     score = float(scale.joined(learned, untrained_score(median, scale.counts))[0])
-    healthy = weigher.slope * (score - weigher.threshold)  # the margin of a median sequence of the healthy run
+    healthy = weigher.margin(np.array(score))  # of a median sequence of the healthy run
     assert healthy < 0
     called = pipe(text, reference=reference)["sequences"]
     with pipe.scan(logs / "red.log", reference=reference, chunk_bytes=chunk_bytes) as scan:

@@ -10,10 +10,12 @@ from conftest import tiny_encoder_config
 from test_reference import EVENTS, LENGTH, features_pipe, make_log
 
 from logmoe.fitting_logmoe import StreamPast
+from logmoe.judging_logmoe import anomaly_probability
 from logmoe.measuring_logmoe import TimeOrder
+from logmoe.reasons_logmoe import ranked
 from logmoe.reference_logmoe import LogReference
 from logmoe.surprise_logmoe import RunningLevel
-from logmoe.weighing_logmoe import LEAST_LEARNED, LEAST_UNTRAINED, USUAL_UNTRAINED, Against, Scale
+from logmoe.weighing_logmoe import LEAST_LEARNED, LEAST_UNTRAINED, USUAL_UNTRAINED, Against, Scale, Weigher
 
 FAULTY = (*EVENTS, "error fatal {word} hardware failed")
 
@@ -286,19 +288,43 @@ def test_margins_are_alike_wherever_the_promise_ends(pipe, reference, threshold,
     assert (np.diff(margins) > 0).all()
     assert np.abs(np.diff(margins)).max() < 0.04 * weigher.slope  # no jump
     assert ((margins >= 0) == (scores >= threshold)).all()
+    # Also where it is a last bit that tells, the label is what the promise says.
+    assert ((anomaly_probability(margins) >= 0.5) == (scores >= threshold)).all()
 
 
 @pytest.mark.parametrize("threshold", [0.2, 1.5])
 def test_shares_and_reasons_are_of_the_margin_wherever_the_promise_ends(pipe, reference, monkeypatch, threshold):
     monkeypatch.setattr(Scale, "threshold", lambda scale, rate: (threshold, rate))
+    lost, weighed = [], []
+    losses, weigh = Weigher.losses, Weigher.weigh
+
+    def remembered(kept, value, result):
+        kept.append(value)
+        return result
+
+    monkeypatch.setattr(Weigher, "losses", lambda self, *args: remembered(lost, found := losses(self, *args), found))
+    monkeypatch.setattr(
+        Weigher, "weigh", lambda self, *args: remembered(weighed, (self, found := weigh(self, *args)), found)
+    )
     sequences = pipe(make_log(320, 7, events=FAULTY), reference=reference)["sequences"]
     assert {sequence["label"] for sequence in sequences} == {"anomaly", "normal"}
-    medians = []
-    for sequence in sequences:
+    ((weigher, evidence),) = weighed
+    medians, told = [], 0
+    for sequence, score in zip(sequences, evidence.scores, strict=True):
+        margin = sequence["logits"][1] - sequence["logits"][0]
         shares = sum(entry["score"] for entry in sequence["entries"]) + sum(sequence["evidence"].values())
-        medians.append(sequence["logits"][1] - sequence["logits"][0] - shares)
-        assert all(0 < reason["weight"] < 100 for reason in sequence.get("reasons", ()))
+        medians.append(margin - shares)
+        if sequence["label"] == "normal":
+            continue
+        # What the margin loses where what speaks for a reason is as in a healthy median sequence.
+        of, told = lost[told], told + 1
+        for reason in sequence["reasons"]:
+            without = float(weigher.margin(score - of[reason["kind"]]))
+            assert reason["weight"] == pytest.approx(margin - without, abs=1e-6)
+        ranks = [ranked(reason["kind"], reason["weight"]) for reason in sequence["reasons"]]
+        assert ranks == sorted(ranks, reverse=True)
     assert medians == pytest.approx([medians[0]] * len(medians), abs=1e-3)
+    assert told == len(lost) > 0
 
 
 def test_a_healthy_log_that_repeats_itself_to_the_letter_leaves_room_for_others(pipe):
