@@ -347,7 +347,11 @@ def command(ctx: click.Context) -> int:
 )
 @_model
 @_option(
-    "--threshold", section=SECTIONS[3], type=float, metavar="P", help="Smallest probability of an anomaly to report."
+    "--threshold",
+    section=SECTIONS[3],
+    type=float,
+    metavar="P",
+    help="Smallest probability of an anomaly to report; at 0.5 the promise on false alarms ends.",
 )
 @_option("--max-log-entry-length", section=SECTIONS[3], type=int, metavar="N", help="Tokens per entry.")
 @_option("--batch-size", section=SECTIONS[3], type=int, metavar="N", help="Sequences per call of the model.")

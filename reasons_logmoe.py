@@ -590,7 +590,10 @@ class Scene:
             return told | {"text": "entries come faster or slower than usual"}
         usual = float(np.median(durations))
         how = "took" if took > usual else "within"
-        text = f"{self.size:,} entries {how} {seconds_in_words(took)}, usually {seconds_in_words(usual)}"
+        words, usually = seconds_in_words(took), seconds_in_words(usual)
+        text = f"{self.size:,} entries {how} {words}, usually {usually}"
+        if words == usually:
+            text = "entries come faster or slower than usual"
         return told | {"usual_seconds": usual, "text": text}
 
     def _tell_known(self, entry_shares: np.ndarray) -> dict[str, Any]:

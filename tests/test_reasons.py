@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from logmoe import reasons_logmoe
 from logmoe.habits_logmoe import is_regular
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
 from logmoe.reasons_logmoe import KINDS, kind_of, pool_weights
@@ -221,6 +222,14 @@ def test_a_pace_is_told_beside_the_usual_one(pipe, reference, factor, expected):
     assert first["kind"] == "unusual_pace"
     assert first["text"].startswith(expected)
     assert first["text"].endswith(", usually 31 s")
+
+
+def test_a_pace_that_reads_as_the_usual_one_is_told_in_other_words(pipe, reference, monkeypatch):
+    monkeypatch.setattr(reasons_logmoe, "seconds_in_words", lambda seconds: "no time")
+    result = pipe([as_log(*with_fault("unusual_pace", 0.1))], reference=reference, threshold=1e-9)[0]
+    sequence = next(sequence for sequence in result["sequences"] if sequence["first_line"] == 321)
+    assert sequence["reasons"][0]["kind"] == "unusual_pace"
+    assert sequence["reasons"][0]["text"] == "entries come faster or slower than usual"
 
 
 def test_shares_add_up_to_the_margin(judged):

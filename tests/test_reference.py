@@ -11,6 +11,8 @@ import sys
 import textwrap
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import make_model, tiny_processor
 from safetensors.numpy import load_file, save_file
@@ -289,6 +291,29 @@ def test_a_saved_reference_gives_the_same_results(pipe, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FileExistsError, match="it is a file"):
         reference.save_pretrained(tmp_path / "file")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such modes")
+def test_all_files_of_a_reference_are_as_readable_as_others(pipe, tmp_path):
+    """One user fits it, and another may judge by it."""
+    pipe.fit(make_log(100)).save_pretrained(tmp_path / "saved")
+    (tmp_path / "other").write_text("")
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "saved").iterdir()}
+    assert modes == {(tmp_path / "other").stat().st_mode & 0o777}
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux to count threads")
+def test_texts_are_read_without_a_thread_that_could_outlive_python(tmp_path):
+    """On a busy machine such a thread aborted the process at its end, now and then."""
+    pq.write_table(pa.table({"text": ["a", "b"], "count": [1, 2]}), tmp_path / "texts.parquet")
+    script = (
+        "import os, sys; from logmoe.saving_logmoe import table_of; data = open(sys.argv[1], 'rb').read()\n"
+        "before = len(os.listdir('/proc/self/task')); rows = table_of(data).num_rows\n"
+        "print(rows, len(os.listdir('/proc/self/task')) - before)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "texts.parquet")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["2", "0"]
 
 
 def test_a_reference_without_embeddings_can_be_saved(tmp_path):

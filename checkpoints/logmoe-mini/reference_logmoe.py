@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
+from safetensors.numpy import load, save
 
 from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
 from .habits_logmoe import in_other_blocks, run_windows, usable_times, windows_of
@@ -345,7 +345,7 @@ class LogReference:
         }
         with new_files(folder, "reference.json", _PART) as written:
             pq.write_table(table, written / "texts.parquet", compression="zstd")
-            save_file(tensors, written / "numbers.safetensors")
+            (written / "numbers.safetensors").write_bytes(save(tensors))  # as readable as the others
             if self.accepted:
                 (written / "accepted.jsonl").write_bytes(to_lines(self.accepted.values()))
             files = {}

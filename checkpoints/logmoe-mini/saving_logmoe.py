@@ -67,9 +67,10 @@ def named_files(index: Path) -> set[str] | None:
 def table_of(data: bytes) -> pa.Table:
     """The table that the bytes of a Parquet file hold.
 
-    Read in one thread: another that still held the bytes when Python ends could abort the process.
+    Read in this thread alone, not as `pq.read_table` does: where the machine is busy, a thread of its own that is
+    still there when Python ends aborts the process.
     """
-    return pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False)
+    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
 @contextlib.contextmanager
