@@ -377,7 +377,7 @@ def markdown(findings: Findings, limit: int = MARKDOWN_FINDINGS) -> str:
         lines += ["", *fenced(_block(finding) + ([""] if around else []) + around)]
     if len(findings) > limit:
         lines += ["", f"{len(findings) - limit:,} more not shown."]
-    if told_of := list(told_suspects(findings, list(findings)[:limit], MARKDOWN_ENTRIES)):
+    if told_of := list(told_suspects(findings, findings[:limit], MARKDOWN_ENTRIES)):
         lines += ["", harmless(told_of[1]), "", *fenced(list(map(_cut, told_of[2:])))]
     for line in [*filter(None, [promised(summary), unclear(summary)]), *remarks(summary)]:
         lines += ["", harmless(line)]

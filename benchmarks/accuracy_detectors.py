@@ -330,7 +330,6 @@ def parts_of(weigher: Weigher, predicted: PredictedLog) -> dict[str, np.ndarray]
 
 
 __all__ = [
-    "BATCH_SIZE",
     "BOOSTING",
     "LOGMOE",
     "NEAREST",

@@ -317,7 +317,6 @@ def timed_rivals(reference: LogReference, log: PreparedLog, clock: Callable[[], 
 
 
 __all__ = [
-    "FOREST",
     "LSTM",
     "PCA",
     "RIVALS",

@@ -7,7 +7,7 @@ healthy of earlier runs, at 1% promised.
 from typing import Any
 
 import numpy as np
-from accuracy_detectors import BATCH_SIZE
+from accuracy_detectors import predict
 from accuracy_store import Arrays, Kept, Key, Part, Record
 
 LENGTHS, LOGS_OF_EACH = (1, 8, 32, 33, 64), 100
@@ -28,11 +28,11 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
         if reference is None:
             continue
         number = min(LOGS_OF_EACH, len(run.parsed) // length)
-        starts = np.linspace(0, len(run.parsed) - length, number).astype(int).tolist()
-        parts = [recorded.prepare(run.parsed.take(np.arange(start, start + length))) for start in starts]
-        for predicted in bench.pipe._forward(parts, BATCH_SIZE, reference=reference):
-            assert predicted.evidence is not None
-            is_called = predicted.evidence.margins >= 0
+        for start in np.linspace(0, len(run.parsed) - length, number).astype(int).tolist():
+            log = recorded.prepare(run.parsed.take(np.arange(start, start + length)))
+            evidence = predict(bench.pipe, log, reference, "reference").evidence
+            assert evidence is not None
+            is_called = evidence.margins >= 0
             record["logs"] += 1
             record["called_logs"] += int(is_called.any())
             record["sequences"] += len(is_called)

@@ -297,11 +297,11 @@ def test_figures_of_two_draws_by_hand():
 def test_short_healthy_logs_are_judged_each_for_itself():
     """Of a run of ten entries three logs of three; of two references one is missing."""
     run, calls = SimpleNamespace(parsed=Taken(range(10))), []
+    margins = iter(([-1.0, 2.0], [-1.0, -2.0], [0.0]))
 
     def judge(logs, batch_size, reference):
         calls.extend((list(log), reference) for log in logs)
-        margins = ([-1.0, 2.0], [-1.0, -2.0], [0.0])
-        return [SimpleNamespace(evidence=SimpleNamespace(margins=np.array(of))) for of in margins]
+        return [SimpleNamespace(evidence=SimpleNamespace(margins=np.array(next(margins)))) for _ in logs]
 
     recorded = SimpleNamespace(
         twins=[run, SimpleNamespace(parsed=Taken(range(10)))],
