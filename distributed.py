@@ -128,7 +128,7 @@ def scan(
     # Without logs: what is wrong with an argument is said now, and not by every row.
     plan = pipe.scan([], encoding=encoding, reference=reference, **overrides)
     against = reference_of_workers(plan.against)
-    summary = summary_of(plan.against, plan.rule, reference)
+    summary = summary_of(plan.against, plan.rule, plan.judge, reference)
     # The checkpoint must be there for the workers, too.
     model = os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
     with folder.locked(), _ray_data(ray, address):

@@ -166,7 +166,7 @@ class FindingsRun:
         if self.options.around is not None and (before := stamp(log)):
             self._stamps[log] = before
         scan = self.start(log, progress.update)
-        summary = summary_of(scan.against, scan.rule)
+        summary = summary_of(scan.against, scan.rule, scan.judge)
         self._summary = replace(summary, baseline=self.options.baseline or summary.baseline)
         findings = FindingScan(scan, PAUSE if self.options.is_live else None)
         try:

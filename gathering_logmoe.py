@@ -516,7 +516,7 @@ def findings_of_logs(
     for start in scans:
         scan = start()
         of_log = FindingScan(scan)
-        summary = summary_of(scan.against, scan.rule, reference)
+        summary = summary_of(scan.against, scan.rule, scan.judge, reference)
         try:
             found += of_log
         except (EmptyLogError, OSError, ValueError, EOFError) as error:
@@ -562,7 +562,7 @@ def findings_in_memory(
         len(found),
         "none" if evidence is None else evidence.mode,
         predicted.familiarity,
-        predicted.kept_rate,
+        predicted.kept_rate if judge.keeps_promise else None,
         parsed.replaced_bytes,
         int(predicted.is_truncated.sum()),
         backward_entries=predicted.num_backward,
@@ -572,7 +572,8 @@ def findings_in_memory(
         accepted=maker.leaves_out.number,
         expired=Expired.of(maker.leaves_out),
     )
-    return Findings(found, replace(summary_of(against, prepared.rule, reference), logs=(seen,)), order)
+    summary = summary_of(against, prepared.rule, judge, reference)
+    return Findings(found, replace(summary, logs=(seen,)), order)
 
 
 __all__ = [

@@ -2,8 +2,7 @@
 
 A feature is not a reason: an entry that was never seen is also rare, follows nothing, and takes the place of what
 usually stands there. So each feature's evidence is divided among kinds of reasons by what the entries behind it are;
-what a kind weighs is measured by neutralising its part. Only sequences that are reported come here. Called where
-evidence is weighed.
+what a kind weighs is measured by neutralising its part. Called where evidence is weighed.
 """
 
 import re
@@ -71,6 +70,9 @@ def kind_of(feature: str) -> str:
         if any(mark in name for mark in marks):
             return KINDS[kind]
     return KINDS[COUNT]
+
+
+_USUAL_PARTS = np.array([[float(kind_of(name) == kind) for name in SEQUENCE_FEATURES] for kind in KINDS])
 
 
 def ranked(kind: str, weight: float) -> float:
@@ -325,19 +327,20 @@ class Scene:
         """How pooled features are divided among the entries: `(pooled features, entries)`."""
         return pool_weights(self.values)
 
-    def parts(self) -> np.ndarray:
-        """Which part of each input each kind of reason brings: `(kinds, len(INPUTS))`, columns that sum to 1."""
-        of_entries = self._of_entries()
-        pooled = enumerate(SEQUENCE_FEATURES[: len(self.weights)])
-        columns = {name: self.weights[row] @ of_entries[row % len(OF_ENTRY)] for row, name in pooled}
+    def parts(self, of_entries: bool = True) -> np.ndarray:
+        """Which part of each input each kind of reason brings: `(kinds, len(INPUTS))`, columns that sum to 1.
+
+        Without `of_entries`, which takes longer, not of those that are pooled over entries.
+        """
+        brought = self._of_entries() if of_entries else np.empty(0)
+        pooled = enumerate(SEQUENCE_FEATURES[: len(self.weights) * of_entries])
+        columns = {name: self.weights[row] @ brought[row % len(OF_ENTRY)] for row, name in pooled}
         for name in GRANULARITIES:
             columns[f"{name}_missing"] = self._of_absence
             columns[f"{name}_nearest_window"] = self._of_mix(name)
             columns[f"{name}_distinct"] = _only(COUNT)
-            for horizon in HORIZONS:
-                columns[f"{name}_rate{horizon}_low"] = self._of_absence
-                if not self.has_past:
-                    continue
+            columns |= {f"{name}_rate{horizon}_low": self._of_absence for horizon in HORIZONS}
+            for horizon in HORIZONS if self.has_past else ():
                 first, seen, expected = self.rates(name, horizon)
                 more = departure(seen, expected)
                 for pool in ("max", "mean", "top3"):
@@ -346,13 +349,10 @@ class Scene:
                     columns[f"{name}_rate{horizon}_{pool}"] = self._of_counts(first, brings)
         columns["slow"] = columns["overdue_time"] = columns["late_time"] = self._of_time()
         columns["overdue_count"] = columns["late_count"] = self._of_absence
-        parts = np.zeros((len(KINDS), len(SEQUENCE_FEATURES)))
-        for place, name in enumerate(SEQUENCE_FEATURES):
-            column = columns.get(name)
-            if column is None or column.sum() <= 0:
-                parts[KINDS.index(kind_of(name)), place] = 1
-            else:
-                parts[:, place] = column / column.sum()
+        parts = _USUAL_PARTS.copy()
+        for name, column in columns.items():
+            if (total := column.sum()) > 0:
+                parts[:, _COLUMN[name]] = column / total
         return np.tile(parts, len(INPUTS) // len(SEQUENCE_FEATURES))
 
     def is_telling(self, kind: str, parts: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ import re
 import runpy
 import sys
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from filelock import FileLock
 
 from logmoe import LogAnomalyDetector, accept_command, answering, inference, loading
 from logmoe.answering import TextAnswer, percent, promise, rarity, telling
+from logmoe.judging_logmoe import Judge
 from logmoe.reference_logmoe import LogReference
 from logmoe.statistics_logmoe import ScanStatistics
 from logmoe.weighing_logmoe import Against
@@ -112,6 +114,19 @@ def test_sequences_against_a_healthy_log(run):
     summary = out.splitlines()[-1]
     assert summary.startswith("today.log: 640 lines, ")
     assert summary.endswith("of 20 sequences anomalous; at most 1% of healthy ones would be")
+
+
+@pytest.mark.parametrize(("threshold", "is_kept"), [(0.2, False), (0.5, True), (0.8, True)])
+def test_below_the_threshold_of_the_promise_nothing_is_promised(run, general, threshold, is_kept):
+    given = ["today.log", "--baseline", "yesterday.log", "--threshold", str(threshold)]
+    promise, none = "at most 1% of healthy ones would be", "at a threshold below 0.5, which promises nothing"
+    assert (promise in run(*given)[1]) == is_kept
+    _, of_sequences, _ = run(*given, "--sequences")
+    assert of_sequences.rstrip().endswith(promise if is_kept else none)
+    for log in ("today.log", Path("today.log").read_text()):
+        summary = general.findings(log, reference="yesterday.log", threshold=threshold).summary
+        rates = (0.01, pytest.approx(0.01, rel=0.3)) if is_kept else (None, None)
+        assert (summary.promised_rate, summary.kept_rate) == rates
 
 
 def test_a_saved_reference_says_the_same_as_its_log(run, general, monkeypatch):
@@ -368,7 +383,7 @@ def fake_scan(mode="reference", measured=20_000, familiar=19_000, kept=0.01, aga
     return SimpleNamespace(
         statistics=statistics,
         against=against or Against(reference),
-        judge=SimpleNamespace(id2label={0: "normal", 1: "anomaly"}),
+        judge=Judge({0: "normal", 1: "anomaly"}, 1.0, 0.5),
         rule=SimpleNamespace(max_sequence_length=32),
     )
 
@@ -648,7 +663,7 @@ OUTAGE = (
 )
 
 
-@pytest.mark.parametrize("share", [0.1, 0.7])
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.7])
 def test_a_log_most_of_which_is_the_fault_is_judged_by_wording(general, logs, share):
     """By itself it would show as odd what is left of ordinary life."""
     rng, lines, start = random.Random(1), service(70 * 32, 1), 10 * 32

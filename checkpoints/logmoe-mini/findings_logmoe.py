@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from .accepting_logmoe import LeavesOut
 from .headers_logmoe import HeaderReader
+from .judging_logmoe import Judge
 from .parsing_logmoe import LogParser, ParsedLog
 from .sequences_logmoe import SequenceRule
 from .statistics_logmoe import ScanStatistics
@@ -329,7 +330,7 @@ class Summary:
         baseline: name of the healthy log, if one was given.
         healthy_entries: how many entries that holds; None without one.
         promised_rate: share of healthy sequences that may be called anomalous, as it was asked for; None without a
-            healthy log, and where labels set the threshold.
+            healthy log, where labels set the threshold, and where the one that was given lies below the promise's.
         promised_per_day: the same as a number, if it was asked for so.
         healthy_familiarity: share of the healthy entries that the rest of the healthy log knows, see
             [`LogReference.own_familiarity`]; None without one.
@@ -395,22 +396,24 @@ class Summary:
 STORED_REFERENCE = "the checkpoint's own reference"
 
 
-def summary_of(against: Against | None, rule: SequenceRule, reference: Any = None) -> Summary:
+def summary_of(against: Against | None, rule: SequenceRule, judge: Judge, reference: Any = None) -> Summary:
     """What is known of a run before it begins.
 
     Args:
         against: what its logs are judged against.
         rule: how they are cut.
+        judge: labels their sequences.
         reference: what the caller gave; its name, if it has one, is that of the healthy log.
     """
     if against is None or against.reference is None:
         return Summary()
     named = str(reference) if isinstance(reference, str | os.PathLike) else None
+    is_promised = not against.by_labels and judge.keeps_promise
     return Summary(
         baseline=STORED_REFERENCE if against.is_stored else named,
         healthy_entries=against.reference.num_entries,
-        promised_rate=None if against.by_labels else against.rate(against.reference, rule.max_sequence_length),
-        promised_per_day=against.false_alarms_per_day,
+        promised_rate=against.rate(against.reference, rule.max_sequence_length) if is_promised else None,
+        promised_per_day=against.false_alarms_per_day if is_promised else None,
         healthy_familiarity=against.reference.own_familiarity,
     )
 

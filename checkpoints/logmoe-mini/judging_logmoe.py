@@ -112,6 +112,11 @@ class Judge:
             raise ValueError(f"`threshold` must be a number in (0, 1), got {threshold!r}.")
         return cls(config.id2label, config.calibration_temperature, threshold, threshold)
 
+    @property
+    def keeps_promise(self) -> bool:
+        """Whether no more healthy sequences are called anomalous than the promise on false alarms allows."""
+        return self.evidence_threshold >= 0.5
+
     def highest_probability(self, predictions: list[Prediction], evidence: Evidence | None = None) -> float:
         """Probability of "anomaly" of the most anomalous prediction."""
         if evidence is not None:

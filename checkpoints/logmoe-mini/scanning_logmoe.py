@@ -479,7 +479,7 @@ class LogScan(Iterator[dict[str, Any]]):
         # What a stream is judged by is of its past, of which no sequence is a part.
         is_self = self.against.reference is None and self._past is None
         weigher = self.against.weigher(self.predictor, self._reference, length)
-        self.statistics.kept_rate = weigher.kept_rate
+        self.statistics.kept_rate = weigher.kept_rate if self.judge.keeps_promise else None
         return LogMeasure(self._reference, length, is_self, self._ahead), weigher
 
     def _look_up(
