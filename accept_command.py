@@ -7,6 +7,8 @@ so that it takes a moment. What was accepted is left out when logs are judged ag
 
 import contextlib
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -24,6 +26,7 @@ from logmoe.reports import parse, records_in
 # Seconds to wait for another run that changes the same reference.
 PATIENCE = 30.0
 LOCK = ".accepting.lock"
+_ID = re.compile("[0-9a-f]{12}")
 
 
 def accept(
@@ -155,6 +158,11 @@ def _named(ids: Sequence[str], files: Sequence[str]) -> list[dict[str, Any]]:
     Raises:
         ValueError: none has such an id; names them.
     """
+    if named := [one for one in ids if not _ID.fullmatch(one) and os.path.isfile(one)]:
+        file = visible(named[0])
+        raise ValueError(
+            f"{file} is a file, not the id of a finding: give --findings {file} and the ids of those that are fine"
+        )
     if not files:
         raise ValueError(
             "what these ids stand for is not known: give --findings FILE.jsonl, as `logmoe LOG -o FILE.jsonl` wrote "

@@ -518,8 +518,7 @@ class Scene:
         return told | {"text": f"{times_in_words(count)} in {self.size:,} entries, {at_most}: `{told['entry']}`"}
 
     def _tell_missing(self) -> dict[str, Any]:
-        overdue = self._most_overdue() if self.has_past else None
-        if overdue is not None:
+        if self.has_past and (overdue := self._most_overdue()) is not None:
             return overdue
         habits = self.habits("template")
         absent = habits.usual[~np.isin(habits.usual, self.near["template"])]
@@ -527,8 +526,7 @@ class Scene:
             share = habits.tail[habits.row_of[absent], 1] / max(1, habits.num_windows)
             entry, present = int(absent[np.argmax(share)]), float(share.max())
             text = shown(self.reference.texts[self.usual_text(entry)])
-            often = "in every" if present > 0.99 else f"in {round(100 * present)} of 100"
-            plural = "" if present > 0.99 else "es"
+            often, plural = ("in every", "") if present > 0.99 else (f"in {round(100 * present)} of 100", "es")
             return {
                 "entry": text,
                 "usual": round(present, 2),
@@ -539,7 +537,7 @@ class Scene:
     def _most_overdue(self) -> dict[str, Any] | None:
         """The frequent entry that stayed away longest, against its healthy returns; a regular one if there is one."""
         surprise, entries = self.surprise, self.around.entries
-        best: tuple[bool, bool, float, int, float, np.ndarray, bool] | None = None
+        best: tuple[bool, bool, float, int, int, float, np.ndarray, bool] | None = None
         for row, here, then, when, was_there in self.absences:
             times, counts = surprise.return_times[row], surprise.return_counts[row]
             # Times first, which people know; where they are too coarse, or told nothing, numbers.
@@ -548,10 +546,10 @@ class Scene:
                 if is_long and _tail_evidence(ordered, away) >= CLEAR:
                     regular, ratio = is_regular(ordered), away / float(ordered[-1])
                     if best is None or (regular, was_there, ratio) > best[:3]:
-                        best = regular, was_there, ratio, row, away, ordered, ordered is times
+                        best = regular, was_there, ratio, here, row, away, ordered, ordered is times
         if best is None:
             return None
-        regular, was_there, _, row, away, ordered, is_time = best
+        regular, was_there, _, here, row, away, ordered, is_time = best
         text = shown(self.reference.texts[self.usual_text(surprise.timed[row])])
         name, usual = ("usual", float(np.median(ordered))) if regular else ("longest", float(ordered[-1]))
         if is_time:
@@ -560,7 +558,9 @@ class Scene:
         else:
             facts = {"count": int(away), name: usual}
             every, told = f"{number_in_words(usual)} entries" if usual > 1 else "entry", f"{away:,.0f} entries"
-        so_far = f"not for {told} now" if was_there else f"not once in the {told} of this log so far"
+        back = np.flatnonzero((self.positions == here) & (self.ids["template"] == surprise.timed[row]))  # where it is
+        until = f"before line {self._entry(int(back[0]))['line']:,}" if len(back) else "now"
+        so_far = f"not for {told} {until}" if was_there else f"not once in the {told} of this log so far"
         often = f"usually every {every}" if regular else f"at least every {every} {self.where}"
         return {"entry": text} | facts | {"text": f"`{text}` is missing: {often}, {so_far}"}
 

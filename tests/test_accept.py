@@ -184,6 +184,7 @@ def test_ids_are_looked_up_in_files(small, tmp_path, capsys, judged):
     for arguments, said in (
         ({"ids": ["0" * 12, "f" * 12], "findings": [str(written)]}, f"no finding {'0' * 12} in {written}"),
         ({"ids": ["f" * 12]}, "give --findings FILE.jsonl"),
+        ({"ids": [str(written)]}, f"{written} is a file, not the id of a finding: give --findings {written} and"),
         ({"findings": [str(written)]}, "name the ids"),
         ({"ids": ["f" * 12], "findings": [str(written)], "until": "soon"}, "'soon' is no time"),
         ({"ids": ["f" * 12], "findings": [str(tmp_path / "gone.jsonl")]}, "No such file"),

@@ -283,3 +283,19 @@ def test_only_what_is_periodic_is_said_to_be(pipe, ticks, words):
     assert told[0]["entry"].endswith("tick of the clock")
     assert re.search(words, told[0]["text"]), told[0]["text"]
     assert ("usual_seconds" in told[0]) != ("longest_seconds" in told[0])
+
+
+def test_where_what_was_missing_is_back_its_line_is_told(pipe):
+    messages = with_ticks(range(0, 2000, 60))
+    messages[2200] = "tick of the clock"
+    log = as_log(messages, np.arange(2400.0))
+    result = pipe([log[1500:]], reference=pipe.fit(log[:2000]), threshold=1e-9)[0]
+    texts = {
+        sequence["first_line"]: reason["text"]
+        for sequence in result["sequences"]
+        for reason in sequence["reasons"]
+        if reason["kind"] == "missing_entry" and reason.get("entry", "").endswith("tick of the clock")
+    }
+    # From the 1,980th second to the 2,200th; it stands in the window that begins at line 673.
+    assert texts[673].endswith("tick of the clock` is missing: usually every 60 s, not for 3.7 min before line 701")
+    assert re.search(r"not for \d\.\d min now$", texts[641])
