@@ -386,13 +386,15 @@ def misfits(summary: Summary) -> list[str]:
 
 
 def promised(summary: Summary) -> str | None:
-    """What is promised about false alarms, as a sentence; None where nothing is."""
-    if summary.mode != "reference" or summary.promised_rate is None:
+    """How many sequences are anomalous, and what is promised about false alarms; None without a healthy log."""
+    if summary.mode != "reference":
         return None
     of_all = f"{summary.total('anomalous_sequences'):,} of {count(summary.total('sequences'), 'sequence')} anomalous"
     reruns = sum(log.is_rerun for log in summary.logs)
     if reruns == len(summary.logs):
         return f"{of_all}; {RERUN}"
+    if summary.promised_rate is None:
+        return f"{of_all}; nothing is promised"
     said = _promise(summary.promised_rate, summary.kept_rate, summary.promised_per_day)
     return f"{of_all}; {said}" + f"; {count(reruns, 'log')} of {len(summary.logs)}: {RERUN}" * bool(reruns)
 

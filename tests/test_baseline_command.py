@@ -120,7 +120,9 @@ def test_sequences_against_a_healthy_log(run):
 def test_below_the_threshold_of_the_promise_nothing_is_promised(run, general, threshold, is_kept):
     given = ["today.log", "--baseline", "yesterday.log", "--threshold", str(threshold)]
     promise, none = "at most 1% of healthy ones would be", "at a threshold below 0.5, which promises nothing"
-    assert (promise in run(*given)[1]) == is_kept
+    answer = run(*given)[1].rstrip()
+    assert (promise in answer) == is_kept
+    assert ("of 20 sequences anomalous; nothing is promised" in answer) != is_kept
     _, of_sequences, _ = run(*given, "--sequences")
     assert of_sequences.rstrip().endswith(promise if is_kept else none)
     for log in ("today.log", Path("today.log").read_text()):
