@@ -8,7 +8,6 @@ so that it takes a moment. What was accepted is left out when logs are judged ag
 import contextlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from logmoe.accepting_logmoe import Accepted, moment, together
+from logmoe.accepting_logmoe import FINDING_ID, Accepted, moment, together
 from logmoe.answering import count
 from logmoe.console import visible
 from logmoe.reference_logmoe import LogReference
@@ -26,7 +25,6 @@ from logmoe.reports import parse, records_in
 # Seconds to wait for another run that changes the same reference.
 PATIENCE = 30.0
 LOCK = ".accepting.lock"
-_ID = re.compile("[0-9a-f]{12}")
 
 
 def accept(
@@ -158,7 +156,7 @@ def _named(ids: Sequence[str], files: Sequence[str]) -> list[dict[str, Any]]:
     Raises:
         ValueError: none has such an id; names them.
     """
-    if named := [one for one in ids if not _ID.fullmatch(one) and os.path.isfile(one)]:
+    if named := [one for one in ids if not FINDING_ID.fullmatch(one) and os.path.isfile(one)]:
         file = visible(named[0])
         raise ValueError(
             f"{file} is a file, not the id of a finding: give --findings {file} and the ids of those that are fine"

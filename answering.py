@@ -38,7 +38,6 @@ KIND_WORDS = {
 _FRACTION = re.compile(r"\.\d+")
 OF_ITSELF = "judged against itself: shows what stands out, promises nothing"
 BY_WORDING = "judged by its wording"
-BELOW_PROMISE = "at a threshold below 0.5, which promises nothing"
 RERUN = "another run of the healthy log: shows what differs, promises nothing"
 PREVAILING = "most of it reads like faults, so that what stands out is no measure"
 # Reasons that are shown of a sequence or a finding.
@@ -223,7 +222,7 @@ def promise(scan: LogScan) -> str:
     if scan.statistics.is_rerun:
         return RERUN
     if not scan.judge.keeps_promise:
-        return BELOW_PROMISE
+        return "at a threshold below 0.5, which promises nothing"
     asked = against.rate(reference_of(scan), scan.rule.max_sequence_length)
     return _promise(asked, scan.statistics.kept_rate, against.false_alarms_per_day)
 

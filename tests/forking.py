@@ -5,6 +5,7 @@ that importing takes are spent once. Where starting itself is the point, or the 
 test starts an interpreter instead.
 """
 
+import glob
 import importlib
 import multiprocessing
 import multiprocessing.connection
@@ -24,7 +25,24 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pytest", "logmoe.train", "logmoe.training.plots", "matplotlib.pyplot", "forking"])
 
 
-def _run(program: str, arguments: list[str], env: dict[str, str], outputs: tuple[str, str], max_file_bytes: int):
+def _die_at(pattern: str):
+    """Kills this process when a path matches, before it opens or renames another file: no poll could miss that."""
+
+    def kill(event: str, _):
+        if event in ("open", "os.rename") and glob.glob(pattern):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(kill)
+
+
+def _run(
+    program: str,
+    arguments: list[str],
+    env: dict[str, str],
+    outputs: tuple[str, str],
+    max_file_bytes: int,
+    kill_at: str,
+):
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
     os.environ.update(env)
@@ -32,6 +50,8 @@ def _run(program: str, arguments: list[str], env: dict[str, str], outputs: tuple
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     if max_file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    if kill_at:
+        _die_at(kill_at)
     sys.argv = [program, *arguments]
     sys.exit(importlib.import_module(program).main())
 
@@ -49,6 +69,7 @@ def train(
     env: dict[str, str] | None = None,
     processes: int = 1,
     max_file_bytes: int = 0,
+    kill_at: str = "",
     signal_when: tuple[Callable[[], bool], int] | None = None,
     watch: Callable[[int], None] | None = None,
     timeout: float = 200.0,
@@ -59,6 +80,7 @@ def train(
         program: the module whose `main` is called.
         env: for the environment; what is read while importing is read already.
         max_file_bytes: no file may grow beyond that, if not 0.
+        kill_at: a pattern; each process kills itself once a path matches it, before it opens or renames another file.
         signal_when: a condition, and the signal sent to all processes as soon as it holds.
         watch: called again and again with the number of the first process, as long as it runs.
 
@@ -74,7 +96,7 @@ def train(
         outputs = (f"{folder}/stdout", f"{folder}/stderr")
         environments = [(env or {}) | rank for rank in ranks]
         running = [
-            FORKS.Process(target=_run, args=(program, arguments, environment, outputs, max_file_bytes))
+            FORKS.Process(target=_run, args=(program, arguments, environment, outputs, max_file_bytes, kill_at))
             for environment in environments
         ]
         with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):  # The first start reads it.

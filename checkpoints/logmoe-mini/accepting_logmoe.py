@@ -16,7 +16,7 @@ from typing import Any, Protocol
 TOPIC_SHARE = 0.3
 # Longer masked entries are not compared: the finding's id, which has their first line, stands for them.
 LONGEST_MASKED = 20_000
-_ID = re.compile("[0-9a-f]{12}")
+FINDING_ID = re.compile("[0-9a-f]{12}")
 
 
 class _Entry(Protocol):
@@ -60,7 +60,7 @@ class Accepted:
         """
         if not isinstance(record, dict):
             raise ValueError(f"a JSON object is needed, got {_named(record)}")
-        if not isinstance(record.get("id"), str) or not _ID.fullmatch(record["id"]):
+        if not isinstance(record.get("id"), str) or not FINDING_ID.fullmatch(record["id"]):
             raise ValueError(f'"id" must be the 12 hexadecimal digits of a finding, got {_named(record.get("id"))}')
         masked = record.get("masked")
         if masked is None and isinstance(record.get("entries"), list):
@@ -180,6 +180,7 @@ def _named(given: Any) -> str:
 
 
 __all__ = [
+    "FINDING_ID",
     "LONGEST_MASKED",
     "TOPIC_SHARE",
     "Accepted",

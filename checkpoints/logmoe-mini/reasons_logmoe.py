@@ -332,9 +332,10 @@ class Scene:
 
         Without `of_entries`, which takes longer, not of those that are pooled over entries.
         """
-        brought = self._of_entries() if of_entries else np.empty(0)
-        pooled = enumerate(SEQUENCE_FEATURES[: len(self.weights) * of_entries])
-        columns = {name: self.weights[row] @ brought[row % len(OF_ENTRY)] for row, name in pooled}
+        columns: dict[str, np.ndarray] = {}
+        if of_entries:
+            brought, pooled = self._of_entries(), enumerate(SEQUENCE_FEATURES[: len(self.weights)])
+            columns = {name: self.weights[row] @ brought[row % len(OF_ENTRY)] for row, name in pooled}
         for name in GRANULARITIES:
             columns[f"{name}_missing"] = self._of_absence
             columns[f"{name}_nearest_window"] = self._of_mix(name)
@@ -527,11 +528,8 @@ class Scene:
             entry, present = int(absent[np.argmax(share)]), float(share.max())
             text = shown(self.reference.texts[self.usual_text(entry)])
             often, plural = ("in every", "") if present > 0.99 else (f"in {round(100 * present)} of 100", "es")
-            return {
-                "entry": text,
-                "usual": round(present, 2),
-                "text": f"`{text}` is missing: it is usually {often} stretch{plural} of {self.size:,} entries",
-            }
+            said = f"`{text}` is missing: it is usually {often} stretch{plural} of {self.size:,} entries"
+            return {"entry": text, "usual": round(present, 2), "text": said}
         return {"text": f"fewer than usual of the entries that are frequent {self.where}"}
 
     def _most_overdue(self) -> dict[str, Any] | None:
