@@ -485,11 +485,12 @@ def suspects(
     for log in findings.summary.logs:
         for suspect in log.suspects:
             is_fitting = log.familiarity is None or log.familiarity >= FAMILIAR_SHARE
-            is_wanted = is_fitting if log.mode == "reference" else suspect.wording > READS_LIKE_A_FAULT
+            reads_like_a_fault = suspect.wording > READS_LIKE_A_FAULT or suspect.calls_itself_an_error
+            is_wanted = is_fitting if log.mode == "reference" else reads_like_a_fault
             known = found.get(suspect.masked)
-            if is_wanted and suspect.masked not in is_shown and (known is None or suspect.wording > known[1].wording):
+            if is_wanted and suspect.masked not in is_shown and (known is None or suspect.order < known[1].order):
                 found[suspect.masked] = log, suspect
-    return sorted(found.values(), key=lambda one: -one[1].wording)
+    return sorted(found.values(), key=lambda one: one[1].order)
 
 
 def of_suspects(findings: Findings, found: list[ShownSuspect]) -> str:
@@ -501,7 +502,7 @@ def of_suspects(findings: Findings, found: list[ShownSuspect]) -> str:
     """
     beside = "beside what the findings show, " * bool(findings.summary.total("findings"))
     if findings.summary.mode != "reference":
-        return f"{beside or 'too little for a finding, but '}worded like a fault:"
+        return f"{beside or 'too little for a finding, but '}called an error or worded like a fault:"
     logs = {id(log): log for log, _ in found}.values()
     kinds = max(len(found), sum(log.suspect_kinds for log in logs))
     if len(logs) > 1:
@@ -510,8 +511,8 @@ def of_suspects(findings: Findings, found: list[ShownSuspect]) -> str:
         what = "one kind of entry is" if kinds == 1 else f"{kinds:,} kinds of entries are"
     little = "" if beside else ", though too little for a finding"
     number = min(len(found), SUSPECTS)
-    are = "this one is" if number == 1 else "these are"
-    first = f"; {are} worded most like a fault" if len(logs) > 1 or kinds > number else ""
+    are = "this one is called an error" if number == 1 else "these are called errors"
+    first = f"; {are} or worded most like a fault" if len(logs) > 1 or kinds > number else ""
     return f"{beside}{what} new to the healthy log{little}{first}:"
 
 

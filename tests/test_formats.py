@@ -1627,13 +1627,13 @@ shop_web.2.b8c9d0f1g2h3@node2    | WARN slow
 » 2026-03-12T06:25:01Z INFO
 2026-03-12T06:25:01Z app[9f1c2d3e] fra [info]listening
 == ansible, make and compilers
-» - -
+» - ERROR
 make[1]: *** [Makefile:7: all] Error 1
-» - -
+» - ERROR
 main.c:3:5: error: expected ';' before 'return'
     3 |     x
       |     ^
-» - -
+» - ERROR
 src/pay.ts(3,5): error TS2322: Type 'string' is not assignable to type 'number'.
 » - ERROR
 error[E0382]: borrow of moved value: `x`
@@ -1641,10 +1641,10 @@ error[E0382]: borrow of moved value: `x`
 == go test
 » - -
 === RUN   TestPay
-» - -
+» - ERROR
 --- FAIL: TestPay (0.00s)
     pay_test.go:7: no money
-» - -
+» - ERROR
 FAIL
 exit status 1
 == terraform and helm

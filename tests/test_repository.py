@@ -20,7 +20,7 @@ from logmoe import LogMoEProcessor
 ORDER = (
     "configuration sources reading columns rules masking terminal lines transports tables records unwrapping times "
     "severities headers grouping parsing templates sequences habits surprise accepting saving reference measuring "
-    "rerun processing terms modeling judging predicting suspects statistics wording reasons weighing fitting applying "
+    "rerun processing terms modeling judging predicting wording suspects statistics reasons weighing fitting applying "
     "caching scanning findings gathering publishing pipeline"
 ).split()
 # The endpoint's file has the name that the Hub's toolkit looks for, and imports none of the others.

@@ -167,6 +167,8 @@ def test_a_model_of_labels_alone_has_none():
 class Reader:
     """Reads of each entry the margin that its embedding begins with."""
 
+    processor = LogParser()
+
     class model:
         class config:
             calibration_temperature = 0.5
@@ -200,6 +202,26 @@ def test_each_kind_counts_once_and_the_most_faulty_comes_first():
     assert suspects.kinds == 2
     assert [(one.line, one.text) for one in suspects.given()] == [(3, "bad"), (2, "odd")]
     assert [one.wording for one in suspects.given()] == pytest.approx([1 / (1 + np.exp(-4)), 1 / (1 + np.exp(2))])
+
+
+def test_what_is_called_an_error_comes_first_and_what_is_called_information_last():
+    margins = {
+        "INFO cart: payment failed": 4.0,
+        "WARN cart: payment failed again": 3.0,
+        "FAIL: pay": -2.0,
+        "cart emptied": 1.0,
+        "shop.PayError: none": -3.0,
+        "ERROR cart: all is well": -1.0,
+        "PASS: error": 4.0,
+        "x": 0.0,
+        "y": 0.5,
+        "usual": 0.0,
+    }
+    given = gathered(Suspects(Reader()), [*margins, "usual", "usual"], margins).given()
+    errors = ["ERROR cart: all is well", "FAIL: pay", "shop.PayError: none"]
+    others = ["WARN cart: payment failed again", "cart emptied"]
+    assert [one.text for one in given] == [*errors, *others, "y", "x", "INFO cart: payment failed", "PASS: error"]
+    assert [one.severity for one in given] == ["ERROR", "ERROR", None, "WARNING", None, None, None, "INFO", "INFO"]
 
 
 def test_what_a_finding_shows_is_none_whenever_it_is_told():
@@ -291,15 +313,15 @@ def test_words():
 
     assert heading(found(*three)) == said("3 kinds of entries are", "")
     assert heading(found(*three, kinds=1200)) == said(
-        "1,200 kinds of entries are", "; these are worded most like a fault"
+        "1,200 kinds of entries are", "; these are called errors or worded most like a fault"
     )
     assert heading(found(three[0], kinds=2)) == said(
-        "2 kinds of entries are", "; this one is worded most like a fault"
+        "2 kinds of entries are", "; this one is called an error or worded most like a fault"
     )
     beside = found(three[0], findings=[finding_of("x")])
     assert heading(beside) == "beside what the findings show, one kind of entry is new to the healthy log:"
     worded = found(suspect("a"), mode="self", familiarity=None)
-    assert heading(worded) == "too little for a finding, but worded like a fault:"
+    assert heading(worded) == "too little for a finding, but called an error or worded like a fault:"
     assert list(answering.told_suspects(found(*three)))[2:] == ["  line 7  a", "  line 7  b", "  line 7  c"]
     long = list(answering.told_suspects(found(suspect("x" * 500 + "\nmore")), width=80))
     assert len(long[-1]) <= 80

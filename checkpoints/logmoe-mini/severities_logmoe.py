@@ -57,6 +57,16 @@ _UPPER = (
     "TRACE|DEBUG|INFO|INFORMATION|NOTICE|WARN|WARNING|ERR|ERROR|FAILURE|SEVERE|CRIT|CRITICAL|ALERT|EMERG|EMERGENCY"
     "|FATAL|PANIC|VERBOSE|VRB|DBG|INF|WRN|FTL|CRT|TRC|SUCCESS|DPANIC"
 )
+# What tools that test and check say of each case; as they write it.
+_VERDICTS: dict[str, str | None] = {
+    **dict.fromkeys("PASS PASSED Passed OK ok RUN XFAIL KFAIL EXPECTEDFAIL ✓ ✔".split(), "INFO"),
+    **dict.fromkeys("SKIP SKIPPED Skipped skipped ignored UNTESTED UNSUPPORTED".split(), "INFO"),
+    **dict.fromkeys("XPASS KPASS UNEXPECTEDPASS".split(), "WARNING"),
+    **dict.fromkeys("FAIL FAILED Failed failed ERROR UNRESOLVED TIMEOUT Timeout Exception".split(), "ERROR"),
+    **dict.fromkeys(("not ok", "Not Run", "unreachable", "Dubious", *"✕✖✗✘"), "ERROR"),
+}
+_VERDICT = "PASS|XPASS|KPASS|FAIL|XFAIL|KFAIL|ERROR|UNRESOLVED|UNTESTED|UNSUPPORTED|SKIP"
+
 _LEVEL_KEYS = (
     r"(?:log|syslog|event|slog)?[._]?(?:level|lvl|severity|prio(?:rity)?)(?:_?(?:text|name))?|loglevel|levelname|@l"
 )
@@ -167,6 +177,42 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         "name": "redis",
         "pattern": r"^(?:\d+:[A-Z]|\[\d+\]) \x1a (?P<word>[.*#-]) ",
         "words": {".": "DEBUG", "-": "DEBUG", "*": "INFO", "#": "WARNING"},
+    },
+    # shop.c:12:5: error: expected ';', shop.ts(3,5): error TS2322: no
+    {
+        "name": "diagnostic",
+        "pattern": r"^(?:[A-Za-z]:)?[^\s:()]+(?:\(0+(?:,0+)?\)|(?::0+){1,2})(?: -|:)? "
+        r"(?:fatal )?(?P<word>error|warning|note|info|remark)\b(?::| TS0+:| [A-Z]{1,4}0+:|\[)",
+    },
+    # make: *** [Makefile:3: all] Error 1
+    {"name": "make", "pattern": r"^\S*make(?:\[0+\])?: \*\*\* ", "level": "ERROR"},
+    {"name": "cmake", "pattern": r"^CMake (?:Deprecation )?(?P<word>Error|Warning)\b"},
+    {"name": "apt", "pattern": r"^(?P<word>[EW]): \S", "words": {"E": "ERROR", "W": "WARNING"}},
+    # what tests and checks say of each case
+    {
+        "name": "verdict",
+        # FAIL: shop/pay, FAIL<tab>shop/pay, FAIL src/pay.test.js, FAILED test_pay.py::test_full
+        "pattern": rf"^(?P<word>{_VERDICT})(?:: |\t| [^\s:]*[./][^\s:]*(?:\s|$)|$)"
+        r"|^(?P<word2>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS) [^\s:]+::"
+        # not ok 3 - pay, ok<tab>shop/pay; failed: [web1]
+        r"|^\s*(?P<word3>not ok|ok)(?: 0+\b| *\t)|^(?P<word4>ok|failed|unreachable): \["
+        # --- FAIL: TestPay (0.00s), [  FAILED  ] Shop.Pay
+        r"|^\s*--- (?P<word5>PASS|FAIL|SKIP): |^\[ {0,10}(?P<word6>OK|RUN|PASSED|FAILED|SKIPPED) {0,10}\] "
+        r"|^\s*(?P<word7>[✓✔✕✖✗✘]) ",
+        "words": _VERDICTS,
+    },
+    {
+        "name": "verdict at the end",
+        # test_full (shop.Pay) ... FAIL, test pay::full ... FAILED
+        "pattern": r"(?: |\.)\.{2,} ?(?P<word>ok|FAIL|FAILED|ERROR|skipped|ignored)(?: ['\"].*)?\s*$"
+        # t/pay.t .. Failed 1/3 subtests
+        r"|\.{2,} (?P<word5>Dubious|Failed)(?:,| 0)"
+        # test_pay.py::test_full FAILED  [ 50%]
+        r"|::\S.* (?P<word2>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)(?: +\[ *0+%\])?\s*$"
+        # 2/10 Test  #2: pay ....***Failed    0.01 sec; 2/5 pay FAIL 0.01s
+        r"|^ *0+/0+ Test +#0+: .*(?P<word3>Passed|Failed|Exception|Timeout|Not Run|Skipped)\b"
+        r"|^ *0+/0+ .* (?P<word4>OK|FAIL|SKIP|TIMEOUT|ERROR|EXPECTEDFAIL|UNEXPECTEDPASS) +0+\.0+ ?s\b",
+        "words": _VERDICTS,
     },
     # %ASA-6-302013:
     {

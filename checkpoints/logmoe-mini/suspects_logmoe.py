@@ -1,10 +1,11 @@
-"""What no finding shows and yet deserves a look: suspects, those worded most like a fault first.
+"""What no finding shows and yet deserves a look: suspects, what calls itself an error first.
 
 One new entry among hundreds of usual ones is often too little for a finding that keeps its promise, and the one that
 somebody looks for; and of a finding with many new entries the first ones need not be the telling ones. So what is new
-to the healthy log is told beside the findings: each kind of entry once, ordered by how the model reads it alone. Of a
-log that is judged by itself these are the entries that come in one block of it only, by its wording all. Suspects
-promise nothing and change no score. Called by the scan, for logs in memory, and where findings are made.
+to the healthy log is told beside the findings: each kind of entry once, ordered by the severity that it states (an
+error, neither, information) and then by how the model reads it alone. Of a log that is judged by itself these are the
+entries that come in one block of it only, by its wording all. Suspects promise nothing and change no score. Called by
+the scan, for logs in memory, and where findings are made.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ import torch
 from .judging_logmoe import anomaly_margin, anomaly_probability
 from .parsing_logmoe import ParsedLog
 from .predicting_logmoe import Predictor
+from .wording_logmoe import is_about_exception
 
 # Suspects of a log that are given, of those that are kept while it is judged, of those that are read at once.
 GIVEN, KEPT, READ = 10, 64, 1024
@@ -28,6 +30,8 @@ GIVEN, KEPT, READ = 10, 64, 1024
 REMEMBERED_KINDS = 1 << 14
 # Of a long entry its beginning and its end are kept, in characters: a stack trace says there what it is about.
 KEPT_BEGINNING, KEPT_END = 3000, 1000
+# Which suspects come first, by the severity they state; 1 for those of others or none.
+CALLS_ITSELF: dict[str | None, int] = {"FATAL": 0, "ERROR": 0, "INFO": 2, "DEBUG": 2, "TRACE": 2}
 # Two read alike, and only one is given, if their embeddings' cosine is this or more, or at most this share of their
 # words differ.
 ALIKE, OTHER_WORDS = 0.9, 0.2
@@ -42,12 +46,29 @@ class Suspect:
         text: of that one; of a long one the beginning and the end, with an ellipsis between.
         masked: the same, masked: what makes it a kind.
         wording: probability of "anomaly" by its wording alone.
+        severity: that it states, as `SEVERITY_RULES` read it; None if it states none.
     """
 
     line: int
     text: str
     masked: str
     wording: float
+    severity: str | None = None
+
+    @property
+    def calls_itself_an_error(self) -> bool:
+        """It states the severity of an error, or is about an exception."""
+        return CALLS_ITSELF.get(self.severity, 1) == 0 or (self.severity is None and is_about_exception(self.text))
+
+    @property
+    def order(self) -> tuple[int, float, int]:
+        """What deserves the first look has the lowest.
+
+        In the recordings of the training services, read by wording by a model that knows mined statements alone, the
+        first is caused by a fault in .82 of the logs, and .76 of the first ten are; by wording alone .78 and .73.
+        """
+        place = 0 if self.calls_itself_an_error else CALLS_ITSELF.get(self.severity, 1)
+        return place, -self.wording, self.line
 
 
 @dataclass(frozen=True)
@@ -70,7 +91,7 @@ class Suspects:
     """Gathers the suspects of one log, whose sequences come in chunks. Threads may share one.
 
     Args:
-        predictor: reads entries alone.
+        predictor: reads entries alone; its processor reads what severity they state.
 
     Attributes:
         kinds: how many there are so far; what comes again after `REMEMBERED_KINDS` others counts anew.
@@ -79,7 +100,7 @@ class Suspects:
     def __init__(self, predictor: Predictor):
         self.predictor, self.kinds = predictor, 0
         self._is_told: OrderedDict[str, bool] = OrderedDict()  # by kind, whether a finding shows it
-        self._waiting: list[tuple[int, str, str]] = []  # line, text, masked
+        self._waiting: list[tuple[int, str, str, str | None]] = []  # line, text, masked, severity
         self._embeddings: list[torch.Tensor] = []
         self._best: list[_Read] = []
         self._lock = threading.RLock()
@@ -116,11 +137,14 @@ class Suspects:
         texts = log.distinct.take(pa.array(distinct)).to_pylist()
         with self._lock:
             new = [place for place, text in enumerate(texts) if text not in self._is_told]
-            for place in new:
-                position = int(positions[place])
-                self._is_told[texts[place]] = False
-                self._waiting.append((int(log.first_line[position]), _kept(log.text[position].as_py()), texts[place]))
             if new:
+                found = log.take(positions[new])
+                severities = self.predictor.processor.headers(found).severities()
+                for place, line, text, severity in zip(
+                    new, found.first_line.tolist(), found.text.to_pylist(), severities, strict=True
+                ):
+                    self._is_told[texts[place]] = False
+                    self._waiting.append((line, _kept(text), texts[place], severity))
                 self.kinds += len(new)
                 self._embeddings.append(embeddings[torch.from_numpy(rows_of[distinct[new]]).to(embeddings.device)])
             self._forget()
@@ -148,11 +172,13 @@ class Suspects:
         embeddings = torch.cat(self._embeddings)
         directions = torch.nn.functional.normalize(embeddings.float(), dim=1)
         read = [
-            _Read(Suspect(*waiting, wording), direction.clone(), tuple(waiting[-1].split()))
-            for waiting, wording, direction in zip(self._waiting, self._read(embeddings), directions, strict=True)
+            _Read(Suspect(line, text, masked, wording, severity), direction.clone(), tuple(masked.split()))
+            for (line, text, masked, severity), wording, direction in zip(
+                self._waiting, self._read(embeddings), directions, strict=True
+            )
         ]
         self._waiting, self._embeddings = [], []
-        ordered = sorted(self._best + read, key=lambda of: (-of.suspect.wording, of.suspect.line))
+        ordered = sorted(self._best + read, key=lambda of: of.suspect.order)
         self._best = []
         for of in ordered:
             if len(self._best) == KEPT:
@@ -170,7 +196,7 @@ class Suspects:
         return anomaly_probability(anomaly_margin(logits.reshape(-1, 2)), temperature).tolist()
 
     def given(self) -> tuple[Suspect, ...]:
-        """The suspects so far, those worded most like a fault first, and of those that read alike the first."""
+        """The suspects so far, in their order, and of those that read alike the first."""
         with self._lock:
             self._rank()
             return tuple(of.suspect for of in self._best[:GIVEN])

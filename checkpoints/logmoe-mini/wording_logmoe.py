@@ -54,6 +54,11 @@ def message_of(text: str) -> str | None:
     return next((line.strip() for line in lines if _EXCEPTION.match(line)), None)
 
 
+def is_about_exception(text: str) -> bool:
+    """Whether an entry is an exception, or ends in the stack trace of one."""
+    return _EXCEPTION.match(text) is not None or message_of(text) is not None
+
+
 def shown(text: str) -> str:
     """A text as it is quoted: its first line, cut."""
     return cut(telling_line(text.strip())[0].rstrip(), SHOWN_CHARACTERS)
@@ -114,6 +119,7 @@ def placed(text: str, line: int | None, first: int, last: int) -> str:
 __all__ = [
     "SHOWN_CHARACTERS",
     "cut",
+    "is_about_exception",
     "message_of",
     "number_in_words",
     "out_of_order",
