@@ -49,6 +49,8 @@ FEWEST_FITTING_ENTRIES = 64
 # A healthy log that knows less of itself is a start-up, say, or too short, and what is new is nothing odd to it. It is
 # said where nothing was found in logs of which it knows less than the other share.
 KNOWS_ITSELF, KNOWS_LOG = 0.9, 0.95
+# Of another service's log healthy ones know hardly any; from this share on what they do not know may be a fault.
+TROUBLE_PERCENT = 10
 # Where so much of a log stands out of the rest of it, that may be what it is made of: of good runs of jobs and small
 # services those with habits show a ninth at most, those that go through stages .27 to .64. Recordings half of which
 # are faults have .18 to .34 in the median, by service.
@@ -281,7 +283,8 @@ def _too_short(entries: int) -> str:
 
 def _misfit(familiar: str) -> str:
     share = "less than 1%" if familiar == "0%" else f"only {familiar}"
-    return f"this reference does not fit this log: {share} of its entries are familiar"
+    what = f"this reference does not fit this log: {share} of its entries are familiar"
+    return what + "; or most of it is trouble" * (int(familiar[:-1]) >= TROUBLE_PERCENT)
 
 
 # ---------------------------------------------------------------------- findings
@@ -448,7 +451,7 @@ def _standing_out(log: LogSummary) -> float:
 
 
 def remarks(summary: Summary) -> list[str]:
-    """Says that much stands out, what other runs of the healthy log lack, and what was accepted."""
+    """Says that much stands out, what logs lack that go or begin as the healthy one, and what was accepted."""
     said = []
     by_itself = [log for log in summary.logs if log.mode == "self" and log.findings]
     much = [log for log in by_itself if _standing_out(log) > MUCH_STANDS_OUT]
@@ -465,7 +468,8 @@ def remarks(summary: Summary) -> list[str]:
             is_one, first = log.missing_kinds == 1, visible(shown(log.first_missing or ""))
             kinds = "one kind of entry" if is_one else f"{log.missing_kinds:,} kinds of entries"
             come = f"never come{'s' * is_one} here{':' if is_one else ', first'} `{first}`"
-            said.append(f"{name_of(log.source)}: {kinds} of the healthy run {come}")
+            whose = "of the healthy run" if log.is_rerun else "with which the healthy log ends"
+            said.append(f"{name_of(log.source)}: {kinds} {whose} {come}")
     return said + accepted(summary)
 
 

@@ -30,6 +30,9 @@ from .surprise_logmoe import (
 REMEMBERED_TEXTS = 1 << 16
 # Of so many entries of a template, a long log by itself may have kept none.
 RARE_ENTRIES = 3
+# A log is begun as a healthy one was if most of its first entries are those of that; and of the last ones of healthy
+# logs, what stands nowhere else in them tells that one came to its end.
+HEAD, ALIKE_IN_HEAD, END = 8, 6, 8
 # Entries that are remembered, however long a sequence waits to be complete.
 REMEMBERED_ENTRIES = 1 << 16
 
@@ -169,10 +172,14 @@ class LogMeasure:
         self.num_entries = self.num_familiar = 0
         self.is_seen = np.zeros(len(reference.templates.texts), bool)
         template, size = reference.entries.template, len(self.is_seen)
-        self._in_each_run = None
+        self._heads, self._head = None, np.full(HEAD, -1)
         if reference.is_run:
             runs = parts_of(template, reference.entries.stretch, size)
-            self._in_each_run = runs == runs.max()
+            self._expected = runs == runs.max()
+        elif self.has_past and not is_self:
+            self._expected, self._heads = ends_of(reference.entries, size)
+        else:
+            self._expected = np.zeros(size, bool)
         # By template; the last stands for all that are not known.
         self._is_new = np.append(np.zeros(size, bool), True)
         if is_self:
@@ -274,6 +281,8 @@ class LogMeasure:
         distinct = log.distinct.to_pylist()
         text, template = self._numbers(distinct)
         self.is_seen[template[template < len(self.is_seen)]] = True
+        is_early = log.number < HEAD
+        self._head[log.number[is_early]] = template[log.entry_index[is_early]]
         if not len(log):
             return self._nothing()
         is_new = log.number >= self.num_entries
@@ -303,14 +312,15 @@ class LogMeasure:
         return measured
 
     def missing(self) -> tuple[int, str | None]:
-        """What each healthy run has and this log, another run, has not so far.
+        """What each healthy run has and this log, another run, has not so far; of a log that is none, but is begun as
+        healthy ones were, what these end with.
 
         Returns:
             How many kinds of entries, and the masked text of the first of them.
         """
-        if self._in_each_run is None:
+        if self._heads is not None and ((self._heads == self._head).sum(axis=1) < ALIKE_IN_HEAD).all():
             return 0, None
-        entries, is_missing = self.reference.entries, self._in_each_run & ~self.is_seen
+        entries, is_missing = self.reference.entries, self._expected & ~self.is_seen
         at = np.flatnonzero(is_missing[entries.template])
         return int(is_missing.sum()), self.reference.texts[entries.text[at[0]]] if len(at) else None
 
@@ -385,6 +395,29 @@ def parts_of(template: np.ndarray, part: np.ndarray, templates: int) -> np.ndarr
     number = int(part.max()) + 1
     pairs = np.unique(template * number + part)
     return np.bincount(pairs // number, minlength=templates)
+
+
+def ends_of(healthy: Occurrences, templates: int) -> tuple[np.ndarray, np.ndarray]:
+    """What healthy logs end with, and how they begin.
+
+    Args:
+        healthy: their entries, a stretch for each.
+        templates: how many there are.
+
+    Returns:
+        bool `(templates,)`, which stand at the end of all of them and nowhere else: none if that is not so of what
+        they end with, as where a log is cut anywhere; int64 `(logs, HEAD)`, the first templates of each, -1 beyond
+        its end.
+    """
+    is_start = np.diff(healthy.stretch, prepend=-1) != 0
+    start, log = np.flatnonzero(is_start), is_start.cumsum() - 1
+    end = np.append(start[1:], len(healthy))
+    is_at_end = np.arange(len(healthy)) >= end[log] - END
+    is_elsewhere = np.bincount(healthy.template[~is_at_end], minlength=templates) > 0
+    is_end = (parts_of(healthy.template[is_at_end], log[is_at_end], templates) == len(start)) & ~is_elsewhere
+    head = start[:, None] + np.arange(HEAD)
+    heads = np.where(head < end[:, None], healthy.template[np.minimum(head, len(healthy) - 1)], -1)
+    return is_end & is_end[healthy.template[end - 1]].all(), heads
 
 
 __all__ = ["LogMeasure", "Measured", "Surroundings", "TimeOrder"]

@@ -505,16 +505,17 @@ class Scene:
                 here = self._entry(int(first[best]))
                 trailing = min(horizon, int(self.positions[-1]) + 1)
                 told = here | {"count": int(seen[best]), "of": trailing, "usual": round(float(expected[best]), 1)}
-                as_usual = number_in_words(told["usual"]) if told["usual"] >= 1 else "less than once"
-                text = f"{times_in_words(told['count'])} in the last {trailing:,} entries, usually {as_usual}"
-                return told | {"text": f"{text}: `{here['entry']}`"}
+                if told["count"] > told["usual"]:
+                    as_usual = number_in_words(told["usual"]) if told["usual"] >= 1 else "less than once"
+                    text = f"{times_in_words(told['count'])} in the last {trailing:,} entries, usually {as_usual}"
+                    return told | {"text": f"{text}: `{here['entry']}`"}
         place = self._strongest(is_meant, f"{granularity}_count")
         count = int((near == near[place]).sum())
         tail = habits.tail[habits.row_of[near[place]]]
         usual = int(np.max(np.flatnonzero(tail > UNUSUAL_SHARE * habits.num_windows), initial=0))
         told = self._entry(place) | {"count": count, "of": self.size, "usual": usual}
         if count <= usual:
-            return told | {"text": f"known entries, in a mix that does not occur {self.where}"}
+            return told | {"text": f"known entries, in a mix that is unusual {self.where}"}
         at_most = f"usually {times_in_words(usual)} at most" if usual else "usually not at all"
         return told | {"text": f"{times_in_words(count)} in {self.size:,} entries, {at_most}: `{told['entry']}`"}
 

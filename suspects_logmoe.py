@@ -22,7 +22,7 @@ import torch
 from .judging_logmoe import anomaly_margin, anomaly_probability
 from .parsing_logmoe import ParsedLog
 from .predicting_logmoe import Predictor
-from .wording_logmoe import is_about_exception
+from .wording_logmoe import has_words, is_about_exception
 
 # Suspects of a log that are given, of those that are kept while it is judged, of those that are read at once.
 GIVEN, KEPT, READ = 10, 64, 1024
@@ -166,7 +166,9 @@ class Suspects:
             self._is_told.popitem(last=False)
 
     def _rank(self) -> None:
-        """Reads those that wait, and keeps the best of all; of those that are told or that read alike none or one."""
+        """Reads those that wait, and keeps the best of all; of those that are told, or have no words, none,
+        and of those that read alike one.
+        """
         if not self._waiting:
             return
         embeddings = torch.cat(self._embeddings)
@@ -183,7 +185,8 @@ class Suspects:
         for of in ordered:
             if len(self._best) == KEPT:
                 break
-            if not self._is_told.get(of.suspect.masked) and not any(map(of.is_like, self._best)):
+            is_told = self._is_told.get(of.suspect.masked)
+            if not is_told and has_words(of.suspect.masked) and not any(map(of.is_like, self._best)):
                 self._best.append(of)
 
     def _read(self, embeddings: torch.Tensor) -> list[float]:

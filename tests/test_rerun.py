@@ -221,6 +221,42 @@ def test_steps_that_are_missing_are_said(pipe, logs, reference, chunk_bytes, tmp
     assert seen.missing_kinds == 0
 
 
+def uniform(tests):
+    """What a test run writes that says the same again and again."""
+    cases = [f"test_{number} (shop.Pay.test_{number}) ... ok" for number in range(tests)]
+    return ["running the tests of shop", *cases, "-" * 60, f"Ran {tests} tests in 3.1s", "", "OK"]
+
+
+@pytest.mark.parametrize("chunk_bytes", [700, 1 << 20])
+def test_a_uniform_run_that_lacks_its_end_is_told(pipe, tmp_path, chunk_bytes):
+    """It is no other run of the healthy one by its steps, of which there are few, and without its end looks green."""
+    reference, cut = pipe.fit("\n".join(uniform(600))), tmp_path / "cut.log"
+    cut.write_text("\n".join(uniform(610)[:300]))
+    findings = pipe.findings(cut, reference=reference, chunk_bytes=chunk_bytes)
+    (seen,) = findings.summary.logs
+    assert (seen.is_rerun, seen.missing_kinds) == (False, 3)
+    (said,) = answering.remarks(findings.summary)
+    assert said.endswith(f"3 kinds of entries with which the healthy log ends never come here, first `{'-' * 60}`")
+    (called,) = pipe.findings(cut.read_text(), reference=reference).summary.logs
+    assert (called.missing_kinds, called.first_missing) == (seen.missing_kinds, seen.first_missing)
+    for whole in (uniform(600), uniform(640)):
+        (seen,) = pipe.findings("\n".join(whole), reference=reference).summary.logs
+        assert (seen.missing_kinds, seen.first_missing) == (0, None)
+
+
+def test_the_end_of_a_log_that_is_cut_anywhere_is_none(pipe):
+    """Nor does a log lack it that is begun otherwise; what one healthy log of two ends with is not its end."""
+    whole, begun = uniform(600), uniform(610)[:300]
+    for healthy, log in (
+        ((whole[:400],), begun[:200]),
+        ((whole, [*uniform(500)[:-2], "FAILED"]), begun),
+        ((whole,), ["the tests of another shop begin", *[f"{number} left" for number in range(8)], *begun[8:]]),
+    ):
+        reference = pipe.fit(*("\n".join(lines) for lines in healthy))
+        (seen,) = pipe.findings("\n".join(log), reference=reference).summary.logs
+        assert seen.missing_kinds == 0
+
+
 def test_another_job_is_no_run_of_this_one(pipe, reference):
     other = [f"copied {name} to the mirror" for name in CASES * 8]
     assert not beginning_of(pipe, reference, other).is_rerun

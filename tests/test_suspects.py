@@ -213,14 +213,14 @@ def test_what_is_called_an_error_comes_first_and_what_is_called_information_last
         "shop.PayError: none": -3.0,
         "ERROR cart: all is well": -1.0,
         "PASS: error": 4.0,
-        "x": 0.0,
-        "y": 0.5,
+        "on it went": 0.0,
+        "so it goes": 0.5,
         "usual": 0.0,
     }
     given = gathered(Suspects(Reader()), [*margins, "usual", "usual"], margins).given()
     errors = ["ERROR cart: all is well", "FAIL: pay", "shop.PayError: none"]
-    others = ["WARN cart: payment failed again", "cart emptied"]
-    assert [one.text for one in given] == [*errors, *others, "y", "x", "INFO cart: payment failed", "PASS: error"]
+    others = ["WARN cart: payment failed again", "cart emptied", "so it goes", "on it went"]
+    assert [one.text for one in given] == [*errors, *others, "INFO cart: payment failed", "PASS: error"]
     assert [one.severity for one in given] == ["ERROR", "ERROR", None, "WARNING", None, None, None, "INFO", "INFO"]
 
 

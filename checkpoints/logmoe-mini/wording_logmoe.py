@@ -21,6 +21,7 @@ _LONGEST_TIME = 64
 _EXCEPTION = re.compile(
     r"\s*(?:Caused by: )?(?:[A-Za-z_][\w$]*(?:\.|::))*(?:[A-Z]\w*)?(?:Error|Exception)\b(?: \[\w+\])?(?::|$)"
 )
+_WORD = re.compile(r"[^\W\d_]{2}")
 _TRACEBACK = "Traceback (most recent call last):"
 # java.util.logging writes what it says below a line that says when and where.
 _BELOW = re.compile(r"[^\W\d]+\.? \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d\s?\S* \S+ \S+[ \t\r]*\n[^\W\d]+: ")
@@ -48,10 +49,15 @@ def message_of(text: str) -> str | None:
     """The line of an entry that says which exception its stack trace is about; None if none below its first does."""
     first, *lines = text.rstrip().split("\n")
     if _TRACEBACK in text:  # Python's last line, or of several exceptions that of the latest
-        return next((line.rstrip() for line in reversed(lines) if line[:1].strip()), None)
+        return next((line.rstrip() for line in reversed(lines) if line[:1].strip() and _WORD.search(line)), None)
     if first.rstrip().endswith(":") and " panicked at " in first and lines:  # Rust
         return lines[0].strip()
     return next((line.strip() for line in lines if _EXCEPTION.match(line)), None)
+
+
+def has_words(text: str) -> bool:
+    """Whether there is anything to read in a text: a banner of symbols has nothing."""
+    return _WORD.search(text) is not None
 
 
 def is_about_exception(text: str) -> bool:
@@ -119,6 +125,7 @@ def placed(text: str, line: int | None, first: int, last: int) -> str:
 __all__ = [
     "SHOWN_CHARACTERS",
     "cut",
+    "has_words",
     "is_about_exception",
     "message_of",
     "number_in_words",
