@@ -22,7 +22,7 @@ from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
 from logmoe.suspects_logmoe import Suspect
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
-from logmoe.wording_logmoe import cut, message_of, out_of_order, shown, telling_line
+from logmoe.wording_logmoe import cut, inner_line, out_of_order, shown, telling_line
 
 # What a kind of reason means, in a few words; None is a log that was judged by its wording.
 KIND_WORDS = {
@@ -603,7 +603,7 @@ def told(
 
 
 def quoted(head: str, text: str, width: int | None = None, left_out: int = 0, paint: Paint = PLAIN) -> list[str]:
-    """An entry as it is shown: its telling line, and below it the one that says which exception it is about.
+    """An entry as it is shown: its telling line, and below it the one that says what failed.
 
     Args:
         head: what stands before it.
@@ -618,7 +618,7 @@ def quoted(head: str, text: str, width: int | None = None, left_out: int = 0, pa
         said = visible(said.expandtabs())
         return said if width is None else cut(said, max(20, width - beside))
 
-    message = message_of(text)
+    message = inner_line(text)
     lines = [paint.faint(head) + fitted(line, len(head) + len(tail)) + paint.faint(tail)]
     return lines if message is None or message in line else [*lines, " " * len(head) + fitted(message, len(head))]
 

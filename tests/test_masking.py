@@ -35,6 +35,19 @@ MASKED = {
     "ISO timestamp, UTC": ("2026-11-23T16:24:01.123456Z INFO done", "<TIME> INFO done"),
     "ISO timestamp, offset": ("2026-11-23T16:24:01+02:00 WARN slow", "<TIME> WARN slow"),
     "ISO timestamp, comma": ("2026-11-23 16:24:01,123 ERROR boom", "<TIME> ERROR boom"),
+    "dates of HTTP, of cookies, of mail and of certificates": (
+        '{"Date":"Mon, 30 Nov 2026 12:29:13 GMT","Expires":"Monday, 30-Nov-26 12:29:13 GMT"} at Tue, 01 Dec 2026 '
+        "01:02:03 +0100 until Nov 30 12:29:13 2026 GMT",
+        '{"Date":"<TIME>","Expires":"<TIME>"} at <TIME> until <TIME>',
+    ),
+    "identifiers behind a key that says so": (
+        '{"reqId":"req-2s","trace_id":"k9"} err_id=z9x8d1 X-Request-Id: Abc/d-7== ReqId: none requestId=12 prid=a',
+        '{"reqId":"<ID>","trace_id":"<ID>"} err_id=<ID> X-Request-Id: <ID> ReqId: none requestId=<NUM> prid=a',
+    ),
+    "a line in the middle of others": ("======== 528 passed in 3.21s ========", "= <NUM> passed in <DURATION> ="),
+    "a line in the middle of others, wider": ("========= 9 passed in 3s =========", "= <NUM> passed in <DURATION> ="),
+    "a title, the same whatever it counts": ("==== short test summary ====", "==== short test summary ===="),
+    "rules that do not stand around": ("a ==== 3 b ====", "a ==== <NUM> b ===="),
     "named time zone, but not a severity": ("2026-11-23 16:24:01 CET FATAL x", "<TIME> FATAL x"),
     "words after a time that are not a zone": (
         "2024-01-01 10:00:00 POST /a/b, 2024-01-01T10:00:00 LOST 2024-01-01 10:00:00,123 TEST 10:00:00 AEST LAST",
@@ -630,6 +643,7 @@ CODES = [
     ("failed with error -5", "-5"),
     ("err=-5", "-5"),
     ("errno=13", "13"),
+    ("ConnectionRefusedError(111, 'Connection refused')", "111"),
     ("errno 111", "111"),
     ("errno: 111", "111"),
     ("[Errno 111] Connection refused", "111"),

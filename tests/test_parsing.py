@@ -383,7 +383,7 @@ def test_chunked_streams_have_the_same_entries_as_the_whole(lines, cuts):
     """Interleaved streams, pieces of lines and records: the entries of each do not depend on where chunks end."""
     parser = LogParser()
     lines = ["INFO a", *lines]
-    whole, _ = parser.parse_batch(["\n".join(lines)])
+    whole, _ = parser.parse_batch(["".join(f"{line}\n" for line in lines)])
     stream = EntryStream(parser, 1 << 20)
     cuts = sorted({0, *(cut for cut in cuts if cut < len(lines)), len(lines)})
     chunks = []

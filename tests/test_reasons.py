@@ -11,7 +11,7 @@ from logmoe.habits_logmoe import is_regular
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
 from logmoe.reasons_logmoe import KINDS, kind_of, pool_weights
 from logmoe.surprise_logmoe import INPUTS
-from logmoe.wording_logmoe import SHOWN_CHARACTERS, cut, message_of, seconds_in_words, shown, telling_line
+from logmoe.wording_logmoe import SHOWN_CHARACTERS, cut, inner_line, message_of, seconds_in_words, shown, telling_line
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 STEPS = ("open basket", "price read", "basket saved", "payment asked", "payment granted", "parcel packed")
@@ -76,6 +76,23 @@ def test_a_header_above_what_it_is_about_stands_with_it(text, line, more):
 )
 def test_the_line_that_names_an_exception(text, message):
     assert message_of(text) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("=== RUN   TestDial\n    queue_test.go:5: cannot start broker", "queue_test.go:5: cannot start broker"),
+        ("--- FAIL: TestDo\n    === RUN TestDo/n=1\n        do_test.go:9: Do(1) = 2", "do_test.go:9: Do(1) = 2"),
+        ("deploying\n  copied 3 files\n  restart failed: no such unit\n  done", "restart failed: no such unit"),
+        ("Traceback (most recent call last):\n  File x\nOSError: full", "OSError: full"),
+        ('Traceback (most recent call last):\n  File x\nbilliard.Lost: \n"""', "billiard.Lost:"),
+        ("settings\n  a: 1\n  b: 2", None),
+        ("one line", None),
+        ("one line\n  ------", None),
+    ],
+)
+def test_the_line_below_that_says_most(text, told):
+    assert inner_line(text) == told
 
 
 @pytest.mark.parametrize(

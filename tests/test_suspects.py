@@ -325,7 +325,8 @@ def test_words():
     assert list(answering.told_suspects(found(*three)))[2:] == ["  line 7  a", "  line 7  b", "  line 7  c"]
     long = list(answering.told_suspects(found(suspect("x" * 500 + "\nmore")), width=80))
     assert len(long[-1]) <= 80
-    assert long[-1].endswith("… (+1 line)")
+    assert long[-2].endswith("… (+1 line)")
+    assert long[-1].strip() == "more"
 
 
 def test_what_is_shown_is_not_repeated():

@@ -54,8 +54,9 @@ _TIMESTAMP = (
     r"|\d{4}-\d{2}-\d{2}-\d{2}\.\d{2}\.\d{2}\.\d+"  # Blue Gene
     rf"|\d{{1,2}}/{_MONTH}/\d{{4}}[: ]{_CLOCK}{_ZONE}"  # access logs of Apache and nginx; of Python's servers
     rf"|{_WEEKDAY},? {_MONTH} +\d{{1,2}} {_CLOCK}{_ZONE}(?: \d{{4}})?"  # Apache error logs, date(1)
-    rf"|{_MONTH} +\d{{1,2}} {_CLOCK}"  # syslog
+    rf"|{_MONTH} +\d{{1,2}} {_CLOCK}(?: \d{{4}} GMT\b)?"  # syslog; certificates
     rf"|\d{{2}}-{_MONTH}-\d{{4}} {_CLOCK}"  # Tomcat, BIND
+    rf"|{_WEEKDAY}[a-z]*, \d{{2}}[ -]{_MONTH}[ -](?:\d{{2}}){{1,2}} {_CLOCK}{_ZONE}"  # HTTP and mail
     rf"|\d{{1,2}} {_MONTH} \d{{4}} {_CLOCK}"  # Redis
     rf"|\d{{2}}-\d{{2}} {_CLOCK}"  # Android
     rf"|\d{{2}}/\d{{2}}/\d{{2}} {_CLOCK}"  # Spark
@@ -254,9 +255,11 @@ _EXIT_PLACES: list[tuple[str, str, str, list[str]]] = [
 _CODE_PLACES: list[tuple[str, str, str, list[str]]] = [
     (r"((?i:\bcode)\\?[\"']?\s*[ =:]\s*\\?[\"']?-?)", r"(\d{1,5})", _PROSE_ENDS, ["ode", "ODE"]),
     # Errors that the system, a database or a library numbers.
+    (r"(\w(?:Error|Exception)\()", r"(\d{1,5})", r"(, [\"'])", ["Error(", "Exception("]),
     (r"((?i:\berror:?) )", r"(\d{1,5})", r"([,;)\]}\"']|[.:](?:\s|$)|$| \()", ["rror", "RROR"]),
     (r"((?i:\b(?:ret|err|error|returned|failed))[=: ]{1,2}\(?-)", r"(\d{1,3})", _CODE_ENDS, ["-"]),
 ]
+_OWN_ID = r"(?i:\b(?:req(?:uest)?|trace|span|correlation|invocation|err)[-_]?id)"
 _STATE = "".join([r"([0-9A-Z])"] * 5)
 _KEPT_STATE = "".join(rf"⟪\{n}⟫" for n in range(2, 7))
 _IPV6_GROUPS = r"(?::[0-9a-fA-F]{1,4})"
@@ -527,6 +530,16 @@ MASKS: list[dict[str, Any]] = [
     {"pattern": f"⟨(?:{_RANDOM_WORD})⟩", "replacement": "<ID>", "phrase": "identifier", "requires": ["⟨"]},
     {"pattern": "[⟨⟩]", "replacement": "", "requires": ["⟨", "⟩"]},
     {"pattern": r"\b[a-z]\d{2,}(\.[a-z]\w{1,7})\b", "replacement": r"<ID>\1", "phrase": "identifier"},
+    # Whatever it looks like, behind a key that says so: a counter to the base of 36 would be a duration now and then.
+    {
+        "pattern": (
+            rf"""({_OWN_ID}(?:\\?["']?: ?\\?["']|=\\?["']?))[\w.+/-]*[A-Za-z][\w.+/=-]*"""
+            rf"|({_OWN_ID}: )[\w.+/-]*(?:\d[\w.+/-]*[A-Za-z]|[A-Za-z][\w.+/-]*\d)[\w.+/=-]*"  # words stay
+        ),
+        "replacement": r"\1\2<ID>",
+        "phrase": "identifier",
+        "requires": ["req", "Req", "REQ", "race", "RACE", "pan", "PAN", "orrelation", "nvocation", "err"],
+    },
     # An identifier such as blk_-160 keeps its name whatever the sign.
     {"pattern": r"\b([A-Za-z]+_)-?\d+\b", "replacement": r"\1<NUM>", "phrase": "number"},
     # Of `width=160 ms=162` the first number is no duration: what follows it is a key.
@@ -573,6 +586,12 @@ MASKS: list[dict[str, Any]] = [
     },
     {"pattern": rf"(^|{_KEPT}\d])\d+(?:[.,]\d+)*", "replacement": r"\1<NUM>", "phrase": "number"},
     {"pattern": r"[\s\p{Z}]+", "replacement": " "},
+    # Of a line in the middle of others the rules on its sides are as long as its numbers allow.
+    {
+        "pattern": r"^(?:(=)={3,}|(_)_{3,}|(-)-{3,}|(!)!{3,}) (.*<[A-Z]+>.*) (?:={4,}|_{4,}|-{4,}|!{4,})$",
+        "replacement": r"\1\2\3\4 \5 \1\2\3\4",
+        "requires": ["=== ", "___ ", "--- ", "!!! "],
+    },
     # A list means the same however long it is.
     {"pattern": r"(^|[^\w>])<NUM>(?:[,;:|/ ]{1,2}[+-]?<NUM>){2,}", "replacement": r"\1<NUM>", "phrase": "number"},
     *(

@@ -6,6 +6,8 @@ Called where reasons are worded, where findings are made, and where the command 
 
 import re
 
+from .rules_logmoe import ALARM_PATTERN
+
 # Where a larger share of entries is older than the one before, it is said that the log is not sorted by time.
 BACKWARD_SHARE = 0.05
 # Of a text that is quoted in a sentence.
@@ -21,6 +23,9 @@ _LONGEST_TIME = 64
 _EXCEPTION = re.compile(
     r"\s*(?:Caused by: )?(?:[A-Za-z_][\w$]*(?:\.|::))*(?:[A-Z]\w*)?(?:Error|Exception)\b(?: \[\w+\])?(?::|$)"
 )
+_ALARM = re.compile(ALARM_PATTERN)
+# `pay_test.go:7: no money`
+_PLACE = re.compile(r"\S+\.\w+:\d+(?::\d+)?: \S")
 _WORD = re.compile(r"[^\W\d_]{2}")
 _TRACEBACK = "Traceback (most recent call last):"
 # java.util.logging writes what it says below a line that says when and where.
@@ -53,6 +58,19 @@ def message_of(text: str) -> str | None:
     if first.rstrip().endswith(":") and " panicked at " in first and lines:  # Rust
         return lines[0].strip()
     return next((line.strip() for line in lines if _EXCEPTION.match(line)), None)
+
+
+def inner_line(text: str) -> str | None:
+    """The line below the first that says most: which exception it is, or that something failed, or where; or the only
+    one. None if none does.
+    """
+    if (message := message_of(text)) is not None:
+        return message
+    below = map(str.strip, text.rstrip().split("\n")[1:])
+    lines = [line for line in below if has_words(line) and not line.startswith("at ")]  # the frames of a stack trace
+    if len(lines) == 1:
+        return lines[0]
+    return next((line for line in lines if _ALARM.search(line) or _PLACE.match(line)), None)
 
 
 def has_words(text: str) -> bool:
@@ -126,6 +144,7 @@ __all__ = [
     "SHOWN_CHARACTERS",
     "cut",
     "has_words",
+    "inner_line",
     "is_about_exception",
     "message_of",
     "number_in_words",
