@@ -63,7 +63,7 @@ _VERDICTS: dict[str, str | None] = {
     **dict.fromkeys("SKIP SKIPPED Skipped skipped ignored UNTESTED UNSUPPORTED".split(), "INFO"),
     **dict.fromkeys("XPASS KPASS UNEXPECTEDPASS".split(), "WARNING"),
     **dict.fromkeys("FAIL FAILED Failed failed ERROR UNRESOLVED TIMEOUT Timeout Exception".split(), "ERROR"),
-    **dict.fromkeys(("not ok", "Not Run", "unreachable", "Dubious", *"✕✖✗✘"), "ERROR"),
+    **dict.fromkeys(("not ok", "Not Run", "unreachable", "Dubious", *"✕✖✗✘×"), "ERROR"),
 }
 _VERDICT = "PASS|XPASS|KPASS|FAIL|XFAIL|KFAIL|ERROR|UNRESOLVED|UNTESTED|UNSUPPORTED|SKIP"
 
@@ -198,7 +198,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         r"|^\s*(?P<word3>not ok|ok)(?: 0+\b| *\t)|^(?P<word4>ok|failed|unreachable): \["
         # --- FAIL: TestPay (0.00s), [  FAILED  ] Shop.Pay
         r"|^\s*--- (?P<word5>PASS|FAIL|SKIP): |^\[ {0,10}(?P<word6>OK|RUN|PASSED|FAILED|SKIPPED) {0,10}\] "
-        r"|^\s*(?P<word7>[✓✔✕✖✗✘]) ",
+        r"|^\s*(?P<word7>[✓✔✕✖✗✘×]) ",
         "words": _VERDICTS,
     },
     {

@@ -1647,6 +1647,44 @@ error[E0382]: borrow of moved value: `x`
 » - ERROR
 FAIL
 exit status 1
+== jest, vitest and mocha
+» - ERROR
+FAIL src/pay.test.js
+  pay
+» - INFO
+    ✓ takes a card (2 ms)
+» - ERROR
+    ✕ takes cash
+      Error: no change
+» - INFO
+ ✓ src/pay.test.js > takes a card 2ms
+» - ERROR
+ × src/pay.test.js > takes cash 9ms
+   → no change
+» - -
+1 failed
+== go test -v, with subtests
+» - -
+=== RUN   TestPay
+    === RUN   TestPay/card
+» - ERROR
+--- FAIL: TestPay (0.00s)
+» - INFO
+    --- PASS: TestPay/card (0.00s)
+» - ERROR
+    --- FAIL: TestPay/cash (0.00s)
+        pay_test.go:7: no change
+== ctest
+» - -
+Test project /src/build
+» - -
+      Start  1: pay.card
+» - INFO
+ 1/10 Test  #1: pay.card .........................   Passed    0.01 sec
+» - -
+      Start  2: pay.cash
+» - ERROR
+ 2/10 Test  #2: pay.cash .........................***Failed    0.01 sec
 == terraform and helm
 » 2026-03-12T06:25:01.104Z ERROR
 2026-03-12T06:25:01.104Z [ERROR] provider.terraform-provider-aws: no credentials

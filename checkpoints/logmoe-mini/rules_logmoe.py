@@ -152,12 +152,14 @@ TIMED_ENTRY_PATTERN = (
     r"|\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4},?[ T]\d{1,2}:\d\d|\p{L}{3,9} \d{1,2},? \d{4},? \d{1,2}:\d\d"
     r"|\d{4}[年년] ?\d|\w{3}, \d{2} \w{3} \d{4} \d\d:)"
 )
-# An indented line that starts an entry all the same: it begins with a time or a severity. Capitals only: a column
-# named "error" in an indented SQL statement is no severity.
+# An indented line that starts an entry all the same: it begins with a time, a severity or the verdict of a test.
+# Capitals only: a column named "error" in an indented SQL statement is no severity.
 INDENTED_ENTRY_PATTERN = (
     rf"^\t+ *\d+ {_QUERIES}"  # MySQL's and MariaDB's general log
     rf"|^[ \t]+[\[(]?(?:{_TIMESTAMP}"
-    rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$))"
+    rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$)"
+    # verdicts of jest, mocha, vitest, of go's subtests and of ctest
+    r"|[✓✔✕✖✗✘×] \S|--- (?:PASS|FAIL|SKIP): |\d+/\d+ Test +#|Start +\d+: )"
 )
 
 # ---------------------------------------------------------------------- masks
