@@ -78,6 +78,14 @@ def test_the_line_that_names_an_exception(text, message):
     assert message_of(text) == message
 
 
+def test_of_a_long_object_its_message_is_quoted():
+    head = '{"level":50,"time":"<TIME>","req":{"method":"POST","url":"/orders","headers":{"a":"' + "b" * 80
+    assert shown(head + '"}},"msg":"no stock"}') == '…"msg":"no stock"}'
+    assert shown('{"msg":"no stock",' + head[1:] + '"}}}').startswith('{"msg":"no stock"')
+    assert shown(head) == head[: SHOWN_CHARACTERS - 1] + "…"
+    assert shown('{"a":1,"msg":"no stock"}') == '{"a":1,"msg":"no stock"}'
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

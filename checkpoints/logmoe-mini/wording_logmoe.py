@@ -24,6 +24,8 @@ _EXCEPTION = re.compile(
     r"\s*(?:Caused by: )?(?:[A-Za-z_][\w$]*(?:\.|::))*(?:[A-Z]\w*)?(?:Error|Exception)\b(?: \[\w+\])?(?::|$)"
 )
 _ALARM = re.compile(ALARM_PATTERN)
+# Where an entry in JSON says what happened.
+_MESSAGE = re.compile(r'"(?:msg|message|error|err|exception|reason|event)":')
 # `pay_test.go:7: no money`
 _PLACE = re.compile(r"\S+\.\w+:\d+(?::\d+)?: \S")
 _WORD = re.compile(r"[^\W\d_]{2}")
@@ -84,8 +86,12 @@ def is_about_exception(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """A text as it is quoted: its first line, cut."""
-    return cut(telling_line(text.strip())[0].rstrip(), SHOWN_CHARACTERS)
+    """A text as it is quoted: its first line, cut; of a long JSON object from its message on."""
+    line = telling_line(text.strip())[0].rstrip()
+    if len(line) > SHOWN_CHARACTERS and line.startswith("{"):
+        message = _MESSAGE.search(line, SHOWN_CHARACTERS // 2)
+        line = line if message is None else f"…{line[message.start() :]}"
+    return cut(line, SHOWN_CHARACTERS)
 
 
 def seconds_in_words(seconds: float) -> str:
