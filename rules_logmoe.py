@@ -588,6 +588,8 @@ MASKS: list[dict[str, Any]] = [
     },
     {"pattern": rf"(^|{_KEPT}\d])\d+(?:[.,]\d+)*", "replacement": r"\1<NUM>", "phrase": "number"},
     {"pattern": r"[\s\p{Z}]+", "replacement": " "},
+    # jest and mocha say how long a test took where it was slow.
+    {"pattern": r"^( ?[✓✔√] .*\S) \(<DURATION>\)$", "replacement": r"\1", "requires": ["✓", "✔", "√"]},
     # Of a line in the middle of others the rules on its sides are as long as its numbers allow.
     {
         "pattern": r"^(?:(=)={3,}|(_)_{3,}|(-)-{3,}|(!)!{3,}) (.*<[A-Z]+>.*) (?:={4,}|_{4,}|-{4,}|!{4,})$",

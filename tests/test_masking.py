@@ -47,6 +47,8 @@ MASKED = {
     "a line in the middle of others": ("======== 528 passed in 3.21s ========", "= <NUM> passed in <DURATION> ="),
     "a line in the middle of others, wider": ("========= 9 passed in 3s =========", "= <NUM> passed in <DURATION> ="),
     "a title, the same whatever it counts": ("==== short test summary ====", "==== short test summary ===="),
+    "a test that was slow this time": ("    ✓ takes 3 cards (12 ms)", "✓ takes <NUM> cards"),
+    "a test that took long and failed": ("✕ takes 3 cards (12 ms)", "✕ takes <NUM> cards (<DURATION>)"),
     "rules that do not stand around": ("a ==== 3 b ====", "a ==== <NUM> b ===="),
     "named time zone, but not a severity": ("2026-11-23 16:24:01 CET FATAL x", "<TIME> FATAL x"),
     "words after a time that are not a zone": (
