@@ -56,8 +56,9 @@ NEW = np.array([float(name == "template_new_top3") for name in INPUTS])
 # Both scales, the weight of the untrained score, and what it is the sum of, where the score is the learned margin.
 _Start = tuple[tuple[float, float], tuple[float, float], float, np.ndarray]
 AS_IT_IS: _Start = ((0.0, 1.0), (0.0, 1.0), 0.0, RANKS)
-# So much more than the oddest place of a healthy run is as odd: the same place, measured in another way, is rounded.
-AS_ODD = 1e-5
+# So much more than the oddest place of a healthy run is as odd, in units of the scale: the same place, measured in
+# another way or a few entries later, differs by less.
+AS_ODD = 0.01
 # How much new entries count against a small reference, and which share of three makes up a spread.
 NEW_WEIGHT, NEW_SPREAD = 0.5, 0.25
 
