@@ -35,9 +35,13 @@ _BELOW = re.compile(r"[^\W\d]+\.? \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d\s?\S* \S+ \
 
 
 def cut(line: str, most: int) -> str:
-    """A line in so many characters: if it is longer, without its time, and then without its end."""
+    """A line in so many characters: if it is longer, without its time, and then without its end; of an object in JSON
+    from its message on, if that would not be seen.
+    """
     if len(line) <= most:
         return line
+    if line.startswith("{") and (message := _MESSAGE.search(line, most // 2)):
+        line = f"…{line[message.start() :]}"
     time = _TIME.match(line[:_LONGEST_TIME])
     if time and time.end() < len(line):
         line = f"…{line[time.end() :]}"
@@ -86,12 +90,8 @@ def is_about_exception(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """A text as it is quoted: its first line, cut; of a long JSON object from its message on."""
-    line = telling_line(text.strip())[0].rstrip()
-    if len(line) > SHOWN_CHARACTERS and line.startswith("{"):
-        message = _MESSAGE.search(line, SHOWN_CHARACTERS // 2)
-        line = line if message is None else f"…{line[message.start() :]}"
-    return cut(line, SHOWN_CHARACTERS)
+    """A text as it is quoted: its first line, cut."""
+    return cut(telling_line(text.strip())[0].rstrip(), SHOWN_CHARACTERS)
 
 
 def seconds_in_words(seconds: float) -> str:
