@@ -20,7 +20,7 @@ from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
-from logmoe.suspects_logmoe import Suspect
+from logmoe.suspects_logmoe import FIRST, Suspect
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
 from logmoe.wording_logmoe import cut, inner_line, out_of_order, shown, telling_line
 
@@ -197,9 +197,8 @@ def misfit_of(scan: LogScan) -> str | None:
     seen = scan.statistics
     if seen.mode != "reference" or seen.measured_entries < FEWEST_FITTING_ENTRIES:
         return None
-    if seen.familiar_entries / seen.measured_entries >= FAMILIAR_SHARE:
-        return None
-    return _misfit(_familiar(scan))
+    share = seen.familiar_entries / seen.measured_entries
+    return None if share >= FAMILIAR_SHARE else _misfit(share)
 
 
 def summary(scan: LogScan) -> str:
@@ -281,10 +280,10 @@ def _too_short(entries: int) -> str:
     return f"too short to have habits ({count(entries, 'entry')})"
 
 
-def _misfit(familiar: str) -> str:
-    share = "less than 1%" if familiar == "0%" else f"only {familiar}"
+def _misfit(familiar: float) -> str:
+    share = f"only {rounded_down(familiar)}" if _whole_percent(familiar) else "less than 1%"
     what = f"this reference does not fit this log: {share} of its entries are familiar"
-    return what + "; or most of it is trouble" * (int(familiar[:-1]) >= TROUBLE_PERCENT)
+    return what + "; or most of it is trouble" * (_whole_percent(familiar) >= TROUBLE_PERCENT)
 
 
 # ---------------------------------------------------------------------- findings
@@ -381,7 +380,7 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
 def misfits(summary: Summary) -> list[str]:
     """Says of each log that the reference does not fit it, if so."""
     return [
-        f"{name_of(log.source)}: {_misfit(rounded_down(log.familiarity))}"
+        f"{name_of(log.source)}: {_misfit(log.familiarity)}"
         for log in summary.logs
         if log.familiarity is not None and log.familiarity < FAMILIAR_SHARE and log.entries >= FEWEST_FITTING_ENTRIES
     ]
@@ -489,7 +488,7 @@ def suspects(
     for log in findings.summary.logs:
         for suspect in log.suspects:
             is_fitting = log.familiarity is None or log.familiarity >= FAMILIAR_SHARE
-            reads_like_a_fault = suspect.wording > READS_LIKE_A_FAULT or suspect.calls_itself_an_error
+            reads_like_a_fault = suspect.wording > READS_LIKE_A_FAULT or suspect.place == FIRST
             is_wanted = is_fitting if log.mode == "reference" else reads_like_a_fault
             known = found.get(suspect.masked)
             if is_wanted and suspect.masked not in is_shown and (known is None or suspect.order < known[1].order):

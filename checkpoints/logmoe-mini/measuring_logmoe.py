@@ -318,11 +318,11 @@ class LogMeasure:
         Returns:
             How many kinds of entries, and the masked text of the first of them.
         """
-        if self._heads is not None and ((self._heads == self._head).sum(axis=1) < ALIKE_IN_HEAD).all():
-            return 0, None
         entries, is_missing = self.reference.entries, self._expected & ~self.is_seen
-        at = np.flatnonzero(is_missing[entries.template])
-        return int(is_missing.sum()), self.reference.texts[entries.text[at[0]]] if len(at) else None
+        is_begun = self._heads is None or ((self._heads == self._head).sum(axis=1) >= ALIKE_IN_HEAD).any()
+        if not (is_begun and is_missing.any()):  # asked with each chunk
+            return 0, None
+        return int(is_missing.sum()), self.reference.texts[entries.text[is_missing[entries.template].argmax()]]
 
     def _nothing(self) -> Measured:
         return Measured(

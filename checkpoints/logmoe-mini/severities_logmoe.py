@@ -65,6 +65,7 @@ _VERDICTS: dict[str, str | None] = {
     **dict.fromkeys("FAIL FAILED Failed failed ERROR UNRESOLVED TIMEOUT Timeout Exception".split(), "ERROR"),
     **dict.fromkeys(("not ok", "Not Run", "unreachable", "Dubious", *"✕✖✗✘×"), "ERROR"),
 }
+_PYTEST_VERDICT = "PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS"
 _VERDICT = "PASS|XPASS|KPASS|FAIL|XFAIL|KFAIL|ERROR|UNRESOLVED|UNTESTED|UNSUPPORTED|SKIP"
 
 _LEVEL_KEYS = (
@@ -193,7 +194,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         "name": "verdict",
         # FAIL: shop/pay, FAIL<tab>shop/pay, FAIL src/pay.test.js, FAILED test_pay.py::test_full
         "pattern": rf"^(?P<word>{_VERDICT})(?:: |\t| [^\s:]*[./][^\s:]*(?:\s|$)|$)"
-        r"|^(?P<word2>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS) [^\s:]+::"
+        rf"|^(?P<word2>{_PYTEST_VERDICT}) [^\s:]+::"
         # not ok 3 - pay, ok<tab>shop/pay; failed: [web1]
         r"|^\s*(?P<word3>not ok|ok)(?: 0+\b| *\t)|^(?P<word4>ok|failed|unreachable): \["
         # --- FAIL: TestPay (0.00s), [  FAILED  ] Shop.Pay
@@ -208,7 +209,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         # t/pay.t .. Failed 1/3 subtests
         r"|\.{2,} (?P<word5>Dubious|Failed)(?:,| 0)"
         # test_pay.py::test_full FAILED  [ 50%]
-        r"|::\S.* (?P<word2>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)(?: +\[ *0+%\])?\s*$"
+        rf"|::\S.* (?P<word2>{_PYTEST_VERDICT})(?: +\[ *0+%\])?\s*$"
         # 2/10 Test  #2: pay ....***Failed    0.01 sec; 2/5 pay FAIL 0.01s
         r"|^ *0+/0+ Test +#0+: .*(?P<word3>Passed|Failed|Exception|Timeout|Not Run|Skipped)\b"
         r"|^ *0+/0+ .* (?P<word4>OK|FAIL|SKIP|TIMEOUT|ERROR|EXPECTEDFAIL|UNEXPECTEDPASS) +0+\.0+ ?s\b",

@@ -60,7 +60,7 @@ def message_of(text: str) -> str | None:
     """The line of an entry that says which exception its stack trace is about; None if none below its first does."""
     first, *lines = text.rstrip().split("\n")
     if _TRACEBACK in text:  # Python's last line, or of several exceptions that of the latest
-        return next((line.rstrip() for line in reversed(lines) if line[:1].strip() and _WORD.search(line)), None)
+        return next((line.rstrip() for line in reversed(lines) if line[:1].strip() and has_words(line)), None)
     if first.rstrip().endswith(":") and " panicked at " in first and lines:  # Rust
         return lines[0].strip()
     return next((line.strip() for line in lines if _EXCEPTION.match(line)), None)
