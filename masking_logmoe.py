@@ -1,6 +1,6 @@
 """Entries in, distinct masked entries out: each variable part, such as a number or an address, becomes a placeholder.
 
-The masks are data (`MASKS` in `rules_logmoe.py`). Logs repeat, so this module never masks the same thing twice:
+The masks are data (`MASKS` in `masks_logmoe.py`). Logs repeat, so this module never masks the same thing twice:
 entries that differ in their digits alone go through the masks as one. Called by the parser.
 """
 

@@ -20,6 +20,7 @@ from .grouping_logmoe import Entries, LineGrouper
 from .headers_logmoe import HeaderReader, HeaderRules, Headers
 from .lines_logmoe import InnerLines
 from .masking_logmoe import Masker
+from .masks_logmoe import MASKS, PLACEHOLDER
 from .reading_logmoe import Chunk, EmptyLogError, split_lines, to_utf8
 from .rules_logmoe import (
     BLOCKS,
@@ -27,8 +28,6 @@ from .rules_logmoe import (
     DIRECTIVE_PATTERN,
     EXCEPTION_PATTERN,
     INDENTED_ENTRY_PATTERN,
-    MASKS,
-    PLACEHOLDER,
     TEXT_PATTERN,
 )
 from .severities_logmoe import SEVERITY_RULES

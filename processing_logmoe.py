@@ -15,13 +15,13 @@ from transformers import AddedToken, AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .columns_logmoe import check_pattern
 from .configuration_logmoe import MAX_LOG_ENTRY_LENGTH, MAX_SEQUENCE_LENGTH
+from .masks_logmoe import PLACEHOLDER
 from .parsing_logmoe import LogParser, ParsedLog, check_integer
 from .rules_logmoe import (
     CONTINUATION_PATTERN,
     DIRECTIVE_PATTERN,
     EXCEPTION_PATTERN,
     INDENTED_ENTRY_PATTERN,
-    PLACEHOLDER,
 )
 from .sequences_logmoe import SequenceCutter, SequenceRule, pad_sequences
 

@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 from logmoe import LogAnomalyPipeline, LogMoEForSequenceClassification, LogMoEProcessor
 from logmoe.console import visible_lines
 from logmoe.judging_logmoe import anomaly_probability
-from logmoe.rules_logmoe import MASKS, SEVERITY_MASK
+from logmoe.masks_logmoe import MASKS, SEVERITY_MASK
 from logmoe.training.arguments import (
     DataArguments,
     LogMoETrainingArguments,

@@ -96,7 +96,7 @@ class Bench(Latest):
         self.model = model_digest(pipe.model)
         self.store = Store(options.work, self.model, PARTS)
         measuring = [ROOT / f"{name}_logmoe.py" for name in ("habits", "surprise", "templates", "parsing", "masking")]
-        measuring += [ROOT / "rules_logmoe.py", ROOT / "training" / "episodes.py"]
+        measuring += [ROOT / "rules_logmoe.py", ROOT / "masks_logmoe.py", ROOT / "training" / "episodes.py"]
         folder = options.work / f"episodes-{self.model}-{digest_of(measuring)}"
         self.boosting = Boosting(pipe, folder)
 

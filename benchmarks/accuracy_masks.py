@@ -15,7 +15,7 @@ from accuracy_recordings import Recorded
 from accuracy_store import Arrays, Kept, Key, Part, Record
 
 from logmoe import LogMoEProcessor, LogParser
-from logmoe.rules_logmoe import MASKS
+from logmoe.masks_logmoe import MASKS
 from logmoe.templates_logmoe import learn_templates
 from logmoe.training.episodes import training_services
 from recordings.corpus import SERVICES, SPLITS

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from logmoe.headers_logmoe import HeaderReader
+from logmoe.masks_logmoe import MASKS, PLACEHOLDER
 from logmoe.parsing_logmoe import LogParser
-from logmoe.rules_logmoe import BLOCKS, MASKS, PLACEHOLDER
+from logmoe.rules_logmoe import BLOCKS
 from logmoe.severities_logmoe import SEVERITY_RULES
 from logmoe.times_logmoe import TIME_RULES
 from logmoe.transports_logmoe import TRANSPORTS
@@ -205,6 +206,7 @@ MASK_EXAMPLES = {
 }
 KEPT_EXAMPLES = [
     "child exited with code 137",
+    "Tests run: 12, Failures: 0, Errors: 3",
     "connect failed: ECONNREFUSED (errno 111)",
     "killed by signal 9",
     "SQLSTATE[40P01] deadlock detected",
@@ -311,8 +313,8 @@ def page() -> str:
                 for name in placeholders
             ],
         ),
-        "## What is kept\n\nHTTP statuses (above), and what a process said when it ended; names of users, hosts and "
-        "tables.",
+        "## What is kept\n\nHTTP statuses (above), and what a process said when it ended; that there were no failures "
+        "or errors; names of users, hosts and tables.",
         _table(["example", "masked"], [[_code(text), mask(text)] for text in KEPT_EXAMPLES]),
     ]
     return "\n\n".join(sections) + "\n"

@@ -726,6 +726,56 @@ def test_another_code_is_another_entry(parser, line):
     assert len(parser.parse(f"{line}\n{other}").distinct) == 2
 
 
+# How many there are of what is trouble.
+TROUBLE = [
+    "Tests run: 12, Failures: {}, Errors: 0, Skipped: 1, Time elapsed: 0.05 s -- in org.example.ShopTest",
+    "Tests run: 12, Failures: 0, Errors: {}, Skipped: 1",
+    "web1 : ok=3 changed=0 unreachable=0 failed={} skipped=2",
+    "web1 : ok=3 changed=0 unreachable={} failed=0 skipped=2",
+    "tests=12 errors={} failures=0",
+    "errors=0 failures={}",
+    "Errors: 0 Failures: {} Skipped: 1",
+    "{} failed, 12 passed",
+    "12 passed ({} failed)",
+    "12 tests, {} failures",
+    "backup finished: {} files failed",
+    "compiled with {} errors and 3 warnings",
+    "{} Error(s)",
+    "Passed: 5 Failed: {} Total: 5",
+    "Passed!  - Failed:     {}, Passed:    12, Skipped:     0",
+    '{{"level":"info","failed":{},"passed":12}}',
+    '{{"msg":"done","error_count": {}}}',
+    'failures="{}" errors="0"',
+    "num_errors={}",
+    "failedTests: {}",
+    "RESULT tag=101 err={} text=",
+    "2 packets transmitted, {} lost",
+]
+
+
+@pytest.mark.parametrize("line", TROUBLE)
+def test_no_trouble_is_another_entry_than_some(parser, line):
+    none, some, more = parser.mask([line.format(count) for count in (0, 3, 17)]).to_pylist()
+    assert none != some == more
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "java.lang.IllegalArgumentException: {} pieces of item 7",
+        "Error: {} pieces of item 7",
+        "order 12{} failed",
+        "1.{} failed",
+        "failed after {} attempts",
+        "ok={} changed={} skipped={}",
+        "lost {} of 3",
+    ],
+)
+def test_where_nothing_is_counted_digits_are_alike(parser, line):
+    zero, other = parser.mask([line.replace("{}", digit) for digit in "07"]).to_pylist()
+    assert zero == other
+
+
 # ---------------------------------------------------------------------- tokens go by their shape
 
 HEX_DIGITS, BASE62 = "0123456789abcdef", string.digits + string.ascii_letters
