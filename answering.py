@@ -39,7 +39,8 @@ _FRACTION = re.compile(r"\.\d+")
 OF_ITSELF = "judged against itself: shows what stands out, promises nothing"
 BY_WORDING = "judged by its wording"
 RERUN = "another run of the healthy log: shows what differs, promises nothing"
-PREVAILING = "most of it reads like faults, so that what stands out is no measure"
+READS_LESS = "what stands out in it reads less like a fault than the rest"
+PREVAILING = f"{READS_LESS}, and is no measure"
 # Reasons that are shown of a sequence or a finding.
 REASONS = 2
 # Entries after which it is known how much of a log is familiar: results wait for them, for that comes first.
@@ -364,16 +365,18 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
     if mode == "mixed":
         worded = [log for log in summary.logs if log.mode == "none"]
         faulty = sum(log.faults_prevail for log in worded)
-        cases = [(len(worded) - faulty, "is too short"), (faulty, "mostly reads like faults")]
+        cases = [(len(worded) - faulty, "it is too short"), (faulty, READS_LESS)]
         where = " or ".join(f"{what} ({count(number, 'log')})" for number, what in cases if number)
-        return f"each judged against itself, or, where it {where}, by its wording"
+        return f"each judged against itself, or, where {where}, by its wording"
     is_asked = any(log.entries >= FEWEST_SELF_ENTRIES and not log.faults_prevail for log in summary.logs)
     if not can_measure or is_asked:  # for that, or a stream
         return BY_WORDING
     if one:
         why = PREVAILING if summary.logs[0].faults_prevail else _too_short(summary.total("entries"))
     else:
-        why = "too short to have habits" + ", or mostly like faults" * any(log.faults_prevail for log in summary.logs)
+        why = "too short to have habits"
+        if any(log.faults_prevail for log in summary.logs):
+            why += f", or {READS_LESS}"
     return f"{why}: {BY_WORDING}"
 
 

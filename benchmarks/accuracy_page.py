@@ -656,8 +656,9 @@ def public(result: Result) -> list[str]:
     )
     return [
         "In windows of 32 entries or sessions; the reference is the healthy part of the first third and nothing else; "
-        "`self` is the log itself, all of it. AUROC, and what LogMoE finds and calls at 1%. A log that mostly reads "
-        "like faults, as Spirit does by itself, is judged by its wording, and no rival that knows none is asked.",
+        "`self` is the log itself, all of it. AUROC, and what LogMoE finds and calls at 1%. A log in which what "
+        "stands out reads less like a fault than the rest, as in Spirit by itself, is judged by its wording, and no "
+        "rival that knows none is asked.",
         table(header, rows),
         "Mean AUROC. " + ". ".join(means) + ".",
         f"Does the network earn its place? Against gradient boosting on its own features: {boosting}. Against the "

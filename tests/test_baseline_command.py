@@ -686,8 +686,8 @@ def test_a_log_most_of_which_is_the_fault_is_judged_by_wording(general, logs, sh
     findings = general.findings("\n".join(lines))
     assert findings.summary.logs[0].faults_prevail
     assert findings[0].first_line == start + 1
-    assert "most of it reads like faults" in answering.headline(findings.summary)
-    assert "most of it reads like faults" in answering.heading(scan)
+    assert "reads less like a fault than the rest" in answering.headline(findings.summary)
+    assert "reads less like a fault than the rest" in answering.heading(scan)
 
 
 def test_nothing_that_stands_out_is_no_all_clear(run):
