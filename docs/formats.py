@@ -305,7 +305,8 @@ def page() -> str:
                 for name in names_of(SEVERITY_RULES)
             ],
         ),
-        "## What is masked\n\nBy shape, and never a word of natural language, in any script.",
+        "## What is masked\n\nBy shape, and never a word of natural language, in any script. JSON's inner objects "
+        "have no order: their keys go by the alphabet.",
         _table(
             ["placeholder", "stands for", "example", "masked"],
             [

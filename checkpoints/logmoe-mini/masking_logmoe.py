@@ -71,7 +71,8 @@ class Masker:
             index, values = self._mask_texts(text)
         else:
             index, values = self._mask_shapes(shapes or Shapes(text))
-        masked = pc.dictionary_encode(pc.utf8_trim_whitespace(values))
+        values = pc.utf8_trim_whitespace(values)
+        masked = pc.dictionary_encode(with_sorted_keys(values) if self.masks else values)
         index = dictionary_indices(masked)[index]
         first_seen = np.full(len(masked.dictionary), len(index))
         first_seen[index[::-1]] = np.arange(len(index))[::-1]
@@ -193,6 +194,51 @@ class Masker:
             masked = pc.utf8_slice_codeunits(masked, 0, self._longest)
         # Without a mark in between, what stood before and behind the match is one literal now.
         return masked, literals if _MARKS & set(mask["replacement"]) else _Literals(masked)
+
+
+# Objects that deep in others are put in order; JSON is that deep in nobody's log.
+DEEPEST = 8
+# An object within an object; and one without another in it, with the key before it.
+_NESTED = r'": ?\{'
+_INNERMOST = re.compile(r'(": ?)\{((?:[^{}"]|"(?:[^"\\]|\\.)*")*)\}')
+_SET_ASIDE = re.compile("\0(\\d+)\0")
+# A key with its value, which may be a list.
+_MEMBER = re.compile(r'(?:[^,\[\]"]|"(?:[^"\\]|\\.)*"|\[(?:[^\[\]"]|"(?:[^"\\]|\\.)*")*\])+')
+
+
+def with_sorted_keys(texts: pa.Array) -> pa.Array:
+    """JSON in masked texts, large strings `(texts,)`, with the keys of inner objects in the order of the alphabet.
+
+    JSON's objects have no order (RFC 8259), and hash tables are written in another one each time: the headers of a
+    request in Caddy's log. Outermost keys stay as they are, for programs write these one by one.
+    """
+    hit = pc.match_substring_regex(texts, _NESTED)
+    if not pc.any(hit).as_py():
+        return texts
+    encoded = pc.dictionary_encode(texts.filter(hit))
+    changed = pa.array([_sort_keys(text) for text in encoded.dictionary.to_pylist()], texts.type)
+    return pc.replace_with_mask(texts, hit, changed.take(encoded.indices))
+
+
+def _sort_keys(text: str) -> str:
+    if "\0" in text:  # it stands for an object below
+        return text
+    inner: list[str] = []
+
+    def set_aside(match: re.Match[str]) -> str:
+        members, written = _MEMBER.findall(match[2]), match[2]
+        is_json = all(member.lstrip().startswith('"') for member in members)
+        if is_json and sum(map(len, members)) + len(members) - 1 == len(written):
+            between = ", " if any(member.startswith(" ") for member in members[1:]) else ","
+            written = between.join(sorted(member.strip() for member in members))
+        inner.append("{" + written + "}")
+        return f"{match[1]}\0{len(inner) - 1}\0"
+
+    for _ in range(DEEPEST):
+        text = _INNERMOST.sub(set_aside, text)
+    for _ in range(DEEPEST):
+        text = _SET_ASIDE.sub(lambda match: inner[int(match[1])], text)
+    return text
 
 
 def _blank(count: int) -> pa.Array:

@@ -26,7 +26,7 @@ class ScanStatistics:
         measured_entries, familiar_entries: entries that were measured against a reference, and those of them whose
             template it knows, of that log.
         backward_entries: those of them that stand behind newer ones, see `TimeOrder`.
-        faults_prevail: that log is judged by wording, for what is usual in it reads like faults.
+        faults_prevail: that log is judged by wording, for what stands out in it reads less like a fault than the rest.
         is_rerun: that log is another run of the healthy one, which it is compared with; nothing is promised.
         missing_kinds, first_missing: what it lacks, see `LogMeasure.missing`.
         kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
