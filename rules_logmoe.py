@@ -31,26 +31,33 @@ ALARM_PATTERN = rf"(?i)\b(?:{severity_alternatives('WARNING')}|fail|failed|excep
 
 # ---------------------------------------------------------------------- times
 
-_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-_WEEKDAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+MONTH, WEEKDAY = f"(?:{'|'.join(MONTHS)})", f"(?:{'|'.join(DAYS)})"
 CLOCK = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?"
 # Zones by name: any run of capitals would swallow the severity that often follows a timestamp.
-_ZONE = (
+ZONE = (
     r"(?: ?(?:Z\b|(?:UTC|GMT|MSK|CES?T|EES?T|WES?T|(?:[ECMPAHNIJKB]|AK|NZ|AE|AC|AW|SA)[SD]T)\b|[+-]\d{2}:?\d{2}\b))?"
+)
+# A date that names its month, and that has a year.
+DATE = (
+    rf"(?:{WEEKDAY}[a-z]*,? )?(?:{MONTH}[a-z]*\.? {{1,2}}\d{{1,2}},? \d{{4}}|\d{{1,2}}\.? {MONTH}[a-z]*\.?,? \d{{4}})"
 )
 TIMESTAMP = (
     r"(?:"
-    rf"\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}(?:[T -]| {{2}}){CLOCK}{_ZONE}"  # ISO 8601 and its cousins
+    rf"\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}(?:[T -]| {{2}}){CLOCK}{ZONE}"  # ISO 8601 and its cousins
     rf"|\d{{6}} {{1,2}}{CLOCK}"  # MySQL
     r"|\d{4}-\d{2}-\d{2}-\d{2}\.\d{2}\.\d{2}\.\d+"  # Blue Gene
-    rf"|\d{{1,2}}/{_MONTH}/\d{{4}}[: ]{CLOCK}{_ZONE}"  # access logs of Apache and nginx; of Python's servers
-    rf"|{_WEEKDAY},? {_MONTH} +\d{{1,2}} {CLOCK}{_ZONE}(?: \d{{4}})?"  # Apache error logs, date(1)
-    rf"|{_MONTH} +\d{{1,2}} {CLOCK}(?: \d{{4}} GMT\b)?"  # syslog; certificates
-    rf"|\d{{2}}-{_MONTH}-\d{{4}} {CLOCK}"  # Tomcat, BIND
-    rf"|{_WEEKDAY}[a-z]*, \d{{2}}[ -]{_MONTH}[ -](?:\d{{2}}){{1,2}} {CLOCK}{_ZONE}"  # HTTP and mail
-    rf"|\d{{1,2}} {_MONTH} \d{{4}} {CLOCK}"  # Redis
+    rf"|\d{{1,2}}/{MONTH}/\d{{4}}[: ]{CLOCK}{ZONE}"  # access logs of Apache and nginx; of Python's servers
+    rf"|{WEEKDAY},? {MONTH} +\d{{1,2}} {CLOCK}{ZONE}(?: \d{{4}})?"  # Apache error logs, date(1)
+    rf"|{MONTH} +\d{{1,2}} {CLOCK}(?: \d{{4}} GMT\b)?"  # syslog; certificates
+    rf"|\d{{2}}-{MONTH}-\d{{4}} {CLOCK}"  # Tomcat, BIND
+    rf"|{WEEKDAY}[a-z]*, \d{{2}}[ -]{MONTH}[ -](?:\d{{2}}){{1,2}} {CLOCK}{ZONE}"  # HTTP and mail
+    rf"|\d{{1,2}} {MONTH} \d{{4}} {CLOCK}"  # Redis
     rf"|\d{{2}}-\d{{2}} {CLOCK}"  # Android
     rf"|\d{{2}}/\d{{2}}/\d{{2}} {CLOCK}"  # Spark
+    rf"|{DATE},?(?: at)? {CLOCK}{ZONE}"  # Java, browsers
+    rf"|\d{{1,2}}/\d{{1,2}}/\d{{4}},? {{1,2}}{CLOCK}{ZONE}"  # Windows
     r")"
 )
 # ---------------------------------------------------------------------- entries

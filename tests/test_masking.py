@@ -712,6 +712,16 @@ CODES = [
     ("exited with code: 3", "3"),
     ("exit_status: 7", "7"),
     ("exitStatus=7", "7"),
+    ("request_finished code=500 path=/x", "500"),
+    ("%LINK-3-UPDOWN: Interface Gi0/1 down", "%LINK-3-UPDOWN"),
+    ("%ASA-1-104001: Switching to ACTIVE", "%ASA-1-104001"),
+    ("E [MSGID: 108006] [afr-common.c:6140:x]", "108006"),
+    ("AMQ9202E: Remote host not available", "AMQ9202E"),
+    ("CWWKF0011I: The server is ready", "CWWKF0011I"),
+    ("<Error> <JDBC> <BEA-000337> <x>", "BEA-000337"),
+    ("Event ID: 4625 logon failed", "4625"),
+    ("EventID=4624 logon", "4624"),
+    ("<EventID>7036</EventID>", "7036"),
 ]
 
 
@@ -775,6 +785,65 @@ def test_no_trouble_is_another_entry_than_some(parser, line):
 def test_where_nothing_is_counted_digits_are_alike(parser, line):
     zero, other = parser.mask([line.replace("{}", digit) for digit in "07"]).to_pylist()
     assert zero == other
+
+
+# ---------------------------------------------------------------------- the log of another day is the same log
+
+# What is written at two moments, and what is masked of it.
+MOMENTS = [
+    (
+        "Nov 3, 2026 8:15:02 AM shop.Orders place",
+        "Dec 14, 2026 11:40:59 PM shop.Orders place",
+        "<TIME> shop.Orders place",
+    ),
+    ("<Nov 3, 2026, 8:15:02,123 AM CET> <Error>", "<May 14, 2027, 9:15:02,123 PM CEST> <Error>", "<<TIME>> <Error>"),
+    ("11/4/2026 8:15:02 AM ready", "1/14/2027 10:15:02 PM ready", "<TIME> ready"),
+    ("2026-11-04 08:15:02 AM ready", "2026-12-14 11:15:02 PM ready", "<TIME> ready"),
+    ("8:15:02\u202fAM ready", "11:15:02\u202fPM ready", "<TIME> ready"),
+    ("Tue Nov 03 2026 08:15:02 GMT+0100 (CET) x", "Thu Jul 02 2026 18:15:02 GMT+0200 (CEST) x", "<TIME> x"),
+    ("Tue, 2026-11-03, 08:15:02 13[IKE] x", "Sat, 2026-12-12, 18:15:02 13[IKE] x", "<TIME> <NUM>[IKE] x"),
+    ("Tuesday, November 3, 2026 8:15:02 AM x", "Friday, May 13, 2027 at 8:15:02 PM x", "<TIME> x"),
+    ("November 3, 2026 08:15:02 x", "Dec 3 2026 08:15:02 x", "<TIME> x"),
+    ("3 November 2026 08:15:02 x", "Mon, 14 Dec 2026 08:15:02 +0100 x", "<TIME> x"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "masked"), MOMENTS)
+def test_a_time_is_masked_whole(parser, one, other, masked):
+    assert parser.mask([one, other]).to_pylist() == [masked, masked]
+
+
+@pytest.mark.parametrize(
+    "text", ["May I march on Monday", "Sun sets", "12 Mar", "at <SIZE> PM", "Wed <b>", "Sat > am"]
+)
+def test_words_that_belong_to_no_time_stay(parser, text):
+    assert parser.mask([text])[0].as_py() == text.replace("12", "<NUM>")
+
+
+# What varies from one time to the next, in programs that many people run.
+VARYING = [
+    ("port 3(vethd1555a3) entered", "port 3(veth0b2c4d5) entered"),
+    ("1lrvgM-00xofM-lj Completed", "1wAb3D-000zQx-2A Completed"),
+    ("1rlZbd-0000000AbCd-1ABc Completed", "1wAb3D-00000zQx2A4-09Zz Completed"),
+    ("answered PJSIP/326-ddebfabf", "answered PJSIP/326-0debfab1"),
+    ('"shop",6053,"10.20.7.11:52728",6f4632bb.8b6b,4,', '"shop",6053,"10.20.7.11:52728",6f46aa01.1f,4,'),
+    ("volume kube-api-access-zkhqs mounted", "volume kube-api-access-4btfg mounted"),
+    ("session=<ERFn2wBFvz+9Bsko>", "session=<aaBc+/BFvzZZZZko==>"),
+    ("SPIs e75153de_i f3149a54_o", "SPIs 00112233_i abcdefab_o"),
+    ("uid=CeKkxSTmrjndUlmafi", "uid=C1Kkx2Tmrj3dUlmaf9"),
+    ("[logs-app/HafQDsRAiLwWffaJlhToEA] created", "[logs-app/0afQ_sRA-LwWffaJlhToEA] created"),
+    ("key pair packer_170159d8-d259-8c90-1eab-5c26c9dae97a", "key pair packer_aaaaaaaa-d259-8c90-1eab-5c26c9dae97a"),
+    ("SUCCESSFUL in 1m 4s", "SUCCESSFUL in 42s"),
+    ("PASS src/cart.test.js (5.865 s)", "PASS src/cart.test.js (12 s)"),
+    ("45%|████▌     | 27/60 [26:15<00:00,  3.81it/s]", "100%|██████████| 60/60 [1:26:15<00:10:02,  1.2s/it]"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), VARYING)
+def test_what_varies_is_one_entry(parser, one, other):
+    masked = parser.mask([one, other]).to_pylist()
+    assert masked[0] == masked[1]
+    assert masked[0] != one
 
 
 # ---------------------------------------------------------------------- objects have no order

@@ -7,7 +7,7 @@ columns. To mask something new, add an item to `MASKS`.
 import re
 from typing import Any
 
-from .rules_logmoe import CLOCK, COLOUR, TIMESTAMP, severity_alternatives
+from .rules_logmoe import CLOCK, COLOUR, DAYS, MONTH, TIMESTAMP, WEEKDAY, ZONE, severity_alternatives
 
 # An optional mask: in some logs the severity alone gives the label away.
 SEVERITY_MASK = {
@@ -108,10 +108,26 @@ _EXIT_PLACES: list[tuple[str, str, str, list[str]]] = [
     (r"(\(|curl: \()", r"(\d{1,3})", r"(: [A-Z][a-z]|\)[A-Z][a-z]|\) The )", ["("]),  # nginx, Apache, curl
     (r"(\bstatus=)", r"(\d{1,3})", r"(/[A-Z])", ["status="]),  # systemd
     (r"(\b(?:(?:ORA|TNS|PLS|RMAN|MY)-|AH))", r"(\d{5,6})", r"(\b)", ["ORA-", "TNS-", "PLS-", "RMAN-", "MY-", "AH"]),
+    # Numbers of messages: Cisco, WebLogic and IBM, GlusterFS, Windows.
+    (r"(%[A-Z][A-Z0-9_]*(?:-[A-Z0-9_]+)*-)", r"(\d)", r"(-[A-Z0-9_]+:)", ["%"]),
+    (r"(%[A-Z]+-⟪\d⟫-)", r"(\d{6})", r"(:)", ["⟫-"]),
+    (
+        r"(\b(?:BEA-|AMQ|CSQ[A-Z]|CWW[A-Z]{1,3}|DFH[A-Z]{0,2}|DSN[A-Z]|IE[AEF]|SRVE|SQL))",
+        r"(\d{3,6})",
+        r"(>|[A-Z]\b)",
+        ["BEA-", "AMQ", "CSQ", "CWW", "DFH", "DSN", "IEA", "IEE", "IEF", "SRVE", "SQL"],
+    ),
+    (
+        r"""((?i:\bmsgid|\bevent[ _]?(?:id|code))\\?["']?\s?[=:>]\s*\\?["']?)""",
+        r"(\d{1,6})",
+        r"""([\s,;)\]}"'\\<]|$)""",
+        ["MSGID", "msgid", "vent", "VENT"],
+    ),
 ]
 # The same, unless it is an HTTP status.
 _CODE_PLACES: list[tuple[str, str, str, list[str]]] = [
     (r"((?i:\bcode)\\?[\"']?\s*[ =:]\s*\\?[\"']?-?)", r"(\d{1,5})", _PROSE_ENDS, ["ode", "ODE"]),
+    (r"(\bcode=\\?[\"']?)", r"(\d{1,5})", _CODE_ENDS, ["code="]),
     # Errors that the system, a database or a library numbers.
     (r"(\w(?:Error|Exception)\()", r"(\d{1,5})", r"(, [\"'])", ["Error(", "Exception("]),
     (r"((?i:\berror:?) )", r"(\d{1,5})", r"([,;)\]}\"']|[.:](?:\s|$)|$| \()", ["rror", "RROR"]),
@@ -231,8 +247,8 @@ MASKS: list[dict[str, Any]] = [
         "requires": ["\\u"],
     },
     {
-        "pattern": r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4,12}\b",
-        "replacement": "<UUID>",
+        "pattern": r"(\b|_)[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4,12}\b",
+        "replacement": r"\1<UUID>",
         "phrase": "unique identifier",
     },
     # The random end of a pod's name: Kubernetes uses no vowels there, so that it never is a word.
@@ -274,6 +290,30 @@ MASKS: list[dict[str, Any]] = [
     # Any digit before the x: a pattern that names a digit must look at each text for itself.
     {"pattern": r"\b\d[xX][0-9a-fA-F]+\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
     {"pattern": rf"\b(?:{_LONG_HEX}|{_CAPITAL_HEX})\b", "replacement": "<HEX>", "phrase": "hexadecimal number"},
+    # A session of PostgreSQL, a network interface of a container, an association of IPsec.
+    {
+        "pattern": r"<HEX>\.[0-9a-f]{1,6}\b|(\bveth)[0-9a-f]{7}\b|\b[0-9a-f]{8}(_[io])\b|(-)[a-f]{8}\b",
+        "replacement": r"\1\3<HEX>\2",
+        "phrase": "hexadecimal number",
+        "requires": ["<HEX>.", "veth", "_i", "_o", *(f"-{letter}" for letter in "abcdef")],
+    },
+    # Exim's numbers of mails, Dovecot's of sessions, Zeek's of connections, Kubernetes' of mounts, Elasticsearch's of
+    # indices.
+    {
+        "pattern": r"\b\d[0-9A-Za-z]{5}-[0-9A-Za-z]{6}(?:[0-9A-Za-z]{5})?-[0-9A-Za-z]{2}(?:[0-9A-Za-z]{2})?\b",
+        "replacement": "<ID>",
+        "phrase": "identifier",
+        "requires": ["-"],
+    },
+    {
+        "pattern": (
+            r"(\bsession=)<[\w+/]{8,}=*>|(\bkube-api-access-)[a-z0-9]{5}\b|(\[[\w.-]+/)[\w-]{22}(\])"
+            r"|(\buid\\?[\"']?[=:] ?\\?[\"']?)C[0-9A-Za-z]{16,17}\b"
+        ),
+        "replacement": r"\1\2\3\5<ID>\4",
+        "phrase": "identifier",
+        "requires": ["session=<", "kube-api-access-", "]", "uid"],
+    },
     # A mail's number in a queue, whatever its characters.
     {
         "pattern": r"(\]: |(?:queued|forwarded) as )[0-9A-F]{6,12}(: |\))",
@@ -297,6 +337,31 @@ MASKS: list[dict[str, Any]] = [
         "pattern": rf"\b(?:{TIMESTAMP}|\d{{4}}[-/.]\d{{2}}[-/.]\d{{2}}\b|{CLOCK}\b)",
         "replacement": "<TIME>",
         "phrase": "time",
+    },
+    # What belongs to a time: half of the day, zone, day of the week; the date behind it.
+    {
+        "pattern": rf"<TIME>[ \x{{A0}}\x{{202F}}]?[AaPp]\.?[Mm]\b\.?{ZONE}",
+        "replacement": "<TIME>",
+        "phrase": "time",
+        "requires": [f">{between}{half}" for between in ("", " ", "\xa0", "\u202f") for half in "AaPp"],
+    },
+    {
+        "pattern": r"<TIME>[+-]\d{2}:?\d{2}\b(?: \([A-Za-z ]+\))?",
+        "replacement": "<TIME>",
+        "phrase": "time",
+        "requires": ["<TIME>+", "<TIME>-"],
+    },
+    {
+        "pattern": rf"<TIME> {WEEKDAY}[a-z]* {MONTH}[a-z]* +\d{{1,2}}(?: \d{{4}})?\b",
+        "replacement": "<TIME>",
+        "phrase": "time",
+        "requires": [f"> {day}" for day in DAYS],
+    },
+    {
+        "pattern": rf"\b{WEEKDAY}[a-z]*,? <TIME>(?:, <TIME>)?",
+        "replacement": "<TIME>",
+        "phrase": "time",
+        "requires": [f"{day}{end}" for day in DAYS for end in (" <", ", <", "day")],
     },
     {"pattern": rf"({_BARE_PLACE}){_BARE_TIMESTAMP}", "replacement": r"\1<TIME>", "phrase": "time"},
     {
@@ -433,6 +498,19 @@ MASKS: list[dict[str, Any]] = [
         "phrase": "duration",
     },
     {
+        "pattern": r"(?:<DURATION> )+<DURATION>",
+        "replacement": "<DURATION>",
+        "phrase": "duration",
+        "requires": ["<DURATION> <"],
+    },
+    # How long a test took, in brackets.
+    {
+        "pattern": r"\(\d+(?:\.\d+)? s\)",
+        "replacement": "(<DURATION>)",
+        "phrase": "duration",
+        "requires": [" s)"],
+    },
+    {
         "pattern": rf"(^|{_KEPT}\w.])\d+(?:[.,]\d+)? ?(?:[KMGTPEkmgtp]i?[Bb](?:ytes)?|[Bb]ytes?|B|[KMGT]i?|[PE]i|k)\b",
         "replacement": r"\1<SIZE>",
         "phrase": "size",
@@ -460,6 +538,18 @@ MASKS: list[dict[str, Any]] = [
         "phrase": "identifier",
     },
     {"pattern": rf"(^|{_KEPT}\d])\d+(?:[.,]\d+)*", "replacement": r"\1<NUM>", "phrase": "number"},
+    # A progress bar: how far it is, what is left.
+    {
+        "pattern": r"\|[ █▏▎▍▌▋▊▉]{4,}\|",
+        "replacement": "||",
+        "requires": ["█", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "|    "],
+    },
+    {
+        "pattern": r"\[(?:<TIME>|<NUM>:<NUM>)<[^\]]{0,48}(?:it/s|s/it|/s|/it)\]",
+        "replacement": "[<DURATION>]",
+        "phrase": "duration",
+        "requires": ["<<", "<<NUM", "><?"],
+    },
     {"pattern": r"[\s\p{Z}]+", "replacement": " "},
     # jest and mocha say how long a test took where it was slow.
     {"pattern": r"^( ?[✓✔√] .*\S) \(<DURATION>\)$", "replacement": r"\1", "requires": ["✓", "✔", "√"]},
