@@ -47,7 +47,7 @@ _ATTEMPTS = 3
 TIME_KEYS = (
     r"@?timestamp|@t|ts|t|time|date|date_?time|event_?time(?:stamp)?|log_?time|(?:log)?timestamp_?(?:ms|ns)?|asctime"
     r"|time_?(?:local|iso8601|millis|generated|created|stamp|unix_?nano)|observed_?time(?:_?unix_?nano)?|instant"
-    r"|receive_?timestamp|created(?:_?at)?|start_?time|logged_?at|when|epoch(?:_?(?:second|ms|millis))?|__REALTIME_TIMESTAMP"
+    r"|receive_?timestamp|written_at|created(?:_?at)?|start_?time|logged_?at|when|epoch(?:_?(?:second|ms|millis))?|__REALTIME_TIMESTAMP"
     r"|_SOURCE_REALTIME_TIMESTAMP"
 )
 # The part of a key that says its numbers are UTC.
@@ -106,10 +106,7 @@ class Headers:
         Where the log names the zone, the time is UTC and ends in `Z`; seconds since 1970 name none. Where the year is
         missing, it reads `--03-12T06:25:01`.
         """
-        # Years of 366 days become 2000.
-        seconds = np.where(
-            self.has_year, self.seconds, _START_OF_2000 + (self.seconds - _START_OF_2000) % (366 * DAY_SECONDS)
-        )
+        seconds = np.where(self.has_year, self.seconds, _of_2000(self.seconds))
         written = np.datetime_as_string(seconds.astype("datetime64[s]"))
         return [
             None
@@ -143,6 +140,7 @@ class Headers:
 
 
 _START_OF_2000 = 946_684_800
+_NEVER = np.iinfo(np.int64).min
 
 
 class HeaderReader:
@@ -150,7 +148,7 @@ class HeaderReader:
 
     Whether the day or the month comes first is decided once for a log, by the first entry that settles it; until a
     chunk holds one, the month comes first in `3/12/2026` and the day in `3-12-2026`. In `12.3.2026` the day always
-    does. Where the year is missing, a jump back of more than half a year begins the next.
+    does. Where the year is missing, a jump back of more than half a year begins the next, see also `add_years`.
 
     Args:
         time_rules (`list` of `dict`): how times are written, as in `TIME_RULES`.
@@ -184,6 +182,7 @@ class HeaderReader:
         self.day_first: bool | None = None
         self._years = 0  # New Years passed, of times without a year
         self._last_yearless: int | None = None  # in seconds of 2000
+        self._last_dated = _NEVER  # since 1970, of entries with a year
 
     def read_transport(self, time: pa.Array) -> Headers:
         """Reads the times that a transport gave the next entries: another clock, written in another way.
@@ -214,6 +213,23 @@ class HeaderReader:
             name: np.concatenate([getattr(each, name) for each in fields_of_blocks]) for name in WrittenTimes.names()
         }
         return self._dated(WrittenTimes(**written), np.concatenate(severities))
+
+    def add_years(self, headers: Headers) -> None:
+        """Gives times without a year that in which they are nearest to the last time with one; in place.
+
+        Args:
+            headers: of the next entries of the log.
+        """
+        is_dated = headers.has_time & headers.has_year
+        last = np.maximum.accumulate(np.where(is_dated, np.arange(len(headers)), -1))
+        near = np.where(last >= 0, headers.seconds[last], self._last_dated)
+        if not len(near):
+            return
+        self._last_dated = int(near[-1])
+        open_year = np.flatnonzero(headers.has_time & ~headers.has_year & (near != _NEVER))
+        if len(open_year):
+            headers.seconds[open_year] = _in_nearest_year(headers.seconds[open_year], near[open_year])
+            headers.has_year[open_year] = True
 
     # ------------------------------------------------------------------ one block
 
@@ -445,6 +461,22 @@ class HeaderReader:
             utc = pc.assume_timezone(local, name, ambiguous="earliest", nonexistent="earliest")
             seconds[which] = utc.cast(pa.int64()).to_numpy(zero_copy_only=False)
             written.has_zone[which] = True
+
+
+def _of_2000(seconds: np.ndarray) -> np.ndarray:
+    """Times without a year as those of 2000: years of 366 days are counted from there."""
+    return _START_OF_2000 + (seconds - _START_OF_2000) % (366 * DAY_SECONDS)
+
+
+def _in_nearest_year(seconds: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Times without a year in that in which they are nearest to others, int64 `(times,)`, both since 1970."""
+    date = _of_2000(seconds).astype("datetime64[s]")
+    month = date.astype("datetime64[M]")
+    years = near.astype("datetime64[s]").astype("datetime64[Y]").astype(np.int64) - 30  # since 2000
+    found = np.stack(
+        [(month + 12 * (years + step)).astype("datetime64[s]") + (date - month) for step in (-1, 0, 1)]
+    ).astype(np.int64)
+    return found[np.abs(found - near).argmin(axis=0), np.arange(len(near))]
 
 
 # ---------------------------------------------------------------------- texts

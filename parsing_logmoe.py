@@ -340,8 +340,13 @@ class LogParser:
         return headers
 
     def timestamps(self, parsed: ParsedLog, reader: HeaderReader | None = None) -> np.ndarray:
-        """The time of each entry in seconds since 1970 (UTC if its zone is known), float64 `(entries,)`, or NaN."""
-        headers = self._times(parsed, reader or self.time_reader())
+        """The time of each entry in seconds since 1970 (UTC if its zone is known), float64 `(entries,)`, or NaN.
+
+        A time without a year has that of the log's other times, as far as one with a year came before it.
+        """
+        reader = reader or self.time_reader()
+        headers = self._times(parsed, reader)
+        reader.add_years(headers)
         return np.where(headers.has_time, headers.seconds + headers.nanoseconds * 1e-9, np.nan)
 
     def _times(self, parsed: ParsedLog, reader: HeaderReader) -> Headers:

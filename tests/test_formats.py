@@ -1688,10 +1688,130 @@ Test project /src/build
 == terraform and helm
 » 2026-03-12T06:25:01.104Z ERROR
 2026-03-12T06:25:01.104Z [ERROR] provider.terraform-provider-aws: no credentials
-» - -
+» - ERROR
 │ Error: no money
 » - ERROR
 Error: INSTALLATION FAILED: cannot re-use a name that is still in use
+== game servers and engines
+» - ERROR
+[06:25:01] [Server thread/ERROR]: no
+» - WARNING
+[06:25:01] [Worker-Main-1/WARN] [net.minecraft.server]: no
+» 2026-03-12T06:25:01.104 FATAL
+[12Mar2026 06:25:01.104] [main/FATAL] [mixin/]: no
+» 2026-03-12T06:25:01.104 ERROR
+[2026.03.12-06.25.01:104][  7]LogNet: Error: no
+» 2026-03-12T06:25:01.104 INFO
+[2026.03.12-06.25.01:104][123]LogInit: Display: ready
+» 2026-03-12T06:25:01.104 -
+[2026.03.12-06.25.01:104][123]LogInit: Build: shop
+== telephones, devices, robots
+» 2026-03-12T06:25:01 WARNING
+[2026-03-12 06:25:01] WARNING[4154622][C-00000168] chan_sip.c: no
+» --03-12T06:25:01 ERROR
+[Mar 12 06:25:01] ERROR[13892]: res_pjsip.c: no
+» - ERROR
+E (3141) esp-tls: no
+» - INFO
+I (3141) wifi: ready
+» - ERROR
+[  1234][E][WiFiClient.cpp:275] connect(): no
+» - WARNING
+[06:25:01][W][mqtt:031]: no
+» - ERROR
+[00:00:12.345,000] <err> wifi: no
+» 2026-03-12T06:25:01.104522123 ERROR
+[ERROR] [1773296701.104522123] [controller_server]: no
+» 2026-03-12T06:25:01.104522123 WARNING
+[ WARN] [1773296701.104522123]: no
+== storage, databases, hypervisors
+» 2026-03-12T06:25:01.104522Z ERROR
+[2026-03-12 06:25:01.104522 +0000] E [MSGID: 108006] [afr-common.c:6140:afr_notify] 0-v: no
+» 2026-03-12T06:25:01.104522 ERROR
+2026-03-12-06.25.01.104522+060 I1234E500   LEVEL: Severe
+» 2026-03-12T06:25:01Z ERROR
+{"timestamp":"2026-03-12 06:25:01 UTC","pid":7,"error_severity":"ERROR","message":"deadlock detected"}
+» 2026-03-12T06:25:01.104Z WARNING
+2026-03-12T06:25:01.104Z cpu3:2097)WARNING: NMP: no
+» 2026-03-12T06:25:01Z ERROR
+2026-03-12T06:25:01Z E! [inputs.cpu] Error in plugin
+» 2026-03-12T06:25:01.104Z -
+{"written_at":"2026-03-12T06:25:01.104Z","shop":"ready"}
+== what systems say of themselves
+» 2026-03-12T06:25:01.104 -
+type=USER_AUTH msg=audit(1773296701.104:4711): pid=7 res=failed
+» 2026-03-12T06:25:01.104 -
+node=web1 type=LOGIN msg=audit(1773296701.104:4712): pid=7 res=1
+» 2026-03-12T06:25:01.104522Z ERROR
+2026-03-12 06:25:01.104522+0000 0x6aab     Error       0x0                  257    0    kernel: no
+» 2026-03-12T06:25:01.104522Z FATAL
+2026-03-12 06:25:01.104522+0000 0x6aab     Fault       0x0                  257    0    shopd: no
+» 2026-03-12T06:25:01 ERROR
+Error,3/12/2026 6:25:01 AM,disk,7,None,"no"
+» 2026-03-13T06:25:01 WARNING
+Warning⇥3/13/2026 6:25:01 AM⇥disk⇥7⇥None
+» - WARNING
+shop 5m12s Warning BackOff pod/web-0 Back-off restarting failed container
+» - INFO
+12m         Normal    Pulled    pod/web-0    ready
+» 2026-03-12T06:25:01Z ERROR
+{"timestamp":"2026-03-12T06:25:01Z","event_type":"alert","alert":{"signature":"scan","severity":1}}
+» 2026-03-12T06:25:01Z INFO
+{"timestamp":"2026-03-12T06:25:01Z","event_type":"alert","alert":{"signature":"curl","severity":3}}
+» 2026-03-12T06:25:01.123 ERROR
+2026-03-12 06:25:01.123 [ERR] HTTP GET /items/7 responded 500 in 3.1 ms
+» 2026-03-12T06:25:01 -
+2026-03-12 06:25:01 10.0.0.8 GET /ERROR - 80
+== Windows in German
+» 2026-03-12T06:25:01 ERROR
+Fehler⇥12.03.2026 06:25:01⇥disk⇥7⇥Keine
+» 2026-03-12T06:25:01 INFO
+Informationen⇥12.03.2026 06:25:01⇥disk⇥7⇥Keine
+== Rich
+» 2026-11-04T06:25:01 ERROR
+[11/04/26 06:25:01] ERROR    no                                   shop.py:7
+» 2026-11-14T06:25:01 -
+[11/14/26 06:25:01] ready                                         shop.py:7
+== geth
+» --11-03T06:25:01.104 ERROR
+ERROR [11-03|06:25:01.104] no                                     err=none
+== installers and builds
+» - ERROR
+npm error code ETARGET
+» - WARNING
+npm warn deprecated glob@7.2.3: no longer supported
+» - ERROR
+npm ERR! code ERESOLVE
+» - ERROR
+error Couldn't find any versions for "mkdirp" that matches "0.99.6"
+» - WARNING
+warning shop@1.0.0: no license
+» - ERROR
+dpkg: error processing package openssh-server (--configure):
+» - ERROR
+[webpack-cli] Error: no
+» - -
+> Task :shop:compileJava
+» - ERROR
+> Task :shop:test FAILED
+» - ERROR
+BUILD FAILED in 40s
+» - -
+BUILD SUCCESSFUL in 40s
+» - ERROR
+//src/tax:rate_test                              FAILED TO BUILD
+» - INFO
+//src/tax:sum_test                      (cached) PASSED in 0.1s
+» - ERROR
+! Undefined control sequence.
+» - WARNING
+LaTeX Warning: Reference `tax' on page 1 undefined on input line 7.
+» - ERROR
+PriceTest#test_parse = 0.00 s = E
+» - INFO
+PriceTest#test_total = 0.00 s = .
+» - -
+error of the sum is small
 == opensearch, solr, activemq
 » 2026-03-12T06:25:01.104 INFO
 2026-03-12 06:25:01.104 INFO  (main) [   ] o.e.j.u.log Logging initialized @812ms

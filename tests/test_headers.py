@@ -361,6 +361,26 @@ def test_gap_of_many_months_is_no_new_year():
     assert headers.seconds[1] - headers.seconds[0] == 305 * 86_400
 
 
+def test_a_time_without_a_year_has_that_of_its_neighbours():
+    written = [
+        "Dec 31 23:59:57 proxy started",
+        "[31/Dec/2026:23:59:58 +0000] request",
+        "Dec 31 23:59:59 server is down",
+        "Jan  1 00:00:01 server is up",
+        "[01/Jan/2027:00:00:02 +0000] request",
+        "Dec 31 23:59:58 late",
+        "Feb 28 00:00:00 much later",
+    ]
+    parser = LogParser()
+    parsed = parser.parse(written)
+    at = parser.timestamps(parsed)
+    assert (at[1:] - at[1]).tolist() == [0, 1, 3, 4, 0, 58 * 86_400 + 2]
+    assert parser.headers(parsed).iso()[2] == "--12-31T23:59:59"  # what is written
+    reader = parser.time_reader()
+    chunks = [parser.timestamps(parsed.take(np.array(part)), reader) for part in ([0, 1], [2, 3, 4], [5, 6])]
+    assert np.concatenate(chunks).tolist() == at.tolist()
+
+
 def test_small_jump_back_is_no_new_year():
     headers = read("Jul  5 00:00:00 a", "Mar  5 00:00:00 a")
     assert headers.seconds[1] < headers.seconds[0]

@@ -57,6 +57,7 @@ TIMESTAMP = (
     rf"|\d{{2}}-\d{{2}} {CLOCK}"  # Android
     rf"|\d{{2}}/\d{{2}}/\d{{2}} {CLOCK}"  # Spark
     rf"|{DATE},?(?: at)? {CLOCK}{ZONE}"  # Java, browsers
+    rf"|\d{{2}}{MONTH}\d{{4}} {CLOCK}"  # Forge
     rf"|\d{{1,2}}/\d{{1,2}}/\d{{4}},? {{1,2}}{CLOCK}{ZONE}"  # Windows
     r")"
 )

@@ -69,7 +69,8 @@ _PYTEST_VERDICT = "PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS"
 _VERDICT = "PASS|XPASS|KPASS|FAIL|XFAIL|KFAIL|ERROR|UNRESOLVED|UNTESTED|UNSUPPORTED|SKIP"
 
 _LEVEL_KEYS = (
-    r"(?:log|syslog|event|slog)?[._]?(?:level|lvl|severity|prio(?:rity)?)(?:_?(?:text|name))?|loglevel|levelname|@l"
+    r"(?:log|syslog|event|slog)?[._]?(?:level|lvl|severity|prio(?:rity)?)(?:_?(?:text|name))?|loglevel|levelname"
+    r"|error_severity|@l"
 )
 _TAG = r"[ \t]+[^\s:\[(|<]*[a-z0-9][^\s:\[]*(?:\[[^\]\s]*\])?"
 _CLOCK_ONLY = r"^[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?: ?[AaPp][Mm])?|^\[ *\d+\.\d+\]"
@@ -103,6 +104,13 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         "numbers": {str(number): LEVELS[(number - 1) // 4] for number in range(1, 25)},
         "keyed": True,
     },
+    # Of an alert of Suricata: 1 is the worst.
+    {
+        "name": "suricata",
+        "pattern": r"\"event_type\"\s*:\s*\"alert\".*\"severity\"\s*:\s*(?P<number>\d)\b",
+        "numbers": {"1": "ERROR", "2": "WARNING", "3": "INFO", "4": "INFO"},
+        "keyed": True,
+    },
     {
         "name": "key with a number",
         "pattern": rf"(?i)\"(?:{_LEVEL_KEYS})\"\s*:\s*\"?(?P<number>\d{{1,2}})(?:[\"\s,}}]|$)",
@@ -129,7 +137,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     {
         "name": "access log",
         "pattern": r"\bcs-(?:method|uri-stem)=|\x1a[^\"\n]{0,8}\] \"(?:[A-Z]{3,16} |-\"|\\x)"
-        r"|^\x1a(?: [^\s=]+){1,5} (?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PROPFIND) (?:/|https?://)",
+        r"|^\x1a(?: [^\s=\[][^\s=]*){1,5} (?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PROPFIND) (?:/|https?://)",
         "level": None,
     },
     {
@@ -156,6 +164,13 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         r"|^\x1a (?P<word3>[VDIWEFC]) (?:[\w./-]+: |\[|\| )",
         "words": _LETTERS,
     },
+    # E (3141) wifi: lost, [1234][E][WiFi.cpp:275], [06:25:01][E][mqtt:031]; E! [outputs.file] disk full
+    {
+        "name": "letter of a device",
+        "pattern": r"^(?P<word>[VDIWE]) \(0+\) [\w./-]+: |^\[[ 0:.]+\]\[(?P<word2>[VDIWEC])\]\[\S"
+        r"|^\x1a (?P<word3>[DIWE])! ",
+        "words": _LETTERS,
+    },
     {"name": "ruby", "pattern": r"^(?P<word>[DIWEFAU]), \[", "words": _LETTERS},
     # 03-12 06:25:01.104  1702  2395 E Tag:, E/Tag( 1702):
     {
@@ -166,6 +181,8 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     },
     # 2026-03-12T06:25:01.104+0100 I NETWORK  [conn7]
     {"name": "mongodb", "pattern": r"^\x1a (?P<word>[FEWID])\d? +(?:[A-Z_]+|-) +\[", "words": _LETTERS},
+    # [2026-03-12 06:25:01.104522 +0000] E [MSGID: 108006]
+    {"name": "glusterfs", "pattern": r"^\[\x1a\] (?P<word>[TDIWECA]) \[", "words": _LETTERS},
     # [3/12/26 6:25:01:104 CET] 0000000a SystemOut     O
     {
         "name": "websphere",
@@ -189,6 +206,29 @@ SEVERITY_RULES: list[dict[str, Any]] = [
     {"name": "make", "pattern": r"^\S*make(?:\[0+\])?: \*\*\* ", "level": "ERROR"},
     {"name": "cmake", "pattern": r"^CMake (?:Deprecation )?(?P<word>Error|Warning)\b"},
     {"name": "apt", "pattern": r"^(?P<word>[EW]): \S", "words": {"E": "ERROR", "W": "WARNING"}},
+    # npm error code ETARGET, error Couldn't find any versions, dpkg: error processing package, [webpack-cli] Error: no
+    {
+        "name": "installer",
+        "pattern": r"^npm (?P<word>ERR!|error|WARN|warn|notice) |^(?P<word2>error|warning) (?:[A-Z\"]|\S+(?: > |@|: ))"
+        r"|^dpkg(?:-[\w-]+)?: (?P<word3>error|warning)\b|^(?:\[[\w-]+\]|[│╷]) (?P<word4>Error|Warning): ",
+        "words": {
+            **dict.fromkeys(("ERR!", "error", "Error"), "ERROR"),
+            **dict.fromkeys(("WARN", "warn", "warning", "Warning"), "WARNING"),
+            "notice": "INFO",
+        },
+    },
+    # > Task :shop:test FAILED, BUILD FAILED in 40s, //shop:rate_test   FAILED in 2.1s
+    {
+        "name": "build",
+        "pattern": r"^> Task :\S+ (?P<word>FAILED)$|^BUILD (?P<word2>FAILED|FAILURE)\b"
+        r"|^//\S+ +(?:\(cached\) )?(?P<word3>PASSED|FAILED|TIMEOUT|FLAKY)\b",
+        "words": {**dict.fromkeys(("FAILED", "FAILURE", "TIMEOUT"), "ERROR"), "PASSED": "INFO", "FLAKY": "WARNING"},
+    },
+    {
+        "name": "latex",
+        "pattern": r"^(?P<word>!) \S|^(?:LaTeX|(?:Package|Class) \w+)(?: \w+)? (?P<word2>Warning|Info): ",
+        "words": {"!": "ERROR", "Warning": "WARNING", "Info": "INFO"},
+    },
     # what tests and checks say of each case
     {
         "name": "verdict",
@@ -201,6 +241,11 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         r"|^\s*--- (?P<word5>PASS|FAIL|SKIP): |^\[ {0,10}(?P<word6>OK|RUN|PASSED|FAILED|SKIPPED) {0,10}\] "
         r"|^\s*(?P<word7>[✓✔✕✖✗✘×]) ",
         "words": _VERDICTS,
+    },
+    {
+        "name": "letter of minitest",
+        "pattern": r"^\S+#test_.* = 0+\.0+ s = (?P<word>[.EFS])$",
+        "words": {".": "INFO", "S": "INFO", "E": "ERROR", "F": "ERROR"},
     },
     {
         "name": "verdict at the end",
@@ -246,6 +291,51 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         "pattern": r"\x1a (?:kern|user|mail|daemon|auth|authpriv|syslog|lpr|news|uucp|cron|ftp|local\d)"
         r"\.(?P<word>[a-z]+) ",
     },
+    # [06:25:01] [Server thread/ERROR]: disk full
+    {
+        "name": "thread and severity",
+        "pattern": r"\[[^\]\n]{1,48}/(?P<word>TRACE|DEBUG|INFO|WARN|ERROR|FATAL)\]",
+    },
+    # [Mar 12 06:25:01] WARNING[4154][C-00000168] chan_sip.c: no
+    {
+        "name": "asterisk",
+        "pattern": r"^\[\x1a\] (?P<word>VERBOSE|DEBUG|NOTICE|WARNING|ERROR)\[0+\]",
+    },
+    # 2026-03-12 06:25:01.104522+0000 0x6aab     Error       0x0
+    {
+        "name": "macos",
+        "pattern": r"^\x1a +0x[0-9a-f]+ +(?P<word>Default|Info|Debug|Error|Fault) +0x",
+        "words": {"Default": "INFO", "Info": "INFO", "Debug": "DEBUG", "Error": "ERROR", "Fault": "FATAL"},
+    },
+    # [2026.03.12-06.25.01:104][  7]LogNet: Error: no
+    {
+        "name": "unreal",
+        "pattern": r"^\[\x1a\]\[ *0+\]\w+: (?P<word>Fatal|Error|Warning|Display|Verbose): ",
+        "words": {"Fatal": "FATAL", "Error": "ERROR", "Warning": "WARNING", "Display": "INFO", "Verbose": "TRACE"},
+    },
+    # Error,3/12/2026 6:25:01 AM,disk,7,None: what Windows' event viewer saves, in English, German and French
+    {
+        "name": "event viewer",
+        "pattern": r"^\"?(?P<word>\p{Lu}[\p{Ll} ]+)\"?[,;\t]\"?\x1a\"?[,;\t]",
+        "words": {
+            **dict.fromkeys(("Critical", "Kritisch", "Critique"), "FATAL"),
+            **dict.fromkeys(("Error", "Fehler", "Erreur"), "ERROR"),
+            **dict.fromkeys(("Warning", "Warnung", "Avertissement"), "WARNING"),
+            **dict.fromkeys(("Information", "Informationen", "Informations"), "INFO"),
+            **dict.fromkeys(("Audit Success", "Audit Failure", "Verbose"), "INFO"),
+        },
+    },
+    # 2026-03-12-06.25.01.104522+060 I1234E500   LEVEL: Severe
+    {"name": "db2", "pattern": r"^\x1a\S* +\S+ +LEVEL: (?P<word>Critical|Severe|Error|Warning|Info|Event)\b"},
+    # 2026-03-12T06:25:01.104Z cpu3:2097)WARNING: NMP: no
+    {"name": "esxi", "pattern": r"\x1a \S*cpu0+:0+[^)]{0,60}\)(?P<word>WARNING|ALERT): "},
+    # 5m12s   Warning   BackOff   pod/web-0   Back-off restarting failed container
+    {
+        "name": "kubernetes event",
+        "pattern": r"^(?:[a-z][\w-]* +)?(?:0+[smhd])+(?: \(x0+ over (?:0+[smhd])+\))? +(?P<word>Normal|Warning)"
+        r" +[A-Z]\w+ +\w+/",
+        "words": {"Normal": "INFO", "Warning": "WARNING"},
+    },
     {"name": "sql server", "pattern": r"^\x1a (?:spid\w+|Logon|Server|Backup) +(?P<word>Error|Warning)\b"},
     # INFO[0003] text, WARN[2026-03-12T06:25:01Z] text: logrus in a terminal
     {
@@ -281,7 +371,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         "name": "word",
         "pattern": (
             # [error], [core:error], [INFO ], <info>, and |warn| behind a time: a table has such columns
-            rf"<(?i:(?P<word5>trace|debug|info|information|notice|warn|warning|error|critical|fatal))>|\[(?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?\]"
+            rf"<(?i:(?P<word5>trace|debug|dbg|info|inf|information|notice|warn|wrn|warning|err|error|critical|fatal))>|\[(?:[\w.-]{{0,24}}:)?\s*(?i:(?P<word>{_ENCLOSED}))\d?\s*(?::[\w.-]{{1,24}})?\]"
             rf"|\x1a[^\n]{{0,60}}\|\s*(?i:(?P<word7>{_ENCLOSED}))\s*\|"
             # right after the time
             rf"|(?:\x1a|{_CLOCK_ONLY})[\])}}\"']*[ \t|:,;/-]*[\[(<|\"']*(?i:(?P<word2>{_PLAIN}))\d?"

@@ -77,7 +77,7 @@ _COMPACT_CLOCK = rf"(?P<H>\d{{2}})(?P<M>\d{{2}})(?P<S>\d{{2}}){_FRACTION}"
 # must settle, `H`, `M`, `S`, `f` fraction, `p` AM or PM, `am` or `pm` before the clock, `z` or `zh` zone, and `s`,
 # `ms`, `us`, `ns` since 1970. The earliest time wins, then the order of rules. `place`: "head" (default) near the
 # beginning, "start" only at the very beginning, where brackets, quotes and a syslog priority may stand before it, and
-# as the value of a key. `needs` is a cheap pattern that matches wherever the rule does; it spares the dear one.
+# as the value of a key; others are in `_PLACES`. `needs` is a cheap pattern that matches wherever the rule does; it spares the dear one.
 TIME_RULES: list[dict[str, str]] = [
     # 2026-03-12T06:25:01.104522+09:00, 2026/03/12 - 06:25:01, 2026-03-12 06:25
     {
@@ -178,6 +178,13 @@ TIME_RULES: list[dict[str, str]] = [
         "needs": r"\d/\d",
         "pattern": rf"(?P<n1>\d{{1,2}})/(?P<n2>\d{{1,2}})/(?P<y>\d{{2}}),[ \t]*{_CLOCK}",
     },
+    # [03/12/26 06:25:01], as Rich writes it; [3/12/26 6:25:01:104 CET]
+    {
+        "name": "slashes in brackets",
+        "needs": r"\d/\d",
+        "pattern": rf"(?P<n1>\d{{1,2}})/(?P<n2>\d{{1,2}})/(?P<y>\d{{2}}) {_SECONDS}{_ZONE}",
+        "place": "bracket",
+    },
     # 17/06/09 20:10:40
     {
         "name": "year first",
@@ -212,6 +219,17 @@ TIME_RULES: list[dict[str, str]] = [
         "pattern": rf"(?P<m>\d{{2}})-(?P<d>\d{{2}}) {_SECONDS}",
         "place": "start",
     },
+    # ERROR [03-12|06:25:01.104]
+    {"name": "geth", "needs": r"\d-\d\d\|", "pattern": rf"(?P<m>\d{{2}})-(?P<d>\d{{2}})\|{_SECONDS}"},
+    # [12Mar2026 06:25:01.104]
+    {"name": "forge", "needs": _HAS_MONTH, "pattern": rf"(?P<d>\d{{2}}){_MONTH}{_YEAR} {_SECONDS}"},
+    # [2026.03.12-06.25.01:104]
+    {
+        "name": "unreal",
+        "needs": r"\d\.\d\d-\d",
+        "pattern": rf"{_YEAR}\.{_MONTH_NUMBER}\.{_DAY_NUMBER}-(?P<H>\d{{2}})\.(?P<M>\d{{2}})\.(?P<S>\d{{2}})"
+        rf"{_FRACTION}",
+    },
     # 12.03.26 06:25:01
     {
         "name": "dots short",
@@ -237,6 +255,19 @@ TIME_RULES: list[dict[str, str]] = [
     {"name": "epoch ms", "needs": r"\d{6}", "pattern": r"(?P<ms>\d{13})(?:\.\d+)?", "place": "start"},
     {"name": "epoch us", "needs": r"\d{6}", "pattern": r"(?P<us>\d{16})(?:\.\d+)?", "place": "start"},
     {"name": "epoch ns", "needs": r"\d{6}", "pattern": r"(?P<ns>\d{19})", "place": "start"},
+    # type=LOGIN msg=audit(1773296701.104:4711): of Linux; [ERROR] [1773296701.104522123] of ROS
+    {
+        "name": "audit",
+        "needs": r"audit\(\d",
+        "pattern": r"^(?:node=\S+ )?type=\S+ msg=audit\((?P<s>\d{10})\.(?P<f>\d+)",
+        "place": "line",
+    },
+    {
+        "name": "ros",
+        "needs": r"\] \[\d{10}",
+        "pattern": r"(?P<s>\d{10})\.(?P<f>\d+)",
+        "place": "level",
+    },
     # Started GET "/carts" for 10.0.0.8 at 2026-03-12 06:25:01 +0900
     {
         "name": "rails",
@@ -250,6 +281,8 @@ TIME_RULES: list[dict[str, str]] = [
 _PLACES = {
     "head": r"(?:^|[^\w./+%&?\\-])",
     "start": r"^\x{FEFF}?(?:<\d{1,3}>\d? ?)?[\s\[(<{\"'#*]*(?:[DIWEFC] )?",
+    "bracket": r"^\[",
+    "level": r"^\[ {0,2}[A-Z]+\] \[",
     "letter": r"^\s*[DIWEFC]",
     "line": "",
 }
