@@ -77,7 +77,8 @@ _COMPACT_CLOCK = rf"(?P<H>\d{{2}})(?P<M>\d{{2}})(?P<S>\d{{2}}){_FRACTION}"
 # must settle, `H`, `M`, `S`, `f` fraction, `p` AM or PM, `am` or `pm` before the clock, `z` or `zh` zone, and `s`,
 # `ms`, `us`, `ns` since 1970. The earliest time wins, then the order of rules. `place`: "head" (default) near the
 # beginning, "start" only at the very beginning, where brackets, quotes and a syslog priority may stand before it, and
-# as the value of a key; others are in `_PLACES`. `needs` is a cheap pattern that matches wherever the rule does; it spares the dear one.
+# as the value of a key; others are in `_PLACES`. `needs` is a cheap pattern that matches wherever the rule does; it
+# spares the dear one.
 TIME_RULES: list[dict[str, str]] = [
     # 2026-03-12T06:25:01.104522+09:00, 2026/03/12 - 06:25:01, 2026-03-12 06:25
     {
@@ -159,7 +160,7 @@ TIME_RULES: list[dict[str, str]] = [
     {
         "name": "slashes",
         "needs": r"\d/\d",
-        "pattern": rf"(?P<n1>\d{{1,2}})/(?P<n2>\d{{1,2}})/{_YEAR}(?:,?[ \t]+|[T:-]|,){_CLOCK}",
+        "pattern": rf"(?P<n1>\d{{1,2}})/(?P<n2>\d{{1,2}})/{_YEAR}(?:,?[ \t]+|[T:-]|,| \| ){_CLOCK}",
     },
     {
         "name": "dots and dashes",

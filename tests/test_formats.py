@@ -1692,6 +1692,55 @@ Test project /src/build
 │ Error: no money
 » - ERROR
 Error: INSTALLATION FAILED: cannot re-use a name that is still in use
+== indented verdicts of more tools
+» - -
+Running 3 tests using 2 workers
+» - INFO
+  ✓  1 a.spec.js › cart › adds up (77ms)
+» - ERROR
+  ✘  2 a.spec.js › cart › rounds (12ms)
+» - INFO
+ PASS  src/a.test.js
+» - ERROR
+ FAIL  src/b.test.js
+  ● cart › rounds
+    expected 3
+» - INFO
+  Passed Shop.Tests.A [2 ms]
+» - ERROR
+  Failed Shop.Tests.B [3 ms]
+  Error Message:
+   no
+» - -
+  31 passing (2s)
+» - -
+  1 failing
+» - -
+Price
+  adds
+» - -
+  knows the highest (FAILED - 1)
+» - -
+  2) Error:
+» - -
+PriceTest#test_total:
+» - INFO
+ ✓ v/stock.spec.mjs (4 tests) 121ms
+» - ERROR
+ ❯ v/coupon.spec.mjs (4 tests | 1 failed) 142ms
+== events of a server, the number on the right
+» 2026-11-13T09:33:16Z -
+   1 | 11/13/2026 | 09:33:16 UTC | Physical Security #0x51 | General Chassis intrusion () | Deasserted
+» 2026-11-14T07:55:09Z -
+  c7 | 11/14/2026 | 07:55:09 UTC | Memory #0x87 | Uncorrectable ECC (DIMM_B2) | Asserted
+== alert log of Oracle
+» 2026-11-04T08:59:54.216734Z ERROR
+2026-11-04T09:59:54.216734+01:00
+Errors in file /u01/app/SHOP_ora_4711.trc:
+ORA-00600: internal error code, arguments: [kdsgrp1], [], []
+» 2026-11-04T08:59:55.216734Z -
+2026-11-04T09:59:55.216734+01:00
+Thread 1 advanced to log sequence 7
 == game servers and engines
 » - ERROR
 [06:25:01] [Server thread/ERROR]: no

@@ -136,6 +136,8 @@ BLOCKS: list[dict[str, Any]] = [
         "then": r"^[\p{L} ]+: ",
         "lines": 1,
     },
+    # The time is on a line of its own.
+    {"name": "Oracle alert", "start": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}[+-]\d\d:\d\d\s*$"},
     {"name": "report of Erlang", "start": r"^=(?:[A-Z]+ )+REPORT==== "},
     # A line that ends in a colon announces the lines below, be it a table, YAML or prose.
     {"name": "announced", "start": r"[:：]\s*$", "timed": True, "each": True},
@@ -153,6 +155,10 @@ INDENTED_ENTRY_PATTERN = (
     rf"^\t+ *\d+ {_QUERIES}"  # MySQL's and MariaDB's general log
     rf"|^[ \t]+[\[(]?(?:{TIMESTAMP}"
     rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$)"
-    # verdicts of jest, mocha, vitest, of go's subtests and of ctest
-    r"|[✓✔✕✖✗✘×] \S|--- (?:PASS|FAIL|SKIP): |\d+/\d+ Test +#|Start +\d+: )"
+    # verdicts of jest, mocha, vitest and Playwright, of go's subtests, of ctest, .NET, Minitest and RSpec
+    r"|[✓✔✕✖✗✘×] {1,3}\S|❯ \S+ \(\d+ tests?\b|(?:PASS|FAIL) {1,2}\S|\d+ (?:passing|failing|pending)\b"
+    r"|--- (?:PASS|FAIL|SKIP): |\d+/\d+ Test +#|Start +\d+: |(?:Passed|Failed|Skipped) \S.* \[[^\]]+\]\s*$"
+    r"|\d+\) (?:Error|Failure|Skipped):|\S.* \(FAILED - \d+\)\s*$"
+    # numbers on the right: what ipmitool shows of a system's events
+    r"|[0-9a-f]+ \| \d\d/\d\d/\d{2,4} \| )"
 )

@@ -217,12 +217,17 @@ SEVERITY_RULES: list[dict[str, Any]] = [
             "notice": "INFO",
         },
     },
-    # > Task :shop:test FAILED, BUILD FAILED in 40s, //shop:rate_test   FAILED in 2.1s
+    # > Task :shop:test FAILED, BUILD FAILED in 40s, //shop:rate_test FAILED, ❯ pay.spec.js (4 tests | 1 failed)
     {
         "name": "build",
         "pattern": r"^> Task :\S+ (?P<word>FAILED)$|^BUILD (?P<word2>FAILED|FAILURE)\b"
-        r"|^//\S+ +(?:\(cached\) )?(?P<word3>PASSED|FAILED|TIMEOUT|FLAKY)\b",
-        "words": {**dict.fromkeys(("FAILED", "FAILURE", "TIMEOUT"), "ERROR"), "PASSED": "INFO", "FLAKY": "WARNING"},
+        r"|^//\S+ +(?:\(cached\) )?(?P<word3>PASSED|FAILED|TIMEOUT|FLAKY)\b"
+        r"|^\s*❯ \S+ \(.*\| 0+ (?P<word4>failed)\b",
+        "words": {
+            **dict.fromkeys(("FAILED", "FAILURE", "TIMEOUT", "failed"), "ERROR"),
+            "PASSED": "INFO",
+            "FLAKY": "WARNING",
+        },
     },
     {
         "name": "latex",
@@ -239,7 +244,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         r"|^\s*(?P<word3>not ok|ok)(?: 0+\b| *\t)|^(?P<word4>ok|failed|unreachable): \["
         # --- FAIL: TestPay (0.00s), [  FAILED  ] Shop.Pay
         r"|^\s*--- (?P<word5>PASS|FAIL|SKIP): |^\[ {0,10}(?P<word6>OK|RUN|PASSED|FAILED|SKIPPED) {0,10}\] "
-        r"|^\s*(?P<word7>[✓✔✕✖✗✘×]) ",
+        r"|^\s*(?P<word7>[✓✔✕✖✗✘×]) |^\s+(?P<word8>PASS|FAIL|Passed|Failed|Skipped) +\S",
         "words": _VERDICTS,
     },
     {
@@ -271,6 +276,13 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         "name": "java.util.logging",
         "lines": True,
         "pattern": r"^\x1a [^\n]+\n(?P<word>SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ",
+    },
+    # The time is on a line of its own, and the error some lines below it.
+    {
+        "name": "oracle",
+        "lines": True,
+        "pattern": r"^\x1a\s*\n(?:.*\n)*?(?:Errors in file |ORA-0{5}\b)",
+        "level": "ERROR",
     },
     {
         "name": "php",
@@ -390,7 +402,7 @@ SEVERITY_RULES: list[dict[str, Any]] = [
 
 # ---------------------------------------------------------------------- severities
 
-_WORD_GROUPS = ("word", "word2", "word3", "word4", "word5", "word6", "word7")
+_WORD_GROUPS = ("word", "word2", "word3", "word4", "word5", "word6", "word7", "word8")
 # Levels of a shape that are no severity.
 _NONE, UNKNOWN = -1, -2
 
