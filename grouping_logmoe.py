@@ -232,7 +232,9 @@ class LineGrouper:
             common = np.minimum.reduceat(_indentation(shapes.distinct)[shapes.index], np.flatnonzero(log_starts))
             if indentation is not None:
                 common = np.minimum(common, indentation)
-            starts = self._entry_starts(shapes, group_starts, common[log_starts.cumsum() - 1], lines.starts)
+            below_blank = np.append(False, numbers[1:, 0] > numbers[:-1, 1] + 1) & ~group_starts
+            widths = common[log_starts.cumsum() - 1]
+            starts = self._entry_starts(shapes, group_starts, widths, lines.starts, below_blank)
         first = np.flatnonzero(starts | group_starts)
         return Grouping(lines, numbers, log_of_line, group, first, num_logs, shapes, int(common[0]))
 
@@ -244,7 +246,12 @@ class LineGrouper:
         return is_text
 
     def _entry_starts(
-        self, lines: Shapes, group_starts: np.ndarray, common: np.ndarray, records: np.ndarray
+        self,
+        lines: Shapes,
+        group_starts: np.ndarray,
+        common: np.ndarray,
+        records: np.ndarray,
+        below_blank: np.ndarray,
     ) -> np.ndarray:
         """Which lines start an entry by the default rules, bool `(lines,)`.
 
@@ -252,6 +259,7 @@ class LineGrouper:
             group_starts: the first line of each stream of each log, bool `(lines,)`.
             common: characters of white space that all lines of a log share, int64 `(lines,)`.
             records: lines that the transport says start one, bool `(lines,)`.
+            below_blank: lines that do not stand right below the one before, bool `(lines,)`.
         """
         first_of_log = np.flatnonzero(group_starts)
         log_of_line = group_starts.cumsum() - 1
@@ -269,6 +277,8 @@ class LineGrouper:
             exception |= ((above_frame & below_time) | caret) & lines.match(ERROR_PATTERN)
         indented_entry = lines.match(self.indented_entry_pattern)
         starts = ~(lines.match(self.continuation_pattern) | exception) | indented_entry
+        # The next heading among verdicts belongs to none of them.
+        starts |= below_blank & np.append(False, indented_entry[:-1])
 
         position = np.arange(len(lines.index))
         log_start = first_of_log[log_of_line]

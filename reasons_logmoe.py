@@ -15,9 +15,8 @@ import numpy as np
 from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits, departure, is_among, is_regular
 from .measuring_logmoe import Measured
 from .reference_logmoe import LogReference, readable
-from .rules_logmoe import ALARM_PATTERN
 from .surprise_logmoe import ENTRY_FEATURES, GRANULARITIES, INPUTS, POOLS, SEQUENCE_FEATURES, pool_weights
-from .wording_logmoe import number_in_words, seconds_in_words, shown, times_in_words
+from .wording_logmoe import alarms, inner_line, number_in_words, seconds_in_words, shown, times_in_words
 
 KINDS = (
     "new_entry",
@@ -52,7 +51,6 @@ SMALLEST_REASON = 0.05
 LEAST_REASON = 1e-3
 # Texts in which a word is looked for.
 COMPARED_TEXTS = 4096
-_ALARM = re.compile(ALARM_PATTERN)
 _WORD = re.compile(r"[^\s=:,;\"'`()\[\]{}<>|]+")
 
 
@@ -395,14 +393,15 @@ class Scene:
 
     def _entry(self, place: int) -> dict[str, Any]:
         """The entry at a place of the sequence: its line and its text."""
-        position = int(self.around.in_log[self.row, place])
-        log = self.around.log
-        return {"line": int(log.first_line[position]), "entry": shown(log.text[position].as_py())}
+        line = int(self.around.log.first_line[int(self.around.in_log[self.row, place])])
+        return {"line": line, "entry": shown(self._text(place))}
+
+    def _text(self, place: int) -> str:
+        return str(self.around.log.text[int(self.around.in_log[self.row, place])].as_py())
 
     def _masked(self, place: int) -> str:
         log = self.around.log
-        position = int(self.around.in_log[self.row, place])
-        return str(log.distinct[int(log.entry_index[position])].as_py())
+        return str(log.distinct[int(log.entry_index[int(self.around.in_log[self.row, place])])].as_py())
 
     def _strongest(self, is_meant: np.ndarray, *names: str) -> int:
         """Of the entries that are meant, or of all if none is, the first one with the highest features."""
@@ -417,7 +416,9 @@ class Scene:
         more = f" and {number - 1:,} more of the {self.size:,} entries" if number > 1 else ""
         if self.value("template_new")[place] > 0:
             told["closest"] = shown(self.reference.texts[int(self.near["text"][place])])
-            text = f"a new kind of entry (line {here['line']:,}{more}): `{here['entry']}`"
+            inner = inner_line(self._text(place).strip())  # what failed may stand below its first line
+            within = f" with `{shown(inner)}`" if inner else ""
+            text = f"a new kind of entry (line {here['line']:,}{more}): `{here['entry']}`{within}"
             return told | {"text": f"{text}; closest {self.where}: `{told['closest']}`"}
         if self.value("text_new")[place] > 0:
             template = int(self.near["template"][place])
@@ -442,7 +443,7 @@ class Scene:
         return chosen
 
     def _alarms(self, place: int) -> bool:
-        return bool(self.is_new[place]) and _ALARM.search(self._masked(place)) is not None
+        return bool(self.is_new[place]) and alarms(self._masked(place))
 
     def _new_words(self, place: int, template: int) -> list[str]:
         """Words of an entry that no healthy text of its template holds; at most three."""

@@ -155,10 +155,10 @@ INDENTED_ENTRY_PATTERN = (
     rf"^\t+ *\d+ {_QUERIES}"  # MySQL's and MariaDB's general log
     rf"|^[ \t]+[\[(]?(?:{TIMESTAMP}"
     rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$)"
-    # verdicts of jest, mocha, vitest and Playwright, of go's subtests, of ctest, .NET, Minitest and RSpec
+    # verdicts of jest, mocha, vitest and Playwright, of go's subtests, of ctest, .NET, Minitest, RSpec and ExUnit
     r"|[✓✔✕✖✗✘×] {1,3}\S|❯ \S+ \(\d+ tests?\b|(?:PASS|FAIL) {1,2}\S|\d+ (?:passing|failing|pending)\b"
     r"|--- (?:PASS|FAIL|SKIP): |\d+/\d+ Test +#|Start +\d+: |(?:Passed|Failed|Skipped) \S.* \[[^\]]+\]\s*$"
-    r"|\d+\) (?:Error|Failure|Skipped):|\S.* \(FAILED - \d+\)\s*$"
+    r"|\d+\) (?:Error|Failure|Skipped):|\* test |\S.* \(FAILED - \d+\)\s*$"
     # numbers on the right: what ipmitool shows of a system's events
     r"|[0-9a-f]+ \| \d\d/\d\d/\d{2,4} \| )"
 )

@@ -24,6 +24,10 @@ _EXCEPTION = re.compile(
     r"\s*(?:Caused by: )?(?:[A-Za-z_][\w$]*(?:\.|::))*(?:[A-Z]\w*)?(?:Error|Exception)\b(?: \[\w+\])?(?::|$)"
 )
 _ALARM = re.compile(ALARM_PATTERN)
+# That there was none of it: `errors=0`, `Failures: 0`, `0 failed`.
+_NO_ALARM = re.compile(
+    r"(?i)\b\w*(?:fail|err)\w*[\"']?(?: ?code)? ?[=:] {0,8}[\"']?0\b|\b0 (?:[a-z]+ )?(?:fail|err)\w*"
+)
 # Where an entry in JSON says what happened.
 _MESSAGE = re.compile(r'"(?:msg|message|error|err|exception|reason|event)":')
 # `pay_test.go:7: no money`
@@ -76,7 +80,12 @@ def inner_line(text: str) -> str | None:
     lines = [line for line in below if has_words(line) and not line.startswith("at ")]  # the frames of a stack trace
     if len(lines) == 1:
         return lines[0]
-    return next((line for line in lines if _ALARM.search(line) or _PLACE.match(line)), None)
+    return next((line for line in lines if alarms(line) or _PLACE.match(line)), None)
+
+
+def alarms(text: str) -> bool:
+    """Whether a text says that something failed, or calls itself a warning or worse."""
+    return _ALARM.search(_NO_ALARM.sub("", text)) is not None
 
 
 def has_words(text: str) -> bool:
@@ -148,6 +157,7 @@ def placed(text: str, line: int | None, first: int, last: int) -> str:
 
 __all__ = [
     "SHOWN_CHARACTERS",
+    "alarms",
     "cut",
     "has_words",
     "inner_line",

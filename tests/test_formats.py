@@ -1728,6 +1728,25 @@ PriceTest#test_total:
  ✓ v/stock.spec.mjs (4 tests) 121ms
 » - ERROR
  ❯ v/coupon.spec.mjs (4 tests | 1 failed) 142ms
+== headings among verdicts
+» - -
+  cart
+» - INFO
+    ✔ adds up (81ms)
+» - INFO
+    ✔ rounds half up
+
+» - -
+  refund
+» - INFO
+    ✔ adds up
+
+» - -
+  31 passing (2s)
+» - -
+CartTest [test/cart_test.exs]
+» - -
+  * test pays order 3 [L#18]
 == events of a server, the number on the right
 » 2026-11-13T09:33:16Z -
    1 | 11/13/2026 | 09:33:16 UTC | Physical Security #0x51 | General Chassis intrusion () | Deasserted

@@ -41,7 +41,7 @@ from .sequences_logmoe import session_of
 from .sources_logmoe import words_of
 from .suspects_logmoe import Suspects
 from .weighing_logmoe import Against
-from .wording_logmoe import placed
+from .wording_logmoe import alarms, has_words, placed
 
 # Of the strongest entry's share: an entry with less is no help to a reader.
 TELLING_SHARE = 0.1
@@ -249,7 +249,7 @@ class _Open:
         # Entries of the same text may speak for and against: the sum of those that speak for is the larger one.
         total = max(self.total, sum(max(0.0, of.total) for _, of in ordered)) or 1.0
         telling = [(masked, of) for masked, of in ordered if of.total / total > 0 and of.total >= least]
-        shown = telling[:SHOWN_ENTRIES]
+        shown = _as_read(telling[:SHOWN_ENTRIES])
         entries = tuple(
             FindingEntry(of.line, of.text, of.total / total, of.count, *of.places(), masked) for masked, of in shown
         )
@@ -278,6 +278,15 @@ class _Open:
             self.num_sessions or None,
             tuple(self.sessions),
         )
+
+
+def _as_read(telling: list[tuple[str, _Folded]]) -> list[tuple[str, _Folded]]:
+    """Entries, the most telling first: banners of symbols last, and what failed among those that are read."""
+    ordered = sorted(telling, key=lambda item: not has_words(item[1].text))  # stable
+    failed = next((place for place, (_, of) in enumerate(ordered) if alarms(of.text)), 0)
+    if failed >= READ_ENTRIES:
+        ordered.insert(READ_ENTRIES - 1, ordered.pop(failed))
+    return ordered
 
 
 def _rank(reason: Reason) -> float:
