@@ -352,10 +352,10 @@ MASKS: list[dict[str, Any]] = [
         "requires": ["<TIME>+", "<TIME>-"],
     },
     {
-        "pattern": rf"<TIME> {WEEKDAY}[a-z]* {MONTH}[a-z]* +\d{{1,2}}(?: \d{{4}})?\b",
+        "pattern": rf"<TIME>(?: [A-Z]{{3,4}})? {WEEKDAY}[a-z]* {MONTH}[a-z]* +\d{{1,2}}(?: \d{{4}})?\b",
         "replacement": "<TIME>",
         "phrase": "time",
-        "requires": [f"> {day}" for day in DAYS],
+        "requires": [f" {day}" for day in DAYS],
     },
     {
         "pattern": rf"\b{WEEKDAY}[a-z]*,? <TIME>(?:, <TIME>)?",

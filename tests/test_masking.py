@@ -803,6 +803,7 @@ MOMENTS = [
     ("Tue Nov 03 2026 08:15:02 GMT+0100 (CET) x", "Thu Jul 02 2026 18:15:02 GMT+0200 (CEST) x", "<TIME> x"),
     ("Tue, 2026-11-03, 08:15:02 13[IKE] x", "Sat, 2026-12-12, 18:15:02 13[IKE] x", "<TIME> <NUM>[IKE] x"),
     ("Tuesday, November 3, 2026 8:15:02 AM x", "Friday, May 13, 2027 at 8:15:02 PM x", "<TIME> x"),
+    ("set at 08:15:02 UTC Tue Nov 3 2026", "set at 18:15:02 CEST Sun Jul 12 2026", "set at <TIME>"),
     ("November 3, 2026 08:15:02 x", "Dec 3 2026 08:15:02 x", "<TIME> x"),
     ("3 November 2026 08:15:02 x", "Mon, 14 Dec 2026 08:15:02 +0100 x", "<TIME> x"),
 ]

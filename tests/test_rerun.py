@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from logmoe import answering, inference
+from logmoe import answering, inference, rerun_logmoe
 from logmoe.findings_logmoe import LogSummary, Summary
 from logmoe.fitting_logmoe import ReferenceFit, origin_of, with_places
 from logmoe.measuring_logmoe import LogMeasure
@@ -165,6 +165,20 @@ def test_a_service_is_no_run(pipe, service, entries):
     reference = fitted(pipe, recorded(service, "twin")[:entries])
     assert reference.steps[1] < 1 - NEW_STEPS
     assert not beginning_of(pipe, reference, recorded(service, "train")).is_rerun
+
+
+def test_a_service_that_repeats_its_steps_is_no_run(pipe, monkeypatch):
+    """Which of its routines follow one another is another matter each day; but most of them come again and again."""
+    generator, weights = np.random.default_rng(0), 1 / np.arange(1, len(MODULES) + 1) ** 1.5
+
+    def day():
+        routines = generator.choice(MODULES, 100, p=weights / weights.sum())
+        return [f"INFO {name} of the broker: step {step}" for name in routines for step in ("aaaa", "bbbb", "cccc")]
+
+    reference, other = fitted(pipe, day()), day()
+    assert not beginning_of(pipe, reference, other).is_rerun
+    monkeypatch.setattr(rerun_logmoe, "GONE_ONCE", 0.0)
+    assert beginning_of(pipe, reference, other).is_rerun  # by all else
 
 
 @pytest.mark.parametrize("service", ["nginx", "redis"])

@@ -18,6 +18,9 @@ from .surprise_logmoe import SEQUENCE_FEATURES, RunningLevel
 # services, against references of 150 to 4,000 entries, lack .40 of it or more; builds, test runs and installations
 # against one that went well .27 or less, failed ones too.
 NEW_STEPS, RERUN_PART = 0.1, 1 / 3
+# The least share of such a run's different steps that are gone once: of 46 jobs .31 or more, of services that mix many
+# kinds of entries, and so have not seen all pairs of these, .26 or less.
+GONE_ONCE = 0.3
 # Runs that a reference holds at most: what is longer knows of a service's log more than that knows of itself.
 MOST_RUNS = 4
 # What stands beside the whole reference in a log, as a share of it, from which on the log has grown: less is what a
@@ -61,7 +64,7 @@ class Beginning:
 
     @property
     def is_rerun(self) -> bool:
-        """Whether the log goes the same steps as the healthy one, and either goes few of them twice."""
+        """Whether the log goes the same steps as the healthy one, many of them once, and either few of them twice."""
         reference = self.reference
         if not self._entries or not reference.origin.has_past:
             return False
@@ -80,7 +83,9 @@ class Beginning:
         lacking = int((~np.isin(steps, known)).sum())
         # Few steps tell little: two more of either kind (Agresti and Coull, 1998).
         is_known = (lacking + 2) / (len(steps) + 4) < RERUN_PART * new
-        return new > NEW_STEPS and is_known and len(reference) <= MOST_RUNS * int(is_other.sum())
+        _, times = np.unique(steps, return_counts=True)
+        goes_on = len(times) > 0 and (times == 1).mean() >= GONE_ONCE
+        return bool(new > NEW_STEPS and is_known and goes_on) and len(reference) <= MOST_RUNS * int(is_other.sum())
 
     # Of a log that has grown since the reference was fitted, only what came since then tells what kind of log it is.
 
