@@ -117,6 +117,7 @@ _QUERIES = (
     r"(?:Query|Connect|Quit|Prepare|Execute|Close stmt|Reset stmt|Fetch|Statistics|Ping|Init DB|Change user|Field List"
     r"|Refresh|Shutdown|Kill|Long Data|Set option|Binlog Dump(?: GTID)?|Register Slave|Delayed insert)(?:\t|$)"
 )
+_FIELD = r"(?:[^\",]*,|\"[^\"]*\",)"
 # Entries of several lines, whatever is in them: from a line that matches `start` to one that matches `end`, or for so
 # many `lines`, or else to the next line that begins with a time or starts a block. Of several starts in a row only the
 # first counts, unless `each` does. `then` is what the line below must match. `timed`: the line itself begins with a
@@ -138,6 +139,14 @@ BLOCKS: list[dict[str, Any]] = [
     },
     # The time is on a line of its own.
     {"name": "Oracle alert", "start": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}[+-]\d\d:\d\d\s*$"},
+    # A row of a table whose last field is in quotes and has several lines: what Windows and CloudWatch save.
+    {
+        "name": "CSV with a field of several lines",
+        "start": rf"^\"?(?:\p{{Lu}}[\p{{Ll}} ]+\"?,{_FIELD}{{3}}|\d[\d/.: T-]{{9,}}(?: [AP]M)?\"?,){_FIELD}*"
+        r"\"(?:[^\"]|\"\")*$",
+        "end": r"(?:^|[^\"])(?:\"\")*\"\s*(?:,[^\"]*)?$",
+        "each": True,
+    },
     {"name": "report of Erlang", "start": r"^=(?:[A-Z]+ )+REPORT==== "},
     # A line that ends in a colon announces the lines below, be it a table, YAML or prose.
     {"name": "announced", "start": r"[:：]\s*$", "timed": True, "each": True},

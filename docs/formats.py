@@ -173,6 +173,7 @@ BLOCK_EXAMPLES = {
     "query": "\t\t    7 Query\tSELECT price\nFROM cart",
     "java.util.logging": "Mar 12, 2026 6:25:01 AM shop.Pay run\nSEVERE: disk full",
     "Oracle alert": "2026-03-12T06:25:01.104522+00:00\nErrors in file /srv/shop.trc:\nORA-00600: internal error",
+    "CSV with a field of several lines": 'Error,3/12/2026 6:25:01 AM,disk,7,None,"Faulting shop.exe\nException: 7"',
     "report of Erlang": "=ERROR REPORT==== 12-Mar-2026::06:25:01 ===\nshop: disk full\nby order 7",
     "announced": "2026-03-12 06:25:01 INFO settings:\ndisk: full\nretry: 7",
     "Windows event": "Log Name:      Application\nLevel:         Error\nDescription:\ndisk full",

@@ -1830,6 +1830,21 @@ shop 5m12s Warning BackOff pod/web-0 Back-off restarting failed container
 2026-03-12 06:25:01.123 [ERR] HTTP GET /items/7 responded 500 in 3.1 ms
 » 2026-03-12T06:25:01 -
 2026-03-12 06:25:01 10.0.0.8 GET /ERROR - 80
+== rows with a field of several lines
+» 2026-03-12T06:25:01 INFO
+Information,3/12/2026 6:25:01 AM,shop,7,None,"ready"
+» 2026-03-12T06:25:02 ERROR
+Error,3/12/2026 6:25:02 AM,Application Error,1000,(100),"Faulting application name: shop.exe, version: 1
+Faulting module name: ""pay"".dll
+Exception code: 0xc0000005"
+» 2026-03-13T06:25:03 INFO
+Information,3/13/2026 6:25:03 AM,shop,7,None,"ready, ""steady"" now"
+» 2026-03-12T06:25:01.123 ERROR
+1773296701123,"ERROR no money
+⇥at shop.Pay
+"
+» 2026-03-12T06:25:02.123 INFO
+1773296702123,INFO ready
 == Windows in German
 » 2026-03-12T06:25:01 ERROR
 Fehler⇥12.03.2026 06:25:01⇥disk⇥7⇥Keine
