@@ -491,8 +491,9 @@ def suspects(
     for log in findings.summary.logs:
         for suspect in log.suspects:
             is_fitting = log.familiarity is None or log.familiarity >= FAMILIAR_SHARE
-            reads_like_a_fault = suspect.wording > READS_LIKE_A_FAULT or suspect.place == FIRST
-            is_wanted = is_fitting if log.mode == "reference" else reads_like_a_fault
+            # Of a log that the reference does not fit most is new to it, and what calls itself an error as ever.
+            tells = is_fitting if log.mode == "reference" else suspect.wording > READS_LIKE_A_FAULT
+            is_wanted = tells or suspect.place == FIRST
             known = found.get(suspect.masked)
             if is_wanted and suspect.masked not in is_shown and (known is None or suspect.order < known[1].order):
                 found[suspect.masked] = log, suspect

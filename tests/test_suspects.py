@@ -344,9 +344,11 @@ def test_what_is_shown_is_not_repeated():
     assert "  line 7  c" not in list(answering.answer(apart, limit=2))
 
 
-def test_a_reference_that_does_not_fit_shows_none():
+def test_a_reference_that_does_not_fit_shows_what_is_called_an_error_alone():
     misfit = found(suspect("a"), familiarity=0.2)
     assert not answering.suspects(misfit)
+    error = dataclasses.replace(suspect("b"), severity="ERROR")
+    assert [one.text for _, one in answering.suspects(found(suspect("a"), error, familiarity=0.2))] == ["b"]
     both = Findings([], Summary((*misfit.summary.logs, *found(suspect("b")).summary.logs)))
     assert list(answering.told_suspects(both))[1].startswith("one kind of entry is new")
 
