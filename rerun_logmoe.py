@@ -84,8 +84,8 @@ class Beginning:
         # Few steps tell little: two more of either kind (Agresti and Coull, 1998).
         is_known = (lacking + 2) / (len(steps) + 4) < RERUN_PART * new
         _, times = np.unique(steps, return_counts=True)
-        goes_on = len(times) > 0 and (times == 1).mean() >= GONE_ONCE
-        return bool(new > NEW_STEPS and is_known and goes_on) and len(reference) <= MOST_RUNS * int(is_other.sum())
+        is_job = len(times) > 0 and (times == 1).mean() >= GONE_ONCE
+        return bool(new > NEW_STEPS and is_known and is_job) and len(reference) <= MOST_RUNS * int(is_other.sum())
 
     # Of a log that has grown since the reference was fitted, only what came since then tells what kind of log it is.
 
