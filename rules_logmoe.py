@@ -166,7 +166,8 @@ INDENTED_ENTRY_PATTERN = (
     rf"|(?:{severity_alternatives().upper()})[\])]?:?(?: |$)"
     # verdicts of jest, mocha, vitest and Playwright, of go's subtests, of ctest, .NET, Minitest, RSpec and ExUnit
     r"|[✓✔✕✖✗✘×] {1,3}\S|❯ \S+ \(\d+ tests?\b|(?:PASS|FAIL) {1,2}\S|\d+ (?:passing|failing|pending)\b"
-    r"|--- (?:PASS|FAIL|SKIP): |\d+/\d+ Test +#|Start +\d+: |(?:Passed|Failed|Skipped) \S.* \[[^\]]+\]\s*$"
+    r"|--- (?:PASS|FAIL|SKIP): |\d+/\d+ Test +#|Start +\d+: "
+    r"|(?:Passed|Failed|Skipped) \S.* \[(?:< )?\d+ [hms][^\]]*\]\s*$"
     r"|\d+\) (?:Error|Failure|Skipped):|\* test |\S.* \(FAILED - \d+\)\s*$"
     # numbers on the right: what ipmitool shows of a system's events
     r"|[0-9a-f]+ \| \d\d/\d\d/\d{2,4} \| )"

@@ -1711,6 +1711,9 @@ Running 3 tests using 2 workers
   Failed Shop.Tests.B [3 ms]
   Error Message:
    no
+» - ERROR
+  Failed Shop.Tests.C [< 1 ms]
+  Failed to start component [Shop[pay]]
 » - -
   31 passing (2s)
 » - -
