@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .columns_logmoe import Shapes, TextBytes, dictionary_indices, group_spans, matches
+from .rules_logmoe import MONTH, WEEKDAY
 from .severities_logmoe import LEVELS, SEVERITY_RULES, TIME_MARK, UNKNOWN, SeverityRules
 from .times_logmoe import (
     CANDIDATES,
@@ -54,7 +55,7 @@ TIME_KEYS = (
 _UTC_KEYS = r"[A-Z_]*_REALTIME_TIMESTAMP"
 _VALUE = (
     r"(?P<value>\d{4}[-/.年]|\d{8}|\d{4} [A-Z]|\d{1,2}[-/. ][\dA-Z]"
-    r"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*[ ,])"
+    rf"|(?:{WEEKDAY}|{MONTH})[a-z]*[ ,])"
 )
 _KEYED_TIME = (
     rf"(?:\\?\"(?:(?P<utc>{_UTC_KEYS})|(?i:{TIME_KEYS}))\\?\"\s*:\s*(?:\{{\s*\"[$\w]+\"\s*:\s*){{0,2}}\\?\"?"

@@ -303,7 +303,6 @@ MASKS: list[dict[str, Any]] = [
         "pattern": r"\b\d[0-9A-Za-z]{5}-[0-9A-Za-z]{6}(?:[0-9A-Za-z]{5})?-[0-9A-Za-z]{2}(?:[0-9A-Za-z]{2})?\b",
         "replacement": "<ID>",
         "phrase": "identifier",
-        "requires": ["-"],
     },
     {
         "pattern": (

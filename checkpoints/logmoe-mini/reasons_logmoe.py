@@ -391,17 +391,19 @@ class Scene:
         told = tell[kind]() if kind in tell else self._tell_known(entry_shares)
         return {"kind": kind} | told
 
+    def _position(self, place: int) -> int:
+        return int(self.around.in_log[self.row, place])
+
     def _entry(self, place: int) -> dict[str, Any]:
         """The entry at a place of the sequence: its line and its text."""
-        line = int(self.around.log.first_line[int(self.around.in_log[self.row, place])])
+        line = int(self.around.log.first_line[self._position(place)])
         return {"line": line, "entry": shown(self._text(place))}
 
     def _text(self, place: int) -> str:
-        return str(self.around.log.text[int(self.around.in_log[self.row, place])].as_py())
+        return str(self.around.log.text[self._position(place)].as_py())
 
     def _masked(self, place: int) -> str:
-        log = self.around.log
-        return str(log.distinct[int(log.entry_index[int(self.around.in_log[self.row, place])])].as_py())
+        return str(self.around.log.distinct[int(self.around.log.entry_index[self._position(place)])].as_py())
 
     def _strongest(self, is_meant: np.ndarray, *names: str) -> int:
         """Of the entries that are meant, or of all if none is, the first one with the highest features."""
@@ -438,12 +440,10 @@ class Scene:
     def _most_new(self) -> np.ndarray:
         """Of the new entries those of a new kind, and of these those that say that something failed; `(entries,)`."""
         chosen = self.is_new
-        for is_better in (self.value("template_new") > 0, np.array(list(map(self._alarms, range(self.size))))):
+        failed = [bool(new) and alarms(self._masked(place)) for place, new in enumerate(self.is_new)]
+        for is_better in (self.value("template_new") > 0, np.array(failed)):
             chosen = chosen & is_better if (chosen & is_better).any() else chosen
         return chosen
-
-    def _alarms(self, place: int) -> bool:
-        return bool(self.is_new[place]) and alarms(self._masked(place))
 
     def _new_words(self, place: int, template: int) -> list[str]:
         """Words of an entry that no healthy text of its template holds; at most three."""

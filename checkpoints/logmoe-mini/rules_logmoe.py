@@ -40,7 +40,7 @@ ZONE = (
     r"(?: ?(?:Z\b|(?:UTC|GMT|MSK|CES?T|EES?T|WES?T|(?:[ECMPAHNIJKB]|AK|NZ|AE|AC|AW|SA)[SD]T)\b|[+-]\d{2}:?\d{2}\b))?"
 )
 # A date that names its month, and that has a year.
-DATE = (
+_DATE = (
     rf"(?:{WEEKDAY}[a-z]*,? )?(?:{MONTH}[a-z]*\.? {{1,2}}\d{{1,2}},? \d{{4}}|\d{{1,2}}\.? {MONTH}[a-z]*\.?,? \d{{4}})"
 )
 TIMESTAMP = (
@@ -56,7 +56,7 @@ TIMESTAMP = (
     rf"|\d{{1,2}} {MONTH} \d{{4}} {CLOCK}"  # Redis
     rf"|\d{{2}}-\d{{2}} {CLOCK}"  # Android
     rf"|\d{{2}}/\d{{2}}/\d{{2}} {CLOCK}"  # Spark
-    rf"|{DATE},?(?: at)? {CLOCK}{ZONE}"  # Java, browsers
+    rf"|{_DATE},?(?: at)? {CLOCK}{ZONE}"  # Java, browsers
     rf"|\d{{2}}{MONTH}\d{{4}} {CLOCK}"  # Forge
     rf"|\d{{1,2}}/\d{{1,2}}/\d{{4}},? {{1,2}}{CLOCK}{ZONE}"  # Windows
     r")"

@@ -11,22 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .columns_logmoe import Shapes, buffers, group_texts, slices
-from .rules_logmoe import severity_alternatives
+from .rules_logmoe import DAYS, MONTH, MONTHS, WEEKDAY, severity_alternatives
 
 _ISO = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})"
 _ISO_HEAD = "0000-00-00T"
 # Patterns that end in one of these are decided by what comes before it; `prefix_of` knows them.
 REST = r"(?P<text>(?s:.*))$"
 OPTIONAL_REST = r"(?: (?P<text>(?s:.*)))?$"
-_MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_WEEKDAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _SYSLOG_TIME = (
-    rf"(?:(?:{'|'.join(_MONTH_NAMES)}) [ \d]\d (?:\d{{4}} )?\d{{2}}:\d{{2}}:\d{{2}}(?:\.\d+)?"
-    rf"|(?:{'|'.join(_WEEKDAY_NAMES)}) \d{{4}}-\d{{2}}-\d{{2}} \d{{2}}:\d{{2}}:\d{{2}}(?:\.\d+)? [A-Z]{{1,5}}|{_ISO})"
+    rf"(?:{MONTH} [ \d]\d (?:\d{{4}} )?\d{{2}}:\d{{2}}:\d{{2}}(?:\.\d+)?"
+    rf"|{WEEKDAY} \d{{4}}-\d{{2}}-\d{{2}} \d{{2}}:\d{{2}}:\d{{2}}(?:\.\d+)? [A-Z]{{1,5}}|{_ISO})"
 )
 _SYSLOG_HEADS = [
-    *(f"{name} .0 " for name in _MONTH_NAMES),
-    *(f"{name} 0000-00-00 " for name in _WEEKDAY_NAMES),
+    *(f"{name} .0 " for name in MONTHS),
+    *(f"{name} 0000-00-00 " for name in DAYS),
     _ISO_HEAD,
 ]
 _PRIORITY = r"<(?P<priority>\d{1,3})>"

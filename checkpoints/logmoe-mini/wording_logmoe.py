@@ -6,16 +6,16 @@ Called where reasons are worded, where findings are made, and where the command 
 
 import re
 
-from .rules_logmoe import ALARM_PATTERN
+from .rules_logmoe import ALARM_PATTERN, MONTH, WEEKDAY
 
 # Where a larger share of entries is older than the one before, it is said that the log is not sorted by time.
 BACKWARD_SHARE = 0.05
 # Of a text that is quoted in a sentence.
 SHOWN_CHARACTERS = 160
-_NAMES = "Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 # A time at the start of a line, as most programs write it, with what closes it; how times are read is another matter.
 _TIME = re.compile(
-    rf"[\[(]?(?:(?:{_NAMES})[a-z]*[,.]? +|\d{{1,4}}(?:[-/.](?:\d{{1,4}}|[A-Z][a-z]{{2}})){{0,2}}[ T:,]+){{0,4}}"
+    rf"[\[(]?(?:(?:{WEEKDAY}|{MONTH})[a-z]*[,.]? +"
+    r"|\d{1,4}(?:[-/.](?:\d{1,4}|[A-Z][a-z]{2})){0,2}[ T:,]+){0,4}"
     r"\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?(?: ?(?:[AP]M|Z|UTC|GMT|[+-]\d\d:?\d\d))?(?: \d{4})?(?![\w.:])[\])]?[\s|,:-]*"
 )
 _LONGEST_TIME = 64
