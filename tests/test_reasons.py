@@ -11,7 +11,16 @@ from logmoe.habits_logmoe import is_regular
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
 from logmoe.reasons_logmoe import KINDS, kind_of, pool_weights
 from logmoe.surprise_logmoe import INPUTS
-from logmoe.wording_logmoe import SHOWN_CHARACTERS, cut, inner_line, message_of, seconds_in_words, shown, telling_line
+from logmoe.wording_logmoe import (
+    SHOWN_CHARACTERS,
+    alarms,
+    cut,
+    inner_line,
+    message_of,
+    seconds_in_words,
+    shown,
+    telling_line,
+)
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 STEPS = ("open basket", "price read", "basket saved", "payment asked", "payment granted", "parcel packed")
@@ -101,6 +110,23 @@ def test_of_a_long_object_its_message_is_quoted():
 )
 def test_the_line_below_that_says_most(text, told):
     assert inner_line(text) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("kernel: Out of memory: Killed process 7 (java)", True),
+        ("kernel: java invoked oom-killer: order=0", True),
+        ("cannot open /data: Permission denied", True),
+        ("connect: Connection refused", True),
+        ("errors=0, 3 refused", True),
+        ("errors=0", False),
+        ("kernel: docker0: port 1(veth1) entered disabled state", False),
+        ("denim jackets: 3 in stock, canned food: none", False),
+    ],
+)
+def test_what_says_that_something_failed(text, expected):
+    assert alarms(text) is expected
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from conftest import tiny_encoder_config
-from test_reference import EVENTS, LENGTH, features_pipe, make_log
+from test_reference import EVENTS, LENGTH, WORDS, features_pipe, make_log
 
 from logmoe.fitting_logmoe import StreamPast
 from logmoe.judging_logmoe import anomaly_probability
@@ -325,6 +325,38 @@ def test_shares_and_reasons_are_of_the_margin_wherever_the_promise_ends(pipe, re
         assert ranks == sorted(ranks, reverse=True)
     assert medians == pytest.approx([medians[0]] * len(medians), abs=1e-3)
     assert told == len(lost) > 0
+
+
+def with_new_kinds(log, places):
+    lines = log.splitlines()
+    for place in places:
+        lines[place] = f"{lines[place][:19]} fatal {WORDS[place % len(WORDS)]} hardware failed {'to ' * (place % 4)}"
+    return "\n".join(lines)
+
+
+def test_what_is_of_new_kinds_to_a_large_part_is_anomalous_whatever_else_speaks_for_it(pipe, reference, monkeypatch):
+    monkeypatch.setattr(Scale, "threshold", lambda scale, rate: (50.0, rate))
+    few, many = [3 * LENGTH, 9 * LENGTH + 1], range(12 * LENGTH + 2, 12 * LENGTH + 6)
+    log = with_new_kinds(make_log(20 * LENGTH, 2), [*few, *many])
+    sequences = pipe(log, reference=reference)["sequences"]
+    assert [place for place, sequence in enumerate(sequences) if sequence["label"] == "anomaly"] == [12]
+    medians, told = [], sequences[12]
+    for sequence in sequences:
+        shares = sum(entry["score"] for entry in sequence["entries"]) + sum(sequence["evidence"].values())
+        medians.append(sequence["logits"][1] - sequence["logits"][0] - shares)
+    assert medians == pytest.approx([medians[0]] * len(medians), abs=1e-3)
+    # Nothing else made it so, and it is for these entries.
+    assert [reason["kind"] for reason in told["reasons"]] == ["new_entry"]
+    ranked_lines = sorted(told["entries"], key=lambda entry: -entry["score"])
+    assert {entry["line"] - 1 for entry in ranked_lines[:4]} == set(many)
+
+
+def test_where_all_is_new_nothing_stands_out_by_that(pipe, reference, monkeypatch):
+    """A reference that does not fit is told by familiarity; and a log has no healthy sequences of its own."""
+    monkeypatch.setattr(Scale, "threshold", lambda scale, rate: (50.0, rate))
+    log = with_new_kinds(make_log(40 * LENGTH, 2), range(40 * LENGTH))
+    for result in (pipe(log, reference=reference), pipe(with_new_kinds(make_log(40 * LENGTH, 2), range(80, 84)))):
+        assert {sequence["label"] for sequence in result["sequences"]} == {"normal"}
 
 
 def test_a_healthy_log_that_repeats_itself_to_the_letter_leaves_room_for_others(pipe):

@@ -24,6 +24,11 @@ _EXCEPTION = re.compile(
     r"\s*(?:Caused by: )?(?:[A-Za-z_][\w$]*(?:\.|::))*(?:[A-Z]\w*)?(?:Error|Exception)\b(?: \[\w+\])?(?::|$)"
 )
 _ALARM = re.compile(ALARM_PATTERN)
+# What says so without calling itself anything.
+_TROUBLE = re.compile(
+    r"(?i)\b(?:out of (?:memory|space)|oom[-_ ]?kill|killed process|no space left|segfault|core dumped|kernel panic"
+    r"|cannot|can't|could not|couldn't|unable to|refused|denied|timed out|unreachable|corrupt)"
+)
 # That there was none of it: `errors=0`, `Failures: 0`, `0 failed`.
 _NO_ALARM = re.compile(
     r"(?i)\b\w*(?:fail|err)\w*[\"']?(?: ?code)? ?[=:] {0,8}[\"']?0\b|\b0 (?:[a-z]+ )?(?:fail|err)\w*"
@@ -85,7 +90,7 @@ def inner_line(text: str) -> str | None:
 
 def alarms(text: str) -> bool:
     """Whether a text says that something failed, or calls itself a warning or worse."""
-    return _ALARM.search(_NO_ALARM.sub("", text)) is not None
+    return (_ALARM.search(_NO_ALARM.sub("", text)) or _TROUBLE.search(text)) is not None
 
 
 def has_words(text: str) -> bool:
