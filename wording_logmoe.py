@@ -26,12 +26,16 @@ _EXCEPTION = re.compile(
 _ALARM = re.compile(ALARM_PATTERN)
 # What says so without calling itself anything.
 _TROUBLE = re.compile(
-    r"(?i)\b(?:out of (?:memory|space)|oom[-_ ]?kill|killed process|no space left|segfault|core dumped|kernel panic"
-    r"|cannot|can't|could not|couldn't|unable to|refused|denied|timed out|unreachable|corrupt)"
+    r"(?i)(?<![\w/.-])(?:out of (?:memory|space)|oom[-_ ]?kill(?:ed|er)?|killed process|no space left|segfault"
+    r"|core dumped|kernel panic|cannot|can't|could not|couldn't|unable to|refused|denied|timed out|unreachable"
+    r"|corrupt(?:ed|ion)?)(?![\w/-])"
 )
-# That there was none of it: `errors=0`, `Failures: 0`, `0 failed`.
+# That there was none of it: `errors=0`, `Failures: 0`, `0 failed`, `unreachable=0`, `Corrupt blocks: 0`. Words are
+# not followed for longer: a text of one letter would take the square of its length.
+_NONE_OF = r"\w{0,40}(?:fail|err|refused|denied|unreachable|corrupt|timed out|oomkill)\w{0,40}"
 _NO_ALARM = re.compile(
-    r"(?i)\b\w*(?:fail|err)\w*[\"']?(?: ?code)? ?[=:] {0,8}[\"']?0\b|\b0 (?:[a-z]+ )?(?:fail|err)\w*"
+    rf"(?i)\b{_NONE_OF}[\"']?(?: [a-z]{{1,40}})? ?[=:] {{0,8}}[\"']?(?:0|false)\b"
+    rf"|\b(?:0 (?:[a-z]{{1,40}} )?|no ){_NONE_OF}"
 )
 # Where an entry in JSON says what happened.
 _MESSAGE = re.compile(r'"(?:msg|message|error|err|exception|reason|event)":')
@@ -90,7 +94,8 @@ def inner_line(text: str) -> str | None:
 
 def alarms(text: str) -> bool:
     """Whether a text says that something failed, or calls itself a warning or worse."""
-    return (_ALARM.search(_NO_ALARM.sub("", text)) or _TROUBLE.search(text)) is not None
+    text = _NO_ALARM.sub("", text)
+    return (_ALARM.search(text) or _TROUBLE.search(text)) is not None
 
 
 def has_words(text: str) -> bool:

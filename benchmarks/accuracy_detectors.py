@@ -285,9 +285,10 @@ def score(
         thresholds |= healthy_thresholds(reference, length, seed, rivals) | {LOGMOE: 0.0}
     weigher = against.weigher(pipe.predictor, reference, length)
     called_at, kept = {}, {}
+    is_new = np.isfinite(weigher.floor(evidence.inputs))  # called at any rate
     for rate in () if is_self else RATES:
         least, kept[rate] = weigher.scale.threshold(rate)
-        called_at[rate] = evidence.scores >= least
+        called_at[rate] = (evidence.scores >= least) | is_new
     parts = parts_of(weigher, predicted)
     return Scored(scores, thresholds, evidence.margins >= 0, called_at, parts, predicted, against, kept)
 

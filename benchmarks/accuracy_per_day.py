@@ -40,10 +40,11 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
         assert evidence is not None
         length = log.rule.max_sequence_length
         of_day = Against(reference, false_alarms_per_day=PROMISED).weigher(pipe.predictor, reference, length)
+        is_called = (evidence.scores >= of_day.threshold) | np.isfinite(of_day.floor(evidence.inputs))
         seconds = (run.rows[-1]["time"] - run.rows[0]["time"]).total_seconds()
         runs.append(
             {"run": run.name, "windows": len(evidence.scores), "days": seconds / DAY}
-            | {"called": int((evidence.scores >= of_day.threshold).sum()), "kept_rate": of_day.kept_rate}
+            | {"called": int(is_called.sum()), "kept_rate": of_day.kept_rate}
             | {"healthy_per_day": reference.sequences_per_day(length)}
         )
     return {"runs": runs}, None

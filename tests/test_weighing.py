@@ -327,16 +327,21 @@ def test_shares_and_reasons_are_of_the_margin_wherever_the_promise_ends(pipe, re
     assert told == len(lost) > 0
 
 
-def with_new_kinds(log, places):
+def with_new_kinds(log, places, verb="failed"):
     lines = log.splitlines()
     for place in places:
-        lines[place] = f"{lines[place][:19]} fatal {WORDS[place % len(WORDS)]} hardware failed {'to ' * (place % 4)}"
+        lines[place] = f"{lines[place][:19]} fatal {WORDS[place % len(WORDS)]} hardware {verb} {'to ' * (place % 4)}"
     return "\n".join(lines)
 
 
-def test_what_is_of_new_kinds_to_a_large_part_is_anomalous_whatever_else_speaks_for_it(pipe, reference, monkeypatch):
+@pytest.mark.parametrize(("new_in_healthy", "fewest"), [(0, 2), (4, 6)])
+def test_what_is_of_new_kinds_to_a_large_part_is_anomalous_whatever_speaks_against_it(
+    pipe, monkeypatch, new_in_healthy, fewest
+):
+    """A quarter of a sequence's entries more than in any healthy one."""
+    reference = pipe.fit(with_new_kinds(make_log(800, 1), range(400, 400 + new_in_healthy), verb="moved"))
     monkeypatch.setattr(Scale, "threshold", lambda scale, rate: (50.0, rate))
-    few, many = [3 * LENGTH, 9 * LENGTH + 1], range(12 * LENGTH + 2, 12 * LENGTH + 6)
+    few, many = range(9 * LENGTH, 9 * LENGTH + fewest - 1), range(12 * LENGTH, 12 * LENGTH + fewest)
     log = with_new_kinds(make_log(20 * LENGTH, 2), [*few, *many])
     sequences = pipe(log, reference=reference)["sequences"]
     assert [place for place, sequence in enumerate(sequences) if sequence["label"] == "anomaly"] == [12]
@@ -347,16 +352,26 @@ def test_what_is_of_new_kinds_to_a_large_part_is_anomalous_whatever_else_speaks_
     assert medians == pytest.approx([medians[0]] * len(medians), abs=1e-3)
     # Nothing else made it so, and it is for these entries.
     assert [reason["kind"] for reason in told["reasons"]] == ["new_entry"]
-    ranked_lines = sorted(told["entries"], key=lambda entry: -entry["score"])
-    assert {entry["line"] - 1 for entry in ranked_lines[:4]} == set(many)
+    by_score = sorted(told["entries"], key=lambda entry: -entry["score"])
+    assert {entry["line"] - 1 for entry in by_score[:fewest]} == set(many)
 
 
 def test_where_all_is_new_nothing_stands_out_by_that(pipe, reference, monkeypatch):
-    """A reference that does not fit is told by familiarity; and a log has no healthy sequences of its own."""
+    """A reference that does not fit is told by familiarity."""
     monkeypatch.setattr(Scale, "threshold", lambda scale, rate: (50.0, rate))
     log = with_new_kinds(make_log(40 * LENGTH, 2), range(40 * LENGTH))
-    for result in (pipe(log, reference=reference), pipe(with_new_kinds(make_log(40 * LENGTH, 2), range(80, 84)))):
-        assert {sequence["label"] for sequence in result["sequences"]} == {"normal"}
+    assert {sequence["label"] for sequence in pipe(log, reference=reference)["sequences"]} == {"normal"}
+
+
+def test_only_healthy_sequences_say_how_much_is_new_in_one(pipe, reference):
+    def most_new(against, of):
+        return against.weigher(pipe.predictor, of, LENGTH).scale.most_new
+
+    assert most_new(Against(reference), reference) == 0
+    assert most_new(Against(reference, by_labels=True), reference) == np.inf
+    assert most_new(Against(None), reference) == np.inf
+    run, few = reference.as_run(), pipe.fit(make_log(3 * LENGTH, 1))
+    assert most_new(Against(run), run) == most_new(Against(few), few) == np.inf
 
 
 def test_a_healthy_log_that_repeats_itself_to_the_letter_leaves_room_for_others(pipe):

@@ -240,7 +240,8 @@ SEVERITY_RULES: list[dict[str, Any]] = [
         # FAIL: shop/pay, FAIL<tab>shop/pay, FAIL src/pay.test.js, FAILED test_pay.py::test_full
         "pattern": rf"^(?P<word>{_VERDICT})(?:: |\t| [^\s:]*[./][^\s:]*(?:\s|$)|$)"
         # FAILED: java/net/Pay.java, FAILED: [code=1] src/pay.o
-        rf"|^(?P<word2>{_PYTEST_VERDICT}|Passed|Failed)(?: [^\s:]+::|: (?:\[code=0+\] )?[^\s:]*[./][^\s:]*(?:\s|$))"
+        rf"|^(?P<word2>{_PYTEST_VERDICT}|Passed|Failed)"
+        r"(?: [^\s:]+::|: (?:\[code=0+\] \S|[^\s:]*(?:/[^\s:]*[a-z]|\.[a-z])[^\s:]*(?:\s|$)))"
         # not ok 3 - pay, ok<tab>shop/pay; failed: [web1]
         r"|^\s*(?P<word3>not ok|ok)(?: 0+\b| *\t)|^(?P<word4>ok|failed|unreachable): \["
         # --- FAIL: TestPay (0.00s), [  FAILED  ] Shop.Pay

@@ -61,11 +61,11 @@ AS_IT_IS: _Start = ((0.0, 1.0), (0.0, 1.0), 0.0, RANKS)
 # So much more than the oddest place of a healthy run is as odd, in units of the scale: the same place, measured in
 # another way or a few entries later, differs by less.
 AS_ODD = 0.01
-# A sequence is anomalous, whatever else speaks for it, of whose entries this share more is of new kinds than of any
-# healthy sequence, and than is usual in its log. On services left out such sequences that were not called otherwise
-# are anomalous in .57 / .84 of the cases (`earlier` / `twin`), .88 in logs of up to 24 entries; of those of healthy
-# runs there is one.
-EXCESS = 0.25
+# A sequence is anomalous, whatever speaks against it, if its share of entries of new kinds is so much higher than in
+# all healthy sequences and than is usual in its log. Its score is the threshold and so much for a whole of excess.
+# On services left out, of those that were not called otherwise .57 / .84 are anomalous (`earlier` / `twin`), .88 in
+# logs of up to 24 entries, and one is of a healthy run.
+EXCESS, ABOVE = 0.25, 0.01
 # How much new entries count against a small reference, and which share of three makes up a spread.
 NEW_WEIGHT, NEW_SPREAD = 0.5, 0.25
 
@@ -122,7 +122,7 @@ class Scale:
         stack: median margin of the sequence stack.
         least: the lowest threshold: 0, or more where a spread is below the least one, 1 where there is none at all;
             without healthy sequences 1, or more where another run is compared: what the healthy one has is fine.
-        most_new: the largest share of entries of new kinds in a healthy sequence; infinite where nothing is promised.
+        most_new: the largest share of entries of new kinds in one of these sequences; infinite without any.
     """
 
     learned: tuple[float, float]
@@ -227,8 +227,8 @@ class Weigher:
         if start:
             scale = _scale_of(learned[start:], untrained[start:], weight, spread, baseline, stack)
             joined = scale.joined(learned[start:], untrained[start:])
-        new = healthy.features[:, _NEW_SHARE]
-        return replace(scale, healthy=np.sort(joined), most_new=float(np.nanmax(new[_length_of_start(new) :])))
+        most_new = float(healthy.features[start:, _NEW_SHARE].max())
+        return replace(scale, healthy=np.sort(joined), most_new=most_new)
 
     def _scale_of_run(self, learned: np.ndarray, untrained: np.ndarray, baseline: np.ndarray, stack: float) -> Scale:
         """The scale for another run of the healthy one, from the scores of that: what is new counts beside ranks."""
@@ -274,10 +274,11 @@ class Weigher:
             inputs: `(sequences, len(INPUTS))`.
 
         Returns:
-            `(sequences,)`: the threshold and a hundredth of the excess above it; -inf where that is too small.
+            `(sequences,)`: just above the threshold, so that a probability higher than .5 may be asked to leave them
+            out; -inf where they have no such excess.
         """
         excess = np.minimum(inputs[:, _NEW_SHARE] - self.scale.most_new, inputs[:, _NEW_ABOVE])
-        return np.where(excess >= EXCESS, self.threshold + AS_ODD * excess, -np.inf)
+        return np.where(excess >= EXCESS, self.threshold + ABOVE * excess, -np.inf)
 
     def margin(self, score: np.ndarray) -> np.ndarray:
         """The margins of scores, in logit units: increasing, 0 at the threshold, lower only below it.
@@ -356,9 +357,9 @@ class Weigher:
         stack_margin = float(anomaly_margin(prediction.logits[None])[0])
         losses[KINDS[KNOWN]] = (1 - scale.weight) * (stack_margin - scale.stack) / scale.learned[1]
         # Without new entries there is no floor; without anything else the score does not fall below it.
-        score = max(joined, floor)
+        lifted, room = max(floor - joined, 0.0), max(joined - floor, 0.0)
         return {
-            kind: score - max(joined - loss, floor if kind != KINDS[NEW_KIND] else -np.inf)
+            kind: lifted + max(loss, 0.0) if kind == KINDS[NEW_KIND] else min(loss + lifted, room)
             for kind, loss in losses.items()
         }
 
