@@ -137,6 +137,11 @@ def test_what_says_that_something_failed(text, expected):
     assert alarms(text) is expected
 
 
+def test_a_long_word_is_read_once():
+    """In the square of its length this would take a quarter of an hour."""
+    assert not alarms("err" * 100_000)
+
+
 @pytest.mark.parametrize(
     "line",
     [
