@@ -20,7 +20,7 @@ from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
-from logmoe.suspects_logmoe import FIRST, Suspect
+from logmoe.suspects_logmoe import FIRST, USUAL, Suspect
 from logmoe.weighing_logmoe import FAMILIAR_SHARE
 from logmoe.wording_logmoe import cut, inner_line, out_of_order, shown, telling_line
 
@@ -493,7 +493,7 @@ def suspects(
             is_fitting = log.familiarity is None or log.familiarity >= FAMILIAR_SHARE
             # Of a log that the reference does not fit most is new to it, and what calls itself an error as ever.
             tells = is_fitting if log.mode == "reference" else suspect.wording > READS_LIKE_A_FAULT
-            is_wanted = tells or suspect.place == FIRST
+            is_wanted = tells or suspect.place in (FIRST, USUAL)
             known = found.get(suspect.masked)
             if is_wanted and suspect.masked not in is_shown and (known is None or suspect.order < known[1].order):
                 found[suspect.masked] = log, suspect

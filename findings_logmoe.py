@@ -228,8 +228,8 @@ class LogSummary:
         replaced_bytes, truncated_entries, oversized_entries, split_sessions, backward_entries: see [`ScanStatistics`].
         faults_prevail, is_rerun, missing_kinds, first_missing: see [`ScanStatistics`].
         suspect_kinds, suspects: what no finding shows and yet deserves a look, see `Suspects`: how many kinds of
-            entries are new to the healthy log, come in one block of the log only, or, by wording, at all; and the
-            first of them.
+            entries are new to the healthy log, come in one block of the log only or are rare in it and called errors,
+            or, by wording, at all; and the first of them.
         start, end: see [`LogSpan`].
         accepted: findings that were left out, because somebody accepted them.
         expired: those that are reported again.

@@ -558,8 +558,10 @@ class LogScan(Iterator[dict[str, Any]]):
             if self._is_worded and not is_worded:  # a stream that has come to be judged by its past: all of it was new
                 self.suspects = Suspects(self.predictor)
             self._is_worded = is_worded
-            is_new = np.ones(len(job.rows_of), bool) if job.measured is None else job.measured.is_new
-            self.suspects.add(job.log, job.sequences, is_new, job.embeddings, job.rows_of)
+            is_new, is_few = np.ones(len(job.rows_of), bool), None
+            if job.measured is not None:
+                is_new, is_few = job.measured.is_new, job.measured.is_few
+            self.suspects.add(job.log, job.sequences, is_new, job.embeddings, job.rows_of, is_few)
         evidence = None
         if job.measured is not None and job.weigher is not None:
             evidence = job.weigher.weigh(job.measured, predictions)

@@ -4,8 +4,9 @@ One new entry among hundreds of usual ones is often too little for a finding tha
 somebody looks for; and of a finding with many new entries the first ones need not be the telling ones. So what is new
 to the healthy log is told beside the findings: each kind of entry once, ordered by the severity that it states (an
 error, neither, information) and then by how the model reads it alone. Of a log that is judged by itself these are the
-entries that come in one block of it only, by its wording all. Suspects promise nothing and change no score. Called by
-the scan, for logs in memory, and where findings are made.
+entries that come in one block of it only, and behind them what calls itself an error throughout and yet is rare, as
+tests that fail do; by its wording all. Suspects promise nothing and change no score. Called by the scan, for logs in
+memory, and where findings are made.
 """
 
 import contextlib
@@ -30,8 +31,9 @@ GIVEN, KEPT, READ = 10, 64, 1024
 REMEMBERED_KINDS = 1 << 14
 # Of a long entry its beginning and its end are kept, in characters: a stack trace says there what it is about.
 KEPT_BEGINNING, KEPT_END = 3000, 1000
-# Which suspects come first, by the severity they state; others and none stand between.
-FIRST, BETWEEN, LAST = range(3)
+# Which suspects come first, by the severity they state; others and none stand between, and before the last, what calls
+# itself an error and is usual in the log.
+FIRST, BETWEEN, USUAL, LAST = range(4)
 CALLS_ITSELF = {"FATAL": FIRST, "ERROR": FIRST, "INFO": LAST, "DEBUG": LAST, "TRACE": LAST}
 # Two read alike, and only one is given, if their embeddings' cosine is this or more, or at most this share of their
 # words differ.
@@ -48,6 +50,7 @@ class Suspect:
         masked: the same, masked: what makes it a kind.
         wording: probability of "anomaly" by its wording alone.
         severity: that it states, as `SEVERITY_RULES` read it; None if it states none.
+        is_usual: it stands in several blocks of a log that is judged by itself, and calls itself an error.
     """
 
     line: int
@@ -55,10 +58,13 @@ class Suspect:
     masked: str
     wording: float
     severity: str | None = None
+    is_usual: bool = False
 
     @property
     def place(self) -> int:
         """`FIRST` of what states the severity of an error, or states none and is about an exception."""
+        if self.is_usual:
+            return USUAL
         if self.severity is None:
             return FIRST if is_about_exception(self.text) else BETWEEN
         return CALLS_ITSELF.get(self.severity, BETWEEN)
@@ -101,8 +107,8 @@ class Suspects:
 
     def __init__(self, predictor: Predictor):
         self.predictor, self.kinds = predictor, 0
-        self._is_told: OrderedDict[str, bool] = OrderedDict()  # by kind, whether a finding shows it
-        self._waiting: list[tuple[int, str, str, str | None]] = []  # line, text, masked, severity
+        self._is_told: OrderedDict[str, bool] = OrderedDict()  # by kind, whether a finding shows it, or it is none
+        self._waiting: list[tuple[int, str, str, str | None, bool]] = []  # line, text, masked, severity, is usual
         self._embeddings: list[torch.Tensor] = []
         self._best: list[_Read] = []
         self._lock = threading.RLock()
@@ -121,6 +127,7 @@ class Suspects:
         is_suspicious: np.ndarray,
         embeddings: torch.Tensor,
         rows_of: np.ndarray,
+        is_few: np.ndarray | None = None,
     ) -> None:
         """Takes sequences.
 
@@ -129,26 +136,33 @@ class Suspects:
             sequences: positions in it, of each.
             is_suspicious: bool `(distinct,)`, which distinct entries deserve a look.
             embeddings, rows_of: what the encoder made of entries, and int64 `(distinct,)` the row of each.
+            is_few: bool `(distinct,)`, which deserve one besides if they call themselves an error.
         """
-        if not sequences or not is_suspicious.any():
+        is_wanted = is_suspicious if is_few is None else is_suspicious | is_few
+        if not sequences or not is_wanted.any():
             return
         positions = np.unique(np.concatenate(sequences))
         distinct, first = np.unique(log.entry_index[positions], return_index=True)
-        is_wanted = is_suspicious[distinct]
-        distinct, positions = distinct[is_wanted], positions[first[is_wanted]]
+        distinct, positions = distinct[is_wanted[distinct]], positions[first[is_wanted[distinct]]]
         texts = log.distinct.take(pa.array(distinct)).to_pylist()
         with self._lock:
             new = [place for place, text in enumerate(texts) if text not in self._is_told]
             if new:
                 found = log.take(positions[new])
                 severities = self.predictor.processor.headers(found).severities()
-                for place, line, text, severity in zip(
-                    new, found.first_line.tolist(), found.text.to_pylist(), severities, strict=True
+                usual, taken = (~is_suspicious[distinct[new]]).tolist(), []
+                for place, line, text, severity, is_usual in zip(
+                    new, found.first_line.tolist(), found.text.to_pylist(), severities, usual, strict=True
                 ):
-                    self._is_told[texts[place]] = False
-                    self._waiting.append((line, _kept(text), texts[place], severity))
-                self.kinds += len(new)
-                self._embeddings.append(embeddings[torch.from_numpy(rows_of[distinct[new]]).to(embeddings.device)])
+                    # What is usual and calls itself no error is none.
+                    is_none = is_usual and CALLS_ITSELF.get(severity or "") != FIRST
+                    self._is_told[texts[place]] = is_none
+                    if not is_none:
+                        self._waiting.append((line, _kept(text), texts[place], severity, is_usual))
+                        taken.append(place)
+                self.kinds += len(taken)
+                rows = torch.from_numpy(rows_of[distinct[taken]])
+                self._embeddings.append(embeddings[rows.to(embeddings.device)])
             self._forget()
             if len(self._waiting) >= READ:
                 self._rank()
@@ -176,8 +190,8 @@ class Suspects:
         embeddings = torch.cat(self._embeddings)
         directions = torch.nn.functional.normalize(embeddings.float(), dim=1)
         read = [
-            _Read(Suspect(line, text, masked, wording, severity), direction.clone(), tuple(masked.split()))
-            for (line, text, masked, severity), wording, direction in zip(
+            _Read(Suspect(line, text, masked, wording, severity, usual), direction.clone(), tuple(masked.split()))
+            for (line, text, masked, severity, usual), wording, direction in zip(
                 self._waiting, self._read(embeddings), directions, strict=True
             )
         ]
@@ -213,4 +227,4 @@ def _kept(text: str) -> str:
     return f"{text[:KEPT_BEGINNING]}…\n…{text[-KEPT_END:]}"
 
 
-__all__ = ["FIRST", "Suspect", "Suspects"]
+__all__ = ["FIRST", "USUAL", "Suspect", "Suspects"]

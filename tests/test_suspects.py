@@ -123,6 +123,18 @@ def test_by_itself_these_are_the_kinds_of_one_block(pipe, monkeypatch):
         assert not any("smtp" in one.text for one in seen.suspects)
 
 
+def test_by_itself_a_rare_error_that_comes_again_and_again_is_a_suspect(pipe, tmp_path):
+    lines = [f"INFO cart: item {number} added to cart of {10 * number}" for number in range(2000)]
+    lines[50::250] = ["ERROR payment: card declined"] * 8
+    lines[60::50] = ["ERROR smtp: connection refused by relay, retrying"] * 39  # too often
+    lines[70::250] = ["WARN payment: slow"] * 8  # no error
+    (tmp_path / "x.log").write_text("\n".join(lines))
+    for log in ("\n".join(lines), tmp_path / "x.log"):
+        (seen,) = pipe.findings(log).summary.logs
+        assert (seen.mode, seen.suspect_kinds) == ("self", 1)
+        assert [(one.text, one.is_usual) for one in seen.suspects] == [(lines[50], True)]
+
+
 def test_a_stream_by_its_past_has_those_that_its_past_lacks(pipe):
     usual = ["ERROR smtp: connection refused by relay, retrying", "INFO cart: item 7 added", "INFO page served"] * 500
     log = io.BytesIO("\n".join([*usual, "FATAL disk: no space left", *usual[:30]]).encode())
@@ -222,6 +234,22 @@ def test_what_is_called_an_error_comes_first_and_what_is_called_information_last
     others = ["WARN cart: payment failed again", "cart emptied", "so it goes", "on it went"]
     assert [one.text for one in given] == [*errors, *others, "INFO cart: payment failed", "PASS: error"]
     assert [one.severity for one in given] == ["ERROR", "ERROR", None, "WARNING", None, None, None, "INFO", "INFO"]
+
+
+def test_what_is_usual_is_a_suspect_if_it_is_called_an_error_and_few():
+    lines = ["PASS: pay", "FAIL: pay", "ERROR cart: retrying", "WARN cart: slow", "odd", "INFO cart: emptied"]
+    parsed, rows = LogParser().parse(lines * 2), np.arange(6)
+    texts = parsed.distinct.to_pylist()
+    is_new = np.array([text in ("odd", "INFO cart: emptied") for text in texts])
+    is_few = np.array(["retrying" not in text for text in texts])
+    suspects = Suspects(Reader())
+    for sequence in np.split(np.arange(12), 2):
+        suspects.add(parsed, [sequence], is_new, 9 * torch.eye(6), rows, is_few)
+    given = suspects.given()
+    assert [(one.text, one.is_usual) for one in given] == [("odd", False), ("FAIL: pay", True), (lines[-1], False)]
+    assert suspects.kinds == 3
+    suspects.tell(["FAIL: pay"])
+    assert [one.text for one in suspects.given()] == ["odd", lines[-1]]
 
 
 def test_what_a_finding_shows_is_none_whenever_it_is_told():

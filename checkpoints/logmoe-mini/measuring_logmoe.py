@@ -30,6 +30,8 @@ from .surprise_logmoe import (
 REMEMBERED_TEXTS = 1 << 16
 # Of so many entries of a template, a long log by itself may have kept none.
 RARE_ENTRIES = 3
+# Share of a log's entries that a kind makes up at most of which few are said to be.
+FEW = 0.01
 # A log is begun as a healthy one was if most of its first entries are those of that; and of the last ones of healthy
 # logs, what stands nowhere else in them tells that one came to its end.
 HEAD, ALIKE_IN_HEAD, END = 8, 6, 8
@@ -79,6 +81,8 @@ class Measured:
             and that is nearest to it; 0 at padding.
         is_new: bool `(distinct,)`, which distinct entries of the log have a template that the reference lacks; of a
             log that is its own reference, one that stands in one of its blocks only.
+        is_few: bool `(distinct,)`, which have a template that makes up no more than `FEW` of a log that is its own
+            reference; none by another reference.
         around: what the sequences stood in; None without any sequence.
     """
 
@@ -88,6 +92,7 @@ class Measured:
     template: np.ndarray
     near: np.ndarray
     is_new: np.ndarray
+    is_few: np.ndarray
     around: Surroundings | None = None
 
 
@@ -181,13 +186,14 @@ class LogMeasure:
         else:
             self._expected = np.zeros(size, bool)
         # By template; the last stands for all that are not known.
-        self._is_new = np.append(np.zeros(size, bool), True)
+        self._is_new, self._is_few = np.append(np.zeros(size, bool), True), np.zeros(size + 1, bool)
         if is_self:
             block = np.searchsorted(self._blocks[1:-1], reference.first, side="right")
             number = np.bincount(reference.template_of, reference.count, size)
             # Of a long log entries are left out, but all are counted: what is rare stands in few blocks anyway.
             is_known = (number == np.bincount(template, minlength=size)) | (number <= RARE_ENTRIES)
             self._is_new[:-1] = is_known & (parts_of(template, block, size) <= 1)
+            self._is_few[:-1] = number <= FEW * number.sum()
 
     def start_at(self, recent: ParsedLog | None, number: int, order: TimeOrder | None = None) -> None:
         """Begins in the middle of a log.
@@ -332,6 +338,7 @@ class LogMeasure:
             np.empty((0, 0), np.int64),
             np.empty((0, 0), np.int64),
             np.empty(0, bool),
+            np.empty(0, bool),
         )
 
     def _measure(
@@ -374,8 +381,9 @@ class LogMeasure:
         inputs = sequence_inputs(features, self.healthy, level)
         templates = np.where(positions >= 0, template[log.entry_index[positions]], 0)
         around = Surroundings(log, entries, positions, in_entries, block_of, dict(self._last), self._surprise_of)
-        is_new = self._is_new[np.minimum(template, len(self.is_seen))]
-        return Measured(keys, entry_features, inputs, templates, nearest, is_new, around)
+        known = np.minimum(template, len(self.is_seen))
+        is_new, is_few = self._is_new[known], self._is_few[known]
+        return Measured(keys, entry_features, inputs, templates, nearest, is_new, is_few, around)
 
     def _remember(self, entries: Occurrences, number: np.ndarray, waiting: int) -> None:
         """Keeps what the next sequences reach back to, the first of which begins no earlier than at `waiting`."""
