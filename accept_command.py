@@ -172,7 +172,8 @@ def _named(ids: Sequence[str], files: Sequence[str]) -> list[dict[str, Any]]:
         for _, record in records_in(file):
             if record.get("type") == "finding" and record.get("id") in wanted:
                 found.append(record)
-    if unknown := [one for one in wanted if one not in {record["id"] for record in found}]:
+    known = {record["id"] for record in found}
+    if unknown := [one for one in wanted if one not in known]:
         raise ValueError(f"no finding {', '.join(map(visible, unknown))} in {', '.join(map(visible, files))}")
     return found
 

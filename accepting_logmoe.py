@@ -74,10 +74,12 @@ class Accepted:
         """Whether its time has passed."""
         return self.until is not None and datetime.fromisoformat(self.until) <= now
 
-    def joined(self, later: "Accepted") -> "Accepted":
-        """Of one finding, accepted twice: the entries of both, for as long as was said last."""
-        latest = max(self, later, key=lambda one: one.since or "")
-        return Accepted(self.id, _short([*self.masked, *later.masked]), latest.until, latest.since)
+    @classmethod
+    def joined(cls, times: list["Accepted"]) -> "Accepted":
+        """Of one finding, accepted several times: the entries of all, for as long as was said last."""
+        latest = max(times, key=lambda one: one.since or "")
+        masked = times[0].masked if len(times) == 1 else _short(text for one in times for text in one.masked)
+        return cls(latest.id, masked, latest.until, latest.since)
 
     def covers(self, finding: _Finding) -> bool:
         """Whether a finding is this one again: the same id, and about no entry that was not accepted with it."""
@@ -109,11 +111,10 @@ def moment(until: Any) -> datetime:
 
 def together(*parts: Iterable[Accepted]) -> dict[str, Accepted]:
     """Accepted findings of several lists, by their ids."""
-    by_id: dict[str, Accepted] = {}
+    by_id: dict[str, list[Accepted]] = {}
     for accepted in (one for part in parts for one in part):
-        before = by_id.get(accepted.id)
-        by_id[accepted.id] = accepted if before is None else before.joined(accepted)
-    return by_id
+        by_id.setdefault(accepted.id, []).append(accepted)
+    return {which: Accepted.joined(times) for which, times in by_id.items()}
 
 
 def newly_accepted(findings: Iterable[Any], until: Any = None) -> list[Accepted]:

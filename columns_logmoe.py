@@ -94,7 +94,8 @@ def named_by(text: pa.Array, pattern: str) -> list[list[str]]:
     # A mark that no text holds; it cannot arise from the end of one piece and the start of another either, for its
     # ends are two characters that it holds once each.
     data = bytes_of(text)
-    mark = next(mark for number in itertools.count() if (mark := f"\ufdd0{number}\ufdd1").encode() not in data)
+    used = {int(number) for number in re.findall("\ufdd0(\\d{1,9})\ufdd1".encode(), data)}
+    mark = f"\ufdd0{next(number for number in itertools.count() if number not in used)}\ufdd1"
     groups = count_groups(pattern)
     inserted = mark.join(["", *(f"\\{number}" for number in [*range(1, groups + 1), 0]), ""])
     found = []
@@ -259,7 +260,7 @@ def digit_alternatives(pattern: str) -> tuple[str | None, bool]:
     alternatives: list[str] = [""]
     naming: set[int] = set()
     depth = end = 0
-    for part in [*_PATTERN_PART.finditer(pattern), None]:
+    for part in itertools.chain(_PATTERN_PART.finditer(pattern), [None]):
         alternatives[-1] += pattern[end : part.start() if part else None]
         if part is None:
             break

@@ -499,13 +499,19 @@ def to_utf8(text: str | bytes) -> tuple[bytes, int]:
     return valid_utf8(text.removeprefix(codecs.BOM_UTF8))
 
 
+# Python counts these in. They are of names, and one is read in the square of a text's length.
+NO_ENCODINGS_OF_LOGS = ("punycode", "idna", "undefined")
+
+
 def check_encoding(encoding: str | None) -> None:
     """
     Raises:
         ValueError: Python knows no such encoding of text.
     """
     try:
-        if encoding is not None and not codecs.lookup(encoding)._is_text_encoding:
+        if encoding is not None and (
+            not (found := codecs.lookup(encoding))._is_text_encoding or found.name in NO_ENCODINGS_OF_LOGS
+        ):
             raise LookupError
     except LookupError:
         raise ValueError(

@@ -322,24 +322,26 @@ def junit(findings: Findings) -> str:
     """JUnit XML: a suite for each log, a failed test for each finding in it, a passed one where there is none."""
     jp = require("junit")
     report = jp.JUnitXml(name="logmoe")
-    sources = {log.source: jp.TestSuite(visible(name_of(log.source))) for log in findings.summary.logs}
+    # A suite counts its cases anew with each that is added, and is compared with all others: both once at the end.
+    cases: dict[str | None, list[Any]] = {log.source: [] for log in findings.summary.logs}
     for finding in findings:
         case = jp.TestCase(visible(f"{title(finding)} ({finding.id})"), classname=visible(name_of(finding.source)))
         kind = visible(finding.reasons[0].kind) if finding.reasons else None
         failure = jp.Failure(visible("; ".join(_facts(finding))), kind)
         failure.text = plain_lines(told(finding, 1))
         case.result = [failure]
-        sources.setdefault(finding.source, jp.TestSuite(visible(name_of(finding.source)))).add_testcase(case)
-    for source, suite in sources.items():
-        if not len(suite):
-            suite.add_testcase(jp.TestCase("no findings", classname=visible(name_of(source))))
+        cases.setdefault(finding.source, []).append(case)
+    for source, found in cases.items():
+        if not found:
+            found.append(jp.TestCase("no findings", classname=visible(name_of(source))))
     for log in findings.summary.skipped:
-        suite = sources.setdefault(log.source, jp.TestSuite(visible(name_of(log.source))))
         case = jp.TestCase("could be read", classname=visible(name_of(log.source)))
         case.result = [jp.Error(visible(log.reason))]
-        suite.add_testcase(case)
-    for suite in sources.values():
-        report.add_testsuite(suite)
+        cases.setdefault(log.source, []).append(case)
+    for source, found in cases.items():
+        suite = jp.TestSuite(visible(name_of(source)))
+        suite.add_testcases(found)
+        report.append(suite)
     report.update_statistics()
     text: bytes | str = report.tostring()
     body = text.decode("utf-8") if isinstance(text, bytes) else text

@@ -14,7 +14,7 @@ from test_baseline_command import FAULT, service
 
 from logmoe import LogAnomalyPipeline, inference, page
 from logmoe.accept_command import LOCK
-from logmoe.accepting_logmoe import LONGEST_MASKED, Accepted, LeavesOut, moment
+from logmoe.accepting_logmoe import LONGEST_MASKED, Accepted, LeavesOut, moment, together
 from logmoe.findings_logmoe import Finding, FindingEntry, Findings
 from logmoe.reference_logmoe import LogReference
 from logmoe.reporting import jsonl
@@ -75,7 +75,9 @@ def test_a_date_means_its_end_and_nonsense_is_refused():
 def test_accepting_twice_joins_entries_and_keeps_the_last_end():
     first = Accepted("0123456789ab", ("a",), None, "2026-01-01T00:00:00+00:00")
     later = Accepted("0123456789ab", ("b",), "2027-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00")
-    assert first.joined(later) == later.joined(first) == replace(later, masked=("a", "b"))
+    expected = {later.id: replace(later, masked=("a", "b"))}
+    assert together([first], [later]) == together([later, first]) == expected
+    assert together([first] * 1000, [later] * 1000) == expected
 
 
 # --- a real log ------------------------------------------------------------------------------------------------------

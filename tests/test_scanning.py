@@ -229,7 +229,7 @@ def test_encodings(pipe, tmp_path, encoding):
 
 def test_unknown_encodings_are_refused_and_named(pipe, tmp_path):
     path = write(tmp_path / "log", "info a\n")
-    for encoding in ("nope", "hex"):
+    for encoding in ("nope", "hex", "punycode", "IDNA"):
         with pytest.raises(ValueError, match=f"`encoding` must name an encoding of text.*'{encoding}'"):
             pipe.scan(path, encoding=encoding)
 

@@ -62,6 +62,9 @@ def test_sessions():
     assert cut(log, session_pattern=r"blk_-?\d+") == expected
     with pytest.raises(ValueError, match="matches no entry"):
         cut(log, session_pattern="task_")
+    # What tells matches apart is what the log has none of.
+    marks = "".join(f"\ufdd0{number}\ufdd1" for number in (0, 1, 3))
+    assert cut(f"task_7{marks} task_8\ntask_8 task_7", session_pattern=r"task_(\d)") == [[0, 1], [0, 1]]
     # Of several groups, the one that takes part; classes are ASCII, as in RE2.
     assert cut("blk_1\ntask_2\nplain\ntask_2", session_pattern=r"blk_(\d+)|task_(\d+)") == [[0], [1, 3], [2]]
     assert cut("a\n用户id_5 x\nid_5 y", session_pattern=r"\b(id_\d+)") == [[0], [1, 2]]

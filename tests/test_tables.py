@@ -6,6 +6,7 @@ import pytest
 
 from logmoe.parsing_logmoe import EntryStream, LogParser
 from logmoe.reading_logmoe import LogReader
+from logmoe.tables_logmoe import LONGEST_NAMES
 
 LOG = """#Software: Microsoft Internet Information Services 10.0
 #Fields: time date sc-status cs(User-Agent)
@@ -54,6 +55,11 @@ def test_fields_hold_across_chunks(chunk_bytes):
 def test_the_next_log_starts_without_fields():
     parsed, offsets = LogParser().parse_batch([LOG, "2026-03-12 06:25:03 /cart"])
     assert parsed.text[int(offsets[1])].as_py() == "2026-03-12 06:25:03 /cart"
+
+
+def test_names_that_every_row_would_repeat_without_end_are_none():
+    for longest, row in ((LONGEST_NAMES // 2, f"{'a' * (LONGEST_NAMES // 2)}=7 b=8"), (LONGEST_NAMES, "7 8")):
+        assert LogParser().parse(f"#Fields: {'a' * longest} b\n7 8\n").text.to_pylist() == [row]
 
 
 def test_rules_without_tables_leave_the_values_as_they_are():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logmoe import unwrapping_logmoe
 from logmoe.rules_logmoe import SEVERITY_WORDS
 from logmoe.terminal_logmoe import strip_colour, visible
 from logmoe.transports_logmoe import TRANSPORTS
@@ -413,6 +414,16 @@ def test_a_log_may_change_its_format_half_way(name, lines, texts):
         wrapped, inner.text[3000:-3000].to_pylist(), inner.is_wrapped[3000:], strict=False
     ):
         assert not is_wrapped or text == unwrapped[line]
+
+
+def test_of_long_lines_few_are_looked_at_again(monkeypatch):
+    monkeypatch.setattr(unwrapping_logmoe, "MOST_RECENT", 100)
+    unwrapper = Unwrapper()
+    for chunk in (["a" * 60, "b" * 60], ["c" * 30] * 5, ["d" * 200], ["e"]):
+        unwrapper.unwrap(pa.array(chunk, pa.large_string()))
+        kept = [sum(map(len, of.to_pylist())) for of in unwrapper._recent.values()]
+        assert len(kept) == 1
+        assert kept[0] <= 100
 
 
 def test_a_table_whose_rows_differ_is_no_log():

@@ -196,11 +196,12 @@ class Masker:
         return masked, literals if _MARKS & set(mask["replacement"]) else _Literals(masked)
 
 
-# Objects that deep in others are put in order; JSON is that deep in nobody's log.
-DEEPEST = 8
+# Objects that deep in others are put in order, in texts of so many characters; JSON is that deep in nobody's log, and
+# to look for what closes an object takes the square of the length where nothing does.
+DEEPEST, LONGEST_SORTED = 8, 1 << 14
 # An object within an object; and one without another in it, with the key before it.
 _NESTED = r'": ?\{'
-_INNERMOST = re.compile(r'(": ?)\{((?:[^{}"]|"(?:[^"\\]|\\.)*")*)\}')
+_INNERMOST = re.compile(r'(": ?)\{((?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*+)\}')
 _SET_ASIDE = re.compile("\0(\\d+)\0")
 # A key with its value, which may be a list.
 _MEMBER = re.compile(r'(?:[^,\[\]"]|"(?:[^"\\]|\\.)*"|\[(?:[^\[\]"]|"(?:[^"\\]|\\.)*")*\])+')
@@ -221,7 +222,7 @@ def with_sorted_keys(texts: pa.Array) -> pa.Array:
 
 
 def _sort_keys(text: str) -> str:
-    if "\0" in text:  # it stands for an object below
+    if "\0" in text or len(text) > LONGEST_SORTED:  # that character stands for an object below
         return text
     inner: list[str] = []
 
@@ -235,7 +236,9 @@ def _sort_keys(text: str) -> str:
         return f"{match[1]}\0{len(inner) - 1}\0"
 
     for _ in range(DEEPEST):
-        text = _INNERMOST.sub(set_aside, text)
+        text, changes = _INNERMOST.subn(set_aside, text)
+        if not changes:
+            break
     for _ in range(DEEPEST):
         text = _SET_ASIDE.sub(lambda match: inner[int(match[1])], text)
     return text

@@ -45,7 +45,7 @@ pipe(open("server.log").read())
 # Where a card says how its checkpoint is loaded.
 _MODEL_OF_CARD = re.compile(r"""(pipeline\(["']log-anomaly["'], model=)(["'])[^"'\n]*\2""")
 # Pictures that a card shows, if they lie beside it.
-_PICTURE_OF_CARD = re.compile(r"!\[[^]]*\]\(([\w-][\w.-]*\.(?:png|jpg|svg))\)")
+_PICTURE_OF_CARD = re.compile(r"!\[[^][]*\]\(([\w-][\w.-]*\.(?:png|jpg|svg))\)")
 # The files of weights.
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 

@@ -166,7 +166,7 @@ class Repeats:
 
     def __init__(self) -> None:
         self._by_head: dict[bytes, list[str]] = {}
-        self._digests: dict[str, bytes] = {}
+        self._by_whole: dict[tuple[bytes, bytes], str] = {}
 
     def of(self, source: Any) -> str | None:
         """What to say of one that came before; None for another one, or a stream, which can be read only once."""
@@ -177,17 +177,20 @@ class Repeats:
         if (head := _digest(path, HEAD_BYTES)) is None:
             return None
         alike = self._by_head.setdefault(head, [])
-        for other in alike:
-            if self._whole(other) == self._whole(path):
+        alike.append(path)
+        if len(alike) == 2:  # only now it matters what the rest of the first one is
+            self._by_whole[head, _whole(alike[0])] = alike[0]
+        if len(alike) > 1:
+            key = head, _whole(path)
+            if (other := self._by_whole.get(key)) is not None:
                 what = "it was given before" if other == path else f"it holds the same as {visible(other)}"
                 return f"{what}, and what is healthy counts once"
-        alike.append(path)
+            self._by_whole[key] = path
         return None
 
-    def _whole(self, path: str) -> bytes:
-        if path not in self._digests:
-            self._digests[path] = _digest(path) or os.fsencode(path)
-        return self._digests[path]
+
+def _whole(path: str) -> bytes:
+    return _digest(path) or os.fsencode(path)
 
 
 def _digest(path: str, size: int | None = None) -> bytes | None:

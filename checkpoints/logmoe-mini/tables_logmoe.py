@@ -18,6 +18,8 @@ from .columns_logmoe import join_texts, matches, put_rows, take_rows
 _QUOTED_SPACE = "\x1f"
 # The time of such a log stands in these fields, in any order.
 _TIME_FIELDS = ("date", "time")
+# Characters of a directive that names fields, at most.
+LONGEST_NAMES = 1 << 12
 
 
 class TableReader:
@@ -51,7 +53,9 @@ class TableReader:
         found = [(np.empty(0, dtype=np.int64), pa.array([], pa.large_string()))]
         for number, (start, end) in enumerate(itertools.pairwise(bounds)):
             if number:
-                self.fields = lists[number - 1]["fields"].as_py().split()
+                written = lists[number - 1]["fields"].as_py()
+                # Every row repeats the names: longer ones are nobody's table.
+                self.fields = written.split() if len(written) <= LONGEST_NAMES else []
             if self.fields and end > start:
                 rows, named = _named(lines.slice(start, end - start), self.fields)
                 found.append((rows + start, named))
@@ -71,15 +75,17 @@ def _named(lines: pa.Array, fields: list[str]) -> tuple[np.ndarray, pa.Array]:
         values = pc.split_pattern(lines.take(pa.array(rows)), separator)
         fits = pc.list_value_length(values).to_numpy(zero_copy_only=False) == len(fields)
         rows, values = rows[fits], values.filter(pa.array(fits))
+        if not len(rows):
+            continue
         columns = pc.list_flatten(values)
         parts: list[pa.Array | str] = []
         for place in order:
             written = columns.take(pa.array(np.arange(len(rows)) * len(fields) + place))
             parts += [f"{' ' if parts else ''}{fields[place]}=", written]
-        named = join_texts(*parts) if len(rows) else lines.slice(0, 0)
         rows_of_kinds.append(rows)
-        named_of_kinds.append(named)
-    rows, named = np.concatenate(rows_of_kinds), pa.concat_arrays(named_of_kinds)
+        named_of_kinds.append(join_texts(*parts))
+    rows = np.concatenate([np.empty(0, np.int64), *rows_of_kinds])
+    named = pa.concat_arrays([lines.slice(0, 0), *named_of_kinds])
     ascending = rows.argsort()
     named = pc.replace_substring(named.take(pa.array(ascending)), _QUOTED_SPACE, " ")
     return rows[ascending], named
