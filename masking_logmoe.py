@@ -201,7 +201,7 @@ class Masker:
 DEEPEST, LONGEST_SORTED = 8, 1 << 14
 # An object within an object; and one without another in it, with the key before it.
 _NESTED = r'": ?\{'
-_INNERMOST = re.compile(r'(": ?)\{((?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*+)\}')
+_INNERMOST = re.compile(r'(": ?)\{((?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*)\}')
 _SET_ASIDE = re.compile("\0(\\d+)\0")
 # A key with its value, which may be a list.
 _MEMBER = re.compile(r'(?:[^,\[\]"]|"(?:[^"\\]|\\.)*"|\[(?:[^\[\]"]|"(?:[^"\\]|\\.)*")*\])+')

@@ -45,8 +45,8 @@ MAX_LEVELS = 3
 # Where lines only look wrapped, this share of the lines in a stretch of this length must look so.
 MIN_SHARE = 0.8
 STRETCH_LINES = 1000
-# Bytes of earlier lines that are looked at beside a chunk, at most.
-MOST_RECENT = 1 << 23
+# Characters of each earlier line that are looked at beside a chunk, at most.
+LONGEST_RECENT = 1 << 13
 # Docker cuts longer lines into pieces of this size: `defaultBufSize` in moby's daemon/logger/copier.go, since 1.13.
 DOCKER_PIECE_BYTES = 16 * 1024
 # Services or hosts that are remembered per transport.
@@ -260,9 +260,9 @@ class Unwrapper:
         if shift:
             heads = Heads(whole, self._first_bytes)
         recent = whole.slice(max(0, len(whole) - STRETCH_LINES))
-        # Long lines are looked at again with every chunk: only so many of the last.
-        after = np.cumsum(pc.binary_length(recent).to_numpy()[::-1])
-        self._recent[level] = recent.slice(len(recent) - int(np.searchsorted(after, MOST_RECENT, side="right")))
+        # They are looked at again with every chunk, and wrappers stand at the beginning of a line.
+        is_long = (pc.max(pc.binary_length(recent)).as_py() or 0) > LONGEST_RECENT
+        self._recent[level] = pc.utf8_slice_codeunits(recent, 0, LONGEST_RECENT) if is_long else recent
         stretches = _Stretches(whole)
         for group_heads, pattern, rules in self._weak:
             candidates = heads.rows(group_heads) if group_heads else None

@@ -252,6 +252,16 @@ def test_what_is_usual_is_a_suspect_if_it_is_called_an_error_and_few():
     assert [one.text for one in suspects.given()] == ["odd", lines[-1]]
 
 
+def test_a_kind_that_is_called_an_error_now_and_then_is_a_suspect():
+    """Its severity stands outside its text; the line is one where it is called so."""
+    lines = [f"<{12 - number // 2}>Mar 12 06:25:0{number} web cart: declined" for number in range(4)]
+    parsed, suspects = LogParser().parse(lines), Suspects(Reader())
+    assert len(parsed.distinct) == 1
+    for chunk in ([0, 1], [1, 2, 3]):
+        suspects.add(parsed, [np.array(chunk)], np.zeros(1, bool), torch.ones(1, 4), np.arange(1), np.ones(1, bool))
+    assert [(one.line, one.severity, one.is_usual) for one in suspects.given()] == [(3, "ERROR", True)]
+
+
 def test_what_a_finding_shows_is_none_whenever_it_is_told():
     suspects = Suspects(Reader())
     suspects.tell(["told"])  # a finding may be given out before its chunk is at its end

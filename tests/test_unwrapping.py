@@ -416,14 +416,17 @@ def test_a_log_may_change_its_format_half_way(name, lines, texts):
         assert not is_wrapped or text == unwrapped[line]
 
 
-def test_of_long_lines_few_are_looked_at_again(monkeypatch):
-    monkeypatch.setattr(unwrapping_logmoe, "MOST_RECENT", 100)
-    unwrapper = Unwrapper()
-    for chunk in (["a" * 60, "b" * 60], ["c" * 30] * 5, ["d" * 200], ["e"]):
-        unwrapper.unwrap(pa.array(chunk, pa.large_string()))
-        kept = [sum(map(len, of.to_pylist())) for of in unwrapper._recent.values()]
-        assert len(kept) == 1
-        assert kept[0] <= 100
+def test_of_long_lines_the_beginning_is_looked_at_again(monkeypatch):
+    """Earlier lines are kept, so that what is wrapped does not hang on chunks, but not whole."""
+    monkeypatch.setattr(unwrapping_logmoe, "LONGEST_RECENT", 100)
+    prose = [f"{'so it goes ' * 50}{number}" for number in range(60)]
+    table = ["web  | started up and serves", "web  | 2026-03-12 06:25:01 ready"] * 8
+    for lines in (prose, []):
+        unwrapper, found = Unwrapper(), []
+        for chunk in filter(None, (lines, *(table[start : start + 4] for start in range(0, 16, 4)))):
+            found += unwrapper.unwrap(pa.array(chunk, pa.large_string())).text.to_pylist()
+            assert max(len(line) for kept in unwrapper._recent.values() for line in kept.to_pylist()) <= 100
+        assert (found[-1] == table[-1]) == bool(lines)
 
 
 def test_a_table_whose_rows_differ_is_no_log():

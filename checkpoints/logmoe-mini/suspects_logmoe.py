@@ -107,7 +107,7 @@ class Suspects:
 
     def __init__(self, predictor: Predictor):
         self.predictor, self.kinds = predictor, 0
-        self._is_told: OrderedDict[str, bool] = OrderedDict()  # by kind, whether a finding shows it, or it is none
+        self._is_told: OrderedDict[str, bool] = OrderedDict()  # by kind, whether a finding shows it
         self._waiting: list[tuple[int, str, str, str | None, bool]] = []  # line, text, masked, severity, is usual
         self._embeddings: list[torch.Tensor] = []
         self._best: list[_Read] = []
@@ -138,34 +138,38 @@ class Suspects:
             embeddings, rows_of: what the encoder made of entries, and int64 `(distinct,)` the row of each.
             is_few: bool `(distinct,)`, which deserve one besides if they call themselves an error.
         """
-        is_wanted = is_suspicious if is_few is None else is_suspicious | is_few
-        if not sequences or not is_wanted.any():
+        if not sequences:
             return
         positions = np.unique(np.concatenate(sequences))
-        distinct, first = np.unique(log.entry_index[positions], return_index=True)
-        distinct, positions = distinct[is_wanted[distinct]], positions[first[is_wanted[distinct]]]
+        wanted = positions[is_suspicious[log.entry_index[positions]]]
+        few = positions[:0] if is_few is None else positions[(is_few & ~is_suspicious)[log.entry_index[positions]]]
+        # One kind may be called an error now and then: all its entries are looked at.
+        wanted = np.append(wanted, few[self._are_errors(log, few)])
+        distinct, first = np.unique(log.entry_index[wanted], return_index=True)
+        positions = wanted[first]
         texts = log.distinct.take(pa.array(distinct)).to_pylist()
         with self._lock:
             new = [place for place, text in enumerate(texts) if text not in self._is_told]
             if new:
                 found = log.take(positions[new])
                 severities = self.predictor.processor.headers(found).severities()
-                usual, taken = (~is_suspicious[distinct[new]]).tolist(), []
+                usual = (~is_suspicious[distinct[new]]).tolist()
                 for place, line, text, severity, is_usual in zip(
                     new, found.first_line.tolist(), found.text.to_pylist(), severities, usual, strict=True
                 ):
-                    # What is usual and calls itself no error is none.
-                    is_none = is_usual and CALLS_ITSELF.get(severity or "") != FIRST
-                    self._is_told[texts[place]] = is_none
-                    if not is_none:
-                        self._waiting.append((line, _kept(text), texts[place], severity, is_usual))
-                        taken.append(place)
-                self.kinds += len(taken)
-                rows = torch.from_numpy(rows_of[distinct[taken]])
-                self._embeddings.append(embeddings[rows.to(embeddings.device)])
+                    self._is_told[texts[place]] = False
+                    self._waiting.append((line, _kept(text), texts[place], severity, is_usual))
+                self.kinds += len(new)
+                self._embeddings.append(embeddings[torch.from_numpy(rows_of[distinct[new]]).to(embeddings.device)])
             self._forget()
             if len(self._waiting) >= READ:
                 self._rank()
+
+    def _are_errors(self, log: ParsedLog, positions: np.ndarray) -> np.ndarray:
+        if not len(positions):
+            return np.zeros(0, bool)
+        severities = self.predictor.processor.headers(log.take(positions)).severities()
+        return np.array([CALLS_ITSELF.get(of or "") == FIRST for of in severities])
 
     def tell(self, shown: Iterable[str]) -> None:
         """Takes masked entries that a finding shows: they are no suspects."""
