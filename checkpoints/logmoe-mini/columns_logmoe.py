@@ -94,7 +94,7 @@ def named_by(text: pa.Array, pattern: str) -> list[list[str]]:
     # A mark that no text holds; it cannot arise from the end of one piece and the start of another either, for its
     # ends are two characters that it holds once each.
     data = bytes_of(text)
-    used = {int(number) for number in re.findall("\ufdd0(\\d{1,9})\ufdd1".encode(), data)}
+    used = {int(number) for number in re.findall(rb"\xef\xb7\x90(\d{1,9})\xef\xb7\x91", data)}
     mark = f"\ufdd0{next(number for number in itertools.count() if number not in used)}\ufdd1"
     groups = count_groups(pattern)
     inserted = mark.join(["", *(f"\\{number}" for number in [*range(1, groups + 1), 0]), ""])
