@@ -145,8 +145,7 @@ def predict_measured(
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
     familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
     missing_kinds, first_missing = measure.missing()
-    taken = parsed, sequences, measured.is_new, embeddings, index, measured.is_few
-    suspects = partial(Suspects.of, predictor, *taken)
+    suspects = partial(Suspects.of, predictor, parsed, sequences, measured.is_new, embeddings, index, measured.is_few)
     return PredictedLog(
         prepared,
         predictions,

@@ -500,7 +500,7 @@ def to_utf8(text: str | bytes) -> tuple[bytes, int]:
 
 
 # Python counts these in. They are of names, and one is read in the square of a text's length.
-NO_ENCODINGS_OF_LOGS = ("punycode", "idna", "undefined")
+_OF_NAMES = ("punycode", "idna", "undefined")
 
 
 def check_encoding(encoding: str | None) -> None:
@@ -509,9 +509,8 @@ def check_encoding(encoding: str | None) -> None:
         ValueError: Python knows no such encoding of text.
     """
     try:
-        if encoding is not None and (
-            not (found := codecs.lookup(encoding))._is_text_encoding or found.name in NO_ENCODINGS_OF_LOGS
-        ):
+        found = None if encoding is None else codecs.lookup(encoding)
+        if found is not None and (not found._is_text_encoding or found.name in _OF_NAMES):
             raise LookupError
     except LookupError:
         raise ValueError(

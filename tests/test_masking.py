@@ -885,7 +885,7 @@ def test_the_order_of_all_else_stays(line):
 
 
 def test_objects_that_nothing_closes_are_left_soon():
-    """What looked for their ends once took eight times the cube of so many."""
+    """What looked for their ends once took four seconds for one such line."""
     line = '"x": {"b": c, "a": ' + '\\": {' * 1600
     assert LogParser().mask([line])[0].as_py() == line[:8192]
     parser = LogParser(max_entry_characters=1 << 20)

@@ -78,8 +78,7 @@ class Accepted:
     def joined(cls, times: list["Accepted"]) -> "Accepted":
         """Of one finding, accepted several times: the entries of all, for as long as was said last."""
         latest = max(times, key=lambda one: one.since or "")
-        masked = times[0].masked if len(times) == 1 else _short(text for one in times for text in one.masked)
-        return cls(latest.id, masked, latest.until, latest.since)
+        return cls(latest.id, _short(text for one in times for text in one.masked), latest.until, latest.since)
 
     def covers(self, finding: _Finding) -> bool:
         """Whether a finding is this one again: the same id, and about no entry that was not accepted with it."""

@@ -165,8 +165,9 @@ class Repeats:
     """
 
     def __init__(self) -> None:
-        self._by_head: dict[bytes, list[str]] = {}
-        self._by_whole: dict[tuple[bytes, bytes], str] = {}
+        self._by_head: dict[bytes, str] = {}  # the first that begins so
+        self._by_whole: dict[bytes, str] = {}
+        self._digests: dict[str, bytes] = {}
 
     def of(self, source: Any) -> str | None:
         """What to say of one that came before; None for another one, or a stream, which can be read only once."""
@@ -176,21 +177,21 @@ class Repeats:
         # Logs differ in their beginning, for it has times: few are read further.
         if (head := _digest(path, HEAD_BYTES)) is None:
             return None
-        alike = self._by_head.setdefault(head, [])
-        alike.append(path)
-        if len(alike) == 2:  # only now it matters what the rest of the first one is
-            self._by_whole[head, _whole(alike[0])] = alike[0]
-        if len(alike) > 1:
-            key = head, _whole(path)
-            if (other := self._by_whole.get(key)) is not None:
-                what = "it was given before" if other == path else f"it holds the same as {visible(other)}"
-                return f"{what}, and what is healthy counts once"
-            self._by_whole[key] = path
-        return None
+        if head not in self._by_head:
+            self._by_head[head] = path
+            return None
+        first = self._by_head[head]
+        self._by_whole.setdefault(self._whole(first), first)
+        if (other := self._by_whole.get(self._whole(path))) is None:
+            self._by_whole[self._whole(path)] = path
+            return None
+        what = "it was given before" if other == path else f"it holds the same as {visible(other)}"
+        return f"{what}, and what is healthy counts once"
 
-
-def _whole(path: str) -> bytes:
-    return _digest(path) or os.fsencode(path)
+    def _whole(self, path: str) -> bytes:
+        if path not in self._digests:
+            self._digests[path] = _digest(path) or os.fsencode(path)
+        return self._digests[path]
 
 
 def _digest(path: str, size: int | None = None) -> bytes | None:

@@ -138,13 +138,14 @@ class Suspects:
             embeddings, rows_of: what the encoder made of entries, and int64 `(distinct,)` the row of each.
             is_few: bool `(distinct,)`, which deserve one besides if they call themselves an error.
         """
-        if not sequences:
+        is_few = np.zeros_like(is_suspicious) if is_few is None else is_few & ~is_suspicious
+        if not sequences or not (is_suspicious | is_few).any():
             return
         positions = np.unique(np.concatenate(sequences))
-        wanted = positions[is_suspicious[log.entry_index[positions]]]
-        few = positions[:0] if is_few is None else positions[(is_few & ~is_suspicious)[log.entry_index[positions]]]
+        entries = log.entry_index[positions]
+        few = positions[is_few[entries]]
         # One kind may be called an error now and then: all its entries are looked at.
-        wanted = np.append(wanted, few[self._are_errors(log, few)])
+        wanted = np.append(positions[is_suspicious[entries]], few[self._are_errors(log, few)])
         distinct, first = np.unique(log.entry_index[wanted], return_index=True)
         positions = wanted[first]
         texts = log.distinct.take(pa.array(distinct)).to_pylist()

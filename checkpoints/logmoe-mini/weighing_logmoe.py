@@ -296,7 +296,7 @@ class Weigher:
         row: int,
         prediction: Prediction,
         joined: float,
-        floor: float = -np.inf,
+        floor: float,
         with_reasons: bool = True,
     ) -> Explanation:
         """What made the margin of one sequence.
