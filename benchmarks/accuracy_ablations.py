@@ -92,7 +92,11 @@ def joined(bench: Any, judged: Judged, is_left_out: np.ndarray) -> np.ndarray:
         scores.append((of_stack + bench.pipe.predictor.term_margins(masked), untrained_score(masked)))
     config = model.config
     scale = _scale_of(
-        *scores[0], float(config.untrained_weight), config.reference_scale[1], np.zeros(len(INPUTS), np.float32), 0.0
+        *scores[0],
+        float(config.untrained_weight),
+        tuple(config.reference_scale),
+        np.zeros(len(INPUTS), np.float32),
+        0.0,
     )
     return scale.joined(*scores[1])
 
@@ -262,8 +266,10 @@ def summarise_lengths(kept: Kept) -> Record:
 PIECES = {
     "LogMoE": LOGMOE,
     "learned score alone": "part/learned",
-    "both terms, no stack": ("part/surprise", "part/silence"),
-    "term of surprise alone": "part/surprise",
+    "all terms, no stack": ("part/surprise", "part/taught", "part/silence"),
+    "terms of surprise alone": ("part/surprise", "part/taught"),
+    "that which learned from labels alone": "part/surprise",
+    "that which learned from trees alone": "part/taught",
     "term of silence alone": "part/silence",
     "stack alone": "part/stack",
     "untrained sum of ranks alone": UNTRAINED,

@@ -335,13 +335,13 @@ def pieces(result: Result) -> list[str]:
     names = list(dict.fromkeys(name for of_kind in result.values() for name in of_kind))
     rows = [[name, *(number(of.get(name, {}).get("auroc")) for of in result.values())] for name in names]
     told = [
-        f"`{kind}` {interval(of['both terms, no stack']['logmoe_less'])}"
+        f"`{kind}` {interval(of['all terms, no stack']['logmoe_less'])}"
         for kind, of in result.items()
-        if "both terms, no stack" in of
+        if "all terms, no stack" in of
     ]
     return [
         "AUROC of what the score is made of. The learned score is the stack, the mixture of experts over entries, and "
-        "two small networks (terms) over features of the whole window; LogMoE joins it with the untrained sum of "
+        "three small networks (terms) over features of the whole window; LogMoE joins it with the untrained sum of "
         "ranks.",
         table(["piece", *result], rows),
         f"What the stack and the sum bring together beside the terms, in AUROC: {'; '.join(told)}.",

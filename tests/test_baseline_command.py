@@ -271,7 +271,10 @@ def test_a_short_log_is_judged_by_its_wording(run, general, logs):
     _, out, _ = run("short.log", "--sequences")
     assert first_line(out) == f"short.log: {too_short}"
     _, out, _ = run("short.log")
-    assert first_line(out) == f"short.log: 1 finding in 30 lines; {too_short}"
+    # Little, by words alone; what is called an error is shown all the same, and that this is no all-clear.
+    assert first_line(out) == f"short.log: no findings in 30 lines; {too_short}"
+    assert f"  line 16  2026-03-12 06:00:15 {FAULT}\n" in out
+    assert "no all-clear" in out
     for arguments in (["short.log"], ["today.log", "--no_baseline"]):
         _, out, _ = run(*arguments, "--json", "--all")
         expected = general((logs / arguments[0]).read_text(), reference=False)["sequences"]

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))  # the recordings are no part of the installed pac
 from logmoe import LogMoEForSequenceClassification, LogMoEProcessor
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
 from logmoe.training import episodes as episodes_of
-from logmoe.training import general
+from logmoe.training import general, teachers
 from logmoe.training.episodes import KINDS, VISIBLE, WINDOW
 from logmoe.training.metrics import auroc
 from logmoe.training.wording import Wording, with_header, without_severity
@@ -174,6 +174,52 @@ def test_a_sequence_of_statements_is_bad_if_one_of_them_is():
     assert batch.entry_mask.any(dim=1).all()
 
 
+# ---------------------------------------------------------------------- teachers
+
+
+@pytest.fixture
+def few_trees(monkeypatch):
+    monkeypatch.setattr(teachers, "BOOSTED_TREES", 40)
+    monkeypatch.setattr(teachers, "RANDOM_TREES", 40)
+
+
+def test_teachers_say_how_often_what_looks_so_is_a_fault(episodes, few_trees):
+    # One feature tells, and one label in five is wrong.
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=episodes.inputs.shape).astype(np.float32)
+    is_fault = inputs[:, 3] > 0
+    labels = is_fault ^ (generator.random(len(episodes)) < 0.2)
+    made = replace(episodes, inputs=inputs, visible=labels.astype(episodes.visible.dtype))
+    rows = generator.integers(0, len(made), len(made))
+    said = teachers.teach(made, rows, 0)
+    assert said.dtype == np.float32
+    assert said.shape == (len(made),)
+    sure = np.abs(inputs[:, 3]) > 0.3
+    assert auroc(is_fault[sure], said[sure]) > 0.99
+    assert 0.6 < said[sure & is_fault].mean() < 0.85  # not as sure as the labels
+    assert 0.15 < said[sure & ~is_fault].mean() < 0.4
+    assert (teachers.teach(made, rows, 0) == said).all()
+
+
+def test_one_term_of_surprise_learns_what_teachers_say_and_the_others_from_labels(episodes, monkeypatch, tmp_path):
+    """Teachers that tell the opposite of the labels are believed by one of them."""
+    inputs = np.random.default_rng(0).normal(size=episodes.inputs.shape).astype(np.float32)
+    is_silent = inputs[:, INPUTS.index(general.silence_inputs()[0])] > 0
+    visible = np.where(is_silent, VISIBLE.index("silence"), VISIBLE.index("normal")).astype(episodes.visible.dtype)
+    made = replace(episodes, inputs=inputs, visible=visible)
+    monkeypatch.setattr(general, "teach", lambda *_: np.where(is_silent, 0.1, 0.9).astype(np.float32))
+    model, _ = general.new_model(make_encoder(tmp_path / "encoder"), 1, feature_hidden_size=16, feature_pieces=1)
+    embeddings = torch.zeros(int(made.template.max()) + 1, model.config.encoder_config.hidden_size)
+    recipe = general.Recipe(steps=60, sequences=4, alone=1, averaging=0.9, learning_rate=1e-2)
+    general.fit(model, made, embeddings, None, recipe, seed=0)
+    with torch.inference_mode():
+        margins = model.sequence_terms(torch.from_numpy(inputs)).T.numpy()
+    of_term = dict(zip(model.config.sequence_feature_terms, margins, strict=True))
+    assert auroc(is_silent, of_term["taught"]) < 0.2
+    assert auroc(is_silent, of_term["surprise"]) > 0.8
+    assert auroc(is_silent, of_term["silence"]) > 0.8
+
+
 # ---------------------------------------------------------------------- measuring
 
 
@@ -202,7 +248,7 @@ def train(folder, encoder, statements, groups):
     return load_file(folder / "model.safetensors")
 
 
-def test_the_command_trains_a_checkpoint_and_the_same_seed_gives_the_same_weights(tmp_path):
+def test_the_command_trains_a_checkpoint_and_the_same_seed_gives_the_same_weights(tmp_path, few_trees):
     levels = ["error", "warning", "info", "debug"] * 40
     statements = tmp_path / "statements.parquet"
     columns = {

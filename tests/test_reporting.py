@@ -427,7 +427,7 @@ def test_reports_of_a_real_log(run, tmp_path):
     assert [line.split(";")[0] for line in out.splitlines() if line[:2] in ("1.", "2.", "3.")] == [
         "1. lines 115-210",
         "2. lines 985-1036",
-        "3. lines 1161-1289",
+        "3. lines 1161-1288",
     ]
     assert (tmp_path / "report.txt").read_text() == out
     records = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -270,17 +271,21 @@ def test_the_threshold_keeps_the_rate_that_it_names():
 
 
 @pytest.mark.parametrize(
-    ("threshold", "expected"),
+    ("threshold", "above_usual", "expected"),
     [
-        (0.5, {-1.0: -1.5, 0.5: 0.0, 3.0: 2.5}),
-        (1.0, {-1.0: -2.0, 1.0: 0.0, 3.0: 2.0}),
-        # A healthy sequence stands out: what is odder is as sure as elsewhere, what is a little less odd is not.
-        (2.0, {-1.0: -2.0, 0.5: -0.5, 1.5: -0.05, 2.0: 0.0, 2.1: 0.4, 3.0: 2.0, 9.0: 8.0}),
+        (1.0, 0.0, {-1.0: -2.0, 1.0: 0.0, 3.0: 2.0}),
+        # Healthy sequences are much alike: what is a little odder would be usual elsewhere.
+        (0.5, 0.0, {-1.0: -2.0, 0.4: -0.4, 0.5: 0.0, 0.75: 0.025, 3.0: 2.0}),
+        # One stands out: what is odder is as sure as elsewhere, what is a little less odd is not.
+        (2.0, 0.0, {-1.0: -2.0, 0.5: -0.5, 1.5: -0.05, 2.0: 0.0, 2.1: 0.4, 3.0: 2.0, 9.0: 8.0}),
+        # All are odder than usual, and less odd.
+        (2.0, 1.5, {-1.0: -0.5, 1.5: -0.05, 2.0: 0.0, 2.1: 0.4, 3.0: 3.5}),
+        (1.0, -1.5, {-1.0: -3.5, 1.0: 0.0, 1.5: 0.05, 3.0: 0.5}),
     ],
 )
-def test_margins_are_alike_wherever_the_promise_ends(pipe, reference, threshold, expected):
+def test_margins_are_alike_wherever_the_promise_ends(pipe, reference, threshold, above_usual, expected):
     weigher = Against(reference).weigher(pipe.predictor, reference, LENGTH)
-    weigher.threshold = threshold
+    weigher.threshold, weigher.scale = threshold, replace(weigher.scale, above_usual=above_usual)
     scores = np.array(list(expected))
     assert weigher.margin(scores) == pytest.approx(weigher.slope * np.array(list(expected.values())))
     scores = np.unique(np.append(np.linspace(-3, 5, 1001), [threshold, np.nextafter(threshold, -1)]))

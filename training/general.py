@@ -40,6 +40,7 @@ from logmoe.training.episodes import (
     read_service,
     training_services,
 )
+from logmoe.training.teachers import teach
 from logmoe.training.wording import Wording
 from recordings.corpus import SERVICES
 
@@ -70,17 +71,20 @@ class Recipe:
     """How the model is trained.
 
     Stack and terms share no weights, and each learns by itself: trained jointly, the one that learns the training
-    services by heart would drown the one that carries to others. How much each counts beside the term of surprise was
-    chosen by leaving services out.
+    services by heart would drown the one that carries to others. Surprise has two terms, half a weight each: one
+    learns from labels, the other what trees say (`teachers.py`), which carries further but is never as sure of what is
+    odder than anything in training. How much each part counts was chosen by leaving services out.
 
     Attributes:
         steps: of the optimizer; of these the first `dense_share` with all experts.
         sequences: recorded ones of a step that the stack reads, `alone` of them without a reference, and `wording`
             more of mined statements.
-        pooled: sequences of a step that the term of surprise reads.
+        pooled: sequences of a step that the terms of surprise read.
         silent: likewise, of the term of silence: normal ones and those with a fault that shows by silence.
         averaging: of the exponential average of the weights that is kept.
-        stack_weight, silence_weight: how much the stack and the term of silence count.
+        taught_dropout: of the term that learns from trees, in place of the config's.
+        surprise_weight, stack_weight, silence_weight: how much each of the terms of surprise, the stack and the term
+            of silence count.
     """
 
     steps: int = 600
@@ -93,6 +97,8 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     averaging: float = 0.995
+    taught_dropout: float = 0.2
+    surprise_weight: float = 0.5
     stack_weight: float = 0.25
     silence_weight: float = 0.25
 
@@ -136,7 +142,7 @@ def new_model(encoder: Path, layers: int, **config: object) -> tuple[LogMoEForSe
         "max_sequence_length": WINDOW,
         "entry_feature_names": list(ENTRY_FEATURES),
         "sequence_feature_names": list(INPUTS),
-        "sequence_feature_terms": {"surprise": list(INPUTS), "silence": silence_inputs()},
+        "sequence_feature_terms": {"surprise": list(INPUTS), "taught": list(INPUTS), "silence": silence_inputs()},
         "feature_hidden_size": 128,
         "feature_pieces": 4,
         "feature_dropout_prob": 0.5,
@@ -230,14 +236,18 @@ def fit(
         entry_features=episodes.entry_features[rows][episodes.template[rows] >= 0].astype(np.float32),
         sequence_features=episodes.inputs[rows],
     )
+    # By draws of its own: those of training are the same with any teacher.
+    rows = Draws(episodes, np.random.default_rng(seed)).draw(len(episodes))
+    said = torch.from_numpy(teach(episodes, rows, seed))
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     average = [parameter.detach().clone() for parameter in parameters]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     anomalous = torch.from_numpy(episodes.visible > 0).float()
     names = list(model.config.sequence_feature_terms)
-    surprise, silence = names.index("surprise"), names.index("silence")
+    surprise, taught, silence = (names.index(name) for name in ("surprise", "taught", "silence"))
     terms: Any = model.sequence_terms
+    terms.terms["taught"].dropout.p = recipe.taught_dropout
     loss_of = F.binary_cross_entropy_with_logits
     model.train()
     # The encoder is frozen, and so is its dropout: it runs outside.
@@ -253,7 +263,7 @@ def fit(
         loss = model(**inputs, labels=labels.long()).loss
         rows = draws.draw(recipe.pooled)
         margins = terms(torch.from_numpy(episodes.inputs[rows]))
-        loss = loss + loss_of(margins[:, surprise], anomalous[rows])
+        loss = loss + loss_of(margins[:, surprise], anomalous[rows]) + loss_of(margins[:, taught], said[rows])
         rows = draws.silence(recipe.silent)
         margins = terms(torch.from_numpy(episodes.inputs[rows]))
         loss = loss + loss_of(margins[:, silence], anomalous[rows])
@@ -273,16 +283,22 @@ def fit(
     with torch.no_grad():
         for mean, parameter in zip(average, parameters, strict=True):
             parameter.copy_(mean)
-    weigh_parts(model, recipe.stack_weight, recipe.silence_weight)
+    weigh_parts(model, recipe)
     round_weights(model)
     model.eval()
 
 
 @torch.no_grad()
-def weigh_parts(model: LogMoEForSequenceClassification, stack: float, silence: float) -> None:
-    """Scales the margins of the stack and of the term of silence."""
+def weigh_parts(model: LogMoEForSequenceClassification, recipe: Recipe) -> None:
+    """Scales the margins of the stack and of the terms."""
     terms: Any = model.sequence_terms
-    for weight, layer in ((stack, model.classification_head.classifier), (silence, terms.terms["silence"].output)):
+    outputs = {name: term.output for name, term in terms.terms.items()}
+    for layer, weight in (
+        (model.classification_head.classifier, recipe.stack_weight),
+        (outputs["surprise"], recipe.surprise_weight),
+        (outputs["taught"], recipe.surprise_weight),
+        (outputs["silence"], recipe.silence_weight),
+    ):
         layer.weight.mul_(weight)
         layer.bias.mul_(weight)
 

@@ -39,11 +39,13 @@ LONGEST_START = 4
 # at least, and .41 +- .16 by the untrained score, .02 at least. Of 15 that turn over because one fault was drawn out
 # over three fifths, 9 are below, by the learned score alone 5. Of few sequences it is chance.
 TURNED, FEWEST_TURNED = -0.4, 64
-# Where a promise ends hangs on the most anomalous of a few healthy sequences: such thresholds scatter from 1 to 2.5
-# for references of the training services, and margins that begin there cannot be compared from one healthy log to
-# another. They begin at 1 where the threshold is higher; below it they grow this much slower, above it this much
-# faster, so that their sign is that of the label. On episodes of services left out AUROC .908 / .904 (earlier / both)
-# against .901 / .889 in a straight line.
+# The untrained score of a usual healthy median: 25.4 +- 2.1 in references of the training services. That of the
+# learned one is the center of the model's own scale.
+USUAL_SUM = 25.4
+# Where a promise ends hangs on the most anomalous of a few healthy sequences, and what their median is on which they
+# are: margins that begin there, in units of their spread, cannot be compared from one healthy log to another. Margins
+# begin where a usual log's would, and from there to the threshold they grow this much slower or faster, so that their
+# sign is that of the label.
 SLOWER, FASTER = 0.1, 4.0
 # What is as odd as the oddest healthy sequence lies a last bit below the threshold. So far below 0, in logit units,
 # its probability is not rounded to a half, which would make it anomalous.
@@ -123,6 +125,7 @@ class Scale:
         least: the lowest threshold: 0, or more where a spread is below the least one, 1 where there is none at all;
             without healthy sequences 1, or more where another run is compared: what the healthy one has is fine.
         most_new: the largest share of entries of new kinds in one of these sequences; infinite without any.
+        above_usual: how far the healthy median lies above that of a usual log, as far as few sequences tell.
     """
 
     learned: tuple[float, float]
@@ -134,6 +137,7 @@ class Scale:
     stack: float
     least: float = 0.0
     most_new: float = np.inf
+    above_usual: float = 0.0
 
     def joined(self, learned: np.ndarray, untrained: np.ndarray) -> np.ndarray:
         """The joined score: 0 for a healthy median sequence, 1 for the most anomalous in a hundred."""
@@ -221,11 +225,11 @@ class Weigher:
             # So few healthy sequences are new to each other; nothing new is what is healthy.
             return Scale(*stored, np.empty(0), np.where(NEW > 0, 0, baseline).astype(np.float32), stack)
         weight = float(config.untrained_weight)
-        scale = _scale_of(learned, untrained, weight, spread, baseline, stack)
+        scale = _scale_of(learned, untrained, weight, (center, spread), baseline, stack)
         joined = scale.joined(learned, untrained)
         start = _length_of_start(joined)
         if start:
-            scale = _scale_of(learned[start:], untrained[start:], weight, spread, baseline, stack)
+            scale = _scale_of(learned[start:], untrained[start:], weight, (center, spread), baseline, stack)
             joined = scale.joined(learned[start:], untrained[start:])
         most_new = float(healthy.features[start:, _NEW_SHARE].max())
         return replace(scale, healthy=np.sort(joined), most_new=most_new)
@@ -234,7 +238,7 @@ class Weigher:
         """The scale for another run of the healthy one, from the scores of that: what is new counts beside ranks."""
         config = self.predictor.model.config
         weight = float(config.untrained_weight)
-        scale = _scale_of(learned, untrained, weight, config.reference_scale[1], baseline, stack)
+        scale = _scale_of(learned, untrained, weight, tuple(config.reference_scale), baseline, stack)
         if weight:
             counts = RANKS + NEW * (NEW_WEIGHT / NEW_SPREAD * scale.untrained[1] / weight)
             scale = replace(scale, counts=counts)
@@ -283,11 +287,12 @@ class Weigher:
     def margin(self, score: np.ndarray) -> np.ndarray:
         """The margins of scores, in logit units: increasing, 0 at the threshold, lower only below it.
 
-        With a threshold of 1 or lower a straight line; with a higher one that of a threshold of 1 as far as its sign
-        allows it.
+        A straight line from where a usual log's threshold would lie, as far as their sign allows it.
         """
         over = score - self.threshold
-        bent = np.minimum(score - min(self.threshold, 1.0), np.where(over < 0, SLOWER, FASTER) * over)
+        straight = over if self.by_labels else score + self.scale.above_usual - 1
+        slower, faster = SLOWER * over, FASTER * over
+        bent = np.clip(straight, np.minimum(slower, faster), np.maximum(slower, faster))
         return self.slope * bent - np.where(over < 0, BELOW, 0.0)
 
     def explain(
@@ -465,20 +470,29 @@ def untrained_score(inputs: np.ndarray, counts: np.ndarray = RANKS) -> np.ndarra
 
 
 def _scale_of(
-    learned: np.ndarray, untrained: np.ndarray, weight: float, stored: float, baseline: np.ndarray, stack: float
+    learned: np.ndarray,
+    untrained: np.ndarray,
+    weight: float,
+    stored: tuple[float, float],
+    baseline: np.ndarray,
+    stack: float,
 ) -> Scale:
-    """The scale that healthy scores `(sequences,)` make, without these; `stored` is the model's own spread."""
+    """The scale that healthy scores `(sequences,)` make, without these; `stored` is the model's own scale."""
     own = len(learned) / (len(learned) + USUAL_COUNTS)
-    scales, natural = [], 0.0
-    for values, counts, usual, least in (
-        (learned, 1 - weight, USUAL_LEARNED * stored, LEAST_LEARNED * stored),
-        (untrained, weight, USUAL_UNTRAINED, LEAST_UNTRAINED),
+    scales, natural, above_usual = [], 0.0, 0.0
+    for values, counts, usual_center, usual, least in (
+        (learned, 1 - weight, stored[0], USUAL_LEARNED * stored[1], LEAST_LEARNED * stored[1]),
+        (untrained, weight, USUAL_SUM, USUAL_UNTRAINED, LEAST_UNTRAINED),
     ):
         center = float(np.median(values))
-        spread = float(np.quantile(values, 0.99)) - center
-        scales.append((center, max(own * spread + (1 - own) * usual, least)))
-        natural += counts * min(1.0, spread / least)
-    return Scale(scales[0], scales[1], weight, RANKS, np.empty(0), baseline, stack, 1 - natural)
+        natural_spread = float(np.quantile(values, 0.99)) - center
+        spread = max(own * natural_spread + (1 - own) * usual, least)
+        scales.append((center, spread))
+        natural += counts * min(1.0, natural_spread / least)
+        above_usual += counts * (1 - own) * (center - usual_center) / spread
+    return Scale(
+        scales[0], scales[1], weight, RANKS, np.empty(0), baseline, stack, 1 - natural, above_usual=above_usual
+    )
 
 
 def _length_of_start(scores: np.ndarray) -> int:
