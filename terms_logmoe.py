@@ -211,16 +211,18 @@ class LogMoESequenceTerms(LogMoEFloat32Module):
     def __init__(self, config: LogMoEConfig):
         super().__init__()
         names = config.sequence_feature_names
-        self.columns = {
-            term: [names.index(name) for name in read] for term, read in config.sequence_feature_terms.items()
+        # A term that reads all features, as they stand, needs no copy of them.
+        self.columns: dict[str, list[int] | slice] = {
+            term: slice(0, len(names)) if read == names else [names.index(name) for name in read]
+            for term, read in config.sequence_feature_terms.items()
         }
         self.scaler = LogMoEFeatureScaler(len(names), config.feature_clip)
         self.pieces = LogMoEFeaturePieces(len(names), config.feature_pieces) if config.feature_pieces else None
         width = 1 + config.feature_pieces
         self.terms = nn.ModuleDict(
             {
-                term: LogMoETerm(len(columns) * width, config.feature_hidden_size, config.feature_dropout_prob)
-                for term, columns in self.columns.items()
+                term: LogMoETerm(len(read) * width, config.feature_hidden_size, config.feature_dropout_prob)
+                for term, read in config.sequence_feature_terms.items()
             }
         )
 
@@ -267,7 +269,7 @@ class LogMoESequenceTerms(LogMoEFloat32Module):
         for place, (name, columns) in enumerate(self.columns.items()):
             term: Any = self.terms[name]
             of_term = term.shares(encoded[:, columns].flatten(1), encoded_baseline[columns].flatten())
-            shares[:, place, columns] = of_term.unflatten(1, (len(columns), -1)).sum(dim=-1)
+            shares[:, place, columns] = of_term.unflatten(1, (-1, encoded.shape[2])).sum(dim=-1)
         return shares.masked_fill(sequence_features.isnan().all(dim=-1)[:, None, None], 0.0)
 
 
