@@ -226,6 +226,15 @@ class LogMoESequenceTerms(LogMoEFloat32Module):
             }
         )
 
+    @torch.no_grad()
+    def align(self) -> None:
+        """Copies weights that are mapped from a file, where they begin anywhere, to memory of their own.
+
+        Sums over a few sequences are rounded otherwise there, in the last bit.
+        """
+        for parameter in self.parameters():
+            parameter.data = parameter.data.clone()
+
     def encode(self, sequence_features: torch.Tensor) -> torch.Tensor:
         """What the terms read: `(..., features)` becomes `(..., features, 1 + pieces)`."""
         scaled = self.scaler(sequence_features)[..., None]

@@ -885,6 +885,15 @@ class LogMoEForSequenceClassification(LogMoEPreTrainedModel):
         self.post_init()
 
     @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As [`PreTrainedModel.from_pretrained`]; what the terms say does not depend on how the weights were saved."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.sequence_terms is not None:
+            model.sequence_terms.align()
+        return loaded
+
+    @classmethod
     def from_encoder_pretrained(
         cls, encoder_name_or_path: str, processor: Any | None = None, **config: Any
     ) -> "LogMoEForSequenceClassification":
