@@ -16,12 +16,12 @@ from logmoe.console import PLAIN, Paint, named, visible
 from logmoe.context import told_context
 from logmoe.findings_logmoe import STORED_REFERENCE, Finding, FindingEntry, Findings, LogSummary, Reason, Summary
 from logmoe.fitting_logmoe import FEWEST_SELF_ENTRIES
+from logmoe.folds_logmoe import FAMILIAR_SHARE
 from logmoe.gathering_logmoe import TELLING_SHARE
 from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
 from logmoe.suspects_logmoe import FIRST, USUAL, Suspect
-from logmoe.weighing_logmoe import FAMILIAR_SHARE
 from logmoe.wording_logmoe import cut, inner_line, out_of_order, shown, telling_line
 
 # What a kind of reason means, in a few words; None is a log that was judged by its wording.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .folds_logmoe import OWN_FOLDS
 from .habits_logmoe import HORIZONS
 from .measuring_logmoe import TimeOrder
 from .parsing_logmoe import EntryStream, ParsedLog
@@ -22,7 +23,6 @@ from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, Encode, LogReference, Origin, ReferenceBuilder
 from .sequences_logmoe import SequenceCutter, SequenceRule
-from .surprise_logmoe import OWN_FOLDS
 from .wording_logmoe import out_of_order
 
 # Chunks that are masked at once.

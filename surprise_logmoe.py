@@ -13,7 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from .habits_logmoe import OF_ENTRY, OF_SEQUENCE, RETURNS, TIMED_ENTRIES, Habits, Past, Runs, windows_of
+from .folds_logmoe import HEALTHY_FOLDS, Folds, blocks_of
+from .habits_logmoe import (
+    OF_ENTRY,
+    OF_SEQUENCE,
+    RETURNS,
+    TIMED_ENTRIES,
+    Habits,
+    Past,
+    Runs,
+    tail_evidence,
+    windows_of,
+)
 from .sequences_logmoe import SEQUENCES_PER_CALL
 
 # Features that differ by less, relatively, are equal.
@@ -26,9 +37,10 @@ ENTRY_FEATURES = (
 """Names of the features of each entry in a sequence: functions of the sequence's entries alone."""
 
 # How the features of a sequence's entries become the sequence's.
-POOLS = ("max", "mean", "top3", "top8")
+POOLS, POOLED = ("max", "mean", "top3", "top8"), (*ENTRY_FEATURES, "gap")
+NUM_POOLED = len(POOLS) * len(POOLED)
 SEQUENCE_FEATURES = (
-    *(f"{name}_{pool}" for pool in POOLS for name in (*ENTRY_FEATURES, "gap")),
+    *(f"{name}_{pool}" for pool in POOLS for name in POOLED),
     *(f"{granularity}_{name}" for granularity in GRANULARITIES for name in OF_SEQUENCE),
     "slow",
     "fast",
@@ -269,17 +281,18 @@ class Surprise:
             gap = np.diff(log.time, prepend=log.time[:1])[sequences]
         else:
             gap = np.diff(log.time[sequences], axis=1, prepend=log.time[sequences[:, :1]])
-        tail = 1 - np.searchsorted(self.gaps, np.maximum(gap, 0)) / len(self.gaps) + 1 / len(self.gaps)
+        # No gap at all is as equal as any other: above 1 it would depend on how many healthy ones there are.
+        tail = np.minimum(1 - (np.searchsorted(self.gaps, np.maximum(gap, 0)) - 1) / len(self.gaps), 1)
         return np.where(sequences < 0, 0, np.where(np.isnan(gap), np.nan, -np.log10(tail)))
 
     def _timing(self, log: Occurrences, sequences: np.ndarray) -> np.ndarray:
-        """Slower, and faster, than healthy windows: -log10 of the tails."""
-        duration = _durations(log.time, sequences)
+        """Slower, and faster, than healthy windows: -log10 of the tails; NaN of a single entry, which takes none."""
+        duration = np.where((sequences >= 0).sum(1) > 1, _durations(log.time, sequences), np.nan)
         if not len(self.durations):
             return np.full((len(sequences), 2), np.nan)
         rank = np.searchsorted(self.durations, duration) / len(self.durations)
         floor = 1 / len(self.durations)
-        both = np.stack([-np.log10(1 - rank + floor), -np.log10(rank + floor)], 1)
+        both = -np.log10(np.minimum(np.stack([1 - rank, rank], 1) + floor, 1))
         return np.where(np.isnan(duration)[:, None], np.nan, both)
 
     def last_seen(self, log: Occurrences, number: int, last: np.ndarray | None = None) -> np.ndarray:
@@ -319,13 +332,13 @@ class Surprise:
             is_seen = earlier >= 0
             before = np.where(is_seen, place[earlier], before_log[0, row])
             passed = here - before
-            evidence = -np.log10((len(counts) - np.searchsorted(counts, passed) + 1) / (len(counts) + 1))
+            evidence = tail_evidence(counts, passed)
             most[:, 1] = np.maximum(most[:, 1], evidence)
             late[:, 1] += np.where(passed > counts[-1], evidence, 0)
             if len(times):
                 then = np.where(is_seen, log.time[np.minimum(place[earlier], len(log) - 1)], before_log[1, row])
                 away = log.time[here] - then
-                evidence = -np.log10((len(times) - np.searchsorted(times, away) + 1) / (len(times) + 1))
+                evidence = tail_evidence(times, away)
                 most[:, 0] = np.fmax(most[:, 0], np.where(np.isnan(away), np.nan, evidence))
                 late[:, 0] += np.where(away > times[-1], evidence, 0)
         if not any(len(times) for times in self.return_times) or np.isnan(log.time).all():
@@ -383,32 +396,6 @@ def pool_weights(values: np.ndarray) -> np.ndarray:
     return np.concatenate(weights)
 
 
-@dataclass(frozen=True)
-class Folds:
-    """How a log is cut into blocks whose sequences are measured against the rest.
-
-    Attributes:
-        blocks: how many, contiguous.
-        beside: blocks on either side that are no part of the rest. An incident that goes on from one block into the
-            next is then no habit. At -1 not even the block itself is left out.
-    """
-
-    blocks: int
-    beside: int = 0
-
-    def left_out(self, block: int) -> tuple[int, int]:
-        """The first block that is left out for the sequences of one, and the one after the last."""
-        return max(0, block - self.beside), min(self.blocks, block + 1 + self.beside)
-
-
-HEALTHY_FOLDS = Folds(3)
-"""Of a reference, whose sequences are all healthy."""
-OWN_FOLDS = Folds(8, beside=1)
-"""Of a log that is judged by itself."""
-RUN_FOLDS = Folds(1, beside=-1)
-"""Of a healthy run that another run of the same is compared with: each sequence is measured against all of it."""
-
-
 def cross_fitted(
     log: Occurrences,
     sequences: np.ndarray,
@@ -416,6 +403,8 @@ def cross_fitted(
     length: int,
     folds: Folds = HEALTHY_FOLDS,
     has_past: bool = True,
+    measured: np.ndarray | None = None,
+    block: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of sequences of a log against the log's other blocks: never against themselves, but for `RUN_FOLDS`.
 
@@ -424,18 +413,23 @@ def cross_fitted(
         sequences: int64 `(sequences, entries)`, positions, -1 at padding, ordered by their first entry.
         folds: the blocks.
         has_past: see `Surprise.measure`.
+        measured: int64, the rows of the sequences whose features are wanted, ascending; by default all. The others are
+            no more part of what their block is measured against.
+        block: int64 `(entries,)`, which of the folds' blocks each entry is in; by default contiguous ones of one size.
 
     Returns:
         As `Surprise.measure`; NaN for sequences besides which the log has nothing that they are measured against.
     """
-    first = sequences[:, 0]
-    edges = [first[0] + (len(log) - first[0]) * block // folds.blocks for block in range(folds.blocks + 1)]
-    block_of = np.searchsorted(edges[1:-1], first, side="right")
-    entry = np.zeros((*sequences.shape, len(ENTRY_FEATURES) + 1), np.float32)
-    of_sequence = np.zeros((len(sequences), len(SEQUENCE_FEATURES)), np.float32)
-    for block in np.unique(block_of):
-        rows = np.flatnonzero(block_of == block)
-        low, high = folds.left_out(int(block))
+    if block is None:
+        block = blocks_of(len(log), folds.blocks)
+    block_of = block[sequences[:, 0]]
+    wanted = sequences if measured is None else sequences[measured]
+    block_of_wanted = block_of if measured is None else block_of[measured]
+    entry = np.zeros((*wanted.shape, len(ENTRY_FEATURES) + 1), np.float32)
+    of_sequence = np.zeros((len(wanted), len(SEQUENCE_FEATURES)), np.float32)
+    for number in np.unique(block_of_wanted).tolist():
+        rows = np.flatnonzero(block_of_wanted == number)
+        low, high = folds.left_out(number)
         left_out = sequences[(block_of >= low) & (block_of < high)]
         is_left_out = np.zeros(len(log), bool)
         is_left_out[left_out[left_out >= 0]] = True
@@ -447,7 +441,7 @@ def cross_fitted(
         jump = np.append(0, (np.diff(rest) > 1).cumsum())
         stretch = log.stretch[rest] + jump
         surprise = Surprise(log.take(rest, stretch), vocabulary, length)
-        entry[rows], of_sequence[rows] = surprise.measure(log, sequences[rows], has_past=has_past)
+        entry[rows], of_sequence[rows] = surprise.measure(log, wanted[rows], has_past=has_past and folds.has_past)
     return entry, of_sequence
 
 
@@ -571,13 +565,11 @@ def sequence_inputs(features: np.ndarray, healthy: np.ndarray, level: np.ndarray
 __all__ = [
     "ENTRY_FEATURES",
     "GRANULARITIES",
-    "HEALTHY_FOLDS",
     "INPUTS",
-    "OWN_FOLDS",
+    "NUM_POOLED",
+    "POOLED",
     "POOLS",
-    "RUN_FOLDS",
     "SEQUENCE_FEATURES",
-    "Folds",
     "Occurrences",
     "RunningLevel",
     "Surprise",

@@ -21,8 +21,6 @@ from .reference_logmoe import LogReference
 from .surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES, lower_quarter, sequence_inputs
 
 FALSE_ALARM_RATE = 0.01
-# Of whose entries a smaller share is known to a reference, that log is another one's.
-FAMILIAR_SHARE = 0.5
 # With fewer healthy sequences the model's own scale takes their place.
 FEWEST_HEALTHY = 4
 # The smallest spreads of healthy scores. A log that repeats itself to the letter has none, and every second that is
@@ -375,7 +373,7 @@ class Weigher:
 
         Args:
             measured, row, prediction, parts: as in `losses`.
-            weights: `(pooled features, entries)`, see `Scene.weights`.
+            weights: see `Scene.weights`.
 
         Returns:
             The share of each entry, `(entries,)`, and the shares of evidence that belongs to no entry, by kind.
@@ -394,9 +392,9 @@ class Weigher:
 
         # A feature's value, its rank and its distance from the level come from the same entries.
         of_feature = of_input.reshape(-1, len(SEQUENCE_FEATURES)).sum(axis=0)
-        pooled = len(weights)
-        entry_shares += of_feature[:pooled] @ weights
-        of_sequence = parts[:, pooled : len(SEQUENCE_FEATURES)] @ of_feature[pooled:]
+        entry_shares += of_feature @ weights
+        of_none = parts[:, : len(SEQUENCE_FEATURES)] * ~weights.any(axis=1)
+        of_sequence = of_none @ of_feature
         return entry_shares, {KINDS[kind]: float(of_sequence[kind]) for kind in np.flatnonzero(of_sequence)}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from accuracy_detectors import predict
 from accuracy_store import Arrays, Kept, Key, Part, Record
 
-from logmoe.weighing_logmoe import FAMILIAR_SHARE
+from logmoe.folds_logmoe import FAMILIAR_SHARE
 from recordings import corpus
 
 FAR_MORE = 5

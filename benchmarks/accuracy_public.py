@@ -43,9 +43,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from logmoe.applying_logmoe import FEW_REFERENCE_ENTRIES, PreparedLog
 from logmoe.fitting_logmoe import with_places
+from logmoe.folds_logmoe import OWN_FOLDS
 from logmoe.parsing_logmoe import ParsedLog
 from logmoe.sequences_logmoe import SequenceCutter, SequenceRule, count_windows
-from logmoe.surprise_logmoe import OWN_FOLDS
 from logmoe.training.metrics import auroc
 
 MOST_LINES = 400_000

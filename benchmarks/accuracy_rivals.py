@@ -26,10 +26,10 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.svm import OneClassSVM
 
 from logmoe.applying_logmoe import PreparedLog
+from logmoe.folds_logmoe import HEALTHY_FOLDS
 from logmoe.habits_logmoe import windows_of
 from logmoe.reference_logmoe import LogReference
 from logmoe.sequences_logmoe import pad_sequences
-from logmoe.surprise_logmoe import HEALTHY_FOLDS
 
 EXPLAINED = 0.95
 """Share of the variance of counts that the principal components keep."""

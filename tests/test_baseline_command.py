@@ -157,6 +157,17 @@ def test_the_healthy_logs_are_read_once(run, general, monkeypatch):
     assert "1. today.log, lines 321-332; " in out
 
 
+def test_a_healthy_log_of_another_kind_hides_nothing(run, logs):
+    """Whichever comes first. All of it is new to the other one, and nothing may be odd because of that."""
+    (logs / "kernel.log").write_text(
+        "\n".join(f"kernel: usb {row % 7}-1: new device number {row}" for row in range(576))
+    )
+    for healthy in (("yesterday.log", "kernel.log"), ("kernel.log", "yesterday.log")):
+        _, out, _ = run("today.log", *(word for name in healthy for word in ("--baseline", name)))
+        assert "1. lines 321-332; " in out
+        assert FAULT in out
+
+
 def test_folders_patterns_and_empty_logs(run, logs):
     (logs / "old").mkdir()
     for seed, name in ((5, "a.log"), (6, "b.log")):

@@ -9,7 +9,7 @@ from logmoe.habits_logmoe import HORIZONS
 from logmoe.measuring_logmoe import LogMeasure
 from logmoe.reference_logmoe import unit
 from logmoe.sequences_logmoe import SequenceCutter, SequenceRule
-from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS, Surprise, sequence_inputs
+from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES, Surprise, sequence_inputs
 
 EVENTS = ("info connection a", "info connection b {number}", "warn size {word}", "error fatal {word} {number}")
 NEW = "fatal hardware failed at {word}"
@@ -203,6 +203,19 @@ def test_what_is_remembered_stays_bounded(reference, monkeypatch):
     monkeypatch.setattr(measuring_logmoe, "REMEMBERED_ENTRIES", 1000)
     _, measurer = measure(reference, make_log(1500, events=EVENTS, pace=0), 100, window_seconds=10.0)
     assert len(measurer._tail) <= 1000
+
+
+@pytest.mark.parametrize("entries", [1, 2, LENGTH - 1])
+def test_of_a_log_shorter_than_a_sequence_is_known_what_is_known_of_healthy_sequences(entries):
+    """Not what only a past would show, which it does not have and they would."""
+    reference = encoded(fit(make_log(300, 1, events=EVENTS)))
+    healthy = np.isnan(reference.as_short().healthy(entries).features).all(0)
+    (measured,) = measure(reference.as_short(), make_log(entries, 2, events=EVENTS), length=entries)[0].values()
+    features = measured[2][: len(SEQUENCE_FEATURES)]
+    unknown = {name for name, value in zip(SEQUENCE_FEATURES, features, strict=True) if np.isnan(value)}
+    assert unknown == set(np.array(SEQUENCE_FEATURES)[healthy])
+    rates = {name for name in SEQUENCE_FEATURES if "_rate" in name}
+    assert unknown == rates | set(SEQUENCE_FEATURES[-4:]) | ({"slow", "fast"} if entries == 1 else set())
 
 
 @pytest.mark.parametrize("entries", [1, 12, LENGTH, 40])

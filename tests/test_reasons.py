@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from logmoe import reasons_logmoe
-from logmoe.habits_logmoe import is_regular
+from logmoe.habits_logmoe import is_regular, rate_weights
 from logmoe.inference import DEFAULT_CHECKPOINT, load_pipeline
-from logmoe.reasons_logmoe import KINDS, kind_of, pool_weights
-from logmoe.surprise_logmoe import INPUTS
+from logmoe.reasons_logmoe import KINDS, kind_of
+from logmoe.surprise_logmoe import INPUTS, pool_weights
 from logmoe.wording_logmoe import (
     SHOWN_CHARACTERS,
     alarms,
@@ -304,6 +304,41 @@ def test_shares_add_up_to_the_margin(judged):
         medians.append(sequence["logits"][1] - sequence["logits"][0] - shares)
     assert medians == pytest.approx([medians[0]] * len(medians), abs=1e-3)
     assert medians[0] < 0
+
+
+@pytest.mark.parametrize(
+    ("departures", "mean", "top3", "most"),
+    [
+        ([3.0, -1.0, 4.0, 1.0], [9 / 52, 9 / 52, 0, 16 / 26, 1 / 26], [9 / 52, 9 / 52, 0, 16 / 26, 1 / 26], 3),
+        ([3.0, 2.0, 4.0, 1.0], [9 / 60, 9 / 60, 4 / 30, 16 / 30, 1 / 30], [9 / 58, 9 / 58, 4 / 29, 16 / 29, 0], 3),
+        ([-3.0, -1.0, -2.0, -4.0], [1 / 8, 1 / 8, 1 / 4, 1 / 4, 1 / 4], [1 / 6, 1 / 6, 1 / 3, 1 / 3, 0], 2),
+    ],
+    ids=["above and below", "all above", "all below"],
+)
+def test_rates_belong_to_the_entries_above_them(departures, mean, top3, most):
+    """The first of four distinct entries stands twice in the sequence."""
+    weights = rate_weights(np.array(departures), np.array([0, 0, 1, 2, 3]))
+    assert weights["mean"] == pytest.approx(mean)
+    assert weights["top3"] == pytest.approx(top3)
+    assert weights["max"].tolist() == np.eye(5)[most].tolist()
+
+
+def test_an_entry_of_which_there_is_too_much_carries_the_score(judged):
+    """Not the sequence as a whole, though rates are measured of that."""
+    sequence = judged["unusual_count"]
+    of_flood = [entry["score"] for entry in sequence["entries"] if entry["text"].endswith(STEPS[3])]
+    of_others = [entry["score"] for entry in sequence["entries"] if not entry["text"].endswith(STEPS[3])]
+    assert min(of_flood) > max(of_others)
+    assert sum(of_flood) > 2 * sum(map(abs, sequence["evidence"].values()))
+
+
+@pytest.mark.parametrize("entries", [1600, 6400])
+def test_the_usual_lines_of_a_healthy_log_are_healthy_one_by_one(pipe, entries):
+    reference = pipe.fit(as_log(*healthy(entries, 0)))
+    lines = [as_log([message], [0.0]) for message in (*STEPS, "heartbeat of the scheduler")]
+    assert [result["label"] for result in pipe(lines, reference=reference)] == ["normal"] * len(lines)
+    new = as_log(["disk controller lost its battery"], [0.0])
+    assert pipe([new], reference=reference)[0]["label"] == "anomaly"
 
 
 def test_a_new_name_in_a_known_kind_of_entry_is_named(pipe):

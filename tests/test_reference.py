@@ -19,12 +19,13 @@ from safetensors.numpy import load_file, save_file
 
 from hub_server import HubServer
 from logmoe import LogAnomalyPipeline
+from logmoe.folds_logmoe import Folds
 from logmoe.habits_logmoe import filled_times, windows_of
 from logmoe.parsing_logmoe import LogParser
 from logmoe.reference_logmoe import LogReference, Origin, ReferenceBuilder
 from logmoe.saving_logmoe import named_files, new_files
 from logmoe.sequences_logmoe import SequenceCutter, SequenceRule
-from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES, Folds
+from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS, SEQUENCE_FEATURES
 
 LENGTH = 8
 EVENTS = (

@@ -19,7 +19,7 @@ from logmoe import LogMoEProcessor
 # The files that travel with a checkpoint, in the order of the data.
 ORDER = (
     "configuration sources reading columns rules masks masking terminal lines transports tables records unwrapping "
-    "times severities headers grouping parsing templates sequences habits surprise accepting saving reference "
+    "times severities headers grouping parsing templates sequences folds habits surprise accepting saving reference "
     "measuring rerun processing terms modeling judging predicting wording suspects statistics reasons weighing "
     "fitting applying caching scanning findings gathering publishing pipeline"
 ).split()

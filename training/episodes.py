@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from logmoe import LogParser
+from logmoe.folds_logmoe import OWN_FOLDS
 from logmoe.habits_logmoe import usable_times, windows_of
 from logmoe.surprise_logmoe import (
     ENTRY_FEATURES,
-    OWN_FOLDS,
     Occurrences,
     RunningLevel,
     Surprise,

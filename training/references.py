@@ -16,11 +16,12 @@ import torch
 
 from logmoe import LogMoEForSequenceClassification, SequenceRule
 from logmoe.fitting_logmoe import origin_of
+from logmoe.folds_logmoe import HEALTHY_FOLDS
 from logmoe.measuring_logmoe import LogMeasure
 from logmoe.parsing_logmoe import ParsedLog
 from logmoe.reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference, ReferenceBuilder
 from logmoe.sequences_logmoe import count_windows
-from logmoe.surprise_logmoe import ENTRY_FEATURES, HEALTHY_FOLDS, INPUTS
+from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
 from logmoe.training.logs import LabelledLogs, LogStore, SeenLog
 from logmoe.training.splits import Splits, shares_lines
 

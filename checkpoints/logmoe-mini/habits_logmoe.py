@@ -4,7 +4,8 @@
 loops over occurrences. `Surprise` has one for masked texts and one for templates.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -83,14 +84,14 @@ def run_windows(stretch: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([windows, at_end])
 
 
-def in_other_blocks(values: np.ndarray, blocks: int) -> tuple[np.ndarray, float]:
-    """Each value once, ascending, and the share of all that come in another of so many blocks too."""
-    if not len(values):
-        return values, 0.0
-    known, row = np.unique(values, return_inverse=True)
-    comes = np.zeros((len(known), blocks), bool)
-    comes[row, np.arange(len(values)) * blocks // len(values)] = True
-    return known, float((comes.sum(1) > 1)[row].mean())
+def steps_of(template: np.ndarray, stretch: np.ndarray, templates: int) -> np.ndarray:
+    """Neighbouring entries of a stretch, by their templates `(entries,)`: int64, one number for each pair.
+
+    Args:
+        templates: how many are known; that number stands for all others.
+    """
+    pairs: np.ndarray = template[:-1] * (templates + 1) + template[1:]
+    return pairs[stretch[1:] == stretch[:-1]]
 
 
 def _thinned(rows: np.ndarray, most: int) -> np.ndarray:
@@ -132,6 +133,23 @@ class Runs:
     def per_row(self) -> np.ndarray:
         """Distinct entries of each sequence."""
         return np.diff(np.append(self.starts, len(self.row)))
+
+
+@dataclass
+class Healthy:
+    """What healthy sequences of a length look like, each measured against the reference's other blocks.
+
+    Attributes:
+        features: float32 `(sequences, len(SEQUENCE_FEATURES))`.
+        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last their gaps.
+        templates: int64 `(sequences, entries)`, -1 at padding.
+        scores: what a model makes of them, by the model; filled where they are weighed.
+    """
+
+    features: np.ndarray
+    entry_features: np.ndarray
+    templates: np.ndarray
+    scores: dict[Any, Any] = field(default_factory=dict)
 
 
 class ComparedWindows:
@@ -357,6 +375,36 @@ def departure(count: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return 2 * (np.sqrt(count + 0.375) - np.sqrt(expected + 0.375))
 
 
+def rate_weights(departures: np.ndarray, entry: np.ndarray) -> dict[str, np.ndarray]:
+    """How what is pooled of rates is divided among the entries of a sequence.
+
+    By the square of how far each distinct entry is above its rate, the terms of a chi-squared statistic, and evenly
+    among its places.
+
+    Args:
+        departures: `(distinct,)`, of the sequence's distinct entries.
+        entry: int64 `(entries,)`, the distinct entry at each place.
+
+    Returns:
+        By pool, `(entries,)`, which sums to 1.
+    """
+    order = np.argsort(-departures, kind="stable")
+    weights = {}
+    for pool, number in (("max", 1), ("mean", len(order)), ("top3", 3)):
+        brings = np.zeros(len(order))
+        brings[order[:number]] = np.maximum(departures[order[:number]], 0) ** 2
+        if not brings.any():
+            brings[order[:number]] = 1
+        weights[pool] = (brings / brings.sum() / np.bincount(entry))[entry]
+    return weights
+
+
+def tail_evidence(ordered: np.ndarray, values: np.ndarray | float) -> np.ndarray:
+    """-log10 of the share of ordered values that are at least as large, counting the judged one."""
+    evidence: np.ndarray = -np.log10((len(ordered) - np.searchsorted(ordered, values) + 1) / (len(ordered) + 1))
+    return evidence
+
+
 def is_regular(ordered: np.ndarray) -> bool:
     """Whether returns are about equally long, which makes an entry periodic; what comes in bursts is not.
 
@@ -411,14 +459,17 @@ def filled_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndar
 
 __all__ = [
     "Habits",
+    "Healthy",
     "Past",
     "Runs",
     "departure",
     "filled_times",
-    "in_other_blocks",
     "is_among",
     "is_regular",
+    "rate_weights",
     "run_windows",
+    "steps_of",
+    "tail_evidence",
     "usable_times",
     "windows_of",
 ]

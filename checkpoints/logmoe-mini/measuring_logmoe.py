@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .folds_logmoe import parts_of
 from .habits_logmoe import HORIZONS, filled_times
 from .parsing_logmoe import ParsedLog
 from .reference_logmoe import LogReference, readable, unit
@@ -159,6 +160,7 @@ class LogMeasure:
         self.reference, self.length = reference, length
         self.healthy = reference.healthy(length).features
         self.has_past = reference.origin.has_past
+        self._measures_past = self.has_past and reference.folds.has_past
         # The healthy sequences of a log that is its own reference are all of it: its level is known beforehand. Logs
         # that stand for themselves have no level but that of all of them.
         self._level = lower_quarter(self.healthy)
@@ -368,7 +370,7 @@ class LogMeasure:
                 rows = of_block[start : start + SEQUENCES_PER_CALL]
                 nearest[rows] = np.where(positions[rows] >= 0, near[log.entry_index[positions[rows]]], 0)
                 entry_features[rows], features[rows] = self._surprise_of(block).measure(
-                    entries, in_entries[rows], located, self._last.get(block), self.has_past
+                    entries, in_entries[rows], located, self._last.get(block), self._measures_past
                 )
         if is_all and self._running is not None:
             self._running = RunningLevel(self._level, features)
@@ -396,13 +398,6 @@ class LogMeasure:
                 last[0] -= cut
                 self._last[block] = last
         self._tail, self._tail_number = entries.take(np.arange(cut, len(number))), number[cut:]
-
-
-def parts_of(template: np.ndarray, part: np.ndarray, templates: int) -> np.ndarray:
-    """In how many parts of a log each of so many templates stands, int64 `(templates,)`."""
-    number = int(part.max()) + 1
-    pairs = np.unique(template * number + part)
-    return np.bincount(pairs // number, minlength=templates)
 
 
 def ends_of(healthy: Occurrences, templates: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits, departure, is_among, is_regular
+from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits, departure, is_among, is_regular, rate_weights, tail_evidence
 from .measuring_logmoe import Measured
 from .reference_logmoe import LogReference, readable
-from .surprise_logmoe import ENTRY_FEATURES, GRANULARITIES, INPUTS, POOLS, SEQUENCE_FEATURES, pool_weights
+from .surprise_logmoe import GRANULARITIES, INPUTS, NUM_POOLED, POOLED, POOLS, SEQUENCE_FEATURES, pool_weights
 from .wording_logmoe import alarms, inner_line, number_in_words, seconds_in_words, shown, times_in_words
 
 KINDS = (
@@ -31,9 +31,6 @@ NEW, RARE, ORDER, COUNT, MISSING, PACE, KNOWN = range(len(KINDS))
 
 # What is known of other services says least about this one: it comes first only if it clearly weighs more.
 KNOWN_WEIGHT = 0.5
-
-OF_ENTRY = (*ENTRY_FEATURES, "gap")
-"""What is pooled over the entries of a sequence, in the order in which it stands in each pool."""
 
 _COLUMN = {name: column for column, name in enumerate(INPUTS)}
 _RANKS = np.array([name.startswith("rank_") for name in INPUTS])
@@ -118,7 +115,7 @@ class Scene:
 
     def value(self, name: str) -> np.ndarray:
         """A feature of the entries, `(entries,)`."""
-        return self.values[:, OF_ENTRY.index(name)]
+        return self.values[:, POOLED.index(name)]
 
     def rank(self, name: str) -> float:
         """The rank evidence of a feature of sequences; 0 where it is not known."""
@@ -201,7 +198,7 @@ class Scene:
         return transition / transition.sum(1, keepdims=True), unseen / unseen.sum(1, keepdims=True)
 
     def _of_entries(self) -> list[np.ndarray]:
-        """What makes each feature of each entry: for each of `OF_ENTRY`, `(entries, kinds)`, rows that sum to 1."""
+        """What makes each feature of each entry: for each of `POOLED`, `(entries, kinds)`, rows that sum to 1."""
         one_of = np.eye(len(KINDS))
         parts = {"distance": one_of[np.full(self.size, NEW)], "gap": self._of_time() + np.zeros((self.size, 1))}
         of_rarity = one_of[np.where(self.cause == ORDER, RARE, self.cause)]
@@ -215,7 +212,7 @@ class Scene:
                 f"{name}_unseen_pairs": unseen,
                 f"{name}_count": self._of_presence,
             }
-        return [parts[name] for name in OF_ENTRY]
+        return [parts[name] for name in POOLED]
 
     def _of_time(self) -> np.ndarray:
         """What makes time pass: `(kinds,)`. Where entries are missing by their number, that is why."""
@@ -263,7 +260,7 @@ class Scene:
         crowd = self.size * float(self.surplus.sum())
         for row, here, then, _, was_there in self.absences:
             counts = self.surprise.return_counts[row]
-            if was_there and _tail_evidence(counts, here - then - crowd) >= CLEAR:
+            if was_there and tail_evidence(counts, here - then - crowd) >= CLEAR:
                 share += habits.count[self.surprise.timed[row]] / habits.total
         return float(share)
 
@@ -288,10 +285,6 @@ class Scene:
         kinds[:, COUNT] *= 1 - filled
         return kinds
 
-    def _of_counts(self, places: np.ndarray, brings: np.ndarray) -> np.ndarray:
-        """`(kinds,)` of what entries bring; `places` are rows of the sequence."""
-        return np.maximum(brings, 0) @ self._of_presence[places]
-
     def _of_mix(self, granularity: str) -> np.ndarray:
         """What tells the sequence's counts from those of the most similar healthy window: `(kinds,)`, not scaled."""
         habits = self.habits(granularity)
@@ -302,7 +295,7 @@ class Scene:
         there = np.zeros(habits.size, np.float32)
         there[others] = others_root
         more = root - there[entry]
-        kinds = self._of_counts(first, np.where(more > 0, more**2, 0))
+        kinds = np.maximum(more, 0) ** 2 @ self._of_presence[first]
         lacking = np.setdiff1d(others, entry)
         absent = float((there[lacking] ** 2).sum() + (more[more < 0] ** 2).sum())
         return kinds + absent * self._of_absence
@@ -322,8 +315,25 @@ class Scene:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """How pooled features are divided among the entries: `(pooled features, entries)`."""
-        return pool_weights(self.values)
+        """How features are divided among the entries, `(len(SEQUENCE_FEATURES), entries)`: rows that sum to 1, or, of
+        what belongs to no entry, to 0."""
+        weights = np.zeros((len(SEQUENCE_FEATURES), self.size))
+        weights[:NUM_POOLED] = pool_weights(self.values)
+        for row, of_entries in self.rate_weights.items():
+            weights[row] = of_entries
+        return weights
+
+    @cached_property
+    def rate_weights(self) -> dict[int, np.ndarray]:
+        """How features of rates are divided among the entries, by their row: `(entries,)`, which sums to 1."""
+        weights = {}
+        for name in GRANULARITIES:
+            inverse = np.unique(self.ids[name], return_inverse=True)[1]
+            for horizon in HORIZONS if self.has_past else ():
+                _, seen, expected = self.rates(name, horizon)
+                for pool, of_entries in rate_weights(departure(seen, expected), inverse).items():
+                    weights[_COLUMN[f"{name}_rate{horizon}_{pool}"]] = of_entries
+        return weights
 
     def parts(self, of_entries: bool = True) -> np.ndarray:
         """Which part of each input each kind of reason brings: `(kinds, len(INPUTS))`, columns that sum to 1.
@@ -332,20 +342,14 @@ class Scene:
         """
         columns: dict[str, np.ndarray] = {}
         if of_entries:
-            brought, pooled = self._of_entries(), enumerate(SEQUENCE_FEATURES[: len(self.weights)])
-            columns = {name: self.weights[row] @ brought[row % len(OF_ENTRY)] for row, name in pooled}
+            brought, pooled = self._of_entries(), enumerate(SEQUENCE_FEATURES[:NUM_POOLED])
+            columns = {name: self.weights[row] @ brought[row % len(POOLED)] for row, name in pooled}
         for name in GRANULARITIES:
             columns[f"{name}_missing"] = self._of_absence
             columns[f"{name}_nearest_window"] = self._of_mix(name)
             columns[f"{name}_distinct"] = _only(COUNT)
             columns |= {f"{name}_rate{horizon}_low": self._of_absence for horizon in HORIZONS}
-            for horizon in HORIZONS if self.has_past else ():
-                first, seen, expected = self.rates(name, horizon)
-                more = departure(seen, expected)
-                for pool in ("max", "mean", "top3"):
-                    brings = np.maximum(more, 0)
-                    brings[np.argsort(-more, kind="stable")[{"max": 1, "mean": len(more), "top3": 3}[pool] :]] = 0
-                    columns[f"{name}_rate{horizon}_{pool}"] = self._of_counts(first, brings)
+        columns |= {INPUTS[row]: weights @ self._of_presence for row, weights in self.rate_weights.items()}
         columns["slow"] = columns["overdue_time"] = columns["late_time"] = self._of_time()
         columns["overdue_count"] = columns["late_count"] = self._of_absence
         parts = _USUAL_PARTS.copy()
@@ -543,7 +547,7 @@ class Scene:
             # Times first, which people know; where they are too coarse, or told nothing, numbers.
             for ordered, away in ((times, float(entries.time[here] - when)), (counts, float(here - then))):
                 is_long = len(ordered) and away > ordered[-1] and np.median(ordered) > 0
-                if is_long and _tail_evidence(ordered, away) >= CLEAR:
+                if is_long and tail_evidence(ordered, away) >= CLEAR:
                     regular, ratio = is_regular(ordered), away / float(ordered[-1])
                     if best is None or (regular, was_there, ratio) > best[:3]:
                         best = regular, was_there, ratio, here, row, away, ordered, ordered is times
@@ -612,9 +616,4 @@ def _only(kind: int) -> np.ndarray:
     return np.eye(len(KINDS))[kind]
 
 
-def _tail_evidence(ordered: np.ndarray, value: float) -> float:
-    """-log10 of the share of ordered values that are at least as large."""
-    return float(-np.log10((len(ordered) - np.searchsorted(ordered, value) + 1) / (len(ordered) + 1)))
-
-
-__all__ = ["KINDS", "OF_ENTRY", "Scene", "kind_of", "pool_weights"]
+__all__ = ["KINDS", "Scene", "kind_of"]

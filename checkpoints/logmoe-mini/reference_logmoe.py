@@ -12,7 +12,6 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
-from .habits_logmoe import in_other_blocks, run_windows, usable_times, windows_of
+from .folds_logmoe import HEALTHY_FOLDS, RUN_FOLDS, SHORT_FOLDS, Folds, elsewhere, in_other_blocks, log_blocks
+from .habits_logmoe import Healthy, run_windows, steps_of, usable_times, windows_of
 from .parsing_logmoe import ParsedLog, check_integer
 from .saving_logmoe import named_files, new_files, table_of
 from .sequences_logmoe import Origin, SequenceRule, pad_sequences
-from .surprise_logmoe import HEALTHY_FOLDS, RUN_FOLDS, Occurrences, Surprise, Vocabulary, cross_fitted
+from .surprise_logmoe import Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
 
 # Of the files; a reader refuses others.
@@ -40,23 +40,6 @@ HEALTHY_SEQUENCES = 4096
 
 # Embeddings float32 `(texts, encoder_hidden)` of masked texts.
 Encode = Callable[[list[str]], np.ndarray]
-
-
-@dataclass
-class Healthy:
-    """What healthy sequences of a length look like, each measured against the reference's other blocks.
-
-    Attributes:
-        features: float32 `(sequences, len(SEQUENCE_FEATURES))`.
-        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last their gaps.
-        templates: int64 `(sequences, entries)`, -1 at padding.
-        scores: what a model makes of them, by the model; filled where they are weighed.
-    """
-
-    features: np.ndarray
-    entry_features: np.ndarray
-    templates: np.ndarray
-    scores: dict[Any, Any] = field(default_factory=dict)
 
 
 class LogReference:
@@ -117,7 +100,7 @@ class LogReference:
         self._vocabulary: tuple[np.ndarray, Vocabulary] | None = None  # and the embeddings that it is made of
         self._surprise: dict[int, Surprise] = {}
         self._healthy: dict[int, Healthy] = {}
-        self._run: LogReference | None = None
+        self._others: dict[Folds, LogReference] = {}  # the same, its own sequences measured in another way
 
     def _set_entries(self, text: np.ndarray, time: np.ndarray, stretch: np.ndarray) -> None:
         self.time = time
@@ -150,7 +133,7 @@ class LogReference:
             )
             # As they are saved, so that a saved reference gives the same results.
             table[missing] = new.astype(np.float16)
-            self.embeddings, self._surprise, self._healthy, self._run = table, {}, {}, None
+            self.embeddings, self._surprise, self._healthy, self._others = table, {}, {}, {}
         return self
 
     def embedding_rows(self) -> dict[str, int]:
@@ -214,12 +197,12 @@ class LogReference:
             else:
                 parts = np.split(np.arange(len(self)), self._starts()[1:])
                 sequences = pad_sequences([part[:length] for part in parts])
-            if len(sequences) > HEALTHY_SEQUENCES:
-                sequences = sequences[np.arange(HEALTHY_SEQUENCES) * len(sequences) // HEALTHY_SEQUENCES]
+            number = min(len(sequences), HEALTHY_SEQUENCES)
+            some = np.arange(number) * len(sequences) // max(1, number)
             entry, features = cross_fitted(
-                self.entries, sequences, self.vocabulary, length, self.folds, self.origin.has_past
+                self.entries, sequences, self.vocabulary, length, self.folds, self.origin.has_past, some, self._block
             )
-            templates = np.where(sequences >= 0, self.entries.template[sequences], -1)
+            templates = np.where(sequences[some] >= 0, self.entries.template[sequences[some]], -1)
             # A reference of a single sequence has nothing to measure it against.
             is_measured = ~np.isnan(features).all(1)
             known[length] = Healthy(features[is_measured], entry[is_measured], templates[is_measured])
@@ -247,29 +230,33 @@ class LogReference:
 
         Of runs of the training services and of their first 4,000 entries it is .96 in the median, of 1,500 .93.
         """
-        return in_other_blocks(self.entries.template, self.folds.blocks)[1]
+        return float(elsewhere(self.entries.template, self._block).mean())
+
+    @property
+    def _block(self) -> np.ndarray:
+        log, blocks = np.cumsum(np.diff(self.first, prepend=0) < 0), self.folds.blocks
+        return log_blocks(self.entries.template, log, blocks, blocks * self.origin.max_sequence_length)
 
     @property
     def steps(self) -> tuple[np.ndarray, float]:
         """The steps of the log, see `steps_of`, each once, and the share of all that comes in another block too."""
         if self._steps is None:
-            steps = self.steps_of(self.entries.template, self.entries.stretch)
+            steps = steps_of(self.entries.template, self.entries.stretch, len(self.templates.texts))
             self._steps = in_other_blocks(steps, self.folds.blocks)
         return self._steps
 
-    def steps_of(self, template: np.ndarray, stretch: np.ndarray) -> np.ndarray:
-        """Neighbouring entries of a stretch, by their templates `(entries,)`: int64, one number for each pair."""
-        pairs: np.ndarray = template[:-1] * (len(self.templates.texts) + 1) + template[1:]
-        return pairs[stretch[1:] == stretch[:-1]]
-
     def as_run(self) -> "LogReference":
         """The same, for another run of it to be compared with: its own sequences are measured against all of it."""
-        run = self._run
-        if run is None:
-            run = copy.copy(self)
-            run.folds, run._healthy = RUN_FOLDS, {}
-            self._run = run
-        return run
+        return self._measured_by(RUN_FOLDS)
+
+    def as_short(self) -> "LogReference":
+        """The same, for a log shorter than a sequence: its own sequences are measured as if each were a whole log."""
+        return self if self.is_run else self._measured_by(SHORT_FOLDS)
+
+    def _measured_by(self, folds: Folds) -> "LogReference":
+        other = copy.copy(self)
+        other.folds, other._healthy = folds, {}
+        return self._others.setdefault(folds, other)
 
     @property
     def is_run(self) -> bool:
@@ -617,4 +604,4 @@ def readable(template: str) -> str:
     return template.replace(SLOT, "name")
 
 
-__all__ = ["Healthy", "LogReference", "Origin", "ReferenceBuilder", "readable", "unit"]
+__all__ = ["LogReference", "Origin", "ReferenceBuilder", "readable", "unit"]

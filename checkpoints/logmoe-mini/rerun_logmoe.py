@@ -8,7 +8,8 @@ scan of files, whose beginning can be read before they are judged.
 
 import numpy as np
 
-from .habits_logmoe import in_other_blocks
+from .folds_logmoe import in_other_blocks
+from .habits_logmoe import steps_of
 from .measuring_logmoe import Measured
 from .reference_logmoe import LogReference
 from .surprise_logmoe import SEQUENCE_FEATURES, RunningLevel
@@ -76,7 +77,7 @@ class Beginning:
         is_other = ~(self._is_at_that_time(template, seconds) | self._is_all_of_it(template))
         # What stands on the two sides of what is left out are no neighbours.
         stretch = np.cumsum(~is_other) + number - np.arange(len(number))
-        steps = reference.steps_of(template[is_other], stretch[is_other])
+        steps = steps_of(template[is_other], stretch[is_other], len(reference.templates.texts))
         known, twice = reference.steps
         # Several runs know each other, and the log still not itself; with a long reference any log is so.
         new = 1 - min(twice, in_other_blocks(steps, reference.folds.blocks)[1])

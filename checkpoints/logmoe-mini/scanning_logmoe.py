@@ -476,11 +476,12 @@ class LogScan(Iterator[dict[str, Any]]):
         """What follows a log of sequences of up to `length` entries, and what weighs them."""
         assert self._reference is not None
         assert self.against is not None
+        reference = self._reference if length == self.rule.max_sequence_length else self._reference.as_short()
         # What a stream is judged by is of its past, of which no sequence is a part.
         is_self = self.against.reference is None and self._past is None
-        weigher = self.against.weigher(self.predictor, self._reference, length)
+        weigher = self.against.weigher(self.predictor, reference, length)
         self.statistics.kept_rate = weigher.kept_rate if self.judge.keeps_promise else None
-        return LogMeasure(self._reference, length, is_self, self._ahead), weigher
+        return LogMeasure(reference, length, is_self, self._ahead), weigher
 
     def _look_up(
         self, texts: list[str], encode: Any, cache: EntryCache | None = None
