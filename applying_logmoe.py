@@ -112,9 +112,7 @@ def predict_measured(
         return encode_texts(predictor, processor, texts, max_log_entry_length)
 
     reference.encode(encode)
-    length, whole = prepared.rule.max_sequence_length, reference
-    if len(sequences) == 1 and reference.is_windowed and len(sequences[0]) < length:
-        length, reference = len(sequences[0]), reference.as_short()
+    reference, length = reference.for_log(sequences, prepared.rule.max_sequence_length)
     measure = LogMeasure(reference, length, against.reference is None)
     texts = measure.encoder_texts(parsed.distinct.to_pylist())
     rows = reference.embedding_rows()
@@ -123,9 +121,9 @@ def predict_measured(
     table = np.concatenate([reference.embeddings, encode(new)]) if new else reference.embeddings
     index = np.array([row_of[text] for text in texts])
     measured = measure.push(parsed, sequences, table[index], is_all=measure.has_past)
-    is_rerun = against.is_comparing and Beginning(whole).add(measured).is_rerun
+    is_rerun = against.is_comparing and Beginning(reference).add(measured).is_rerun
     if is_rerun:
-        reference = whole.as_run()
+        reference = reference.as_run()
         measure = LogMeasure(reference, length)
         measured = measure.push(parsed, sequences, table[index], is_all=True)
 

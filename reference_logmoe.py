@@ -23,11 +23,11 @@ from safetensors.numpy import load, save
 
 from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
 from .folds_logmoe import HEALTHY_FOLDS, RUN_FOLDS, SHORT_FOLDS, Folds, elsewhere, in_other_blocks, log_blocks
-from .habits_logmoe import Healthy, run_windows, steps_of, usable_times, windows_of
+from .habits_logmoe import run_windows, steps_of, usable_times, windows_of
 from .parsing_logmoe import ParsedLog, check_integer
 from .saving_logmoe import named_files, new_files, table_of
 from .sequences_logmoe import Origin, SequenceRule, pad_sequences
-from .surprise_logmoe import Occurrences, Surprise, Vocabulary, cross_fitted
+from .surprise_logmoe import Healthy, Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
 
 # Of the files; a reader refuses others.
@@ -249,9 +249,15 @@ class LogReference:
         """The same, for another run of it to be compared with: its own sequences are measured against all of it."""
         return self._measured_by(RUN_FOLDS)
 
-    def as_short(self) -> "LogReference":
-        """The same, for a log shorter than a sequence: its own sequences are measured as if each were a whole log."""
-        return self if self.is_run else self._measured_by(SHORT_FOLDS)
+    def for_log(self, sequences: list[np.ndarray], length: int) -> tuple["LogReference", int]:
+        """What a log is measured by whose first sequences these are, and how many entries a sequence has at most.
+
+        A log shorter than a sequence is one of its own length, and so are the healthy ones, each as if it were a whole
+        log; those of a healthy run stay what they are.
+        """
+        if len(sequences) != 1 or not self.is_windowed or len(sequences[0]) >= length:
+            return self, length
+        return self if self.is_run else self._measured_by(SHORT_FOLDS), len(sequences[0])
 
     def _measured_by(self, folds: Folds) -> "LogReference":
         other = copy.copy(self)

@@ -157,7 +157,7 @@ def test_the_healthy_logs_are_read_once(run, general, monkeypatch):
     assert "1. today.log, lines 321-332; " in out
 
 
-def test_a_healthy_log_of_another_kind_hides_nothing(run, logs):
+def test_a_healthy_log_of_another_kind_does_not_hide_a_fault(run, logs):
     """Whichever comes first. All of it is new to the other one, and nothing may be odd because of that."""
     (logs / "kernel.log").write_text(
         "\n".join(f"kernel: usb {row % 7}-1: new device number {row}" for row in range(576))

@@ -208,9 +208,10 @@ def test_what_is_remembered_stays_bounded(reference, monkeypatch):
 @pytest.mark.parametrize("entries", [1, 2, LENGTH - 1])
 def test_of_a_log_shorter_than_a_sequence_is_known_what_is_known_of_healthy_sequences(entries):
     """Not what only a past would show, which it does not have and they would."""
-    reference = encoded(fit(make_log(300, 1, events=EVENTS)))
-    healthy = np.isnan(reference.as_short().healthy(entries).features).all(0)
-    (measured,) = measure(reference.as_short(), make_log(entries, 2, events=EVENTS), length=entries)[0].values()
+    whole = encoded(fit(make_log(300, 1, events=EVENTS)))
+    reference, length = whole.for_log([np.arange(entries)], LENGTH)
+    healthy = np.isnan(reference.healthy(length).features).all(0)
+    (measured,) = measure(reference, make_log(entries, 2, events=EVENTS), length=length)[0].values()
     features = measured[2][: len(SEQUENCE_FEATURES)]
     unknown = {name for name, value in zip(SEQUENCE_FEATURES, features, strict=True) if np.isnan(value)}
     assert unknown == set(np.array(SEQUENCE_FEATURES)[healthy])

@@ -4,8 +4,7 @@
 loops over occurrences. `Surprise` has one for masked texts and one for templates.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -133,23 +132,6 @@ class Runs:
     def per_row(self) -> np.ndarray:
         """Distinct entries of each sequence."""
         return np.diff(np.append(self.starts, len(self.row)))
-
-
-@dataclass
-class Healthy:
-    """What healthy sequences of a length look like, each measured against the reference's other blocks.
-
-    Attributes:
-        features: float32 `(sequences, len(SEQUENCE_FEATURES))`.
-        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last their gaps.
-        templates: int64 `(sequences, entries)`, -1 at padding.
-        scores: what a model makes of them, by the model; filled where they are weighed.
-    """
-
-    features: np.ndarray
-    entry_features: np.ndarray
-    templates: np.ndarray
-    scores: dict[Any, Any] = field(default_factory=dict)
 
 
 class ComparedWindows:
@@ -459,7 +441,6 @@ def filled_times(time: np.ndarray, stretch: np.ndarray | None = None) -> np.ndar
 
 __all__ = [
     "Habits",
-    "Healthy",
     "Past",
     "Runs",
     "departure",

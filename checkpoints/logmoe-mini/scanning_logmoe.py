@@ -306,7 +306,7 @@ class LogScan(Iterator[dict[str, Any]]):
             self._reference = self._past.renew(self._encode_texts)
             self._prefix = next(_SERIAL).to_bytes(8, "little")
             first, order = int(numbers[place]), self._measure.order if self._measure is not None else None
-            self._measure, self._weigher = self._new_measure(self.rule.max_sequence_length)
+            self._measure, self._weigher = self._new_measure(self._reference, self.rule.max_sequence_length)
             self._measure.start_at(self._past.before(first), first, order)
             self.statistics.mode = "self"
             # Nor on how much of the past the chunk happens to hold.
@@ -457,10 +457,8 @@ class LogScan(Iterator[dict[str, Any]]):
                 if texts:
                     _, is_truncated = self.processor.tokenize(texts, self.max_log_entry_length)
                 return torch.empty(0), np.zeros(len(texts), np.int64), is_truncated, None, None
-            length = self.rule.max_sequence_length
-            if len(sequences) == 1 and self._reference.is_windowed:
-                length = len(sequences[0])
-            measure, weigher = self._new_measure(length)
+            reference, length = self._reference.for_log(sequences, self.rule.max_sequence_length)
+            measure, weigher = self._new_measure(reference, length)
             # A log that only pauses at its beginning goes on with longer sequences, and is measured anew.
             if length == self.rule.max_sequence_length:
                 self._measure, self._weigher = measure, weigher
@@ -472,11 +470,9 @@ class LogScan(Iterator[dict[str, Any]]):
         self.statistics.missing_kinds, self.statistics.first_missing = measure.missing()
         return embeddings, rows_of, is_truncated[rows_of], measured, weigher
 
-    def _new_measure(self, length: int) -> tuple[LogMeasure, Weigher]:
+    def _new_measure(self, reference: LogReference, length: int) -> tuple[LogMeasure, Weigher]:
         """What follows a log of sequences of up to `length` entries, and what weighs them."""
-        assert self._reference is not None
         assert self.against is not None
-        reference = self._reference if length == self.rule.max_sequence_length else self._reference.as_short()
         # What a stream is judged by is of its past, of which no sequence is a part.
         is_self = self.against.reference is None and self._past is None
         weigher = self.against.weigher(self.predictor, reference, length)

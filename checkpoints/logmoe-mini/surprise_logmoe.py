@@ -8,7 +8,7 @@ Entries are numbers: below the size of a `Vocabulary`, rows of it; from there on
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -396,6 +396,23 @@ def pool_weights(values: np.ndarray) -> np.ndarray:
     return np.concatenate(weights)
 
 
+@dataclass
+class Healthy:
+    """What healthy sequences of a length look like, each measured against the reference's other blocks.
+
+    Attributes:
+        features: float32 `(sequences, len(SEQUENCE_FEATURES))`.
+        entry_features: float32 `(sequences, entries, len(ENTRY_FEATURES) + 1)`, the last their gaps.
+        templates: int64 `(sequences, entries)`, -1 at padding.
+        scores: what a model makes of them, by the model; filled where they are weighed.
+    """
+
+    features: np.ndarray
+    entry_features: np.ndarray
+    templates: np.ndarray
+    scores: dict[Any, Any] = field(default_factory=dict)
+
+
 def cross_fitted(
     log: Occurrences,
     sequences: np.ndarray,
@@ -423,12 +440,12 @@ def cross_fitted(
     if block is None:
         block = blocks_of(len(log), folds.blocks)
     block_of = block[sequences[:, 0]]
-    wanted = sequences if measured is None else sequences[measured]
-    block_of_wanted = block_of if measured is None else block_of[measured]
-    entry = np.zeros((*wanted.shape, len(ENTRY_FEATURES) + 1), np.float32)
-    of_sequence = np.zeros((len(wanted), len(SEQUENCE_FEATURES)), np.float32)
-    for number in np.unique(block_of_wanted).tolist():
-        rows = np.flatnonzero(block_of_wanted == number)
+    if measured is None:
+        measured = np.arange(len(sequences))
+    entry = np.zeros((len(measured), sequences.shape[1], len(ENTRY_FEATURES) + 1), np.float32)
+    of_sequence = np.zeros((len(measured), len(SEQUENCE_FEATURES)), np.float32)
+    for number in np.unique(block_of[measured]).tolist():
+        rows = np.flatnonzero(block_of[measured] == number)
         low, high = folds.left_out(number)
         left_out = sequences[(block_of >= low) & (block_of < high)]
         is_left_out = np.zeros(len(log), bool)
@@ -441,7 +458,8 @@ def cross_fitted(
         jump = np.append(0, (np.diff(rest) > 1).cumsum())
         stretch = log.stretch[rest] + jump
         surprise = Surprise(log.take(rest, stretch), vocabulary, length)
-        entry[rows], of_sequence[rows] = surprise.measure(log, wanted[rows], has_past=has_past and folds.has_past)
+        wanted = sequences[measured[rows]]
+        entry[rows], of_sequence[rows] = surprise.measure(log, wanted, has_past=has_past and folds.has_past)
     return entry, of_sequence
 
 
@@ -570,6 +588,7 @@ __all__ = [
     "POOLED",
     "POOLS",
     "SEQUENCE_FEATURES",
+    "Healthy",
     "Occurrences",
     "RunningLevel",
     "Surprise",
