@@ -155,7 +155,7 @@ def heading(
     """
     statistics = scan.statistics
     if statistics.mode == "reference":
-        facts = [count(reference_of(scan).num_entries, "healthy entry")]
+        facts = [_healthy(reference_of(scan).num_entries, [statistics.healthy_entries])]
         if is_whole or not is_live:
             part = "this log is" if is_whole else f"its first {statistics.measured_entries:,} entries are"
             facts.append(f"{_familiar(scan)} of {part} familiar")
@@ -225,7 +225,7 @@ def promise(scan: LogScan) -> str:
         return RERUN
     if not scan.judge.keeps_promise:
         return "at a threshold below 0.5, which promises nothing"
-    asked = against.rate(reference_of(scan), scan.rule.max_sequence_length)
+    asked = scan.statistics.promised_rate or against.rate(reference_of(scan), scan.rule.max_sequence_length)
     return _promise(asked, scan.statistics.kept_rate, against.false_alarms_per_day)
 
 
@@ -257,6 +257,15 @@ def count(number: int, noun: str) -> str:
 def percent(share: float) -> str:
     """A share as a percentage, to two digits."""
     return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"
+
+
+def _healthy(given: int, used: Sequence[int | None]) -> str:
+    """How many healthy entries were given, and whether each log was judged by all of them."""
+    said = count(given, "healthy entry")
+    fewer = [number for number in used if number is not None and number < given]
+    if not fewer:
+        return said
+    return f"{fewer[0]:,} of {said}, in logs of its kind" if len(used) == 1 else f"{said}, by logs of its kind each"
 
 
 def _familiar(scan: LogScan) -> str:
@@ -355,7 +364,7 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
     if mode == "reference":
         facts = []
         if summary.healthy_entries is not None:
-            facts.append(count(summary.healthy_entries, "healthy entry"))
+            facts.append(_healthy(summary.healthy_entries, [log.healthy_entries for log in summary.logs]))
         if summary.familiarity is not None:
             of = "this log is" if one else "these logs is"
             facts.append(f"{rounded_down(summary.familiarity)} of {of} familiar")
@@ -399,7 +408,11 @@ def promised(summary: Summary) -> str | None:
         return f"{of_all}; {RERUN}"
     if summary.promised_rate is None:
         return f"{of_all}; nothing is promised"
-    said = _promise(summary.promised_rate, summary.kept_rate, summary.promised_per_day)
+    asked, kept = summary.promised_rate, summary.kept_rate
+    if kept is not None:  # healthy logs of different kinds have more sequences a day or fewer
+        rates = [(log.promised_rate or asked, log.kept_rate or 0) for log in summary.logs if not log.is_rerun]
+        asked, kept = max(rates, key=lambda rate: rate[1] / rate[0])
+    said = _promise(asked, kept, summary.promised_per_day)
     return f"{of_all}; {said}" + f"; {count(reruns, 'log')} of {len(summary.logs)}: {RERUN}" * bool(reruns)
 
 

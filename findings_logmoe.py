@@ -233,6 +233,7 @@ class LogSummary:
         start, end: see [`LogSpan`].
         accepted: findings that were left out, because somebody accepted them.
         expired: those that are reported again.
+        healthy_entries, promised_rate: see [`ScanStatistics`].
     """
 
     source: str | None
@@ -259,8 +260,16 @@ class LogSummary:
     end: str | None = None
     accepted: int = 0
     expired: tuple[Expired, ...] = ()
+    healthy_entries: int | None = None
+    promised_rate: float | None = None
     # What is as where the log was judged.
-    CARRIED: ClassVar[tuple[str, ...]] = ("faults_prevail", "is_rerun", "missing_kinds", "first_missing")
+    CARRIED: ClassVar[tuple[str, ...]] = (
+        "faults_prevail",
+        "is_rerun",
+        "missing_kinds",
+        "first_missing",
+        "healthy_entries",
+    )
 
     @classmethod
     def of(
@@ -275,7 +284,7 @@ class LogSummary:
         familiarity = None
         if seen.mode == "reference" and seen.measured_entries:
             familiarity = seen.familiar_entries / seen.measured_entries
-        named = (*_COUNTS, *cls.CARRIED, "kept_rate", "mode", "source")
+        named = (*_COUNTS, *cls.CARRIED, "promised_rate", "kept_rate", "mode", "source")
         same = {name: getattr(seen, name) for name in named}
         span = span or LogSpan()
         leaves_out = leaves_out or LeavesOut({})

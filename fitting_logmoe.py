@@ -17,7 +17,7 @@ import torch
 
 from .folds_logmoe import OWN_FOLDS
 from .habits_logmoe import HORIZONS
-from .measuring_logmoe import TimeOrder
+from .measuring_logmoe import LogMeasure, TimeOrder
 from .parsing_logmoe import EntryStream, ParsedLog
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import EmptyLogError, LogReader
@@ -144,23 +144,62 @@ def _count_order(order: TimeOrder, log: ParsedLog) -> None:
     order.add(log.number, log.seconds)
 
 
-class StreamPast:
+# Embeddings float32 `(distinct, encoder_hidden)` of what is read of a log's distinct entries.
+Embed = Callable[[LogMeasure, ParsedLog], np.ndarray]
+
+
+class StreamMemory:
+    """What is remembered of a stream that comes to be judged against another reference as it goes on.
+
+    Args:
+        renew_at: number of the first entry that is.
+
+    Attributes:
+        renew_at: the same, of the next reference.
+    """
+
+    RECENT = HORIZONS[-1] + 128
+
+    def __init__(self, renew_at: int):
+        self.renew_at = renew_at
+
+    def add(self, log: ParsedLog, sequences: list[np.ndarray]) -> None:
+        """Takes sequences that were judged."""
+        raise NotImplementedError
+
+    def keep_recent(self, log: ParsedLog) -> None:
+        """Remembers the last of these entries, at most `RECENT`, if they are needed."""
+
+    def renew(self, encode: Encode) -> LogReference:
+        """The reference from now on."""
+        raise NotImplementedError
+
+    def resume(self, measure: LogMeasure, number: int, order: TimeOrder | None, embed: Embed) -> None:
+        """Brings what measures the stream against a new reference to where it stands.
+
+        Args:
+            number: of the first entry of the sequences that come next.
+            order: of the entries so far.
+            embed: embeddings of a log's distinct entries.
+        """
+        raise NotImplementedError
+
+
+class StreamPast(StreamMemory):
     """What a stream is judged by that nothing else is known of: all that came before, renewed as it doubles.
 
     Args:
         origin: see `origin_of`.
 
     Attributes:
-        renew_at: number of the entry from which on more of the past is to be used.
         recent: the last entries of the chunks before.
     """
 
     FIRST = 1024
-    RECENT = HORIZONS[-1] + 128
 
     def __init__(self, origin: Origin):
+        super().__init__(self.FIRST)
         self.builder = ReferenceBuilder(origin)
-        self.renew_at = self.FIRST
         self.recent: ParsedLog | None = None
         self._next = 0  # number of the first entry that is not in the past yet
         self._known: dict[str, np.ndarray] = {}
@@ -189,7 +228,6 @@ class StreamPast:
         return self.recent.take(np.flatnonzero((numbers >= number - self.RECENT) & (numbers < number)))
 
     def keep_recent(self, log: ParsedLog) -> None:
-        """Remembers the last of these entries."""
         if len(log):
             both = log if self.recent is None else self.recent + log
             assert both.number is not None
@@ -203,6 +241,9 @@ class StreamPast:
         reference = self.builder.finish(self._known or None).encode(encode)
         self._known = dict(zip(reference.templates.texts, reference.embeddings, strict=True))
         return reference
+
+    def resume(self, measure: LogMeasure, number: int, order: TimeOrder | None, embed: Embed) -> None:
+        measure.start_at(self.before(number), number, order)
 
 
 def read_sequences(
@@ -262,7 +303,9 @@ def with_places(parsed: ParsedLog, processor: LogMoEProcessor, headers: Any = No
 
 __all__ = [
     "FEWEST_SELF_ENTRIES",
+    "Embed",
     "ReferenceFit",
+    "StreamMemory",
     "StreamPast",
     "encoder_digest",
     "origin_of",

@@ -580,6 +580,7 @@ def findings_in_memory(
         **judge.span.times(),
         accepted=maker.leaves_out.number,
         expired=Expired.of(maker.leaves_out),
+        promised_rate=predicted.promised_rate if judge.keeps_promise else None,
     )
     summary = summary_of(against, prepared.rule, judge, reference)
     return Findings(found, replace(summary, logs=(seen,)), order)

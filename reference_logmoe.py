@@ -25,7 +25,7 @@ from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, to
 from .folds_logmoe import HEALTHY_FOLDS, RUN_FOLDS, SHORT_FOLDS, Folds, elsewhere, in_other_blocks, log_blocks
 from .habits_logmoe import run_windows, steps_of, usable_times, windows_of
 from .parsing_logmoe import ParsedLog, check_integer
-from .saving_logmoe import named_files, new_files, table_of
+from .saving_logmoe import named_files, new_files, read_named, table_of
 from .sequences_logmoe import Origin, SequenceRule, pad_sequences
 from .surprise_logmoe import Healthy, Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
@@ -101,6 +101,7 @@ class LogReference:
         self._surprise: dict[int, Surprise] = {}
         self._healthy: dict[int, Healthy] = {}
         self._others: dict[Folds, LogReference] = {}  # the same, its own sequences measured in another way
+        self.parts: dict[bytes, LogReference] = {}  # some of its logs, see `of_kind`
 
     def _set_entries(self, text: np.ndarray, time: np.ndarray, stretch: np.ndarray) -> None:
         self.time = time
@@ -149,6 +150,13 @@ class LogReference:
         if known is None or known[0] is not self.embeddings:
             self._vocabulary = known = self.embeddings, Vocabulary(self.template_of, unit(self.embeddings))
         return known[1]
+
+    def known_embeddings(self) -> dict[str, np.ndarray]:
+        """The embeddings of the templates that have one."""
+        if not self.embeddings.shape[1]:
+            return {}
+        rows = zip(self.templates.texts, self.embeddings, strict=True)
+        return {entry: row for entry, row in rows if not np.isnan(row[0])}
 
     # ------------------------------------------------------------------ measuring
 
@@ -233,9 +241,22 @@ class LogReference:
         return float(elsewhere(self.entries.template, self._block).mean())
 
     @property
+    def log(self) -> np.ndarray:
+        """The number of each entry's log, int64 `(entries,)`, ascending from 0."""
+        starts = self._starts()
+        is_start = np.zeros(len(self), bool)
+        is_start[starts[1:]] = np.diff(self.first[starts]) <= 0  # within a log they ascend
+        return is_start.cumsum()
+
+    @property
+    def num_logs(self) -> int:
+        """How many logs its entries are of."""
+        return int(self.log[-1]) + 1
+
+    @property
     def _block(self) -> np.ndarray:
-        log, blocks = np.cumsum(np.diff(self.first, prepend=0) < 0), self.folds.blocks
-        return log_blocks(self.entries.template, log, blocks, blocks * self.origin.max_sequence_length)
+        blocks = self.folds.blocks
+        return log_blocks(self.entries.template, self.log, blocks, blocks * self.origin.max_sequence_length)
 
     @property
     def steps(self) -> tuple[np.ndarray, float]:
@@ -301,12 +322,7 @@ class LogReference:
         builder = ReferenceBuilder(self.origin, max(self.max_reference_entries, other.max_reference_entries))
         for reference in (self, other):
             builder.add_reference(reference)
-        known: dict[str, np.ndarray] = {}
-        for reference in (self, other):
-            if reference.embeddings.shape[1]:
-                rows = zip(reference.templates.texts, reference.embeddings, strict=True)
-                known |= {entry: row for entry, row in rows if not np.isnan(row[0])}
-        return builder.finish(known)
+        return builder.finish(self.known_embeddings() | other.known_embeddings())
 
     # ------------------------------------------------------------------ files
 
@@ -576,28 +592,10 @@ _DAMAGED = (LookupError, TypeError, AttributeError, ValueError, OSError, pa.Arro
 
 
 def _read_files(folder: Path) -> tuple[dict[str, Any], pa.Table, dict[str, np.ndarray]]:
-    """What a saved reference holds: facts, with what was accepted, texts, numbers.
-
-    Raises:
-        FileNotFoundError: one is missing.
-        Exception: one is damaged, of many kinds.
-    """
-    while True:
-        written = (folder / "reference.json").read_text(encoding="utf-8")
-        facts = json.loads(written)
-        if facts["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"version {facts['format_version']}, this code reads {FORMAT_VERSION}")
-        try:
-            contents = {Path(name).suffix: (folder / Path(name).name).read_bytes() for name in facts["files"]}
-        except FileNotFoundError:
-            if (folder / "reference.json").read_text(encoding="utf-8") == written:
-                raise
-            continue  # another reference was saved over it meanwhile
-        for name, digest in facts["files"].items():
-            if hashlib.sha256(contents[Path(name).suffix]).hexdigest() != digest:
-                raise ValueError(f"{name} is not what was saved")
-        facts["accepted"] = from_lines(contents.get(".jsonl", b""))
-        return facts, table_of(contents[".parquet"]), load(contents[".safetensors"])
+    """What a saved reference holds: facts, with what was accepted, texts, numbers."""
+    facts, contents = read_named(folder / "reference.json", FORMAT_VERSION)
+    facts["accepted"] = from_lines(contents.get(".jsonl", b""))
+    return facts, table_of(contents[".parquet"]), load(contents[".safetensors"])
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:

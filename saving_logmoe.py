@@ -1,10 +1,11 @@
-"""New files beside old ones, which they replace only when all are written; and tables that were read whole.
+"""New files beside old ones, which they replace only when all are written; and files that are read whole.
 
 What a killed process left half written is swept by the next that saves in the same folder, and never what a living one
 writes. Called by what saves references and checkpoints.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,6 +66,34 @@ def named_files(index: Path) -> set[str] | None:
         return None
 
 
+def read_named(index: Path, version: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """A file of JSON, and the content of the files that it names, by the ending of their names.
+
+    Args:
+        index: has `format_version` and `files`, by name the SHA-256 of each.
+        version: that is read.
+
+    Raises:
+        FileNotFoundError: one is missing.
+        Exception: one is damaged, of many kinds.
+    """
+    while True:
+        written = index.read_text(encoding="utf-8")
+        facts = json.loads(written)
+        if facts["format_version"] != version:
+            raise ValueError(f"version {facts['format_version']}, this code reads {version}")
+        try:
+            contents = {Path(name).suffix: (index.parent / Path(name).name).read_bytes() for name in facts["files"]}
+        except FileNotFoundError:
+            if index.read_text(encoding="utf-8") == written:
+                raise
+            continue  # others were saved over them meanwhile
+        for name, digest in facts["files"].items():
+            if hashlib.sha256(contents[Path(name).suffix]).hexdigest() != digest:
+                raise ValueError(f"{name} is not what was saved")
+        return facts, contents
+
+
 def table_of(data: bytes) -> pa.Table:
     """The table that the bytes of a Parquet file hold.
 
@@ -99,4 +129,4 @@ def _is_locked(descriptor: int | None, *flags: str) -> bool:
     return True
 
 
-__all__ = ["SAVING", "named_files", "new_files", "table_of"]
+__all__ = ["SAVING", "named_files", "new_files", "read_named", "table_of"]

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ import torch
 from transformers.utils import logging
 
 from .caching_logmoe import EntryCache, ScanCache
-from .fitting_logmoe import ReferenceFit, StreamPast, origin_of, read_sequences, with_places
+from .fitting_logmoe import ReferenceFit, StreamMemory, StreamPast, origin_of, read_sequences, with_places
 from .judging_logmoe import ANOMALY, Judge, Prediction
+from .kinds_logmoe import KindCount, StreamKind, of_kind
 from .measuring_logmoe import LogMeasure, Measured
 from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, longer_than
 from .predicting_logmoe import Predictor, use_one_thread
@@ -179,8 +181,10 @@ class LogScan(Iterator[dict[str, Any]]):
         self._reference: LogReference | None = None
         self._measure: LogMeasure | None = None
         self._weigher: Weigher | None = None
-        self._past: StreamPast | None = None
+        self._past: StreamMemory | None = None  # of a stream that is judged by another one later
         self._ahead: np.ndarray | None = None
+        # What was read of entries, beside one reference: that keeps half the digits, and another has other rows.
+        self._known: tuple[np.ndarray, EntryCache] | None = None
         self._is_worded = False
         self._results = self._run()
 
@@ -297,23 +301,28 @@ class LogScan(Iterator[dict[str, Any]]):
         if self._past is None:
             return [self._start(log, sequences, len(parsed), statistics)]
         assert log.number is not None
+        assert self.against is not None
         jobs = []
         # What a stream is judged by becomes another in the middle of a chunk, so that results do not depend on chunks.
         numbers = np.array([int(log.number[sequence[0]]) for sequence in sequences], np.int64)
         while (place := int(np.searchsorted(numbers, self._past.renew_at))) < len(sequences):
             jobs.append(self._start(log, sequences[:place], 0, {}))
             self._past.add(log, sequences[:place])
-            self._reference = self._past.renew(self._encode_texts)
+            renewed = self._past.renew(self._encode_texts)
+            sequences, numbers = sequences[place:], numbers[place:]
+            if renewed is self._reference:
+                continue
+            self._reference = renewed
             self._prefix = next(_SERIAL).to_bytes(8, "little")
-            first, order = int(numbers[place]), self._measure.order if self._measure is not None else None
+            first, order = int(numbers[0]), self._measure.order if self._measure is not None else None
             self._measure, self._weigher = self._new_measure(self._reference, self.rule.max_sequence_length)
-            self._measure.start_at(self._past.before(first), first, order)
-            self.statistics.mode = "self"
+            self._past.resume(self._measure, first, order, self._array_of)
+            self.statistics.mode = "self" if self.against.reference is None else "reference"
             # Nor on how much of the past the chunk happens to hold.
             assert log.number is not None
             rows = np.flatnonzero(log.number >= first - self._past.RECENT)
-            sequences = [np.searchsorted(rows, sequence) for sequence in sequences[place:]]
-            log, numbers = log.take(rows), numbers[place:]
+            sequences = [np.searchsorted(rows, sequence) for sequence in sequences]
+            log = log.take(rows)
         jobs.append(self._start(log, sequences, len(parsed), statistics))
         self._past.add(log, sequences)
         self._past.keep_recent(log)
@@ -384,15 +393,22 @@ class LogScan(Iterator[dict[str, Any]]):
         self._measure = self._weigher = self._reference = self._past = self._ahead = None
         self.statistics.mode, self.statistics.kept_rate, self.statistics.first_missing = "none", None, None
         self.statistics.faults_prevail, self.statistics.is_rerun, self.statistics.missing_kinds = False, False, 0
+        self.statistics.healthy_entries = self.statistics.promised_rate = None
         self._is_worded = False
         has_suspects = self.has_suspects and measures_surprise(self.predictor.model.config)
         self.suspects = Suspects(self.predictor) if has_suspects else None
         self.statistics.measured_entries = self.statistics.familiar_entries = self.statistics.backward_entries = 0
         if self.against is None:
             return
-        if self.against.reference is not None:
-            self._reference, self.statistics.mode = self.against.reference, "reference"
-        elif is_readable_twice(source) and not self.follow:
+        is_twice = is_readable_twice(source) and not self.follow
+        is_windowed = self.rule.window_seconds is None and not self.rule.session_pattern
+        if (given := self.against.reference) is not None:
+            self._reference, self.statistics.mode = given, "reference"
+            if is_twice and given.origin.has_past:
+                self._look_ahead(source)
+            elif not is_twice and is_windowed and self.against.is_comparing and given.num_logs > 1:
+                self._past = StreamKind(given)
+        elif is_twice:
             fit = ReferenceFit(self.processor, self.rule, origin_of(self.predictor.model, self.processor, self.rule))
             # What cannot be read is said by the second pass, after the results of what could be.
             with contextlib.suppress(ValueError, OSError, EOFError):
@@ -403,39 +419,53 @@ class LogScan(Iterator[dict[str, Any]]):
                 self.statistics.faults_prevail = faults_prevail(self.predictor, own, length)
                 if not self.statistics.faults_prevail:
                     self._reference, self.statistics.mode = own, "self"
-        elif self.rule.window_seconds is None and not self.rule.session_pattern:
+        elif is_windowed:
             self._past = StreamPast(origin_of(self.predictor.model, self.processor, self.rule))
         if self._reference is not None:
             self._prefix = next(_SERIAL).to_bytes(8, "little")
-        if self.against.reference is not None and is_readable_twice(source) and not self.follow:
-            beginning = self._look_ahead(source, self.against.reference)
-            self._ahead = beginning.features
-            if self.against.is_comparing and beginning.is_rerun:
-                self._reference, self.statistics.is_rerun = self.against.reference.as_run(), True
 
-    def _look_ahead(self, source: Any, reference: LogReference) -> Beginning:
-        """The beginning of a log, which tells its level; nothing of sessions, which may be complete last."""
-        measure = LogMeasure(reference, self.rule.max_sequence_length)
-        beginning, number_before = Beginning(reference), self._num_encoded
-        if not measure.has_past:
-            return beginning
+    def _look_ahead(self, source: Any) -> None:
+        """Reads the beginning of a log, which tells its kind, its level and whether it is another run."""
+        assert self.against is not None
+        assert self._reference is not None
+        number_before = self._num_encoded
+        if self.against.is_comparing and self._reference.num_logs > 1:
+            kind = KindCount()
+            for log, _ in self._chunks_of(source):
+                if kind.add(log).is_complete:
+                    break
+            self._reference = of_kind(self._reference, kind.number, self._encode_texts)
+        measure, beginning = LogMeasure(self._reference, self.rule.max_sequence_length), Beginning(self._reference)
+        for log, sequences in self._chunks_of(source):
+            beginning.add(measure.push(log, sequences[: beginning.left], self._array_of(measure, log)))
+            if not beginning.left:
+                break
+        self.statistics.encoded_entries += self._num_encoded - number_before
+        self._ahead = beginning.features
+        if self.against.is_comparing and beginning.is_rerun:
+            self._reference, self.statistics.is_rerun = self._reference.as_run(), True
+
+    def _chunks_of(self, source: Any) -> Iterator[tuple[ParsedLog, list[np.ndarray]]]:
+        """A log and its sequences as far as they can be read: what cannot is said by the pass that judges."""
         how = self.rule, self.encoding, self.chunk_bytes, self.max_waiting_entries, self.num_workers
-        # What cannot be read is said by the second pass.
         with contextlib.suppress(ValueError, OSError, EOFError):
             for log, sequences, _ in read_sequences(source, self.processor, *how):
-                embeddings, rows_of, _ = self._embed(measure, log)
-                beginning.add(measure.push(log, sequences[: beginning.left], _as_array(embeddings)[rows_of]))
-                if not beginning.left:
-                    break
-        self.statistics.encoded_entries += self._num_encoded - number_before
-        return beginning
+                yield log, sequences
 
     def _embed(self, measure: LogMeasure, log: ParsedLog) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Embeddings of what is read of distinct entries, their rows there, and which texts were truncated."""
+        reference = measure.reference
+        if self._known is None or self._known[0] is not reference.embeddings:
+            self._known = reference.embeddings, EntryCache(self.cache.entries.capacity)
         texts = measure.encoder_texts(log.distinct.to_pylist())
         place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        embeddings, _, is_truncated = self._look_up(list(place), self._encode_unknown)
+        embeddings, _, is_truncated = self._known[1].look_up(list(place), partial(self._encode_unknown, reference))
         return embeddings, np.array([place[text] for text in texts], np.int64), is_truncated
+
+    def _array_of(self, measure: LogMeasure, log: ParsedLog) -> np.ndarray:
+        """Embeddings float32 `(distinct, encoder_hidden)` of what is read of distinct entries."""
+        embeddings, rows_of, _ = self._embed(measure, log)
+        return _as_array(embeddings)[rows_of]
 
     def _measured(
         self, log: ParsedLog, sequences: list[np.ndarray]
@@ -477,6 +507,10 @@ class LogScan(Iterator[dict[str, Any]]):
         is_self = self.against.reference is None and self._past is None
         weigher = self.against.weigher(self.predictor, reference, length)
         self.statistics.kept_rate = weigher.kept_rate if self.judge.keeps_promise else None
+        if self.against.reference is not None:
+            self.statistics.healthy_entries = reference.num_entries
+            if self.statistics.kept_rate is not None:
+                self.statistics.promised_rate = self.against.rate(reference, length)
         return LogMeasure(reference, length, is_self, self._ahead), weigher
 
     def _look_up(
@@ -493,17 +527,16 @@ class LogScan(Iterator[dict[str, Any]]):
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
         return self._look_up(texts, self._encode, self.cache.templates)[0].float().cpu().numpy()
 
-    def _encode_unknown(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
+    def _encode_unknown(self, reference: LogReference, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
         """As `_encode`, without those that the reference has the embeddings of."""
-        assert self._reference is not None
-        rows = self._reference.embedding_rows()
+        rows = reference.embedding_rows()
         known = np.array([rows.get(text, -1) for text in texts])
         missing = np.flatnonzero(known < 0)
-        table = torch.from_numpy(self._reference.embeddings[known])
+        table = torch.from_numpy(reference.embeddings[known])
         embeddings = table.to(self.device, self.predictor.model.dtype)
         _, is_truncated = self.processor.tokenize(texts, self.max_log_entry_length)
         if len(missing):
-            new, _ = self._encode([texts[position] for position in missing])
+            new, _, _ = self._look_up([texts[position] for position in missing], self._encode)
             embeddings[torch.from_numpy(missing).to(self.device)] = new
         return embeddings, is_truncated
 

@@ -29,7 +29,10 @@ class ScanStatistics:
         faults_prevail: that log is judged by wording, for what stands out in it reads less like a fault than the rest.
         is_rerun: that log is another run of the healthy one, which it is compared with; nothing is promised.
         missing_kinds, first_missing: what it lacks, see `LogMeasure.missing`.
-        kept_rate: share of healthy sequences that may be called anomalous; None where nothing is promised.
+        healthy_entries: entries of the healthy logs that it is judged against, which are those of its kind, see
+            `of_kind`; None where it is judged otherwise.
+        promised_rate: share of their sequences that may be called anomalous, as it was asked for.
+        kept_rate: the same as it can be promised: more where they are too few; None where nothing is promised.
         dtype: the precision that the model computes in.
         seconds: since the scan began.
     """
@@ -56,6 +59,8 @@ class ScanStatistics:
     is_rerun: bool = False
     missing_kinds: int = 0
     first_missing: str | None = None
+    healthy_entries: int | None = None
+    promised_rate: float | None = None
     kept_rate: float | None = None
     dtype: str = "float32"
     seconds: float = 0.0

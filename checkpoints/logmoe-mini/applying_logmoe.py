@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from .fitting_logmoe import ReferenceFit, origin_of, with_places
 from .judging_logmoe import Evidence, Prediction
+from .kinds_logmoe import KindCount, of_kind
 from .measuring_logmoe import LogMeasure
 from .parsing_logmoe import ParsedLog, longer_than
 from .predicting_logmoe import Predictor
@@ -79,6 +80,8 @@ class PredictedLog:
     familiarity: float | None = None
     kept_rate: float | None = None
     num_backward: int = 0  # see `TimeOrder`
+    healthy_entries: int | None = None
+    promised_rate: float | None = None
     faults_prevail: bool = False
     is_rerun: bool = False
     missing_kinds: int = 0
@@ -112,6 +115,9 @@ def predict_measured(
         return encode_texts(predictor, processor, texts, max_log_entry_length)
 
     reference.encode(encode)
+    # What learned from labels did so through all of them, and a log by itself is one.
+    if against.is_comparing and reference.origin.has_past:
+        reference = of_kind(reference, KindCount().add(parsed).number, encode)
     reference, length = reference.for_log(sequences, prepared.rule.max_sequence_length)
     measure = LogMeasure(reference, length, against.reference is None)
     texts = measure.encoder_texts(parsed.distinct.to_pylist())
@@ -141,7 +147,8 @@ def predict_measured(
     _, is_truncated = processor.tokenize(texts, max_log_entry_length)
     is_truncated = is_truncated[parsed.entry_index]
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
-    familiarity = None if against.reference is None else measure.num_familiar / measure.num_entries
+    is_self = against.reference is None
+    familiarity = None if is_self else measure.num_familiar / measure.num_entries
     missing_kinds, first_missing = measure.missing()
     suspects = partial(Suspects.of, predictor, parsed, sequences, measured.is_new, embeddings, index, measured.is_few)
     return PredictedLog(
@@ -152,6 +159,8 @@ def predict_measured(
         familiarity,
         weigher.kept_rate,
         measure.order.num_backward,
+        None if is_self else reference.num_entries,
+        None if is_self or weigher.kept_rate is None else against.rate(reference, length),
         is_rerun=is_rerun,
         missing_kinds=missing_kinds,
         first_missing=first_missing,

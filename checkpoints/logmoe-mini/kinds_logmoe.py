@@ -1,0 +1,179 @@
+"""Which of several healthy logs a log is judged against: those of its kind.
+
+A folder of healthy logs may hold those of a web server, of a mail server and of the kernel. Put together they are no
+measure of any of them: what is odd for one is usual beside the others, and what one does each minute another never
+does. So each log is judged against the healthy logs that know its entries, as if these alone had been given. Called by
+the pipeline and by the scan.
+"""
+
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+
+from .fitting_logmoe import Embed, StreamMemory
+from .folds_logmoe import FAMILIAR_SHARE
+from .measuring_logmoe import LogMeasure, TimeOrder
+from .parsing_logmoe import ParsedLog
+from .reference_logmoe import Encode, LogReference
+
+# Of a log's entries that healthy ones know, the share that those of its kind may lack.
+LACKING_SHARE = 0.01
+# Entries at the beginning of a log that tell its kind, and of a stream, whose first ones do not wait for them.
+FIRST_ENTRIES, FIRST_OF_STREAM = 8192, 512
+# Parts of a reference that are remembered, for logs of as many kinds.
+MOST_PARTS = 16
+
+
+def alike(ids: np.ndarray, log: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Which healthy logs are of the kind of a log that is to be judged, bool `(logs,)`; all of them if none is.
+
+    One is that knows half of those entries of the judged log that any of them knows, or of which that log knows half,
+    as of a start-up that it begins with. Together they know nearly all of what all of them know: where they do not,
+    those are added that know most of the rest. On training services, of which three to ten others were given too,
+    either share is .60 or more of a service's own healthy logs, .00 of others'.
+
+    Args:
+        ids: int64 `(entries,)`, equal numbers for equal entries.
+        log: int64 `(entries,)`, the number of each one's log, ascending from 0.
+        number: `(size,)`, how often each of so many entries comes in the judged log, or in its beginning.
+    """
+    share = number / max(number.sum(), 1)
+    pairs, counts = np.unique(log * len(share) + ids, return_counts=True)
+    of_log, entry = pairs // len(share), pairs % len(share)
+    size = np.bincount(log)
+    knows = np.bincount(of_log, share[entry])
+    is_known = np.bincount(of_log, counts * (share[entry] > 0)) / size
+    is_alike = np.maximum(knows, is_known) >= FAMILIAR_SHARE
+    if not is_alike.any():
+        return ~is_alike
+    while True:
+        lacking = share.copy()
+        lacking[entry[is_alike[of_log]]] = 0
+        gain = np.bincount(of_log, lacking[entry])
+        if gain.max() == 0 or lacking.sum() <= LACKING_SHARE:
+            return is_alike
+        is_alike[gain.argmax()] = True
+
+
+def of_kind(reference: LogReference, number: Mapping[str, int], encode: Encode) -> LogReference:
+    """Those of a reference's logs that are of the kind of a log that is to be judged, see `alike`.
+
+    Args:
+        number: how often each masked text comes in the beginning of that log.
+        encode: embeddings of masked texts.
+
+    Returns:
+        What fitting these logs alone would give; the reference itself if these are all.
+    """
+    if reference.num_logs == 1 or not number:
+        return reference
+    log = reference.log
+    rows = np.array([reference.row_of.get(text, -1) for text in number])
+    template = reference.template_of[rows]
+    template[rows < 0] = reference.templates.match(
+        [text for text, row in zip(number, rows.tolist(), strict=True) if row < 0]
+    )
+    known, counts = template >= 0, np.array(list(number.values()))
+    of_log = np.bincount(template[known], counts[known], len(reference.templates.texts))
+    is_alike = alike(reference.entries.template, log, of_log)
+    if is_alike.all():
+        return reference
+    key = is_alike.tobytes()
+    part = reference.parts.get(key)
+    if part is None:
+        part = part_of(reference, np.flatnonzero(is_alike[log])).encode(encode)
+        if len(reference.parts) >= MOST_PARTS:
+            reference.parts = {}  # replaced as a whole: another thread may be reading it
+        reference.parts[key] = part
+    return part
+
+
+def part_of(reference: LogReference, kept: np.ndarray) -> LogReference:
+    """A reference of these entries, which are all of some of its logs."""
+    rows, text = np.unique(reference.entries.text[kept], return_inverse=True)
+    # Of a long log entries are left out, but all are counted.
+    share = np.bincount(text) / np.bincount(reference.entries.text, minlength=len(reference.texts))[rows]
+    count = np.round(reference.count[rows] * share).astype(np.int64)
+    return LogReference(
+        [reference.texts[row] for row in rows.tolist()],
+        count,
+        text,
+        reference.time[kept],
+        np.append(0, (np.diff(reference.entries.stretch[kept]) != 0).cumsum()),
+        reference.origin,
+        int(count.sum()),
+        max_reference_entries=reference.max_reference_entries,
+        first=reference.first[kept],
+        known=reference.known_embeddings(),
+    )
+
+
+class KindCount:
+    """Counts the masked texts at the beginning of a log.
+
+    Attributes:
+        number: how often each has come.
+    """
+
+    def __init__(self) -> None:
+        self.number: dict[str, int] = {}
+        self._next = 0  # number of the first entry that is not counted yet
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether as many entries as tell its kind have come."""
+        return self._next >= FIRST_ENTRIES
+
+    def add(self, log: ParsedLog) -> "KindCount":
+        """Counts those of the next entries of the log, with `number`, that are not counted yet."""
+        assert log.number is not None
+        rows = np.flatnonzero((log.number >= self._next) & (log.number < FIRST_ENTRIES))
+        if len(rows):
+            some = log.take(rows)
+            counts = np.bincount(some.entry_index).tolist()
+            for text, count in zip(some.distinct.to_pylist(), counts, strict=True):
+                self.number[text] = self.number.get(text, 0) + count
+            self._next = int(log.number[rows].max()) + 1
+        return self
+
+
+class StreamKind(StreamMemory):
+    """The healthy logs that a stream is judged against: all of them, and those of its kind once that is known.
+
+    Args:
+        reference: of healthy logs.
+    """
+
+    def __init__(self, reference: LogReference):
+        super().__init__(FIRST_OF_STREAM)
+        self._reference = reference
+        # The first sequences, of which each entry is kept once, and the numbers of theirs.
+        self._log: ParsedLog | None = None
+        self._numbers: list[np.ndarray] = []
+
+    def add(self, log: ParsedLog, sequences: list[np.ndarray]) -> None:
+        if self.renew_at != FIRST_OF_STREAM or not sequences:
+            return
+        assert log.number is not None
+        self._numbers += [log.number[sequence] for sequence in sequences]
+        new = log.take(np.unique(np.concatenate(sequences)))
+        both = new if self._log is None else self._log + new
+        assert both.number is not None
+        self._log = both.take(np.unique(both.number, return_index=True)[1])
+
+    def renew(self, encode: Encode) -> LogReference:
+        self.renew_at = sys.maxsize
+        number = KindCount().add(self._log).number if self._log is not None else {}
+        return of_kind(self._reference, number, encode)
+
+    def resume(self, measure: LogMeasure, number: int, order: TimeOrder | None, embed: Embed) -> None:
+        # Measured once more, so that all that follows is as if the reference had been this one from the beginning.
+        log, self._log = self._log, None
+        if log is not None:
+            assert log.number is not None
+            sequences = [np.searchsorted(log.number, numbers) for numbers in self._numbers]
+            measure.push(log, sequences, embed(measure, log))
+
+
+__all__ = ["FIRST_ENTRIES", "KindCount", "StreamKind", "alike", "of_kind", "part_of"]
