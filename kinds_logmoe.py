@@ -31,7 +31,7 @@ def alike(ids: np.ndarray, log: np.ndarray, number: np.ndarray) -> np.ndarray:
     One is that knows half of those entries of the judged log that any of them knows, or of which that log knows half,
     as of a start-up that it begins with. Together they know nearly all of what all of them know: where they do not,
     those are added that know most of the rest. On training services, of which three to ten others were given too,
-    either share is .60 or more of a service's own healthy logs, .00 of others'.
+    the larger share is .62 or more of a service's own healthy logs, .00 of others'.
 
     Args:
         ids: int64 `(entries,)`, equal numbers for equal entries.

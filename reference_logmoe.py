@@ -24,6 +24,7 @@ from safetensors.numpy import load, save
 from .accepting_logmoe import Accepted, from_lines, newly_accepted, to_lines, together
 from .folds_logmoe import HEALTHY_FOLDS, RUN_FOLDS, SHORT_FOLDS, Folds, elsewhere, in_other_blocks, log_blocks
 from .habits_logmoe import run_windows, steps_of, usable_times, windows_of
+from .keeping_logmoe import KeptEntries
 from .parsing_logmoe import ParsedLog, check_integer
 from .saving_logmoe import named_files, new_files, read_named, table_of
 from .sequences_logmoe import Origin, SequenceRule, pad_sequences
@@ -33,8 +34,6 @@ from .templates_logmoe import SLOT, Templates, learn_templates
 # Of the files; a reader refuses others.
 FORMAT_VERSION = 1
 MAX_REFERENCE_ENTRIES = 1 << 17
-# Sequences that are kept or dropped together when a log has more entries than a reference holds.
-SEQUENCES_PER_GROUP = 8
 # Healthy sequences that scores are ranked among.
 HEALTHY_SEQUENCES = 4096
 
@@ -460,7 +459,7 @@ class ReferenceBuilder:
     Args:
         origin: what reads and cuts the logs.
         max_reference_entries: most entries that are kept, and most distinct texts. If there are more, sequences are
-            kept evenly over all of the logs, and no more than half of the bound is ever lost to that.
+            kept evenly over the longest logs, see [`KeptEntries`].
     """
 
     def __init__(self, origin: Origin, max_reference_entries: int = MAX_REFERENCE_ENTRIES):
@@ -470,18 +469,13 @@ class ReferenceBuilder:
         self.accepted: dict[str, Accepted] = {}
         self.count = np.zeros(0, np.int64)
         self.num_entries = self.num_dropped_texts = 0
-        # Small enough that several groups fit.
-        self._group_size = max(1, min(SEQUENCES_PER_GROUP, max_reference_entries // (8 * origin.max_sequence_length)))
-        self._every = 1  # every so manyth group of sequences is kept
-        self._sequences = 0
-        self._logs = 0
-        # Text, time, first, log, order of its sequence in the log, place, group. Places of neighbours are consecutive.
-        self._kept: list[tuple[np.ndarray, ...]] = []
-        self._num_kept = 0
+        # Text, time, first, order of its sequence in the log, place. Places of neighbours are consecutive.
+        self._kept = KeptEntries(max_reference_entries, origin.max_sequence_length)
+        self._log = self._sequences = 0
 
     def start_log(self) -> None:
         """What comes next is another log."""
-        self._logs += 1
+        self._log, self._sequences = self._log + 1, 0
 
     def add(self, log: ParsedLog, sequences: Sequence[np.ndarray]) -> None:
         """Takes sequences of a log, as positions in it, ordered by their first entry.
@@ -502,21 +496,26 @@ class ReferenceBuilder:
         self._sequences += len(sizes)
         # Sessions are no neighbours, nor are their entries and what stands between them.
         place = first if self.origin.session_pattern is None else sequence << 32
-        order, place, group = (np.repeat(of, sizes) for of in (first, place - starts, sequence // self._group_size))
-        self._add(rows[log.entry_index[positions]], log.seconds[positions], order, order, place, group)
+        first, place, sequence = (np.repeat(of, sizes) for of in (first, place - starts, sequence))
+        text = rows[log.entry_index[positions]]
+        self.num_entries += len(text)
+        self._count(text[text >= 0])
+        self.num_dropped_texts += int((text < 0).sum())
+        columns = text, log.seconds[positions], first, first, place + np.arange(len(text))
+        self._kept.add(self._log, sequence[text >= 0], [column[text >= 0] for column in columns])
 
     def add_reference(self, reference: LogReference) -> None:
         """Takes the entries of a reference."""
-        self.start_log()
         self.accepted = together(self.accepted.values(), reference.accepted.values())
         rows = np.array([self._row(text) for text in reference.texts], np.int64)
-        entries = reference.entries
-        starts = reference._starts()
-        order = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(reference))))
-        place = entries.stretch << 32
-        group = (self._sequences + order) // self._group_size
-        self._sequences += len(starts)
-        self._add(rows[entries.text], reference.time, reference.first, order, place, group, counted=False)
+        entries, starts = reference.entries, reference._starts()
+        sequence = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(reference))))
+        place = (entries.stretch << 32) + np.arange(len(reference))
+        columns = rows[entries.text], reference.time, reference.first, sequence, place
+        for of_log in np.split(np.arange(len(reference)), np.flatnonzero(np.diff(reference.log)) + 1):
+            self.start_log()
+            kept = of_log[columns[0][of_log] >= 0]
+            self._kept.add(self._log, sequence[kept] - sequence[of_log[0]], [column[kept] for column in columns])
         kept = rows >= 0
         self._count(rows[kept], reference.count[kept])
         self.num_entries += reference.num_entries
@@ -532,33 +531,6 @@ class ReferenceBuilder:
         new[: len(self.count)] += self.count
         self.count = new
 
-    def _add(
-        self,
-        text: np.ndarray,
-        time: np.ndarray,
-        first: np.ndarray,
-        order: np.ndarray,
-        place: np.ndarray,
-        group: np.ndarray,
-        counted: bool = True,
-    ) -> None:
-        if counted:
-            self.num_entries += len(text)
-            self._count(text[text >= 0])
-            self.num_dropped_texts += int((text < 0).sum())
-        columns = time, first, np.full(len(text), self._logs), order, place + np.arange(len(text)), group
-        kept = (text >= 0) & (columns[-1] % self._every == 0)
-        self._kept.append(tuple(column[kept] for column in (text, *columns)))
-        self._num_kept += int(kept.sum())
-        while self._num_kept > self.max_reference_entries:
-            self._every *= 2
-            joined = [np.concatenate(column) for column in zip(*self._kept, strict=True)]
-            kept = joined[-1] % self._every == 0
-            if not kept.any() or kept.all():  # a single group is more than all there may be
-                kept = np.arange(len(kept)) < self.max_reference_entries
-            self._kept = [tuple(column[kept] for column in joined)]
-            self._num_kept = int(kept.sum())
-
     def finish(self, known: dict[str, np.ndarray] | None = None) -> LogReference:
         """The reference.
 
@@ -568,12 +540,12 @@ class ReferenceBuilder:
         Raises:
             ValueError: there was no entry.
         """
-        if not self._num_kept:
+        if not len(self._kept):
             raise ValueError("a reference needs at least one log entry, got none")
         # Sequences come when they are complete; the order of the log does not depend on its chunks.
-        joined = [np.concatenate(column) for column in zip(*self._kept, strict=True)]
-        sorting = np.lexsort((joined[4], joined[3]))
-        text, time, first, of_log, place = (column[sorting] for column in (*joined[:4], joined[5]))
+        parts = [[column[np.argsort(kept[3], kind="stable")] for column in kept] for kept in self._kept.logs()]
+        text, time, first, _, place = (np.concatenate(column) for column in zip(*parts, strict=True))
+        of_log = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
         is_new = (np.diff(place) != 1) | (np.diff(of_log) != 0)
         stretch = np.append(0, is_new.cumsum())
         numbers = self.num_entries, self.num_dropped_texts, self.max_reference_entries

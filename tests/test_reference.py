@@ -189,6 +189,38 @@ def test_of_a_long_log_sequences_are_kept_evenly():
     same(encoded(bounded), encoded(fit(log, bound=1000, chunk=100)))
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)], ids=str)
+def test_short_logs_beside_a_long_one_are_kept_whole(order):
+    """A folder may hold a log of a thousand lines beside one of millions."""
+    logs = [make_log(100, 1), make_log(6000, 2), make_log(150, 3)]
+    given = [logs[place] for place in order]
+    bounded = fit(*given, bound=1000)
+    assert bounded.num_entries == 6250
+    assert 500 <= len(bounded) <= 1000
+    sizes = np.bincount(bounded.log)
+    assert sizes[order.index(0)] == 100
+    assert sizes[order.index(2)] == 150
+    assert len(sizes) == 3
+    same(bounded, fit(*given, bound=1000, chunk=70))
+    parts = [fit(log, bound=1000) for log in given]
+    merged = parts[0].merge(parts[1]).merge(parts[2])
+    assert np.bincount(merged.log)[[order.index(0), order.index(2)]].tolist() == [100, 150]
+
+
+@pytest.mark.parametrize(("number", "entries"), [(12, 300), (300, 20), (1000, 3)])
+def test_of_many_logs_the_same_is_kept_of_each_or_some_are(number, entries):
+    bounded = fit(*(make_log(entries, seed) for seed in range(number)), bound=1000)
+    assert bounded.num_entries == number * entries
+    assert 500 <= len(bounded) <= 1000
+    sizes = np.bincount(bounded.log)
+    if number == 12:  # all logs, and of each half a group or more
+        assert len(sizes) == 12
+        assert sizes.max() <= 2 * sizes.min() + 8 * LENGTH
+    else:  # every so manyth log, whole
+        assert set(sizes) == {entries}
+        assert number / len(sizes) == pytest.approx(2 ** round(np.log2(number / len(sizes))), rel=0.05)
+
+
 @pytest.mark.parametrize("bound", [1, 5, 40, 100, 640])
 def test_small_bounds_are_kept_as_well(bound):
     bounded = fit(make_log(2000), bound=bound)
