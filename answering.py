@@ -265,7 +265,9 @@ def _healthy(given: int, used: Sequence[int | None]) -> str:
     fewer = [number for number in used if number is not None and number < given]
     if not fewer:
         return said
-    return f"{fewer[0]:,} of {said}, in logs of its kind" if len(used) == 1 else f"{said}, by logs of its kind each"
+    if len(used) == 1:
+        return f"{fewer[0]:,} of {said}, in logs of its kind"
+    return f"{said}, each log by those of its kind"
 
 
 def _familiar(scan: LogScan) -> str:

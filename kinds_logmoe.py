@@ -6,6 +6,7 @@ does. So each log is judged against the healthy logs that know its entries, as i
 the pipeline and by the scan.
 """
 
+import itertools
 import sys
 from collections.abc import Mapping
 
@@ -22,35 +23,67 @@ LACKING_SHARE = 0.01
 # Entries at the beginning of a log that tell its kind, and of a stream, whose first ones do not wait for them.
 FIRST_ENTRIES, FIRST_OF_STREAM = 8192, 512
 # Parts of a reference that are remembered, for logs of as many kinds.
-MOST_PARTS = 16
+MOST_PARTS = 32
+# Kinds that a healthy log is compared with, the first ones.
+MOST_COMPARED = 512
 
 
-def alike(ids: np.ndarray, log: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Which healthy logs are of the kind of a log that is to be judged, bool `(logs,)`; all of them if none is.
+def kinds_of(ids: np.ndarray, log: np.ndarray) -> np.ndarray:
+    """The kind of each of several healthy logs, int64 `(logs,)`, numbered in the order in which kinds come.
 
-    One is that knows half of those entries of the judged log that any of them knows, or of which that log knows half,
-    as of a start-up that it begins with. Together they know nearly all of what all of them know: where they do not,
-    those are added that know most of the rest. On training services, of which three to ten others were given too,
-    the larger share is .62 or more of a service's own healthy logs, .00 of others'.
+    That of the first log that knows half of its entries and of whose entries it knows half, as of another day.
 
     Args:
         ids: int64 `(entries,)`, equal numbers for equal entries.
         log: int64 `(entries,)`, the number of each one's log, ascending from 0.
+    """
+    size = int(ids.max()) + 1
+    pairs, counts = np.unique(log * size + ids, return_counts=True)
+    share = counts / np.bincount(log)[pairs // size]
+    kind = np.empty(int(log[-1]) + 1, np.int64)
+    shares = np.zeros((0, size), np.float32)  # of the entries of each kind's first log
+    number = 0
+    starts = np.searchsorted(pairs, np.arange(len(kind) + 1) * size)
+    for row, (start, stop) in enumerate(itertools.pairwise(starts.tolist())):
+        entry, own = pairs[start:stop] % size, share[start:stop]
+        there = shares[:number, entry]
+        both = np.minimum(there.sum(1), (there > 0) @ own)
+        if number and both.max() >= FAMILIAR_SHARE:
+            kind[row] = both.argmax()
+            continue
+        kind[row], number = number, number + 1
+        if len(shares) < min(number, MOST_COMPARED):
+            shares = np.concatenate([shares, np.zeros((len(shares) + 1, size), np.float32)])[:MOST_COMPARED]
+        if number <= MOST_COMPARED:
+            shares[kind[row], entry] = own
+    return kind
+
+
+def alike(ids: np.ndarray, kind: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Which kinds of healthy logs a log that is to be judged is of, bool `(kinds,)`; all of them if it is of none.
+
+    One that knows half of those entries of the judged log that any of them knows, or of which that log knows half, as
+    of a start-up that it begins with. Together they know nearly all of what all of them know: where they do not, the
+    kind is added that knows most of the rest. On training services, with healthy logs of one, three and ten others
+    beside, the larger share is .62 or more of each healthy log of its own, .00 of others'.
+
+    Args:
+        ids: int64 `(entries,)`, equal numbers for equal entries.
+        kind: int64 `(entries,)`, of each one's log.
         number: `(size,)`, how often each of so many entries comes in the judged log, or in its beginning.
     """
     share = number / max(number.sum(), 1)
-    pairs, counts = np.unique(log * len(share) + ids, return_counts=True)
-    of_log, entry = pairs // len(share), pairs % len(share)
-    size = np.bincount(log)
-    knows = np.bincount(of_log, share[entry])
-    is_known = np.bincount(of_log, counts * (share[entry] > 0)) / size
+    pairs, counts = np.unique(kind * len(share) + ids, return_counts=True)
+    of_kind, entry = pairs // len(share), pairs % len(share)
+    knows = np.bincount(of_kind, share[entry])
+    is_known = np.bincount(of_kind, counts * (share[entry] > 0)) / np.bincount(kind)
     is_alike = np.maximum(knows, is_known) >= FAMILIAR_SHARE
     if not is_alike.any():
         return ~is_alike
     while True:
         lacking = share.copy()
-        lacking[entry[is_alike[of_log]]] = 0
-        gain = np.bincount(of_log, lacking[entry])
+        lacking[entry[is_alike[of_kind]]] = 0
+        gain = np.bincount(of_kind, lacking[entry])
         if gain.max() == 0 or lacking.sum() <= LACKING_SHARE:
             return is_alike
         is_alike[gain.argmax()] = True
@@ -66,9 +99,11 @@ def of_kind(reference: LogReference, number: Mapping[str, int], encode: Encode) 
     Returns:
         What fitting these logs alone would give; the reference itself if these are all.
     """
-    if reference.num_logs == 1 or not number:
+    if reference.kinds is None:
+        reference.kinds = kinds_of(reference.entries.template, reference.log)
+    if not reference.kinds.any() or not number:
         return reference
-    log = reference.log
+    kind = reference.kinds[reference.log]
     rows = np.array([reference.row_of.get(text, -1) for text in number])
     template = reference.template_of[rows]
     template[rows < 0] = reference.templates.match(
@@ -76,13 +111,13 @@ def of_kind(reference: LogReference, number: Mapping[str, int], encode: Encode) 
     )
     known, counts = template >= 0, np.array(list(number.values()))
     of_log = np.bincount(template[known], counts[known], len(reference.templates.texts))
-    is_alike = alike(reference.entries.template, log, of_log)
+    is_alike = alike(reference.entries.template, kind, of_log)
     if is_alike.all():
         return reference
     key = is_alike.tobytes()
     part = reference.parts.get(key)
     if part is None:
-        part = part_of(reference, np.flatnonzero(is_alike[log])).encode(encode)
+        part = part_of(reference, np.flatnonzero(is_alike[kind])).encode(encode)
         if len(reference.parts) >= MOST_PARTS:
             reference.parts = {}  # replaced as a whole: another thread may be reading it
         reference.parts[key] = part
@@ -176,4 +211,4 @@ class StreamKind(StreamMemory):
             measure.push(log, sequences, embed(measure, log))
 
 
-__all__ = ["FIRST_ENTRIES", "KindCount", "StreamKind", "alike", "of_kind", "part_of"]
+__all__ = ["FIRST_ENTRIES", "KindCount", "StreamKind", "alike", "kinds_of", "of_kind", "part_of"]

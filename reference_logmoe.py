@@ -100,7 +100,9 @@ class LogReference:
         self._surprise: dict[int, Surprise] = {}
         self._healthy: dict[int, Healthy] = {}
         self._others: dict[Folds, LogReference] = {}  # the same, its own sequences measured in another way
-        self.parts: dict[bytes, LogReference] = {}  # some of its logs, see `of_kind`
+        # Of its logs, see `kinds_of`; and some of them, see `of_kind`.
+        self.kinds: np.ndarray | None = None
+        self.parts: dict[bytes, LogReference] = {}
 
     def _set_entries(self, text: np.ndarray, time: np.ndarray, stretch: np.ndarray) -> None:
         self.time = time

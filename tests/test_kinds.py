@@ -12,7 +12,7 @@ from test_weighing import FAULTY
 from logmoe import kinds_logmoe
 from logmoe.answering import heading, judged, promised
 from logmoe.findings_logmoe import LogSummary, Summary
-from logmoe.kinds_logmoe import FIRST_OF_STREAM, KindCount, alike, of_kind
+from logmoe.kinds_logmoe import FIRST_OF_STREAM, KindCount, alike, kinds_of, of_kind
 from logmoe.reference_logmoe import LogReference
 
 OTHER = ("debug kernel slab {number} of zebra", "debug kernel cgroup moved to {word}", "debug mail from {word} queued")
@@ -42,6 +42,27 @@ def own(pipe, healthy):
 
 def results(pipe, log, reference, **kwargs):
     return pipe(log, reference=reference, **kwargs)["sequences"]
+
+
+@pytest.mark.parametrize(
+    ("logs", "expected"),
+    [
+        ("ab/cd/ba", "010"),
+        ("aabb/aacc/bbcc", "000"),  # half of either
+        ("abc/cde/edx", "011"),
+        ("aaaa/aabbcdef/bcdef", "011"),  # most of one, little of the other
+        ("a/b/c/d/a/d", "012303"),
+        ("abcd", "0"),
+    ],
+)
+@pytest.mark.parametrize("most", [2, 512])
+def test_kinds_of_healthy_logs(monkeypatch, logs, expected, most):
+    monkeypatch.setattr(kinds_logmoe, "MOST_COMPARED", most)
+    ids = np.array(["abcdefx".index(letter) for letter in logs.replace("/", "")])
+    log = np.repeat(np.arange(logs.count("/") + 1), [len(part) for part in logs.split("/")])
+    if most == 2 and max(expected) > "1":
+        expected = "012304"  # with those that come later none is compared
+    assert "".join(map(str, kinds_of(ids, log))) == expected
 
 
 @pytest.mark.parametrize(
@@ -83,6 +104,15 @@ def test_the_part_of_a_reference_is_what_its_logs_alone_would_give(healthy, orde
     # Of its own logs, which are all of a kind, and of one that none of them knows, all are taken.
     for reference, log in ((alone, make_log(50, 1)), (whole, make_log(50, 1, events=FEW))):
         assert of_kind(reference, KindCount().add(parsed_with_numbers(log)).number, None) is reference
+
+
+def test_a_log_of_one_rare_line_is_judged_by_all_days_of_its_kind(pipe, healthy):
+    """Though only one of these has that line."""
+    days = [make_log(300, seed) for seed in (1, 2)]
+    days[1] += make_log(1, 3, events=FEW[1:])
+    mixed = pipe.fit(healthy["kernel"], *days)
+    (log,) = pipe.findings(make_log(1, 4, events=FEW[1:]).splitlines(), reference=mixed).summary.logs
+    assert (log.healthy_entries, log.familiarity) == (601, 1)
 
 
 def parsed_with_numbers(log):
@@ -134,7 +164,7 @@ def test_files_of_several_kinds_are_judged_in_one_run_as_each_alone(pipe, health
     assert together == [result for file in files for result in pipe.scan(file, reference=mixed)]
     findings = pipe.findings(files, reference=mixed)
     assert [log.healthy_entries for log in findings.summary.logs] == [400, 900, 400]
-    assert "1,300 healthy entries, by logs of its kind each" in judged(findings.summary)
+    assert "1,300 healthy entries, each log by those of its kind" in judged(findings.summary)
 
 
 @pytest.mark.parametrize(("chunk_bytes", "cut"), [(90, {}), (5000, {}), (700, {"stride": 3})], ids=str)
