@@ -21,6 +21,7 @@ from hub_server import HubServer
 from logmoe import LogAnomalyPipeline
 from logmoe.folds_logmoe import Folds
 from logmoe.habits_logmoe import filled_times, windows_of
+from logmoe.keeping_logmoe import KeptEntries
 from logmoe.parsing_logmoe import LogParser
 from logmoe.reference_logmoe import LogReference, Origin, ReferenceBuilder
 from logmoe.saving_logmoe import named_files, new_files
@@ -209,16 +210,29 @@ def test_short_logs_beside_a_long_one_are_kept_whole(order):
 
 @pytest.mark.parametrize(("number", "entries"), [(12, 300), (300, 20), (1000, 3)])
 def test_of_many_logs_the_same_is_kept_of_each_or_some_are(number, entries):
-    bounded = fit(*(make_log(entries, seed) for seed in range(number)), bound=1000)
-    assert bounded.num_entries == number * entries
-    assert 500 <= len(bounded) <= 1000
-    sizes = np.bincount(bounded.log)
+    place = np.arange(entries)
+    kept = KeptEntries(1000, LENGTH)
+    for log in range(number):
+        kept.add(log, place // LENGTH, [np.full(entries, log), place])
+    assert 500 <= len(kept) <= 1000
+    logs = list(kept.logs())
+    sizes = np.array([len(places) for _, places in logs])
+    assert sizes.sum() == len(kept)
+    assert all((log == log[0]).all() and (np.diff(places) > 0).all() for log, places in logs)
     if number == 12:  # all logs, and of each half a group or more
-        assert len(sizes) == 12
+        assert len(logs) == 12
         assert sizes.max() <= 2 * sizes.min() + 8 * LENGTH
     else:  # every so manyth log, whole
         assert set(sizes) == {entries}
-        assert number / len(sizes) == pytest.approx(2 ** round(np.log2(number / len(sizes))), rel=0.05)
+        (step,) = set(np.diff([log[0] for log, _ in logs]))
+        assert step in (8, 4)
+    # However they arrive.
+    other = KeptEntries(1000, LENGTH)
+    for log in range(number):
+        for some in np.split(place, [1, 2, 3]):
+            other.add(log, some // LENGTH, [np.full(len(some), log), some])
+    for one, two in zip(logs, other.logs(), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("bound", [1, 5, 40, 100, 640])
