@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from .fitting_logmoe import ReferenceFit, origin_of, with_places
 from .judging_logmoe import Evidence, Prediction
-from .kinds_logmoe import KindCount, of_kind
+from .kinds_logmoe import KindCount, has_kinds, of_kind
 from .measuring_logmoe import LogMeasure
 from .parsing_logmoe import ParsedLog, longer_than
 from .predicting_logmoe import Predictor
@@ -116,7 +116,7 @@ def predict_measured(
 
     reference.encode(encode)
     # What learned from labels did so through all of them, and a log by itself is one.
-    if against.is_comparing and reference.origin.has_past:
+    if against.is_comparing and reference.origin.has_past and has_kinds(reference):
         reference = of_kind(reference, KindCount().add(parsed).number, encode)
     reference, length = reference.for_log(sequences, prepared.rule.max_sequence_length)
     measure = LogMeasure(reference, length, against.reference is None)

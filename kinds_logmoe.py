@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 
 import numpy as np
+import pyarrow as pa
 
 from .fitting_logmoe import Embed, StreamMemory
 from .folds_logmoe import FAMILIAR_SHARE
@@ -89,6 +90,13 @@ def alike(ids: np.ndarray, kind: np.ndarray, number: np.ndarray) -> np.ndarray:
         is_alike[gain.argmax()] = True
 
 
+def has_kinds(reference: LogReference) -> bool:
+    """Whether a reference's logs are of several kinds; found out once."""
+    if reference.kinds is None:
+        reference.kinds = kinds_of(reference.entries.template, reference.log)
+    return bool(reference.kinds.any())
+
+
 def of_kind(reference: LogReference, number: Mapping[str, int], encode: Encode) -> LogReference:
     """Those of a reference's logs that are of the kind of a log that is to be judged, see `alike`.
 
@@ -99,10 +107,9 @@ def of_kind(reference: LogReference, number: Mapping[str, int], encode: Encode) 
     Returns:
         What fitting these logs alone would give; the reference itself if these are all.
     """
-    if reference.kinds is None:
-        reference.kinds = kinds_of(reference.entries.template, reference.log)
-    if not reference.kinds.any() or not number:
+    if not has_kinds(reference) or not number:
         return reference
+    assert reference.kinds is not None
     kind = reference.kinds[reference.log]
     rows = np.array([reference.row_of.get(text, -1) for text in number])
     template = reference.template_of[rows]
@@ -165,9 +172,8 @@ class KindCount:
         assert log.number is not None
         rows = np.flatnonzero((log.number >= self._next) & (log.number < FIRST_ENTRIES))
         if len(rows):
-            some = log.take(rows)
-            counts = np.bincount(some.entry_index).tolist()
-            for text, count in zip(some.distinct.to_pylist(), counts, strict=True):
+            distinct, counts = np.unique(log.entry_index[rows], return_counts=True)
+            for text, count in zip(log.distinct.take(pa.array(distinct)).to_pylist(), counts.tolist(), strict=True):
                 self.number[text] = self.number.get(text, 0) + count
             self._next = int(log.number[rows].max()) + 1
         return self
@@ -211,4 +217,4 @@ class StreamKind(StreamMemory):
             measure.push(log, sequences, embed(measure, log))
 
 
-__all__ = ["FIRST_ENTRIES", "KindCount", "StreamKind", "alike", "kinds_of", "of_kind", "part_of"]
+__all__ = ["FIRST_ENTRIES", "KindCount", "StreamKind", "alike", "has_kinds", "kinds_of", "of_kind", "part_of"]

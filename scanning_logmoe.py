@@ -28,7 +28,7 @@ from transformers.utils import logging
 from .caching_logmoe import EntryCache, ScanCache
 from .fitting_logmoe import ReferenceFit, StreamMemory, StreamPast, origin_of, read_sequences, with_places
 from .judging_logmoe import ANOMALY, Judge, Prediction
-from .kinds_logmoe import KindCount, StreamKind, of_kind
+from .kinds_logmoe import KindCount, StreamKind, has_kinds, of_kind
 from .measuring_logmoe import LogMeasure, Measured
 from .parsing_logmoe import EntryChunk, EntryStream, ParsedLog, longer_than
 from .predicting_logmoe import Predictor, use_one_thread
@@ -405,8 +405,8 @@ class LogScan(Iterator[dict[str, Any]]):
         if (given := self.against.reference) is not None:
             self._reference, self.statistics.mode = given, "reference"
             if is_twice and given.origin.has_past:
-                self._look_ahead(source)
-            elif not is_twice and is_windowed and self.against.is_comparing and given.num_logs > 1:
+                self._reference = self._look_ahead(source, given)
+            elif not is_twice and is_windowed and self.against.is_comparing and has_kinds(given):
                 self._past = StreamKind(given)
         elif is_twice:
             fit = ReferenceFit(self.processor, self.rule, origin_of(self.predictor.model, self.processor, self.rule))
@@ -424,26 +424,27 @@ class LogScan(Iterator[dict[str, Any]]):
         if self._reference is not None:
             self._prefix = next(_SERIAL).to_bytes(8, "little")
 
-    def _look_ahead(self, source: Any) -> None:
+    def _look_ahead(self, source: Any, reference: LogReference) -> LogReference:
         """Reads the beginning of a log, which tells its kind, its level and whether it is another run."""
         assert self.against is not None
-        assert self._reference is not None
         number_before = self._num_encoded
-        if self.against.is_comparing and self._reference.num_logs > 1:
+        chunks, read = self._chunks_of(source), []
+        if self.against.is_comparing and has_kinds(reference):
             kind = KindCount()
-            for log, _ in self._chunks_of(source):
-                if kind.add(log).is_complete:
+            for chunk in chunks:
+                read.append(chunk)
+                if kind.add(chunk[0]).is_complete:
                     break
-            self._reference = of_kind(self._reference, kind.number, self._encode_texts)
-        measure, beginning = LogMeasure(self._reference, self.rule.max_sequence_length), Beginning(self._reference)
-        for log, sequences in self._chunks_of(source):
+            reference = of_kind(reference, kind.number, self._encode_texts)
+        measure, beginning = LogMeasure(reference, self.rule.max_sequence_length), Beginning(reference)
+        for log, sequences in itertools.chain(read, chunks):
             beginning.add(measure.push(log, sequences[: beginning.left], self._array_of(measure, log)))
             if not beginning.left:
                 break
         self.statistics.encoded_entries += self._num_encoded - number_before
         self._ahead = beginning.features
-        if self.against.is_comparing and beginning.is_rerun:
-            self._reference, self.statistics.is_rerun = self._reference.as_run(), True
+        self.statistics.is_rerun = self.against.is_comparing and beginning.is_rerun
+        return reference.as_run() if self.statistics.is_rerun else reference
 
     def _chunks_of(self, source: Any) -> Iterator[tuple[ParsedLog, list[np.ndarray]]]:
         """A log and its sequences as far as they can be read: what cannot is said by the pass that judges."""
