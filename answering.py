@@ -155,7 +155,7 @@ def heading(
     """
     statistics = scan.statistics
     if statistics.mode == "reference":
-        facts = [_healthy(reference_of(scan).num_entries, [statistics.healthy_entries])]
+        facts = [_healthy(reference_of(scan).num_entries, [statistics.healthy_entries], statistics.services)]
         if is_whole or not is_live:
             part = "this log is" if is_whole else f"its first {statistics.measured_entries:,} entries are"
             facts.append(f"{_familiar(scan)} of {part} familiar")
@@ -163,7 +163,7 @@ def heading(
         named = baseline or (STORED_REFERENCE if stored else "a healthy log")
         return f"judged against {named} ({', '.join(facts)})"
     if statistics.mode == "self":
-        return OF_ITSELF
+        return _of_itself(statistics.services)
     if not can_measure:
         return BY_WORDING
     if is_live:
@@ -259,10 +259,17 @@ def percent(share: float) -> str:
     return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"
 
 
-def _healthy(given: int, used: Sequence[int | None]) -> str:
+def _of_itself(services: int) -> str:
+    return OF_ITSELF if services == 1 else f"each of its {services} services {OF_ITSELF}"
+
+
+def _healthy(given: int, used: Sequence[int | None], services: int = 1) -> str:
     """How many healthy entries were given, and whether each log was judged by all of them."""
     said = count(given, "healthy entry")
     fewer = [number for number in used if number is not None and number < given]
+    if services > 1:
+        apart = f"each of {services} services by its own" if len(used) == 1 else "each service by its own"
+        return f"{f'{fewer[0]:,} of ' if fewer and len(used) == 1 else ''}{said}, {apart}"
     if not fewer:
         return said
     if len(used) == 1:
@@ -366,13 +373,14 @@ def judged(summary: Summary, can_measure: bool = True) -> str:
     if mode == "reference":
         facts = []
         if summary.healthy_entries is not None:
-            facts.append(_healthy(summary.healthy_entries, [log.healthy_entries for log in summary.logs]))
+            services = max(log.services for log in summary.logs)
+            facts.append(_healthy(summary.healthy_entries, [log.healthy_entries for log in summary.logs], services))
         if summary.familiarity is not None:
             of = "this log is" if one else "these logs is"
             facts.append(f"{rounded_down(summary.familiarity)} of {of} familiar")
         return f"judged against {visible(summary.baseline or 'a healthy log')} ({', '.join(facts)})"
     if mode == "self":
-        return OF_ITSELF if one else "each judged against itself: shows what stands out, promises nothing"
+        return _of_itself(summary.logs[0].services) if one else f"each {OF_ITSELF}"
     if mode == "mixed":
         worded = [log for log in summary.logs if log.mode == "none"]
         faulty = sum(log.faults_prevail for log in worded)

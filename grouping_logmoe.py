@@ -44,6 +44,7 @@ class Entries:
         counts: int64 `(logs,)`, the number of entries of each log.
         time: the transport's time for each entry as written, large strings `(entries,)`; None if no log has any.
         severity: the transport's severity, int8 `(entries,)`, a row of `SEVERITY_WORDS` or -1; None likewise.
+        program: the program that the transport names for each entry, large strings `(entries,)`; None likewise.
         shapes: of the texts, if they are known.
     """
 
@@ -53,6 +54,7 @@ class Entries:
     counts: np.ndarray
     time: pa.Array | None = None
     severity: np.ndarray | None = None
+    program: pa.Array | None = None
     shapes: Shapes | None = None
 
     def take(self, positions: np.ndarray) -> "Entries":
@@ -64,6 +66,7 @@ class Entries:
             np.array([len(positions)]),
             None if self.time is None else self.time.take(pa.array(positions)),
             None if self.severity is None else self.severity[positions],
+            None if self.program is None else self.program.take(pa.array(positions)),
             None if self.shapes is None else self.shapes.take(positions),
         )
 
@@ -105,6 +108,8 @@ class Grouping:
             entries.shapes = self.shapes
         if self.lines.is_wrapped.any():
             entries.time, entries.severity = self.lines.time.take(pa.array(first)), self.lines.severity[first]
+            if self.lines.program.null_count < len(self.lines.program):
+                entries.program = self.lines.program.take(pa.array(first))
         order = np.lexsort((entries.first_line, self.log[first]))
         if (np.diff(order) < 0).any():
             entries = entries.take(order)

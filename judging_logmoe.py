@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from .configuration_logmoe import LogMoEConfig
 from .parsing_logmoe import ParsedLog
+from .services_logmoe import REST
 
 NORMAL, ANOMALY = 0, 1
 
@@ -117,6 +118,9 @@ class Judge:
         """Whether no more healthy sequences are called anomalous than the promise on false alarms allows."""
         return self.evidence_threshold >= 0.5
 
+    def see(self, parsed: ParsedLog) -> None:
+        """Is shown the entries of a log, as they come, before it judges what they are part of."""
+
     def highest_probability(self, predictions: list[Prediction], evidence: Evidence | None = None) -> float:
         """Probability of "anomaly" of the most anomalous prediction."""
         if evidence is not None:
@@ -133,6 +137,7 @@ class Judge:
         source: str | None = None,
         only_anomalies: bool = False,
         evidence: Evidence | None = None,
+        service: int = REST,
     ) -> Iterator[Any]:
         """Judges the sequences of a log.
 
@@ -144,6 +149,7 @@ class Judge:
             source: where the log was read from.
             only_anomalies: give None in place of a normal sequence.
             evidence: of the sequences, if they were judged against healthy ones.
+            service: that wrote them, where those of a log are told apart.
 
         Returns:
             For each sequence a dict, see [`LogAnomalyPipeline.__call__`].

@@ -131,6 +131,18 @@ def of_kind(reference: LogReference, number: Mapping[str, int], encode: Encode) 
     return part
 
 
+def of_service(reference: LogReference, service: int, encode: Encode) -> LogReference:
+    """What fitting the logs of one of a reference's services alone would give; all of it if none has such entries."""
+    if not reference.services:
+        return reference
+    part = reference.of_service.get(service)
+    if part is None:
+        kept = np.flatnonzero(reference.service == service)
+        part = part_of(reference, kept).encode(encode) if 0 < len(kept) < len(reference) else reference
+        part = reference.of_service.setdefault(service, part)
+    return part
+
+
 def part_of(reference: LogReference, kept: np.ndarray) -> LogReference:
     """A reference of these entries, which are all of some of its logs."""
     rows, text = np.unique(reference.entries.text[kept], return_inverse=True)
@@ -217,4 +229,14 @@ class StreamKind(StreamMemory):
             measure.push(log, sequences, embed(measure, log))
 
 
-__all__ = ["FIRST_ENTRIES", "KindCount", "StreamKind", "alike", "has_kinds", "kinds_of", "of_kind", "part_of"]
+__all__ = [
+    "FIRST_ENTRIES",
+    "KindCount",
+    "StreamKind",
+    "alike",
+    "has_kinds",
+    "kinds_of",
+    "of_kind",
+    "of_service",
+    "part_of",
+]

@@ -25,6 +25,7 @@ class InnerLines:
         time: large strings `(lines,)`, the transport's time as written (ISO, syslog, seconds or microseconds since
             1970); null where there is none.
         severity: int8 `(lines,)`, index into `list(SEVERITY_WORDS)`; -1 where the transport gives none.
+        program: large strings `(lines,)`, the program that the outermost transport names; null where none does.
         joins: bool `(lines,)`, the text goes on in the next line of the stream, without a newline between.
         joined: bool `(lines,)`, the text goes on from the line above of its stream. Other than `joins`, this is known
             even where the line above was in an earlier chunk.
@@ -39,6 +40,7 @@ class InnerLines:
     stream: np.ndarray
     time: pa.Array
     severity: np.ndarray
+    program: pa.Array
     joins: np.ndarray
     joined: np.ndarray
     starts: np.ndarray
@@ -56,6 +58,7 @@ class InnerLines:
             stream=np.zeros(count, dtype=np.int64),
             time=pa.nulls(count, pa.large_string()),
             severity=np.full(count, -1, dtype=np.int8),
+            program=pa.nulls(count, pa.large_string()),
             joins=np.zeros(count, dtype=bool),
             joined=np.zeros(count, dtype=bool),
             starts=np.zeros(count, dtype=bool),

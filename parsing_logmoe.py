@@ -50,7 +50,7 @@ class ParsedLog:
     """A log as entries, and its distinct masked entries.
 
     Attributes:
-        text, first_line, last_line, time, severity: see [`Entries`].
+        text, first_line, last_line, time, severity, program: see [`Entries`].
         entry_index: int64 `(entries,)`, the row of each entry in `distinct`.
         distinct: the distinct masked entries, large strings, in order of first appearance.
         replaced_bytes: how many bytes were not valid UTF-8 and became U+FFFD.
@@ -68,6 +68,7 @@ class ParsedLog:
     severity: np.ndarray | None = None
     seconds: np.ndarray | None = None
     number: np.ndarray | None = None
+    program: pa.Array | None = None
 
     def __len__(self) -> int:
         return len(self.entry_index)
@@ -85,6 +86,7 @@ class ParsedLog:
             severity=None if self.severity is None else self.severity[positions],
             seconds=None if self.seconds is None else self.seconds[positions],
             number=None if self.number is None else self.number[positions],
+            program=None if self.program is None else self.program.take(pa.array(positions)),
         )
 
     def __add__(self, other: "ParsedLog") -> "ParsedLog":
@@ -92,9 +94,11 @@ class ParsedLog:
         both = pc.dictionary_encode(pa.concat_arrays([self.distinct, other.distinct]))
         rows = dictionary_indices(both)
         logs, sizes = (self, other), (len(self), len(other))
-        time = severity = None
+        time = severity = program = None
         if self.time is not None or other.time is not None:
             time = _concatenated([log.time for log in logs], sizes)
+        if self.program is not None or other.program is not None:
+            program = _concatenated([log.program for log in logs], sizes)
         if self.severity is not None or other.severity is not None:
             pairs = zip(logs, sizes, strict=True)
             unknown = [np.full(n, -1, np.int8) if log.severity is None else log.severity for log, n in pairs]
@@ -108,11 +112,14 @@ class ParsedLog:
             self.replaced_bytes + other.replaced_bytes,
             time,
             severity,
-            *(
-                None if one is None or two is None else np.concatenate([one, two])
-                for one, two in ((self.seconds, other.seconds), (self.number, other.number))
-            ),
+            _both(self.seconds, other.seconds),
+            _both(self.number, other.number),
+            program,
         )
+
+
+def _both(one: np.ndarray | None, two: np.ndarray | None) -> np.ndarray | None:
+    return None if one is None or two is None else np.concatenate([one, two])
 
 
 def _concatenated(arrays: Sequence[pa.Array | None], sizes: Sequence[int]) -> pa.Array:
@@ -285,6 +292,7 @@ class LogParser:
             replaced_bytes,
             entries.time,
             entries.severity,
+            program=entries.program,
         )
 
     @property
@@ -551,6 +559,7 @@ def _interleave(groups: list[Entries], is_second: list[bool]) -> Entries:
                 for entries, size in zip(groups, sizes, strict=True)
             ]
         ),
+        _concatenated([entries.program for entries in groups], sizes),
     ).take(order)
     joined.counts = counts
     return joined

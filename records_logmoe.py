@@ -30,7 +30,7 @@ class Records:
         members: int64 `(members,)`, the rows that belong to records.
         first: int64 `(records,)`, the first row of each; of a record that an earlier chunk began, its first row here.
         starts: bool `(records,)`, the record begins there.
-        message, time, priority: large strings `(records,)`, null where a record does not say it.
+        message, time, priority, program: large strings `(records,)`, null where a record does not say it.
     """
 
     members: np.ndarray
@@ -39,6 +39,7 @@ class Records:
     message: pa.Array
     time: pa.Array
     priority: pa.Array
+    program: pa.Array
 
 
 class RecordReader:
@@ -116,6 +117,7 @@ class RecordReader:
             message=message,
             time=of("__REALTIME_TIMESTAMP"),
             priority=pc.if_else(pc.match_substring_regex(priority, r"^[0-7]$"), priority, None),
+            program=of("SYSLOG_IDENTIFIER"),
         )
 
     def _begins(self, lines: pa.Array, candidates: np.ndarray) -> np.ndarray:

@@ -114,9 +114,9 @@ class Suspects:
         self._lock = threading.RLock()
 
     @classmethod
-    def of(cls, predictor: Predictor, *taken: Any) -> "Suspects":
-        """Of a log in memory, by what `add` takes."""
-        suspects = cls(predictor)
+    def of(cls, predictor: Predictor, taken: tuple[Any, ...], others: "Suspects | None" = None) -> "Suspects":
+        """Of a log in memory, by what `add` takes; together with others of it."""
+        suspects = others or cls(predictor)
         suspects.add(*taken)
         return suspects
 

@@ -49,6 +49,12 @@ STRETCH_LINES = 1000
 LONGEST_RECENT = 1 << 13
 # Docker cuts longer lines into pieces of this size: `defaultBufSize` in moby's daemon/logger/copier.go, since 1.13.
 DOCKER_PIECE_BYTES = 16 * 1024
+# Transports whose stream is a service, and what tells copies of it apart there: the number that PM2 puts first or
+# Compose last; of a pod the hash of its ReplicaSet and five letters, or its place in a StatefulSet.
+NAMED_BY_STREAM = {
+    "compose": r"^\d+\||[-_]\d+$",
+    "kubectl": r"(?:-[a-f\d]{6,10})?-[bcdfghjklmnpqrstvwxz2456789]{5}\b|-\d+\b",
+}
 # Services or hosts that are remembered per transport.
 MAX_NAMES = 10_000
 
@@ -390,6 +396,10 @@ class Unwrapper:
         if "stream" in rule:
             stream[positions] = _stream_numbers(rule, [groups[name] for name in rule["stream"]], stream[positions])
 
+        program = _program_of(rule, groups)
+        if program is not None:
+            known = inner.program.take(pa.array(positions))
+            inner.program = put_rows(inner.program, positions, pc.coalesce(known, program))
         process = groups.get("process")
         if process is not None and "pid" in groups:
             process = pc.coalesce(join_texts(process, "[", groups["pid"], "]"), process)
@@ -454,6 +464,7 @@ class Unwrapper:
             inner.format[records.members] = self._index(reader.rule["name"])
             stream[records.members] = _number_of(reader.rule["name"])
             _put_valid(inner, "time", records.first, records.time)
+            _put_valid(inner, "program", records.first, records.program)
             priority = records.priority.cast(pa.int64()).fill_null(-1).to_numpy()
             inner.severity[records.first[priority >= 0]] = _LEVEL_OF_PRIORITY[priority[priority >= 0]]
         return in_record
@@ -467,6 +478,20 @@ def _with_process(message: pa.Array, process: pa.Array) -> pa.Array:
     kept = ~matches(some, r"^[ \t]+\S")
     named, some = named[kept], some.filter(pa.array(kept))
     return put_rows(message, named, join_texts(process.take(pa.array(named)), ": ", some))
+
+
+def _program_of(rule: dict[str, Any], groups: dict[str, pa.Array]) -> pa.Array | None:
+    """The program that each line of a transport names, large strings `(lines,)`; None if this transport names none.
+
+    Copies of a service have one name: `web-1` and `web-2` of Compose, pods of one deployment.
+    """
+    if "process" in groups:
+        return groups["process"]
+    if "identifier" in groups:
+        return pc.coalesce(groups["identifier"], groups["unit"]) if "unit" in groups else groups["identifier"]
+    if rule["name"] in NAMED_BY_STREAM:
+        return pc.replace_substring_regex(groups["stream"], NAMED_BY_STREAM[rule["name"]], "")
+    return None
 
 
 def _is_weak(rule: dict[str, Any]) -> bool:

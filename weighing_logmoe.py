@@ -98,6 +98,8 @@ class Against:
         """Share of healthy sequences of up to `length` entries that may be called anomalous, in (0, 1]."""
         if self.false_alarms_per_day is None:
             return self.false_alarm_rate
+        if self.reference is not None and self.reference.services:  # the number is that of all its services
+            reference = self.reference
         return min(1.0, self.false_alarms_per_day / reference.sequences_per_day(length))
 
     def weigher(self, predictor: Predictor, reference: LogReference, length: int) -> "Weigher":

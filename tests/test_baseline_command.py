@@ -20,6 +20,7 @@ from logmoe import LogAnomalyDetector, accept_command, answering, inference, loa
 from logmoe.answering import TextAnswer, percent, promise, rarity, telling
 from logmoe.judging_logmoe import Judge
 from logmoe.reference_logmoe import LogReference
+from logmoe.services_logmoe import Services
 from logmoe.statistics_logmoe import ScanStatistics
 from logmoe.weighing_logmoe import Against
 
@@ -395,7 +396,7 @@ def test_a_checkpoint_trained_on_labels_alone_has_no_baseline(run, checkpoint, m
 def fake_scan(mode="reference", measured=20_000, familiar=19_000, kept=0.01, against=None):
     statistics = ScanStatistics(mode=mode, measured_entries=measured, familiar_entries=familiar, kept_rate=kept)
     statistics.entries = statistics.lines = measured
-    reference = SimpleNamespace(num_entries=5000, sequences_per_day=lambda length: 200.0)
+    reference = SimpleNamespace(num_entries=5000, services=Services(), sequences_per_day=lambda length: 200.0)
     return SimpleNamespace(
         statistics=statistics,
         against=against or Against(reference),

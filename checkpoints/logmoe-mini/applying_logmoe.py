@@ -3,9 +3,10 @@
 `predict_measured` judges a log in memory against a reference or its own other blocks, by the same steps as the scan.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,18 +14,20 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from .fitting_logmoe import ReferenceFit, origin_of, with_places
-from .judging_logmoe import Evidence, Prediction
+from .fitting_logmoe import ReferenceFit, origin_of, read_entries, with_places
+from .judging_logmoe import Evidence, Judge, Prediction
 from .kinds_logmoe import KindCount, has_kinds, of_kind
 from .measuring_logmoe import LogMeasure
-from .parsing_logmoe import ParsedLog, longer_than
+from .parsing_logmoe import ParsedLog, is_in_memory, longer_than
 from .predicting_logmoe import Predictor
 from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import CHUNK_BYTES, DamagedLogError, EmptyLogError, find_logs
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from .rerun_logmoe import Beginning
-from .sequences_logmoe import SequenceRule
-from .sources_logmoe import Repeats, visible
+from .sequences_logmoe import SequenceCutter, SequenceRule
+from .services_logmoe import REST, ServiceCount, ServiceParts, Services
+from .sources_logmoe import Repeats, is_readable_twice, visible
+from .statistics_logmoe import HowJudged
 from .surprise_logmoe import ENTRY_FEATURES, measures_surprise
 from .suspects_logmoe import Suspects
 from .weighing_logmoe import FALSE_ALARM_RATE, Against
@@ -71,23 +74,61 @@ class PreparedLog:
 
 @dataclass
 class PredictedLog:
-    """One log on its way back, with a prediction for each sequence."""
+    """One log on its way back, with a prediction for each sequence.
+
+    Attributes:
+        is_truncated: bool `(entries,)`.
+        suspects: gathers them when they are asked for, which calls of the pipeline never do; takes those that others
+            have gathered.
+        parts: of a log that is judged service by service what each wrote; then nothing is predicted of the whole.
+    """
 
     prepared: PreparedLog
     predictions: list[Prediction]
-    is_truncated: np.ndarray  # bool (entries,)
+    is_truncated: np.ndarray
     evidence: Evidence | None = None
-    familiarity: float | None = None
-    kept_rate: float | None = None
-    num_backward: int = 0  # see `TimeOrder`
-    healthy_entries: int | None = None
-    promised_rate: float | None = None
-    faults_prevail: bool = False
-    is_rerun: bool = False
-    missing_kinds: int = 0
-    first_missing: str | None = None
-    # Gathered when they are asked for, which calls of the pipeline never do.
-    suspects: Callable[[], Suspects] | None = None
+    how: HowJudged = field(default_factory=HowJudged)
+    suspects: Callable[[Suspects | None], Suspects] | None = None
+    parts: "list[PredictedLog]" = field(default_factory=list)
+
+    @classmethod
+    def together(cls, prepared: PreparedLog, parts: "list[PredictedLog]", most: int | None) -> "PredictedLog":
+        """Of what its services wrote; `most` as of [`HowJudged.together`]."""
+        how = HowJudged.together([part.how for part in parts], most)
+        return cls(prepared, [], np.zeros(0, bool), how=how, parts=parts)
+
+    @property
+    def num_sequences(self) -> int:
+        """How many sequences it has."""
+        return sum(len(part.prepared.sequences) for part in self.parts or [self])
+
+    @property
+    def num_truncated(self) -> int:
+        """How many of its entries were not read to their end."""
+        return sum(int(part.is_truncated.sum()) for part in self.parts or [self])
+
+    def results(self, judge: Judge, only_anomalies: bool = False) -> list[dict[str, Any]]:
+        """The results of its sequences, see [`Judge.sequence_results`], ordered by their first line."""
+        found: list[dict[str, Any]] = []
+        for service, part in enumerate(self.parts or [self]):
+            of, prepared = part, part.prepared
+            found += judge.sequence_results(
+                prepared.parsed,
+                prepared.sequences,
+                of.predictions,
+                of.is_truncated,
+                only_anomalies=only_anomalies,
+                evidence=of.evidence,
+                service=service,
+            )
+        return sorted((one for one in found if one is not None), key=lambda result: int(result["first_line"]))
+
+    def gathered(self) -> Suspects | None:
+        """Its suspects; None where the model was trained on labels alone."""
+        suspects = None
+        for part in self.parts or [self]:
+            suspects = None if part.suspects is None else part.suspects(suspects)
+        return suspects
 
 
 def encode_texts(
@@ -147,25 +188,39 @@ def predict_measured(
     _, is_truncated = processor.tokenize(texts, max_log_entry_length)
     is_truncated = is_truncated[parsed.entry_index]
     is_truncated |= longer_than(parsed.text, processor.max_entry_characters)
-    is_self = against.reference is None
-    familiarity = None if is_self else measure.num_familiar / measure.num_entries
-    missing_kinds, first_missing = measure.missing()
-    suspects = partial(Suspects.of, predictor, parsed, sequences, measured.is_new, embeddings, index, measured.is_few)
-    return PredictedLog(
-        prepared,
-        predictions,
-        is_truncated,
-        evidence,
-        familiarity,
-        weigher.kept_rate,
+    how = HowJudged(
+        "self" if against.reference is None else "reference",
+        measure.num_entries,
+        measure.num_familiar,
         measure.order.num_backward,
-        None if is_self else reference.num_entries,
-        None if is_self or weigher.kept_rate is None else against.rate(reference, length),
         is_rerun=is_rerun,
-        missing_kinds=missing_kinds,
-        first_missing=first_missing,
-        suspects=suspects,
+        kept_rate=weigher.kept_rate,
     )
+    how.missing_kinds, how.first_missing = measure.missing()
+    if against.reference is not None:
+        how.healthy_entries = reference.num_entries
+        how.promised_rate = None if weigher.kept_rate is None else against.rate(reference, length)
+    taken = parsed, sequences, measured.is_new, embeddings, index, measured.is_few
+    suspects = partial(Suspects.of, predictor, taken)
+    return PredictedLog(prepared, predictions, is_truncated, evidence, how, suspects)
+
+
+def services_apart(
+    prepared: PreparedLog, against: Against | None, processor: LogMoEProcessor
+) -> dict[int, PreparedLog]:
+    """What each of a log's services wrote, by service; the log itself, as `REST`, if they are not told apart."""
+    rule = prepared.rule
+    if against is None or rule.window_seconds is not None or rule.session_pattern:
+        return {REST: prepared}
+    if against.reference is None:
+        services = ServiceCount().add(prepared.parsed).services()
+    else:
+        services = against.reference.services
+    if not services:
+        return {REST: prepared}
+    parts = ServiceParts(services).of(with_places(prepared.parsed, processor))
+    cutter = SequenceCutter(rule, processor)
+    return {service: PreparedLog(part, cutter.cut(part), rule) for service, part in parts.items()}
 
 
 class JudgesAgainstReferences:
@@ -231,7 +286,9 @@ class JudgesAgainstReferences:
         processor = self._processor_for(cut_params.pop("entry_pattern", None))
         rule = self._rule(processor, **cut_params)
         origin = origin_of(self.model, processor, rule)
-        fit = ReferenceFit(processor, rule, origin, max_reference_entries)
+        is_windowed = rule.window_seconds is None and not rule.session_pattern
+        services = self._services_of(logs, processor, encoding, chunk_bytes) if is_windowed else Services()
+        fit = ReferenceFit(processor, rule, origin, max_reference_entries, services)
         repeats = Repeats()
         for log in logs:
             if is_saved_reference(log):
@@ -241,7 +298,7 @@ class JudgesAgainstReferences:
             if isinstance(log, LogReference):
                 origin.check(log.origin, "The reference")
                 fit.builder.add_reference(log)
-            elif isinstance(log, list | tuple | bytes) or (isinstance(log, str) and "\n" in log):
+            elif is_in_memory(log):
                 warn_of_order("the healthy log", fit.add_parsed(processor.parse(log)))
             else:
                 try:
@@ -276,6 +333,25 @@ class JudgesAgainstReferences:
                 f"(`max_reference_entries`); {reference.num_dropped_texts} had a text that was not kept."
             )
         return reference
+
+    def _services_of(
+        self, logs: tuple[Any, ...], processor: LogMoEProcessor, encoding: str | None, chunk_bytes: int
+    ) -> Services:
+        """The services of healthy logs, by their beginnings; what cannot be read is said when it is learned from."""
+        count, services = ServiceCount(), Services()
+        for log in logs:
+            with contextlib.suppress(OSError, ValueError, EOFError):
+                if is_saved_reference(log):
+                    services = services.together(LogReference.from_pretrained(log).services)
+                elif isinstance(log, LogReference):
+                    services = services.together(log.services)
+                elif is_in_memory(log):
+                    count.add(processor.parse(log))
+                else:
+                    for source in filter(is_readable_twice, find_logs(log)):
+                        with contextlib.suppress(OSError, ValueError, EOFError):
+                            count.add_all(read_entries(source, processor, encoding, chunk_bytes), processor)
+        return services.together(count.services())
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
         return encode_texts(self.predictor, self.processor, texts)
@@ -356,4 +432,12 @@ def _last_change(path: Any) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-__all__ = ["SELF", "JudgesAgainstReferences", "PredictedLog", "PreparedLog", "predict_measured", "warn_of_few"]
+__all__ = [
+    "SELF",
+    "JudgesAgainstReferences",
+    "PredictedLog",
+    "PreparedLog",
+    "predict_measured",
+    "services_apart",
+    "warn_of_few",
+]

@@ -233,7 +233,7 @@ class LogSummary:
         start, end: see [`LogSpan`].
         accepted: findings that were left out, because somebody accepted them.
         expired: those that are reported again.
-        healthy_entries, promised_rate: see [`ScanStatistics`].
+        healthy_entries, promised_rate, services: see [`ScanStatistics`].
     """
 
     source: str | None
@@ -262,6 +262,7 @@ class LogSummary:
     expired: tuple[Expired, ...] = ()
     healthy_entries: int | None = None
     promised_rate: float | None = None
+    services: int = 1
     # What is as where the log was judged.
     CARRIED: ClassVar[tuple[str, ...]] = (
         "faults_prevail",
@@ -269,6 +270,7 @@ class LogSummary:
         "missing_kinds",
         "first_missing",
         "healthy_entries",
+        "services",
     )
 
     @classmethod
@@ -281,9 +283,6 @@ class LogSummary:
         suspects: Suspects | None = None,
     ) -> "LogSummary":
         """Of a scan of one log; its span, and what was left out, are known where its findings are made."""
-        familiarity = None
-        if seen.mode == "reference" and seen.measured_entries:
-            familiarity = seen.familiar_entries / seen.measured_entries
         named = (*_COUNTS, *cls.CARRIED, "promised_rate", "kept_rate", "mode", "source")
         same = {name: getattr(seen, name) for name in named}
         span = span or LogSpan()
@@ -292,7 +291,7 @@ class LogSummary:
             **same,
             anomalous_sequences=seen.anomalies,
             findings=findings,
-            familiarity=familiarity,
+            familiarity=seen.familiarity,
             **span.times(),
             accepted=leaves_out.number,
             expired=Expired.of(leaves_out),

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from .folds_logmoe import OWN_FOLDS
+from .grouping_logmoe import Entries
 from .habits_logmoe import HORIZONS
 from .measuring_logmoe import LogMeasure, TimeOrder
 from .parsing_logmoe import EntryStream, ParsedLog
@@ -23,6 +24,7 @@ from .processing_logmoe import LogMoEProcessor
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, Encode, LogReference, Origin, ReferenceBuilder
 from .sequences_logmoe import SequenceCutter, SequenceRule
+from .services_logmoe import ServiceCount, ServiceParts, Services
 from .wording_logmoe import out_of_order
 
 # Chunks that are masked at once.
@@ -69,6 +71,7 @@ class ReferenceFit:
         rule: how.
         origin: see `origin_of`.
         max_reference_entries: see [`ReferenceBuilder`].
+        services: of the logs, which are taken apart by them.
     """
 
     def __init__(
@@ -77,10 +80,11 @@ class ReferenceFit:
         rule: SequenceRule,
         origin: Origin,
         max_reference_entries: int = MAX_REFERENCE_ENTRIES,
+        services: Services | None = None,
     ):
         self.processor = processor
         self.rule = replace(rule, stride=None, fill_last=False)  # each entry once
-        self.builder = ReferenceBuilder(origin, max_reference_entries)
+        self.builder = ReferenceBuilder(origin, max_reference_entries, services)
         self.num_entries = 0  # each once, in however many sessions it is
 
     def add_parsed(self, parsed: ParsedLog) -> str | None:
@@ -88,10 +92,14 @@ class ReferenceFit:
         parsed = with_places(parsed, self.processor)
         self.num_entries += len(parsed)
         self.builder.start_log()
-        self.builder.add(parsed, SequenceCutter(self.rule, self.processor).cut(parsed))
+        for service, log, sequences, _ in self._cutters().push(parsed, is_last=True):
+            self.builder.add(log, sequences, service)
         order = TimeOrder()
         _count_order(order, parsed)
         return out_of_order(order.num_backward, len(parsed))
+
+    def _cutters(self, max_waiting_entries: int = 65536) -> "ServiceCutters":
+        return ServiceCutters(self.rule, self.processor, max_waiting_entries, self.builder.services)
 
     def add_source(
         self,
@@ -114,13 +122,12 @@ class ReferenceFit:
             EmptyLogError: it has no entries.
         """
         self.builder.start_log()
-        before, order = self.num_entries, TimeOrder()
-        for log, sequences, number in read_sequences(
-            source, self.processor, self.rule, encoding, chunk_bytes, max_waiting_entries, num_workers, on_progress
-        ):
-            self.num_entries = before + number
-            self.builder.add(log, sequences)
-            _count_order(order, log)
+        before, order, cutters = self.num_entries, TimeOrder(), self._cutters(max_waiting_entries)
+        for parsed, is_last in read_parsed(source, self.processor, encoding, chunk_bytes, num_workers, on_progress):
+            self.num_entries += len(parsed)
+            for service, log, sequences, _ in cutters.push(parsed, is_last):
+                self.builder.add(log, sequences, service)
+            _count_order(order, parsed)
         if self.num_entries == before:
             raise EmptyLogError(f"no log entries in {source}: it is empty or all blank lines")
         return out_of_order(order.num_backward, self.num_entries - before)
@@ -246,26 +253,131 @@ class StreamPast(StreamMemory):
         measure.start_at(self.before(number), number, order)
 
 
-def read_sequences(
-    source: Any,
-    processor: LogMoEProcessor,
-    rule: SequenceRule,
-    encoding: str | None,
-    chunk_bytes: int,
-    max_waiting_entries: int,
-    num_workers: int,
-    on_progress: Callable[[int, int | None], None] | None = None,
-) -> Iterator[tuple[ParsedLog, list[np.ndarray], int]]:
-    """The sequences of a log, as they are complete: a parsed log, their positions in it, and entries so far."""
+class ServiceCutters:
+    """Cuts a log into the sequences of each of its services, as if each had written a log of its own.
+
+    Args:
+        rule, parser, max_waiting_entries: see [`SequenceCutter`].
+        services: that are told apart.
+        is_stream: what a service wrote is not to wait until it has written a whole sequence.
+    """
+
+    # Entries of a stream after which all that waits is given out as it is.
+    STREAM_ENTRIES = 512
+
+    def __init__(
+        self,
+        rule: SequenceRule,
+        parser: LogMoEProcessor,
+        max_waiting_entries: int,
+        services: Services | None = None,
+        is_stream: bool = False,
+    ):
+        self._every = self.STREAM_ENTRIES if services and is_stream else None
+        self._new = lambda: SequenceCutter(rule, parser, max_waiting_entries)
+        self._parts = ServiceParts(services or Services())
+        self._cutters: dict[int, SequenceCutter] = {}
+
+    @property
+    def split_sessions(self) -> int:
+        """See [`SequenceCutter`]."""
+        return sum(cutter.split_sessions for cutter in self._cutters.values())
+
+    def push(
+        self, parsed: ParsedLog, is_last: bool = False, is_idle: bool = False
+    ) -> list[tuple[int, ParsedLog, list[np.ndarray], int]]:
+        """Takes the next entries of the log; see [`SequenceCutter.push`].
+
+        Returns:
+            Of each service its number, entries, the sequences that are complete, and how many of the entries are new.
+        """
+        found = []
+        if self._every is not None and len(parsed):
+            assert parsed.number is not None
+            # At places of the stream, so that nothing hangs on how it comes.
+            ends = np.flatnonzero((parsed.number + 1) % self._every == 0) + 1
+            for part in np.split(np.arange(len(parsed)), ends)[: len(ends)]:
+                found += self._push(parsed.take(part), False, True)
+            parsed = parsed.take(np.arange(ends[-1] if len(ends) else 0, len(parsed)))
+        return found + self._push(parsed, is_last, is_idle)
+
+    def _push(
+        self, parsed: ParsedLog, is_last: bool, is_idle: bool
+    ) -> list[tuple[int, ParsedLog, list[np.ndarray], int]]:
+        parts = self._parts.of(parsed)
+        if is_last or is_idle:
+            parts |= {service: parsed.take(np.arange(0)) for service in self._cutters if service not in parts}
+        found = []
+        for service, log in parts.items():
+            if service not in self._cutters:
+                self._cutters[service] = self._new()
+            found.append((service, *self._cutters[service].push(log, is_last, is_idle), len(log)))
+        return found
+
+
+class OwnReferences:
+    """What a log is judged by that is judged by itself: of each of its services its own other blocks.
+
+    Args:
+        processor, rule, origin, services: see [`ReferenceFit`].
+        max_waiting_entries: see [`SequenceCutter`].
+    """
+
+    def __init__(
+        self,
+        processor: LogMoEProcessor,
+        rule: SequenceRule,
+        origin: Origin,
+        services: Services,
+        max_waiting_entries: int = 65536,
+    ):
+        self._new = lambda: ReferenceFit(processor, rule, origin)
+        self._fits: dict[int, ReferenceFit] = {}
+        rule = replace(rule, stride=None, fill_last=False)
+        self._cutters = ServiceCutters(rule, processor, max_waiting_entries, services)
+
+    def add(self, parsed: ParsedLog, is_last: bool) -> None:
+        """Takes the next entries of the log, with `seconds` and `number`."""
+        for service, log, sequences, num_new in self._cutters.push(parsed, is_last):
+            if service not in self._fits:
+                self._fits[service] = self._new()
+            self._fits[service].builder.add(log, sequences)
+            self._fits[service].num_entries += num_new
+
+    def finish(self) -> dict[int, LogReference | None]:
+        """The reference of each service, without embeddings; None of too few entries."""
+        return {service: fit.finish_own() for service, fit in self._fits.items()}
+
+
+def services_of_source(source: Any, processor: LogMoEProcessor, encoding: str | None, chunk_bytes: int) -> Services:
+    """The services that wrote a log, by its beginning, see [`ServiceCount`]."""
+    return ServiceCount().add_all(read_entries(source, processor, encoding, chunk_bytes), processor).services()
+
+
+def read_entries(source: Any, processor: LogMoEProcessor, encoding: str | None, chunk_bytes: int) -> Iterator[Entries]:
+    """The entries of a log as they are complete, not masked yet."""
     reader = LogReader(source, chunk_bytes, 4 * processor.max_entry_characters, encoding, False, 0.0)
     stream = EntryStream(processor, chunk_bytes)
-    cutter = SequenceCutter(rule, processor, max_waiting_entries)
+    return (stream.push(lines).entries for lines in reader)
+
+
+def read_parsed(
+    source: Any,
+    processor: LogMoEProcessor,
+    encoding: str | None,
+    chunk_bytes: int,
+    num_workers: int,
+    on_progress: Callable[[int, int | None], None] | None = None,
+) -> Iterator[tuple[ParsedLog, bool]]:
+    """The entries of a log, as they are complete, and whether these are the last ones."""
+    reader = LogReader(source, chunk_bytes, 4 * processor.max_entry_characters, encoding, False, 0.0)
+    stream = EntryStream(processor, chunk_bytes)
     headers, number = processor.time_reader(), 0
     with ThreadPoolExecutor(num_workers, "logmoe-fit") as pool:
         for chunk, parsed in _ahead(pool, (stream.push(lines) for lines in reader), processor):
             parsed = with_places(parsed, processor, headers, number)
             number += len(parsed)
-            yield *cutter.push(parsed, chunk.is_last), number
+            yield parsed, chunk.is_last
             if on_progress is not None:
                 on_progress(reader.bytes_read, reader.total_bytes)
 
@@ -289,12 +401,14 @@ def _ahead(pool: ThreadPoolExecutor, chunks: Iterable[Any], processor: LogMoEPro
 
 
 def with_places(parsed: ParsedLog, processor: LogMoEProcessor, headers: Any = None, first: int = 0) -> ParsedLog:
-    """The same entries with `seconds` and `number`.
+    """The same entries with `seconds` and `number`; those that have both are as they are.
 
     Args:
         headers: reader of this log's headers, if it comes in chunks.
         first: number of the first of them.
     """
+    if parsed.seconds is not None and parsed.number is not None:
+        return parsed
     placed = copy.copy(parsed)
     placed.seconds = processor.timestamps(parsed, headers) if len(parsed) else np.empty(0)
     placed.number = np.arange(first, first + len(parsed))
@@ -304,11 +418,15 @@ def with_places(parsed: ParsedLog, processor: LogMoEProcessor, headers: Any = No
 __all__ = [
     "FEWEST_SELF_ENTRIES",
     "Embed",
+    "OwnReferences",
     "ReferenceFit",
+    "ServiceCutters",
     "StreamMemory",
     "StreamPast",
     "encoder_digest",
     "origin_of",
-    "read_sequences",
+    "read_entries",
+    "read_parsed",
+    "services_of_source",
     "with_places",
 ]

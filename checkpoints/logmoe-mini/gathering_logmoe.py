@@ -38,6 +38,7 @@ from .reading_logmoe import EmptyLogError, WithPauses
 from .reasons_logmoe import ranked
 from .scanning_logmoe import LogScan
 from .sequences_logmoe import session_of
+from .services_logmoe import REST
 from .sources_logmoe import words_of
 from .suspects_logmoe import Suspects
 from .weighing_logmoe import Against
@@ -82,12 +83,15 @@ class DetailingJudge(Judge):
         """The same judge, with details."""
         return cls(**{column.name: getattr(judge, column.name) for column in fields(Judge)}, parser=parser)
 
-    def sequence_results(
-        self, parsed: ParsedLog, sequences: list[np.ndarray], *args: Any, **kwargs: Any
-    ) -> Iterator[Any]:
-        """As of [`Judge`]; the entries of an anomalous sequence have `masked` and `time`, ISO 8601 or None, too."""
+    def see(self, parsed: ParsedLog) -> None:
         assert self.parser is not None
         self.span.add(parsed, self.parser)
+
+    def sequence_results(
+        self, parsed: ParsedLog, sequences: list[np.ndarray], *args: Any, service: int = REST, **kwargs: Any
+    ) -> Iterator[Any]:
+        """As of [`Judge`]; an anomalous sequence has its `service`, and the places of its first and last entry among
+        what that wrote; its entries have `masked` and `time`, ISO 8601 or None."""
         times: list[str | None] | None = None
         results = super().sequence_results(parsed, sequences, *args, **kwargs)
         for positions, result in zip(sequences, results, strict=False):
@@ -97,6 +101,9 @@ class DetailingJudge(Judge):
                 masked = parsed.distinct.take(pa.array(parsed.entry_index[positions])).to_pylist()
                 for entry, text, position in zip(result["entries"], masked, positions.tolist(), strict=True):
                     entry |= {"masked": text, "time": times[position]}
+                result["service"] = service
+                if parsed.number is not None:
+                    result["places"] = int(parsed.number[positions[0]]), int(parsed.number[positions[-1]])
             yield result
 
     def _times(self, parsed: ParsedLog, source: str | None) -> list[str | None]:
@@ -147,6 +154,7 @@ class _Open:
     def __init__(self, sequence: dict[str, Any], anomaly: str, session: str | None = None):
         self.source, self.mode = sequence["source"], sequence["mode"]
         self.first_line, self.last_line, self.span = sequence["first_line"], sequence["last_line"], 1
+        self.last_place = -1  # among the entries of its service
         self.start: str | None = None
         self.end: str | None = None
         self.score, self.strength, self.rarity = 0.0, -np.inf, np.inf
@@ -169,6 +177,7 @@ class _Open:
         self.first_line = min(self.first_line, sequence["first_line"])
         self.last_line = max(self.last_line, sequence["last_line"])
         self.span = max(self.span, sequence["last_line"] - sequence["first_line"] + 1)
+        self.last_place = max(self.last_place, sequence.get("places", (-1, -1))[1])
         times = [entry["time"] for entry in entries if entry["time"]]
         self.start, self.end = self.start or (times[0] if times else None), times[-1] if times else self.end
         self.score = max(self.score, sequence["probabilities"][self.anomaly])
@@ -188,6 +197,12 @@ class _Open:
             self._add_reason(told, _about(reason, entries))
         self.topics |= topics_of(sequence)
         self._shrink()
+
+    def touches(self, sequence: dict[str, Any]) -> bool:
+        """Whether nothing lies between it and a sequence that begins no earlier, of the same service."""
+        if "places" in sequence:
+            return bool(sequence["places"][0] <= self.last_place + 1)
+        return bool(sequence["first_line"] <= self.last_line + 1)
 
     def absorb(self, other: "_Open") -> None:
         """Takes another finding, of another session."""
@@ -345,7 +360,9 @@ class FindingMaker:
         self.session_pattern = session_pattern or None
         self.parser = parser
         self._source: str | None = None
-        self._open: list[_Open] = []  # the one that a sequence joined last comes last
+        # By service; the one that a sequence joined last comes last.
+        self._opened: dict[int, list[_Open]] = {}
+        self._open: list[_Open] = []  # of the service of the last sequence
         self._session: _Open | None = None
         self._sessions: OrderedDict[str, _Open] = OrderedDict()
 
@@ -358,6 +375,7 @@ class FindingMaker:
         closed: list[_Open] = []
         if sequence["source"] != self._source:
             closed, self._source = self._close_all(), sequence["source"]
+        self._open = self._opened.setdefault(sequence.get("service", REST), [])
         if sequence["label"] != self.anomaly:
             closed += self._close_passed(sequence)
         else:
@@ -384,8 +402,9 @@ class FindingMaker:
         return given
 
     def _close_all(self) -> list[_Open]:
-        closed = self._open + self._fold_session(None) + list(self._sessions.values())
-        self._open = []
+        opened = [of for of_service in self._opened.values() for of in of_service]
+        closed = opened + self._fold_session(None) + list(self._sessions.values())
+        self._opened.clear()
         self._sessions.clear()
         return sorted(closed, key=lambda finding: finding.first_line)
 
@@ -393,7 +412,7 @@ class FindingMaker:
         """Those that end too far before a sequence; later ones begin no earlier."""
         size = sequence["last_line"] - sequence["first_line"] + 1
         far = [of for of in self._open if sequence["first_line"] - of.last_line - 1 > max(of.span, size)]
-        self._open = [of for of in self._open if of not in far]
+        self._open[:] = [of for of in self._open if of not in far]
         return far
 
     def _add_window(self, sequence: dict[str, Any]) -> list[_Open]:
@@ -402,8 +421,7 @@ class FindingMaker:
         kind = sequence["reasons"][0]["kind"] if sequence["reasons"] else None
         for place in range(len(self._open) - 1, -1, -1):
             of = self._open[place]
-            touches = sequence["first_line"] <= of.last_line + 1
-            if of.mode == sequence["mode"] and ((touches and kind == of.kind) or topics & of.topics):
+            if of.mode == sequence["mode"] and ((of.touches(sequence) and kind == of.kind) or topics & of.topics):
                 of.add(sequence)
                 self._open.append(self._open.pop(place))
                 if self.longest is not None and of.sequences >= self.longest:
@@ -550,37 +568,32 @@ def findings_in_memory(
         judge: labels its sequences.
         against, reference, order: see `summary_of`, [`Findings`].
     """
-    prepared, evidence = predicted.prepared, predicted.evidence
+    prepared, how = predicted.prepared, predicted.how
     parsed = prepared.parsed
     maker = FindingMaker(judge.id2label, prepared.rule.session_pattern, leaves_out=LeavesOut.of(against))
-    maker.suspects = None if predicted.suspects is None else predicted.suspects()
-    found, anomalous = [], 0
-    for sequence in judge.sequence_results(
-        parsed, prepared.sequences, predicted.predictions, predicted.is_truncated, None, True, evidence
-    ):
-        if sequence is not None:
-            anomalous += 1
-            found += maker.add(sequence)
-    found += maker.close()
+    maker.suspects = predicted.gathered()
+    judge.see(parsed)
+    anomalous = predicted.results(judge, only_anomalies=True)
+    found = [finding for sequence in anomalous for finding in maker.add(sequence)] + maker.close()
     seen = LogSummary(
         None,
         int(parsed.last_line.max()),
         len(parsed),
-        len(prepared.sequences),
-        anomalous,
+        predicted.num_sequences,
+        len(anomalous),
         len(found),
-        "none" if evidence is None else evidence.mode,
-        predicted.familiarity,
-        predicted.kept_rate if judge.keeps_promise else None,
+        how.mode,
+        how.familiarity,
+        how.kept_rate if judge.keeps_promise else None,
         parsed.replaced_bytes,
-        int(predicted.is_truncated.sum()),
-        backward_entries=predicted.num_backward,
-        **{name: getattr(predicted, name) for name in LogSummary.CARRIED},
+        predicted.num_truncated,
+        backward_entries=how.backward_entries,
+        **{name: getattr(how, name) for name in LogSummary.CARRIED},
         **suspected(maker.suspects),
         **judge.span.times(),
         accepted=maker.leaves_out.number,
         expired=Expired.of(maker.leaves_out),
-        promised_rate=predicted.promised_rate if judge.keeps_promise else None,
+        promised_rate=how.promised_rate if judge.keeps_promise else None,
     )
     summary = summary_of(against, prepared.rule, judge, reference)
     return Findings(found, replace(summary, logs=(seen,)), order)

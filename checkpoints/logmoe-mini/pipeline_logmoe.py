@@ -16,12 +16,20 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import logging
 
-from .applying_logmoe import JudgesAgainstReferences, PredictedLog, PreparedLog, encode_texts, predict_measured
+from .applying_logmoe import (
+    JudgesAgainstReferences,
+    PredictedLog,
+    PreparedLog,
+    encode_texts,
+    predict_measured,
+    services_apart,
+)
 from .caching_logmoe import ScanCache
 from .findings_logmoe import Findings
 from .fitting_logmoe import FEWEST_SELF_ENTRIES, ReferenceFit, origin_of
 from .gathering_logmoe import DetailingJudge, findings_in_memory, findings_of_logs
 from .judging_logmoe import Judge
+from .kinds_logmoe import of_service
 from .parsing_logmoe import ParsedLog, check_integer, is_in_memory, longer_than
 from .predicting_logmoe import Predictor, resolve_dtype
 from .processing_logmoe import LogMoEProcessor
@@ -442,34 +450,59 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
     ) -> list[PredictedLog]:
         """Judges logs against what `_against` says, those that are judged by wording together."""
         processor = self._processor_for(entry_pattern)
-        by_wording, measured, turned = [], {}, set()
         # All logs of a call are cut by one rule.
-        rule = prepared_logs[0].rule
-        judged_against = self._against(processor, rule, **against)
-        for place, prepared in enumerate(prepared_logs):
-            reference = None if judged_against is None else judged_against.reference
-            if judged_against is not None and reference is None and len(prepared.parsed) >= FEWEST_SELF_ENTRIES:
-                fit = ReferenceFit(processor, rule, origin_of(self.model, processor, rule))
-                fit.add_parsed(prepared.parsed)
-                reference = fit.finish_own()
-                if reference is not None:
-                    reference.encode(
-                        lambda texts: encode_texts(self.predictor, processor, texts, max_log_entry_length)
-                    )
-                    if faults_prevail(self.predictor, reference, rule.max_sequence_length):
-                        turned.add(place)
-                        reference = None
-            if judged_against is None or reference is None:
-                by_wording.append(prepared)
-            else:
-                measured[place] = predict_measured(
-                    self.predictor, prepared, judged_against, reference, processor, batch_size, max_log_entry_length
-                )
-        others = iter(self._predict_wording(by_wording, batch_size, max_log_entry_length) if by_wording else [])
-        predicted = [measured[place] if place in measured else next(others) for place in range(len(prepared_logs))]
-        for place in turned:
-            predicted[place].faults_prevail = True
+        judged_against = self._against(processor, prepared_logs[0].rule, **against)
+        apart = [services_apart(prepared, judged_against, processor) for prepared in prepared_logs]
+        by_wording: list[PreparedLog] = []
+        found: list[list[PredictedLog | None]] = []  # of each log, of each of its services; None by wording
+        turned: list[bool] = []  # of what is judged by wording
+        for parts in apart:
+            found.append([])
+            for service, part in parts.items():
+                reference, is_turned = None, False
+                if judged_against is not None and judged_against.reference is not None:
+                    reference = of_service(judged_against.reference, service, self._encode_texts)
+                elif judged_against is not None:
+                    reference, is_turned = self._own_reference(part, processor, max_log_entry_length)
+                if judged_against is None or reference is None:
+                    by_wording.append(part)
+                    turned.append(is_turned)
+                    found[-1].append(None)
+                else:
+                    how = processor, batch_size, max_log_entry_length
+                    found[-1].append(predict_measured(self.predictor, part, judged_against, reference, *how))
+        worded = iter(self._predict_wording(by_wording, batch_size, max_log_entry_length) if by_wording else [])
+        prevail = iter(turned)
+        most = None
+        if judged_against is not None and judged_against.reference is not None:
+            most = judged_against.reference.num_entries
+        predicted = []
+        for prepared, of_parts in zip(prepared_logs, found, strict=True):
+            parts_found: list[PredictedLog] = []
+            for one in of_parts:
+                if one is None:
+                    one = next(worded)
+                    one.how.faults_prevail = next(prevail)
+                parts_found.append(one)
+            is_one = len(parts_found) == 1 and parts_found[0].prepared is prepared
+            predicted.append(parts_found[0] if is_one else PredictedLog.together(prepared, parts_found, most))
         return predicted
+
+    def _own_reference(
+        self, prepared: PreparedLog, processor: LogMoEProcessor, max_log_entry_length: int | None
+    ) -> tuple[LogReference | None, bool]:
+        """What a log is judged by that is judged by itself; None of too few entries, and if faults prevail."""
+        if len(prepared.parsed) < FEWEST_SELF_ENTRIES:
+            return None, False
+        rule = prepared.rule
+        fit = ReferenceFit(processor, rule, origin_of(self.model, processor, rule))
+        fit.add_parsed(prepared.parsed)
+        own = fit.finish_own()
+        if own is None:
+            return None, False
+        own.encode(lambda texts: encode_texts(self.predictor, processor, texts, max_log_entry_length))
+        is_turned = faults_prevail(self.predictor, own, rule.max_sequence_length)
+        return (None, True) if is_turned else (own, False)
 
     def _predict_wording(
         self, prepared_logs: list[PreparedLog], batch_size: int, max_log_entry_length: int | None
@@ -504,27 +537,15 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
             is_truncated |= longer_than(parsed.text, self.processor.max_entry_characters)
             predicted.append(PredictedLog(prepared, [predictions[row] for row in found], is_truncated))
             if self.measures_surprise:
-                is_any = np.ones(len(rows), bool)
-                predicted[-1].suspects = partial(
-                    Suspects.of, self.predictor, parsed, prepared.sequences, is_any, embeddings, rows
-                )
+                taken = parsed, prepared.sequences, np.ones(len(rows), bool), embeddings, rows
+                predicted[-1].suspects = partial(Suspects.of, self.predictor, taken)
         return predicted
 
     def postprocess(self, predicted: PredictedLog, threshold: float | None = None) -> dict[str, Any]:
         """Turns predictions into the result of one log; see `__call__`."""
-        judge, prepared = self._judge(threshold), predicted.prepared
-        sequences = judge.sequence_results(
-            prepared.parsed,
-            prepared.sequences,
-            predicted.predictions,
-            predicted.is_truncated,
-            evidence=predicted.evidence,
-        )
-        result = judge.log_result(list(sequences))
-        return result | {
-            "mode": "none" if predicted.evidence is None else predicted.evidence.mode,
-            "familiarity": predicted.familiarity,
-        }
+        judge = self._judge(threshold)
+        result = judge.log_result(predicted.results(judge))
+        return result | {"mode": predicted.how.mode, "familiarity": predicted.how.familiarity}
 
 
 def _iterate(logs: Any) -> Iterator[Any]:

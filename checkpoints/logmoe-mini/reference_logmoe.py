@@ -28,11 +28,12 @@ from .keeping_logmoe import KeptEntries
 from .parsing_logmoe import ParsedLog, check_integer
 from .saving_logmoe import named_files, new_files, read_named, table_of
 from .sequences_logmoe import Origin, SequenceRule, pad_sequences
+from .services_logmoe import REST, Services
 from .surprise_logmoe import Healthy, Occurrences, Surprise, Vocabulary, cross_fitted
 from .templates_logmoe import SLOT, Templates, learn_templates
 
-# Of the files; a reader refuses others.
-FORMAT_VERSION = 1
+# Of the files; a reader refuses later ones. Without services they are of the first, which knows none.
+FORMAT_VERSION = 2
 MAX_REFERENCE_ENTRIES = 1 << 17
 # Healthy sequences that scores are ranked among.
 HEALTHY_SEQUENCES = 4096
@@ -53,6 +54,7 @@ class LogReference:
             of the entry before it in its stretch; none has one if hardly any was written with one.
         time: float64 `(entries,)`, as they were written, NaN where unknown.
         first: int64 `(entries,)`, in the log it was fitted from, the place of the first entry of each one's sequence.
+        services: of its logs, and int64 `(entries,)` which of them each entry is of, see [`Services`].
         templates: of the texts.
         embeddings: float32 `(templates, encoder_hidden)` as the encoder gives them, NaN where not encoded yet.
         origin: what it was made with.
@@ -78,11 +80,13 @@ class LogReference:
         max_reference_entries: int = MAX_REFERENCE_ENTRIES,
         first: np.ndarray | None = None,
         known: dict[str, np.ndarray] | None = None,
+        services: tuple[Services, np.ndarray] | None = None,
     ):
         self.origin, self.num_entries, self.num_dropped_texts = origin, num_entries, num_dropped_texts
         self.max_reference_entries = max_reference_entries
         self.accepted: dict[str, Accepted] = {}
         self.first = np.zeros(len(text), np.int64) if first is None else first
+        self.services, self.service = services or (Services(), np.full(len(text), REST))
         self._set_texts(texts, count, learn_templates(texts))
         self.template_of = self.templates.match(texts)
         self._set_entries(text, time, stretch)
@@ -100,9 +104,10 @@ class LogReference:
         self._surprise: dict[int, Surprise] = {}
         self._healthy: dict[int, Healthy] = {}
         self._others: dict[Folds, LogReference] = {}  # the same, its own sequences measured in another way
-        # Of its logs, see `kinds_of`; and some of them, see `of_kind`.
+        # Of its logs, see `kinds_of`; and some of them, see `of_kind` and `of_service`.
         self.kinds: np.ndarray | None = None
         self.parts: dict[bytes, LogReference] = {}
+        self.of_service: dict[int, LogReference] = {}
 
     def _set_entries(self, text: np.ndarray, time: np.ndarray, stretch: np.ndarray) -> None:
         self.time = time
@@ -224,14 +229,17 @@ class LogReference:
             ValueError: its entries have no times, or none that go forward.
         """
         same = self.entries.stretch[1:] == self.entries.stretch[:-1]
-        gaps = np.diff(self.entries.time)[same]
-        seconds = float(np.clip(gaps[~np.isnan(gaps)], 0, None).sum())
-        if not seconds:
+        gaps = np.clip(np.nan_to_num(np.diff(self.entries.time)[same]), 0, None)
+        # Services write side by side, and what each writes in a day adds up.
+        service = np.unique(self.service, return_inverse=True)[1][1:][same]
+        seconds, number = np.bincount(service, gaps), np.bincount(service)
+        if not seconds.any():
             raise ValueError(
                 "`false_alarms_per_day` needs times, and the entries of this reference have none, or none that go "
                 "forward: give `false_alarm_rate`, a share of sequences, in its place."
             )
-        return float(same.sum()) / length / seconds * 86400
+        is_timed = seconds > 0
+        return float((number[is_timed] / seconds[is_timed]).sum()) / length * 86400
 
     @property
     def own_familiarity(self) -> float:
@@ -320,7 +328,8 @@ class LogReference:
             ValueError: they were made with other rules or another encoder, or cut otherwise.
         """
         self.origin.check(other.origin, "The other reference")
-        builder = ReferenceBuilder(self.origin, max(self.max_reference_entries, other.max_reference_entries))
+        most = max(self.max_reference_entries, other.max_reference_entries)
+        builder = ReferenceBuilder(self.origin, most, self.services.together(other.services))
         for reference in (self, other):
             builder.add_reference(reference)
         return builder.finish(self.known_embeddings() | other.known_embeddings())
@@ -353,6 +362,8 @@ class LogReference:
             "embeddings": self.embeddings.astype(np.float16),
             "template_of": self.template_of.astype(np.int32),
         }
+        if self.services:
+            tensors["service"] = self.service.astype(np.int16)
         with new_files(folder, "reference.json", _PART) as written:
             pq.write_table(table, written / "texts.parquet", compression="zstd")
             (written / "numbers.safetensors").write_bytes(save(tensors))  # as readable as the others
@@ -365,10 +376,11 @@ class LogReference:
                 os.replace(path, folder / name)
                 files[name] = digest
             facts = {
-                "format_version": FORMAT_VERSION,
+                "format_version": FORMAT_VERSION if self.services else 1,
                 "files": files,
                 **vars(self.origin),
                 **{name: getattr(self, name) for name in _FACTS},
+                **({"programs": self.services.programs} if self.services else {}),
             }
             (written / "reference.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
             before = named_files(folder / "reference.json") or set()
@@ -425,6 +437,8 @@ class LogReference:
         reference.origin = of = Origin(**{name: facts[name] for name in Origin.__annotations__ if name in facts})
         SequenceRule(of.max_sequence_length, None, of.window_seconds, of.session_pattern)  # refuses what is none
         reference.first, reference.accepted = tensors["first"], facts["accepted"]
+        reference.services = Services.read(facts.get("programs", {}))
+        reference.service = reference.services.checked(tensors.get("service"), len(reference.first))
         templates, count, entries = texts[number:], counts[:number], tensors["text"]
         vocabulary = Vocabulary(tensors["template_of"], tensors["embeddings"].astype(np.float32))
         vocabulary.check(texts[:number], templates, count)
@@ -462,28 +476,43 @@ class ReferenceBuilder:
         origin: what reads and cuts the logs.
         max_reference_entries: most entries that are kept, and most distinct texts. If there are more, sequences are
             kept evenly over the longest logs, see [`KeptEntries`].
+        services: of these logs; each of them wrote a log of its own.
     """
 
-    def __init__(self, origin: Origin, max_reference_entries: int = MAX_REFERENCE_ENTRIES):
-        self.origin = origin
+    def __init__(
+        self,
+        origin: Origin,
+        max_reference_entries: int = MAX_REFERENCE_ENTRIES,
+        services: Services | None = None,
+    ):
+        self.origin, self.services = origin, services or Services()
         self.max_reference_entries = check_integer("max_reference_entries", max_reference_entries, 1)
         self.rows: dict[str, int] = {}
         self.accepted: dict[str, Accepted] = {}
         self.count = np.zeros(0, np.int64)
         self.num_entries = self.num_dropped_texts = 0
-        # Text, time, first, order of its sequence in the log, place. Places of neighbours are consecutive.
+        # Text, time, first, service, order of its sequence in the log, place. Places of neighbours are consecutive.
         self._kept = KeptEntries(max_reference_entries, origin.max_sequence_length)
-        self._log = self._sequences = 0
+        self._num_logs = 0
+        self._logs: dict[int, int] = {}  # of the log that comes, by service
+        self._sequences: dict[int, int] = {}  # how many came, by service
 
     def start_log(self) -> None:
         """What comes next is another log."""
-        self._log, self._sequences = self._log + 1, 0
+        self._logs, self._sequences = {}, {}
 
-    def add(self, log: ParsedLog, sequences: Sequence[np.ndarray]) -> None:
+    def _log_of(self, service: int) -> int:
+        """The number of what a service wrote into the log that comes."""
+        if service not in self._logs:
+            self._logs[service], self._num_logs = self._num_logs, self._num_logs + 1
+        return self._logs[service]
+
+    def add(self, log: ParsedLog, sequences: Sequence[np.ndarray], service: int = REST) -> None:
         """Takes sequences of a log, as positions in it, ordered by their first entry.
 
         Args:
-            log: with `seconds` and `number`.
+            log: with `seconds` and `number`; of what one service wrote, if they are told apart.
+            service: that wrote it.
         """
         assert log.seconds is not None
         assert log.number is not None
@@ -494,8 +523,8 @@ class ReferenceBuilder:
         sizes = np.array([len(sequence) for sequence in sequences])
         starts = sizes.cumsum() - sizes
         first = log.number[positions[starts]]
-        sequence = self._sequences + np.arange(len(sizes))
-        self._sequences += len(sizes)
+        sequence = self._sequences.get(service, 0) + np.arange(len(sizes))
+        self._sequences[service] = self._sequences.get(service, 0) + len(sizes)
         # Sessions are no neighbours, nor are their entries and what stands between them.
         place = first if self.origin.session_pattern is None else sequence << 32
         first, place, sequence = (np.repeat(of, sizes) for of in (first, place - starts, sequence))
@@ -503,8 +532,9 @@ class ReferenceBuilder:
         self.num_entries += len(text)
         self._count(text[text >= 0])
         self.num_dropped_texts += int((text < 0).sum())
-        columns = text, log.seconds[positions], first, first, place + np.arange(len(text))
-        self._kept.add(self._log, sequence[text >= 0], [column[text >= 0] for column in columns])
+        of_service = np.full(len(text), service)
+        columns = text, log.seconds[positions], first, of_service, first, place + np.arange(len(text))
+        self._kept.add(self._log_of(service), sequence[text >= 0], [column[text >= 0] for column in columns])
 
     def add_reference(self, reference: LogReference) -> None:
         """Takes the entries of a reference."""
@@ -513,11 +543,13 @@ class ReferenceBuilder:
         entries, starts = reference.entries, reference._starts()
         sequence = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(reference))))
         place = (entries.stretch << 32) + np.arange(len(reference))
-        columns = rows[entries.text], reference.time, reference.first, sequence, place
+        service = reference.services.numbers_in(self.services)[reference.service]
+        columns = rows[entries.text], reference.time, reference.first, service, sequence, place
         for of_log in np.split(np.arange(len(reference)), np.flatnonzero(np.diff(reference.log)) + 1):
             self.start_log()
             kept = of_log[columns[0][of_log] >= 0]
-            self._kept.add(self._log, sequence[kept] - sequence[of_log[0]], [column[kept] for column in columns])
+            number = sequence[kept] - sequence[of_log[0]]
+            self._kept.add(self._log_of(REST), number, [column[kept] for column in columns])
         kept = rows >= 0
         self._count(rows[kept], reference.count[kept])
         self.num_entries += reference.num_entries
@@ -545,14 +577,15 @@ class ReferenceBuilder:
         if not len(self._kept):
             raise ValueError("a reference needs at least one log entry, got none")
         # Sequences come when they are complete; the order of the log does not depend on its chunks.
-        parts = [[column[np.argsort(kept[3], kind="stable")] for column in kept] for kept in self._kept.logs()]
-        text, time, first, _, place = (np.concatenate(column) for column in zip(*parts, strict=True))
+        parts = [[column[np.argsort(kept[4], kind="stable")] for column in kept] for kept in self._kept.logs()]
+        text, time, first, service, _, place = (np.concatenate(column) for column in zip(*parts, strict=True))
         of_log = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
         is_new = (np.diff(place) != 1) | (np.diff(of_log) != 0)
         stretch = np.append(0, is_new.cumsum())
         numbers = self.num_entries, self.num_dropped_texts, self.max_reference_entries
+        entries, services = (text, time, stretch), (self.services, service)
         reference = LogReference(
-            list(self.rows), self.count, text, time, stretch, self.origin, *numbers, first=first, known=known
+            list(self.rows), self.count, *entries, self.origin, *numbers, first=first, known=known, services=services
         )
         reference.accepted = self.accepted
         return reference

@@ -71,7 +71,7 @@ def read_named(index: Path, version: int) -> tuple[dict[str, Any], dict[str, byt
 
     Args:
         index: has `format_version` and `files`, by name the SHA-256 of each.
-        version: that is read.
+        version: the latest that is read.
 
     Raises:
         FileNotFoundError: one is missing.
@@ -80,8 +80,8 @@ def read_named(index: Path, version: int) -> tuple[dict[str, Any], dict[str, byt
     while True:
         written = index.read_text(encoding="utf-8")
         facts = json.loads(written)
-        if facts["format_version"] != version:
-            raise ValueError(f"version {facts['format_version']}, this code reads {version}")
+        if facts["format_version"] not in range(1, version + 1):
+            raise ValueError(f"version {facts['format_version']!r}, this code reads versions up to {version}")
         try:
             contents = {Path(name).suffix: (index.parent / Path(name).name).read_bytes() for name in facts["files"]}
         except FileNotFoundError:

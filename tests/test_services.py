@@ -1,0 +1,374 @@
+"""Logs that several services wrote: each service is judged as if it had written a log of its own."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from test_kinds import OTHER
+from test_reference import LENGTH, PARSER, features_pipe, make_log
+from test_weighing import FAULTY
+
+from logmoe.answering import heading, judged
+from logmoe.fitting_logmoe import ServiceCutters, services_of_source
+from logmoe.reference_logmoe import LogReference
+from logmoe.sequences_logmoe import SequenceRule
+from logmoe.services_logmoe import FIRST_ENTRIES, REST, ServiceCount, ServiceParts, Services, share_known
+
+MAIL = ("connect from {word}", "queued as {number}", "sent to {word} in {number}", "disconnect from {word}")
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return features_pipe()
+
+
+def syslog(**logs):
+    """The lines of logs as a syslog has them, in the order of time, each after the program that wrote it."""
+    lines = [
+        (line[:19], f"Jan {int(line[8:10]):2} {line[11:19]} host {name}[7]: {line[20:]}")
+        for name, log in logs.items()
+        for line in log.splitlines()
+    ]
+    return [line for _, line in sorted(lines, key=lambda item: item[0])]
+
+
+def written_by(lines, *names):
+    """The lines of some programs."""
+    return [line for line in lines if line.split()[4].split("[")[0] in names]
+
+
+def text(lines):
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return syslog(shop=make_log(600, 1), kernel=make_log(400, 2, events=OTHER, pace=3))
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    return syslog(shop=make_log(500, 5, events=FAULTY), kernel=make_log(400, 6, events=OTHER, pace=2))
+
+
+@pytest.fixture(scope="module")
+def reference(pipe, healthy):
+    return pipe.fit(text(healthy))
+
+
+def expected_of(pipe, lines, against, **options):
+    """What each program's own log gives, by the lines that it has among all."""
+    found = []
+    for name, reference in against.items():
+        own = written_by(lines, name)
+        place = [row + 1 for row, line in enumerate(lines) if written_by([line], name)]
+        for result in pipe(text(own), reference=reference, **options)["sequences"]:
+            found.append((place[result["first_line"] - 1], result["logits"][1]))
+    return sorted(found)
+
+
+def told(results):
+    return sorted((result["first_line"], result["logits"][1]) for result in results)
+
+
+def assert_alike(found, expected):
+    assert [line for line, _ in found] == [line for line, _ in expected]
+    np.testing.assert_allclose([margin for _, margin in found], [margin for _, margin in expected], atol=1e-5)
+
+
+# ---------------------------------------------------------------------- who wrote an entry
+
+
+@pytest.mark.parametrize(
+    ("lines", "programs"),
+    [
+        (["Jan  1 00:00:01 host sshd[7]: yes", "Jan  1 00:00:01 host kernel: no"], ["sshd", "kernel"]),
+        (["2026-01-01T00:00:01+00:00 host app/web[7]: yes"], ["app/web"]),
+        (
+            ["<13>1 2026-01-01T00:00:01Z host app 7 - - yes", "<13>1 2026-01-01T00:00:01Z host - 7 - - no"],
+            ["app", None],
+        ),
+        (
+            ['{"MESSAGE":"yes","__REALTIME_TIMESTAMP":"1","SYSLOG_IDENTIFIER":"app","_SYSTEMD_UNIT":"a.service"}'],
+            ["app"],
+        ),
+        (['{"MESSAGE":"yes","__REALTIME_TIMESTAMP":"1","_SYSTEMD_UNIT":"a.service"}'], ["a.service"]),
+        (["__REALTIME_TIMESTAMP=1", "SYSLOG_IDENTIFIER=app", "MESSAGE=yes", "", "__REALTIME_TIMESTAMP=2"], ["app"]),
+        (["web-1  | yes", "db-12 | no", "web_2  | yes", "web-1  | yes", "db-12 | no", "web_2  | no"], [*"wdwwdw"]),
+        (["[pod/web-5d8f7c9b6d-x2x4z/nginx] yes", "[pod/db-0/postgres] no"], ["web/nginx", "db/postgres"]),
+        # What a container's runtime says is a stream, not a service.
+        (["2026-01-01T00:00:01.1Z stdout F yes"], None),
+        (["2026-01-01 00:00:01 yes"], None),
+        # The outermost transport tells: one service's container runs a daemon of its own.
+        (["[pod/mail-0/exim] Jan  1 00:00:01 host exim4[7]: yes"], ["mail/exim"]),
+    ],
+)
+def test_the_program_that_a_transport_names(lines, programs):
+    program = PARSER.parse(text(lines)).program
+    if programs is None:
+        assert program is None
+    else:
+        short = {"w": "web", "d": "db"}
+        assert program.to_pylist() == [short.get(name, name) for name in programs]
+
+
+def test_programs_stay_with_their_entries():
+    parsed = PARSER.parse(text(["Jan  1 00:00:01 host a[7]: one", "Jan  1 00:00:02 host b[8]: two"]))
+    plain = PARSER.parse("three\n")
+    assert parsed.take(np.array([1])).program.to_pylist() == ["b"]
+    assert (parsed + plain).program.to_pylist() == ["a", "b", None]
+    both, _ = PARSER.parse_batch([["three"], "Jan  1 00:00:01 host a[7]: one\nJan  1 00:00:01 host a[7]: two\n"])
+    assert both.program.to_pylist() == [None, "a", "a"]
+
+
+# ---------------------------------------------------------------------- which services there are
+
+
+def test_how_far_one_program_tells_what_another_says_next():
+    random = np.random.default_rng(0)
+    one = random.integers(0, 4, 2000)
+    for other, expected in ((one, 1.0), (random.integers(0, 4, 2000), 0.0), (np.zeros(2000, int), 0.0)):
+        template = np.stack([one, 10 + other], axis=1).ravel()
+        is_one = np.arange(4000) % 2 == 0
+        # Only one of the two directions is told: the other program's next entry by this one's last.
+        half = expected / 2 if expected else 0.0
+        assert share_known(is_one, ~is_one, template) == pytest.approx(half, abs=0.02)
+    assert share_known(is_one[:20], ~is_one[:20], template[:20]) == 0  # too few to tell
+
+
+def counted(lines):
+    return ServiceCount().add(PARSER.parse(text(lines))).services()
+
+
+def test_programs_that_answer_each_other_are_one_service():
+    random = np.random.default_rng(1)
+    mail = []
+    for second in range(0, 3000, 7):
+        said = MAIL[random.integers(4)].format(word="b", number=1)
+        clock = f"Jan  1 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02} host"
+        mail += [f"{clock} smtpd[7]: {said}", f"{clock} cleanup[8]: {said[::-1]}"]
+    lines = sorted(mail + syslog(shop=make_log(600, 1)), key=lambda line: line[:15])
+    services = counted(lines)
+    assert services.programs == {"shop": 1, "smtpd": 0, "cleanup": 0}
+    assert len(services) == 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "programs"),
+    [
+        ({"shop": 600, "kernel": 400}, {"shop": 0, "kernel": 1}),
+        ({"shop": 600, "kernel": 400, "cron": 300}, {"shop": 0, "kernel": 1, "cron": 2}),
+        # What is written by few stays together, if that is enough.
+        ({"shop": 600, "kernel": 150, "cron": 140}, {"shop": 0}),
+        # Else what has the fewest entries stays with it.
+        ({"shop": 600, "kernel": 400, "cron": 20}, {"shop": 0}),
+        ({"shop": 600, "cron": 20}, {}),
+        ({"shop": 600}, {}),
+    ],
+)
+def test_which_services_are_told_apart(entries, programs):
+    logs = {
+        name: make_log(number, seed, events=(OTHER, MAIL)[seed % 2])
+        for seed, (name, number) in enumerate(entries.items())
+    }
+    assert counted(syslog(**logs)).programs == programs
+
+
+def test_services_of_a_file_are_those_of_its_text_whatever_its_chunks(tmp_path, healthy):
+    (tmp_path / "a.log").write_text(text(healthy))
+    for chunk_bytes in (300, 5000, 1 << 20):
+        found = services_of_source(tmp_path / "a.log", features_pipe().processor, None, chunk_bytes)
+        assert found.programs == counted(healthy).programs == {"shop": 0, "kernel": 1}
+
+
+def test_a_log_that_begins_without_programs_has_none(tmp_path, healthy):
+    for before, programs in ((FIRST_ENTRIES, {}), (FIRST_ENTRIES - 1, {"shop": 0, "kernel": 1})):
+        lines = [f"info {place}" for place in range(before)] + healthy
+        assert set(counted(lines).programs) == set(programs), before
+        (tmp_path / "a.log").write_text(text(lines))
+        found = services_of_source(tmp_path / "a.log", features_pipe().processor, None, 3000)
+        assert set(found.programs) == set(programs), before
+
+
+def test_services_of_two_references_are_put_together():
+    one, two = Services({"a": 0, "b": 1, "c": 1}), Services({"c": 0, "d": 0, "e": 1})
+    both = one.together(two)
+    assert both.programs == {"a": 0, "b": 1, "c": 1, "d": 1, "e": 2}
+    assert one.numbers_in(both).tolist() == [0, 1, REST]
+    assert two.numbers_in(both).tolist() == [1, 2, REST]
+    assert Services().together(one).programs == one.programs
+
+
+def test_entries_are_numbered_by_service():
+    lines = [f"Jan  1 00:00:0{place} host {name}[7]: entry" for place, name in enumerate("abacab")]
+    parts = ServiceParts(Services({"a": 0, "b": 1}))
+    found: dict[int, list] = {}
+    for some in (lines[:1], lines[1:5], lines[5:]):
+        for service, part in parts.of(PARSER.parse(text(some))).items():
+            found.setdefault(service, []).extend(part.number.tolist())
+    assert found == {0: [0, 1, 2], 1: [0, 1], REST: [0]}
+
+
+# ---------------------------------------------------------------------- each is judged for itself
+
+
+def test_each_service_is_judged_by_its_own_healthy_log(pipe, healthy, faulty, reference, tmp_path):
+    own = {name: pipe.fit(text(written_by(healthy, name))) for name in ("shop", "kernel")}
+    expected = expected_of(pipe, faulty, own)
+    found = pipe(text(faulty), reference=reference)
+    assert_alike(told(found["sequences"]), expected)
+    assert {result["label"] for result in found["sequences"]} == {"normal", "anomaly"}
+    lines = [result["first_line"] for result in found["sequences"]]
+    assert lines == sorted(lines)
+    assert (found["mode"], found["familiarity"]) == ("reference", pytest.approx(found["familiarity"]))
+    # As far as both are known, and not as one log would be.
+    whole = [pipe(text(written_by(faulty, name)), reference=of)["familiarity"] for name, of in own.items()]
+    assert found["familiarity"] == pytest.approx(np.average(whole, weights=[500, 400]))
+
+    (tmp_path / "good.log").write_text(text(healthy))
+    (tmp_path / "bad.log").write_text(text(faulty))
+    reference.save_pretrained(tmp_path / "saved")
+    merged = pipe.fit(text(written_by(healthy, "shop"))).merge(reference)
+    assert merged.services.programs == reference.services.programs
+    for given in (reference, tmp_path / "good.log", LogReference.from_pretrained(tmp_path / "saved")):
+        for chunk_bytes in (1 << 20, 1000):
+            scan = pipe.scan(tmp_path / "bad.log", reference=given, chunk_bytes=chunk_bytes)
+            assert_alike(told(scan), expected)
+            assert scan.statistics.services == 2
+            assert scan.statistics.healthy_entries == 1000
+            assert scan.statistics.familiarity == pytest.approx(found["familiarity"])
+            assert (scan.statistics.entries, scan.statistics.lines) == (900, 900)
+
+
+def test_a_log_by_itself_is_judged_service_by_service(pipe, faulty, tmp_path):
+    expected = expected_of(pipe, faulty, {"shop": "self", "kernel": "self"})
+    found = pipe(text(faulty))
+    assert found["mode"] == "self"
+    assert_alike(told(found["sequences"]), expected)
+    (tmp_path / "bad.log").write_text(text(faulty))
+    for chunk_bytes in (1 << 20, 1000):
+        scan = pipe.scan(tmp_path / "bad.log", chunk_bytes=chunk_bytes)
+        assert_alike(told(scan), expected)
+        assert (scan.statistics.mode, scan.statistics.services) == ("self", 2)
+
+
+def test_a_program_that_no_healthy_log_has_is_judged_by_all_of_them(pipe, reference):
+    strange = syslog(shop=make_log(100, 5), intruder=make_log(80, 6, events=MAIL))
+    results = pipe(text(strange), reference=reference)["sequences"]
+    entries = [{entry["text"].split("[")[0] for entry in result["entries"]} for result in results]
+    assert all(len(names) == 1 for names in entries)
+    alone = pipe(text(written_by(strange, "intruder")), reference=reference)["sequences"]
+    assert len(alone) == 10
+    strange_results = [result for result, names in zip(results, entries, strict=True) if names == {"intruder"}]
+    assert [result["logits"] for result in strange_results] == [result["logits"] for result in alone]
+
+
+def test_sessions_and_windows_by_time_are_of_all_services(pipe, healthy, faulty):
+    for cut in ({"session_pattern": "started|moved|kernel"}, {"window_seconds": 20.0}):
+        reference = pipe.fit(text(healthy), **cut)
+        assert not reference.services
+        results = pipe(text(faulty), reference=reference, **cut)["sequences"]
+        assert any(len({entry["text"].split("[")[0] for entry in result["entries"]}) == 2 for result in results)
+
+
+def test_programs_of_a_list_of_entries_are_unknown(pipe, healthy):
+    assert not pipe.fit(healthy).services
+
+
+def test_findings_of_a_service_are_not_parted_by_what_others_write(pipe, healthy, reference, tmp_path):
+    """Sequences of one service that follow each other touch, whatever lies between them in the file."""
+    shop = (
+        make_log(300, 5)
+        + make_log(64, 8, start=700, events=("fatal disk {word} is gone",))
+        + make_log(200, 9, start=900)
+    )
+    lines = syslog(shop=shop, kernel=make_log(900, 6, events=OTHER))
+    (tmp_path / "bad.log").write_text(text(lines))
+    found = pipe.findings(tmp_path / "bad.log", reference=reference)
+    in_memory = pipe.findings(text(lines), reference=reference)
+    assert [finding.id for finding in found] == [finding.id for finding in in_memory]
+    alone = pipe.findings(text(written_by(lines, "shop")), reference=pipe.fit(text(written_by(healthy, "shop"))))
+    gone = [one for one in found if any("is gone" in entry.text for entry in one.entries)]
+    assert len(gone) == len([one for one in alone if any("is gone" in entry.text for entry in one.entries)])
+    assert sum(one.sequences for one in gone) >= 8
+    for findings in (found, in_memory):
+        (log,) = findings.summary.logs
+        assert (log.services, log.lines, log.entries) == (2, len(lines), len(lines))
+        assert (log.start, log.end) == tuple(f"--01-01T{line.split()[2]}" for line in (lines[0], lines[-1]))
+    assert {suspect.masked for suspect in found.summary.logs[0].suspects} == {
+        suspect.masked for suspect in in_memory.summary.logs[0].suspects
+    }
+
+
+def test_the_answer_says_how_many_services(pipe, faulty, reference, tmp_path):
+    (tmp_path / "bad.log").write_text(text(faulty))
+    said = judged(pipe.findings(tmp_path / "bad.log", reference=reference).summary)
+    assert "(1,000 healthy entries, each of 2 services by its own, " in said
+    assert judged(pipe.findings(tmp_path / "bad.log").summary).startswith(
+        "each of its 2 services judged against itself"
+    )
+    scan = pipe.scan(tmp_path / "bad.log", reference=reference)
+    list(scan)
+    assert "each of 2 services by its own" in heading(scan)
+
+
+def test_a_promise_by_day_is_one_for_all_services(pipe, healthy, faulty, reference):
+    """Both write side by side: what each of them writes in a day adds up."""
+    own = [pipe.fit(text(written_by(healthy, name))).sequences_per_day(LENGTH) for name in ("shop", "kernel")]
+    assert reference.sequences_per_day(LENGTH) == pytest.approx(sum(own))
+    findings = pipe.findings(text(faulty), reference=reference, false_alarms_per_day=2000)
+    assert findings.summary.logs[0].promised_rate == pytest.approx(2000 / sum(own))
+    assert findings.summary.promised_rate == pytest.approx(2000 / sum(own))
+
+
+# ---------------------------------------------------------------------- streams, files
+
+
+def test_a_stream_is_judged_service_by_service(pipe, faulty, reference):
+    for chunk_bytes in (700, 1 << 16):
+        scan = pipe.scan(io.StringIO(text(faulty)), reference=reference, chunk_bytes=chunk_bytes)
+        results = list(scan)
+        for result in results:
+            assert len({entry["text"].split("[")[0] for entry in result["entries"]}) == 1
+        if chunk_bytes == 700:
+            first = told(results)
+    assert_alike(told(results), first)
+
+
+def test_what_a_quiet_service_writes_into_a_stream_does_not_wait():
+    lines = [f"Jan  1 00:00:00 host busy[7]: entry {place}" for place in range(1000)]
+    lines[3] = "Jan  1 00:00:00 host quiet[7]: Out of memory"
+    rule, services = SequenceRule(LENGTH, fill_last=True), Services({"busy": 0, "quiet": 1})
+    for size in (1000, 100, 7):
+        cutters = ServiceCutters(rule, PARSER, 1 << 16, services, is_stream=True)
+        given = 0
+        for start in range(0, 1000, size):
+            parsed = PARSER.parse(text(lines[start : start + size]))
+            parsed.number = np.arange(start, start + len(parsed))
+            for service, log, sequences, _ in cutters.push(parsed):
+                if service == 1 and sequences:
+                    assert [log.text[int(place)].as_py() for place in sequences[0]] == ["quiet[7]: Out of memory"]
+                    given = given or start + len(parsed)
+        # It is given out with the chunk that reaches the 512th entry.
+        assert given == -(-ServiceCutters.STREAM_ENTRIES // size) * size if size < 1000 else 1000
+
+
+def test_what_is_saved_of_services(reference, tmp_path):
+    reference.save_pretrained(tmp_path)
+    facts = json.loads((tmp_path / "reference.json").read_text())
+    assert (facts["format_version"], facts["programs"]) == (2, {"shop": 0, "kernel": 1})
+    loaded = LogReference.from_pretrained(tmp_path)
+    assert loaded.services.programs == reference.services.programs
+    np.testing.assert_array_equal(loaded.service, reference.service)
+    for programs in ({"shop": 0, "kernel": 2}, {"shop": -1}, {"shop": "0"}, ["shop"], {}, 3):
+        (tmp_path / "reference.json").write_text(json.dumps(facts | {"programs": programs}))
+        with pytest.raises(ValueError, match="cannot be used"):
+            LogReference.from_pretrained(tmp_path)
+
+
+def test_a_reference_of_one_service_is_saved_as_before(pipe, healthy, tmp_path):
+    pipe.fit(text(written_by(healthy, "shop"))).save_pretrained(tmp_path)
+    facts = json.loads((tmp_path / "reference.json").read_text())
+    assert facts["format_version"] == 1
+    assert "programs" not in facts
