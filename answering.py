@@ -659,6 +659,8 @@ def place(finding: Finding, names_log: bool = True) -> str:
     """Where a finding is."""
     first, last = finding.first_line, finding.last_line
     where = f"line {first}" if first == last else f"lines {first}-{last}"
+    if finding.service is not None:
+        where = f"{visible(finding.service)}, {where}"
     named = f"{name_of(finding.source)}, {where}" if names_log else where
     return named if finding.sessions is None else f"{named}, {sessions(finding)}"
 

@@ -25,7 +25,7 @@ from .reading_logmoe import CHUNK_BYTES, DamagedLogError, EmptyLogError, find_lo
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from .rerun_logmoe import Beginning
 from .sequences_logmoe import SequenceCutter, SequenceRule
-from .services_logmoe import REST, ServiceCount, ServiceParts, Services
+from .services_logmoe import AHEAD_ENTRIES, REST, ServiceCount, ServiceParts, Services
 from .sources_logmoe import Repeats, is_readable_twice, visible
 from .statistics_logmoe import HowJudged
 from .surprise_logmoe import ENTRY_FEATURES, measures_surprise
@@ -70,6 +70,8 @@ class PreparedLog:
     parsed: ParsedLog
     sequences: list[np.ndarray]  # positions of entries
     rule: SequenceRule
+    service: str | None = None  # name of the one that wrote it, where those of a log are told apart
+    ahead: int | None = None  # its first entries, that may tell how it is judged; None for all
 
 
 @dataclass
@@ -110,16 +112,16 @@ class PredictedLog:
     def results(self, judge: Judge, only_anomalies: bool = False) -> list[dict[str, Any]]:
         """The results of its sequences, see [`Judge.sequence_results`], ordered by their first line."""
         found: list[dict[str, Any]] = []
-        for service, part in enumerate(self.parts or [self]):
-            of, prepared = part, part.prepared
+        for part in self.parts or [self]:
+            prepared = part.prepared
             found += judge.sequence_results(
                 prepared.parsed,
                 prepared.sequences,
-                of.predictions,
-                of.is_truncated,
+                part.predictions,
+                part.is_truncated,
                 only_anomalies=only_anomalies,
-                evidence=of.evidence,
-                service=service,
+                evidence=part.evidence,
+                service=prepared.service,
             )
         return sorted((one for one in found if one is not None), key=lambda result: int(result["first_line"]))
 
@@ -158,7 +160,8 @@ def predict_measured(
     reference.encode(encode)
     # What learned from labels did so through all of them, and a log by itself is one.
     if against.is_comparing and reference.origin.has_past and has_kinds(reference):
-        reference = of_kind(reference, KindCount().add(parsed).number, encode)
+        beginning = parsed.take(np.arange(min(len(parsed), prepared.ahead or len(parsed))))
+        reference = of_kind(reference, KindCount().add(beginning).number, encode)
     reference, length = reference.for_log(sequences, prepared.rule.max_sequence_length)
     measure = LogMeasure(reference, length, against.reference is None)
     texts = measure.encoder_texts(parsed.distinct.to_pylist())
@@ -167,12 +170,13 @@ def predict_measured(
     row_of = rows | {text: len(reference.embeddings) + place for place, text in enumerate(new)}
     table = np.concatenate([reference.embeddings, encode(new)]) if new else reference.embeddings
     index = np.array([row_of[text] for text in texts])
-    measured = measure.push(parsed, sequences, table[index], is_all=measure.has_past)
+    ahead = sum(prepared.ahead is None or int(sequence[-1]) < prepared.ahead for sequence in sequences)
+    measured = measure.push(parsed, sequences, table[index], ahead if measure.has_past else 0)
     is_rerun = against.is_comparing and Beginning(reference).add(measured).is_rerun
     if is_rerun:
         reference = reference.as_run()
         measure = LogMeasure(reference, length)
-        measured = measure.push(parsed, sequences, table[index], is_all=True)
+        measured = measure.push(parsed, sequences, table[index], ahead)
 
     distinct = {key: row for row, key in reversed(list(enumerate(measured.keys)))}
     entries = [index[parsed.entry_index[sequences[row]]] for row in distinct.values()]
@@ -218,9 +222,12 @@ def services_apart(
         services = against.reference.services
     if not services:
         return {REST: prepared}
-    parts = ServiceParts(services).of(with_places(prepared.parsed, processor))
-    cutter = SequenceCutter(rule, processor)
-    return {service: PreparedLog(part, cutter.cut(part), rule) for service, part in parts.items()}
+    parsed, cutter = with_places(prepared.parsed, processor), SequenceCutter(rule, processor)
+    ahead = np.bincount(services.of(parsed)[:AHEAD_ENTRIES] - REST, minlength=len(services) + 1)
+    return {
+        service: PreparedLog(part, cutter.cut(part), rule, services.name(service), int(ahead[service - REST]))
+        for service, part in ServiceParts(services).of(parsed).items()
+    }
 
 
 class JudgesAgainstReferences:

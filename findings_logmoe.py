@@ -120,6 +120,8 @@ class Finding:
         sequences: how many anomalous sequences it is made of.
         sessions: how many sessions tell of it; None where a log is not cut into sessions.
         session_names: the first of these.
+        service: that wrote these entries, by the name of its program; None where those of a log are not told apart,
+            and of entries that are of none of them.
         context: the lines around, where they were asked for.
     """
 
@@ -139,12 +141,15 @@ class Finding:
     sequences: int = 1
     sessions: int | None = None
     session_names: tuple[str, ...] = ()
+    service: str | None = None
     context: Context | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The finding as plain data, for `json.dumps`; with `context` and `context_note` only where it has these."""
+        """The finding as plain data, for `json.dumps`; with `service` and context where it has these."""
         plain = asdict(self)
         context = plain.pop("context")
+        if self.service is None:
+            plain.pop("service")
         if context is not None:
             plain["context"] = list(context["lines"])
             if context["note"]:

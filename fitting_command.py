@@ -231,7 +231,8 @@ def told(reference: LogReference, read: dict[str, int]) -> str:
     kept = f"{len(reference):,} kept" if len(reference) < reference.num_entries else "all kept"
     texts = f"{count(len(reference.texts), 'distinct text')}, {count(len(reference.templates.texts), 'template')}"
     dropped = reference.num_entries - len(reference)
-    parts = [f"{count(reference.num_entries, 'healthy entry')} from {' and '.join(sources)}; {kept}; {texts}"]
+    of = f" of {len(set(reference.service.tolist()))} services" if reference.services else ""
+    parts = [f"{count(reference.num_entries, 'healthy entry')}{of} from {' and '.join(sources)}; {kept}; {texts}"]
     if dropped:
         parts.append(f"dropped {dropped:,}, evenly over the logs (--max-reference-entries)")
     if reference.num_dropped_texts:

@@ -273,16 +273,14 @@ class LogMeasure:
 
     # ------------------------------------------------------------------ sequences
 
-    def push(
-        self, log: ParsedLog, sequences: list[np.ndarray], embeddings: np.ndarray, is_all: bool = False
-    ) -> Measured:
+    def push(self, log: ParsedLog, sequences: list[np.ndarray], embeddings: np.ndarray, ahead: int = 0) -> Measured:
         """Measures the sequences of a log that are complete.
 
         Args:
             log: with `seconds` and `number`: the entries that are new, and those before them that sequences hold.
             sequences: positions in it.
             embeddings: `(distinct, encoder_hidden)`, of the `encoder_texts` of `log.distinct`.
-            is_all: this is the whole log, whose level is therefore known by its first sequences.
+            ahead: so many of these, the first ones of the log, are known before it is judged, and tell its level.
         """
         assert log.seconds is not None
         assert log.number is not None
@@ -313,7 +311,7 @@ class LogMeasure:
         place = np.searchsorted(number, log.number)
         measured = self._nothing()
         if sequences:
-            measured = self._measure(log, sequences, entries, place, distinct, template, embeddings, is_all)
+            measured = self._measure(log, sequences, entries, place, distinct, template, embeddings, ahead)
         is_waiting = np.ones(len(log), bool)
         is_waiting[np.concatenate(sequences) if sequences else []] = False
         self._remember(entries, number, int(place[is_waiting].min()) if is_waiting.any() else len(number))
@@ -352,7 +350,7 @@ class LogMeasure:
         distinct: list[str],
         template: np.ndarray,
         embeddings: np.ndarray,
-        is_all: bool,
+        ahead: int,
     ) -> Measured:
         assert log.number is not None
         positions = pad_sequences(sequences)
@@ -372,8 +370,8 @@ class LogMeasure:
                 entry_features[rows], features[rows] = self._surprise_of(block).measure(
                     entries, in_entries[rows], located, self._last.get(block), self._measures_past
                 )
-        if is_all and self._running is not None:
-            self._running = RunningLevel(self._level, features)
+        if ahead and self._running is not None:
+            self._running = RunningLevel(self._level, features[:ahead])
         level = self._level if self._running is None else self._running.push(features)
         text = entries.text[place]
         keys = [

@@ -422,6 +422,8 @@ def fenced(lines: list[str]) -> list[str]:
 def _facts(finding: Finding) -> list[str]:
     """What a finding is, in one line."""
     facts = [reason.text for reason in finding.reasons[:1]] or [title(finding)]
+    if finding.service is not None:
+        facts.append(visible(finding.service))
     if finding.sessions is not None:
         facts.append(sessions(finding))
     if finding.entries and finding.entries[0].count > 1:

@@ -42,7 +42,7 @@ from .predicting_logmoe import Predictor
 from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceRule
-from .services_logmoe import REST, SAMPLE_ENTRIES, Services
+from .services_logmoe import AHEAD_ENTRIES, REST, Services
 from .sources_logmoe import is_readable_twice, visible
 from .statistics_logmoe import HowJudged, ScanStatistics
 from .surprise_logmoe import measures_surprise
@@ -345,9 +345,9 @@ class LogScan(Iterator[dict[str, Any]]):
             for parsed, is_last in read_parsed(source, self.processor, *how):
                 assert parsed.number is not None
                 # Not by chunks, on whose size nothing may hang.
-                is_enough = bool(self._services) and len(parsed) > 0 and parsed.number[-1] >= SAMPLE_ENTRIES - 1
+                is_enough = bool(self._services) and len(parsed) > 0 and parsed.number[-1] >= AHEAD_ENTRIES - 1
                 if is_enough:
-                    parsed, is_last = parsed.take(np.flatnonzero(parsed.number < SAMPLE_ENTRIES)), False
+                    parsed, is_last = parsed.take(np.flatnonzero(parsed.number < AHEAD_ENTRIES)), False
                 for service, log, sequences, _ in cutters.push(parsed, is_last):
                     yield service, log, sequences
                 if is_enough:
@@ -403,7 +403,7 @@ class LogScan(Iterator[dict[str, Any]]):
                 source,
                 self.only_anomalies,
                 evidence,
-                service=job.follower.service,
+                service=self._services.name(job.follower.service),
             ):
                 self.statistics.sequences += 1
                 if result is not None:

@@ -37,7 +37,7 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
         measure_of = LogMeasure(judged.reference, recorded.rule.max_sequence_length)
         texts = measure_of.encoder_texts(parsed.distinct.to_pylist())
         embeddings = bench.pipe._encode_texts(texts)
-        measured = measure_of.push(parsed, judged.log.sequences, embeddings, is_all=True)
+        measured = measure_of.push(parsed, judged.log.sequences, embeddings, len(judged.log.sequences))
         is_alarm = pc.match_substring_regex(parsed.distinct, ALARM_PATTERN).to_numpy(zero_copy_only=False)
         features = measured.entry_features[..., : len(ENTRY_FEATURES)]
         for start in range(0, len(judged.log.sequences), 128):

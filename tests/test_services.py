@@ -3,18 +3,23 @@
 import io
 import json
 
+import jsonschema
 import numpy as np
 import pytest
+from conftest import ROOT
 from test_kinds import OTHER
 from test_reference import LENGTH, PARSER, features_pipe, make_log
 from test_weighing import FAULTY
 
-from logmoe.answering import heading, judged
+from logmoe import applying_logmoe, fitting_command, scanning_logmoe
+from logmoe.answering import heading, judged, place
 from logmoe.fitting_logmoe import ServiceCutters, services_of_source
 from logmoe.reference_logmoe import LogReference
+from logmoe.reporting import finding_record
 from logmoe.sequences_logmoe import SequenceRule
 from logmoe.services_logmoe import FIRST_ENTRIES, REST, ServiceCount, ServiceParts, Services, share_known
 
+SCHEMA = json.loads((ROOT / "findings.schema.json").read_text())
 MAIL = ("connect from {word}", "queued as {number}", "sent to {word} in {number}", "disconnect from {word}")
 
 
@@ -44,12 +49,12 @@ def text(lines):
 
 @pytest.fixture(scope="module")
 def healthy():
-    return syslog(shop=make_log(600, 1), kernel=make_log(400, 2, events=OTHER, pace=3))
+    return syslog(shop=make_log(600, 1), kernel=make_log(550, 2, events=OTHER, pace=3))
 
 
 @pytest.fixture(scope="module")
 def faulty():
-    return syslog(shop=make_log(500, 5, events=FAULTY), kernel=make_log(400, 6, events=OTHER, pace=2))
+    return syslog(shop=make_log(560, 5, events=FAULTY), kernel=make_log(520, 6, events=OTHER, pace=2))
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +162,13 @@ def test_programs_that_answer_each_other_are_one_service():
 @pytest.mark.parametrize(
     ("entries", "programs"),
     [
-        ({"shop": 600, "kernel": 400}, {"shop": 0, "kernel": 1}),
-        ({"shop": 600, "kernel": 400, "cron": 300}, {"shop": 0, "kernel": 1, "cron": 2}),
+        ({"shop": 600, "kernel": 512}, {"shop": 0, "kernel": 1}),
+        ({"shop": 700, "kernel": 600, "cron": 550}, {"shop": 0, "kernel": 1, "cron": 2}),
         # What is written by few stays together, if that is enough.
-        ({"shop": 600, "kernel": 150, "cron": 140}, {"shop": 0}),
+        ({"shop": 600, "kernel": 300, "cron": 290}, {"shop": 0}),
         # Else what has the fewest entries stays with it.
-        ({"shop": 600, "kernel": 400, "cron": 20}, {"shop": 0}),
-        ({"shop": 600, "cron": 20}, {}),
+        ({"shop": 600, "kernel": 530, "cron": 20}, {"shop": 0}),
+        ({"shop": 600, "kernel": 511}, {}),
         ({"shop": 600}, {}),
     ],
 )
@@ -224,7 +229,7 @@ def test_each_service_is_judged_by_its_own_healthy_log(pipe, healthy, faulty, re
     assert (found["mode"], found["familiarity"]) == ("reference", pytest.approx(found["familiarity"]))
     # As far as both are known, and not as one log would be.
     whole = [pipe(text(written_by(faulty, name)), reference=of)["familiarity"] for name, of in own.items()]
-    assert found["familiarity"] == pytest.approx(np.average(whole, weights=[500, 400]))
+    assert found["familiarity"] == pytest.approx(np.average(whole, weights=[560, 520]))
 
     (tmp_path / "good.log").write_text(text(healthy))
     (tmp_path / "bad.log").write_text(text(faulty))
@@ -236,9 +241,23 @@ def test_each_service_is_judged_by_its_own_healthy_log(pipe, healthy, faulty, re
             scan = pipe.scan(tmp_path / "bad.log", reference=given, chunk_bytes=chunk_bytes)
             assert_alike(told(scan), expected)
             assert scan.statistics.services == 2
-            assert scan.statistics.healthy_entries == 1000
+            assert scan.statistics.healthy_entries == 1150
             assert scan.statistics.familiarity == pytest.approx(found["familiarity"])
-            assert (scan.statistics.entries, scan.statistics.lines) == (900, 900)
+            assert (scan.statistics.entries, scan.statistics.lines) == (1080, 1080)
+
+
+@pytest.mark.parametrize("ahead", [100, 400])
+def test_what_is_read_ahead_of_a_log_does_not_hang_on_chunks(pipe, faulty, reference, tmp_path, monkeypatch, ahead):
+    for module in (applying_logmoe, scanning_logmoe):
+        monkeypatch.setattr(module, "AHEAD_ENTRIES", ahead)
+    (tmp_path / "bad.log").write_text(text(faulty))
+    expected = told(pipe(text(faulty), reference=reference)["sequences"])
+    monkeypatch.undo()
+    assert told(pipe(text(faulty), reference=reference)["sequences"]) != expected
+    for module in (applying_logmoe, scanning_logmoe):
+        monkeypatch.setattr(module, "AHEAD_ENTRIES", ahead)
+    for chunk_bytes in (1 << 20, 1000):
+        assert_alike(told(pipe.scan(tmp_path / "bad.log", reference=reference, chunk_bytes=chunk_bytes)), expected)
 
 
 def test_a_log_by_itself_is_judged_service_by_service(pipe, faulty, tmp_path):
@@ -292,6 +311,12 @@ def test_findings_of_a_service_are_not_parted_by_what_others_write(pipe, healthy
     gone = [one for one in found if any("is gone" in entry.text for entry in one.entries)]
     assert len(gone) == len([one for one in alone if any("is gone" in entry.text for entry in one.entries)])
     assert sum(one.sequences for one in gone) >= 8
+    assert {finding.service for finding in found} <= {"shop", "kernel"}
+    assert gone[0].service == "shop"
+    assert place(gone[0], False).startswith("shop, lines ")
+    record = json.loads(finding_record(gone[0]))
+    jsonschema.validate(record, SCHEMA)
+    assert record["service"] == "shop"
     for findings in (found, in_memory):
         (log,) = findings.summary.logs
         assert (log.services, log.lines, log.entries) == (2, len(lines), len(lines))
@@ -304,13 +329,28 @@ def test_findings_of_a_service_are_not_parted_by_what_others_write(pipe, healthy
 def test_the_answer_says_how_many_services(pipe, faulty, reference, tmp_path):
     (tmp_path / "bad.log").write_text(text(faulty))
     said = judged(pipe.findings(tmp_path / "bad.log", reference=reference).summary)
-    assert "(1,000 healthy entries, each of 2 services by its own, " in said
+    assert "(1,150 healthy entries, each of 2 services by its own, " in said
     assert judged(pipe.findings(tmp_path / "bad.log").summary).startswith(
         "each of its 2 services judged against itself"
     )
     scan = pipe.scan(tmp_path / "bad.log", reference=reference)
     list(scan)
     assert "each of 2 services by its own" in heading(scan)
+
+
+def test_each_service_has_a_clock_of_its_own(pipe, healthy, tmp_path, caplog):
+    """One that is hours behind the other, as in another zone, is no sign of disorder."""
+    lines = [line.replace(" 00:", " 09:") if "host kernel" in line else line for line in healthy]
+    (tmp_path / "good.log").write_text(text(lines))
+    for log in (tmp_path / "good.log", text(lines)):
+        pipe.fit(log)
+    assert "older than the one before" not in caplog.text
+    assert pipe.findings(tmp_path / "good.log").summary.logs[0].backward_entries == 0
+
+
+def test_fit_says_how_many_services(pipe, reference):
+    read = {"log": 1, "reference": 0, "failed": 0, "repeated": 0}
+    assert "1,150 healthy entries of 2 services from " in fitting_command.told(reference, read)
 
 
 def test_a_promise_by_day_is_one_for_all_services(pipe, healthy, faulty, reference):

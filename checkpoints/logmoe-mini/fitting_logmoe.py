@@ -89,17 +89,23 @@ class ReferenceFit:
 
     def add_parsed(self, parsed: ParsedLog) -> str | None:
         """Takes a whole log; returns what is to be said of its order, see `out_of_order`."""
-        parsed = with_places(parsed, self.processor)
-        self.num_entries += len(parsed)
-        self.builder.start_log()
-        for service, log, sequences, _ in self._cutters().push(parsed, is_last=True):
-            self.builder.add(log, sequences, service)
-        order = TimeOrder()
-        _count_order(order, parsed)
-        return out_of_order(order.num_backward, len(parsed))
+        return self._add([(with_places(parsed, self.processor), True)])
 
-    def _cutters(self, max_waiting_entries: int = 65536) -> "ServiceCutters":
-        return ServiceCutters(self.rule, self.processor, max_waiting_entries, self.builder.services)
+    def _add(self, chunks: Iterable[tuple[ParsedLog, bool]], max_waiting_entries: int = 65536) -> str | None:
+        """Takes a log, see `read_parsed`; returns what is to be said of its order."""
+        self.builder.start_log()
+        cutters = ServiceCutters(self.rule, self.processor, max_waiting_entries, self.builder.services)
+        # Each service by its own clock: they need not agree.
+        orders: dict[int, TimeOrder] = {}
+        before = self.num_entries
+        for parsed, is_last in chunks:
+            self.num_entries += len(parsed)
+            for service, log, sequences, _ in cutters.push(parsed, is_last):
+                self.builder.add(log, sequences, service)
+                assert log.number is not None
+                assert log.seconds is not None
+                orders.setdefault(service, TimeOrder()).add(log.number, log.seconds)
+        return out_of_order(sum(order.num_backward for order in orders.values()), self.num_entries - before)
 
     def add_source(
         self,
@@ -121,16 +127,12 @@ class ReferenceFit:
         Raises:
             EmptyLogError: it has no entries.
         """
-        self.builder.start_log()
-        before, order, cutters = self.num_entries, TimeOrder(), self._cutters(max_waiting_entries)
-        for parsed, is_last in read_parsed(source, self.processor, encoding, chunk_bytes, num_workers, on_progress):
-            self.num_entries += len(parsed)
-            for service, log, sequences, _ in cutters.push(parsed, is_last):
-                self.builder.add(log, sequences, service)
-            _count_order(order, parsed)
+        before = self.num_entries
+        chunks = read_parsed(source, self.processor, encoding, chunk_bytes, num_workers, on_progress)
+        said = self._add(chunks, max_waiting_entries)
         if self.num_entries == before:
             raise EmptyLogError(f"no log entries in {source}: it is empty or all blank lines")
-        return out_of_order(order.num_backward, self.num_entries - before)
+        return said
 
     def finish(self) -> LogReference:
         """The reference, without embeddings."""
@@ -143,12 +145,6 @@ class ReferenceFit:
         reference = self.finish()
         reference.folds = OWN_FOLDS
         return reference if reference.can_judge_itself(self.rule.max_sequence_length) else None
-
-
-def _count_order(order: TimeOrder, log: ParsedLog) -> None:
-    assert log.number is not None
-    assert log.seconds is not None
-    order.add(log.number, log.seconds)
 
 
 # Embeddings float32 `(distinct, encoder_hidden)` of what is read of a log's distinct entries.

@@ -38,7 +38,6 @@ from .reading_logmoe import EmptyLogError, WithPauses
 from .reasons_logmoe import ranked
 from .scanning_logmoe import LogScan
 from .sequences_logmoe import session_of
-from .services_logmoe import REST
 from .sources_logmoe import words_of
 from .suspects_logmoe import Suspects
 from .weighing_logmoe import Against
@@ -88,7 +87,7 @@ class DetailingJudge(Judge):
         self.span.add(parsed, self.parser)
 
     def sequence_results(
-        self, parsed: ParsedLog, sequences: list[np.ndarray], *args: Any, service: int = REST, **kwargs: Any
+        self, parsed: ParsedLog, sequences: list[np.ndarray], *args: Any, service: str | None = None, **kwargs: Any
     ) -> Iterator[Any]:
         """As of [`Judge`]; an anomalous sequence has its `service`, and the places of its first and last entry among
         what that wrote; its entries have `masked` and `time`, ISO 8601 or None."""
@@ -152,7 +151,7 @@ class _Open:
     """
 
     def __init__(self, sequence: dict[str, Any], anomaly: str, session: str | None = None):
-        self.source, self.mode = sequence["source"], sequence["mode"]
+        self.source, self.mode, self.service = sequence["source"], sequence["mode"], sequence.get("service")
         self.first_line, self.last_line, self.span = sequence["first_line"], sequence["last_line"], 1
         self.last_place = -1  # among the entries of its service
         self.start: str | None = None
@@ -292,6 +291,7 @@ class _Open:
             self.sequences,
             self.num_sessions or None,
             tuple(self.sessions),
+            service=self.service,
         )
 
 
@@ -361,7 +361,7 @@ class FindingMaker:
         self.parser = parser
         self._source: str | None = None
         # By service; the one that a sequence joined last comes last.
-        self._opened: dict[int, list[_Open]] = {}
+        self._opened: dict[str | None, list[_Open]] = {}
         self._open: list[_Open] = []  # of the service of the last sequence
         self._session: _Open | None = None
         self._sessions: OrderedDict[str, _Open] = OrderedDict()
@@ -375,7 +375,7 @@ class FindingMaker:
         closed: list[_Open] = []
         if sequence["source"] != self._source:
             closed, self._source = self._close_all(), sequence["source"]
-        self._open = self._opened.setdefault(sequence.get("service", REST), [])
+        self._open = self._opened.setdefault(sequence.get("service"), [])
         if sequence["label"] != self.anomaly:
             closed += self._close_passed(sequence)
         else:

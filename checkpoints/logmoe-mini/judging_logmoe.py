@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from .configuration_logmoe import LogMoEConfig
 from .parsing_logmoe import ParsedLog
-from .services_logmoe import REST
 
 NORMAL, ANOMALY = 0, 1
 
@@ -137,7 +136,7 @@ class Judge:
         source: str | None = None,
         only_anomalies: bool = False,
         evidence: Evidence | None = None,
-        service: int = REST,
+        service: str | None = None,
     ) -> Iterator[Any]:
         """Judges the sequences of a log.
 
@@ -149,7 +148,7 @@ class Judge:
             source: where the log was read from.
             only_anomalies: give None in place of a normal sequence.
             evidence: of the sequences, if they were judged against healthy ones.
-            service: that wrote them, where those of a log are told apart.
+            service: name of the one that wrote them, where those of a log are told apart.
 
         Returns:
             For each sequence a dict, see [`LogAnomalyPipeline.__call__`].

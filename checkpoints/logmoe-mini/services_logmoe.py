@@ -21,10 +21,13 @@ from .templates_logmoe import learn_templates
 
 # Entries at the beginning of a log, or of each of several, that tell its services.
 SAMPLE_ENTRIES = 1 << 16
+# Entries at the beginning of a log of several services that are read before it is judged.
+AHEAD_ENTRIES = 1 << 15
 # A log whose first so many entries name no program names none.
 FIRST_ENTRIES = 1024
-# A service of fewer entries in the sample stays with the rest, which has so many itself, or none.
-FEWEST_ENTRIES = 256
+# A service of fewer entries in the sample stays with the rest, which has so many itself, or none: with few healthy
+# sequences little can be promised.
+FEWEST_ENTRIES = 512
 # Services that are judged apart; programs that are compared with each other, and entries that each has at least.
 MOST_SERVICES, MOST_COMPARED, FEWEST_COMPARED = 32, 64, 100
 # Of what can be known of the next entry of one program by the last one of another, the share that is known if they are
@@ -85,6 +88,10 @@ class Services:
     def __len__(self) -> int:
         """How many there are, without the rest."""
         return max(self.programs.values(), default=-1) + 1
+
+    def name(self, service: int) -> str | None:
+        """The name of a service: that of the program that writes the most of it; None of the rest."""
+        return next((program for program, number in self.programs.items() if number == service), None)
 
     def of(self, log: ParsedLog) -> np.ndarray:
         """The service of each entry, int64 `(entries,)`."""
@@ -191,7 +198,8 @@ class ServiceCount:
             rest += size[apart.pop()]
         if len(apart) + (rest > 0) < 2:
             return Services()
-        return Services({name: apart.index(groups.of(name)) for name in number if groups.of(name) in apart})
+        ordered = [name for name, _ in number.most_common()]
+        return Services({name: apart.index(groups.of(name)) for name in ordered if groups.of(name) in apart})
 
     def _coupled(self, number: Counter[str]) -> list[tuple[str, str]]:
         """Pairs of programs that answer each other."""
