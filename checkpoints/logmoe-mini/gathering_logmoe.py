@@ -411,7 +411,11 @@ class FindingMaker:
     def _close_passed(self, sequence: dict[str, Any]) -> list[_Open]:
         """Those that end too far before a sequence; later ones begin no earlier."""
         size = sequence["last_line"] - sequence["first_line"] + 1
-        far = [of for of in self._open if sequence["first_line"] - of.last_line - 1 > max(of.span, size)]
+        far = [
+            of
+            for of in self._open
+            if sequence["first_line"] - of.last_line - 1 > max(of.span, size) and not of.touches(sequence)
+        ]
         self._open[:] = [of for of in self._open if of not in far]
         return far
 
