@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from .fitting_logmoe import ReferenceFit, origin_of, read_entries, with_places
+from .fitting_logmoe import ReferenceFit, most_of_own, origin_of, read_entries, with_places
 from .judging_logmoe import Evidence, Judge, Prediction
 from .kinds_logmoe import KindCount, has_kinds, of_kind
 from .measuring_logmoe import LogMeasure
@@ -72,6 +72,7 @@ class PreparedLog:
     rule: SequenceRule
     service: str | None = None  # name of the one that wrote it, where those of a log are told apart
     ahead: int | None = None  # its first entries, that may tell how it is judged; None for all
+    most: int = MAX_REFERENCE_ENTRIES  # entries that are kept of it where it is judged by itself
 
 
 @dataclass
@@ -225,7 +226,9 @@ def services_apart(
     parsed, cutter = with_places(prepared.parsed, processor), SequenceCutter(rule, processor)
     ahead = np.bincount(services.of(parsed)[:AHEAD_ENTRIES] - REST, minlength=len(services) + 1)
     return {
-        service: PreparedLog(part, cutter.cut(part), rule, services.name(service), int(ahead[service - REST]))
+        service: PreparedLog(
+            part, cutter.cut(part), rule, services.name(service), int(ahead[service - REST]), most_of_own(services)
+        )
         for service, part in ServiceParts(services).of(parsed).items()
     }
 
@@ -294,10 +297,12 @@ class JudgesAgainstReferences:
         rule = self._rule(processor, **cut_params)
         origin = origin_of(self.model, processor, rule)
         is_windowed = rule.window_seconds is None and not rule.session_pattern
-        services = self._services_of(logs, processor, encoding, chunk_bytes) if is_windowed else Services()
+        services, parsed = Services(), dict[int, ParsedLog]()
+        if is_windowed:
+            services, parsed = self._services_of(logs, processor, encoding, chunk_bytes)
         fit = ReferenceFit(processor, rule, origin, max_reference_entries, services)
         repeats = Repeats()
-        for log in logs:
+        for place, log in enumerate(logs):
             if is_saved_reference(log):
                 if warn_of_repeat(log, repeats):
                     continue
@@ -306,7 +311,8 @@ class JudgesAgainstReferences:
                 origin.check(log.origin, "The reference")
                 fit.builder.add_reference(log)
             elif is_in_memory(log):
-                warn_of_order("the healthy log", fit.add_parsed(processor.parse(log)))
+                whole = parsed.pop(place, None) or processor.parse(log)
+                warn_of_order("the healthy log", fit.add_parsed(whole))
             else:
                 try:
                     sources = find_logs(log)
@@ -343,22 +349,28 @@ class JudgesAgainstReferences:
 
     def _services_of(
         self, logs: tuple[Any, ...], processor: LogMoEProcessor, encoding: str | None, chunk_bytes: int
-    ) -> Services:
-        """The services of healthy logs, by their beginnings; what cannot be read is said when it is learned from."""
+    ) -> tuple[Services, dict[int, ParsedLog]]:
+        """The services of healthy logs, by their beginnings; what cannot be read is said when it is learned from.
+
+        Returns:
+            Also those logs that are in memory, by their places, for they need not be parsed again.
+        """
         count, services = ServiceCount(), Services()
-        for log in logs:
+        parsed: dict[int, ParsedLog] = {}
+        for place, log in enumerate(logs):
             with contextlib.suppress(OSError, ValueError, EOFError):
                 if is_saved_reference(log):
                     services = services.together(LogReference.from_pretrained(log).services)
                 elif isinstance(log, LogReference):
                     services = services.together(log.services)
                 elif is_in_memory(log):
-                    count.add(processor.parse(log))
+                    parsed[place] = processor.parse(log)
+                    count.add(parsed[place])
                 else:
                     for source in filter(is_readable_twice, find_logs(log)):
                         with contextlib.suppress(OSError, ValueError, EOFError):
                             count.add_all(read_entries(source, processor, encoding, chunk_bytes), processor)
-        return services.together(count.services())
+        return services.together(count.services()), parsed
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
         return encode_texts(self.predictor, self.processor, texts)

@@ -31,6 +31,8 @@ from .wording_logmoe import out_of_order
 CHUNKS_AHEAD = 2
 # A log of fewer entries has no habits to be judged by.
 FEWEST_SELF_ENTRIES = 256
+# Of many services each keeps so many at least.
+FEWEST_KEPT = 1 << 14
 
 
 def origin_of(model: Any, processor: LogMoEProcessor, rule: SequenceRule) -> Origin:
@@ -311,6 +313,11 @@ class ServiceCutters:
         return found
 
 
+def most_of_own(services: Services) -> int:
+    """Entries that are kept of each service of a log that is judged by itself: of all together hardly more."""
+    return max(MAX_REFERENCE_ENTRIES // (len(services) + 1), FEWEST_KEPT)
+
+
 class OwnReferences:
     """What a log is judged by that is judged by itself: of each of its services its own other blocks.
 
@@ -327,7 +334,7 @@ class OwnReferences:
         services: Services,
         max_waiting_entries: int = 65536,
     ):
-        self._new = lambda: ReferenceFit(processor, rule, origin)
+        self._new = lambda: ReferenceFit(processor, rule, origin, most_of_own(services))
         self._fits: dict[int, ReferenceFit] = {}
         rule = replace(rule, stride=None, fill_last=False)
         self._cutters = ServiceCutters(rule, processor, max_waiting_entries, services)
@@ -420,6 +427,7 @@ __all__ = [
     "StreamMemory",
     "StreamPast",
     "encoder_digest",
+    "most_of_own",
     "origin_of",
     "read_entries",
     "read_parsed",

@@ -12,7 +12,7 @@ from test_kinds import OTHER
 from test_reference import EVENTS, LENGTH, PARSER, features_pipe, make_log
 from test_weighing import FAULTY
 
-from logmoe import applying_logmoe, fitting_command, scanning_logmoe
+from logmoe import applying_logmoe, fitting_command, scanning_logmoe, services_logmoe
 from logmoe.answering import heading, judged, place
 from logmoe.fitting_logmoe import ReferenceFit, ServiceCutters, origin_of, services_of_source
 from logmoe.reference_logmoe import LogReference
@@ -270,6 +270,23 @@ def test_a_log_by_itself_is_judged_service_by_service(pipe, faulty, tmp_path):
         scan = pipe.scan(tmp_path / "bad.log", chunk_bytes=chunk_bytes)
         assert_alike(told(scan), expected)
         assert (scan.statistics.mode, scan.statistics.services) == ("self", 2)
+
+
+def test_what_is_too_little_for_habits_goes_by_its_wording(pipe, tmp_path, monkeypatch):
+    """As a program that comes late; what was suspected of the others stays so."""
+    monkeypatch.setattr(services_logmoe, "SAMPLE_ENTRIES", 1150)
+    late = make_log(40, 7, start=640, events=MAIL)
+    shop = make_log(300, 5) + "2026-01-01 00:05:01 ERROR: never seen\n" + make_log(500, 8, start=302)
+    lines = syslog(shop=shop, kernel=make_log(700, 6, events=OTHER), cron=late)
+    (tmp_path / "a.log").write_text(text(lines))
+    scan = pipe.scan(tmp_path / "a.log", chunk_bytes=9000)
+    modes = {(result["entries"][0]["text"].split("[")[0], result["mode"]) for result in scan}
+    assert modes == {("shop", "self"), ("kernel", "self"), ("cron", "none")}
+    (log,) = pipe.findings(tmp_path / "a.log", chunk_bytes=9000).summary.logs
+    (in_memory,) = pipe.findings(text(lines)).summary.logs
+    assert (log.mode, log.services) == (in_memory.mode, in_memory.services) == ("self", 3)
+    assert log.suspect_kinds == in_memory.suspect_kinds
+    assert "shop[<NUM>]: ERROR: never seen" in {suspect.masked for suspect in log.suspects}
 
 
 def test_a_program_that_no_healthy_log_has_is_judged_by_all_of_them(pipe, reference):

@@ -495,7 +495,7 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
         if len(prepared.parsed) < FEWEST_SELF_ENTRIES:
             return None, False
         rule = prepared.rule
-        fit = ReferenceFit(processor, rule, origin_of(self.model, processor, rule))
+        fit = ReferenceFit(processor, rule, origin_of(self.model, processor, rule), prepared.most)
         fit.add_parsed(prepared.parsed)
         own = fit.finish_own()
         if own is None:

@@ -388,7 +388,7 @@ class LogScan(Iterator[dict[str, Any]]):
             if not job.sequences:
                 continue
             if self.suspects is not None:
-                is_worded = job.measured is None
+                is_worded = job.measured is None and job.follower.past is not None
                 if self._is_worded and not is_worded:  # a stream that is judged by its past now: all of it was new
                     self.suspects = Suspects(self.predictor)
                 self._is_worded = is_worded

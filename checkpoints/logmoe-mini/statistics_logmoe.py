@@ -56,9 +56,10 @@ class HowJudged:
         measured = [part for part in parts if part.mode != "none"]
         if not measured:
             return cls(faults_prevail=any(part.faults_prevail for part in parts), services=len(parts))
-        is_rerun = all(part.is_rerun for part in measured)
+        begun = [part for part in measured if part.measured_entries]
+        is_rerun = bool(begun) and all(part.is_rerun for part in begun)
         # Another run is promised nothing, and does not count beside what is none.
-        rates = [part.kept_rate for part in measured if is_rerun or not part.is_rerun]
+        rates = [part.kept_rate for part in begun if is_rerun or not part.is_rerun]
         healthy = [part.healthy_entries for part in measured if part.healthy_entries is not None]
         return cls(
             mode=measured[0].mode,
@@ -71,7 +72,7 @@ class HowJudged:
             first_missing=next((part.first_missing for part in parts if part.first_missing is not None), None),
             healthy_entries=min(sum(healthy), most or sum(healthy)) if healthy else None,
             promised_rate=max((part.promised_rate for part in parts if part.promised_rate is not None), default=None),
-            kept_rate=None if None in rates else max(rate for rate in rates if rate is not None),
+            kept_rate=None if None in rates else max((rate for rate in rates if rate is not None), default=None),
             services=len(parts),
         )
 
