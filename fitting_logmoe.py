@@ -31,6 +31,8 @@ from .wording_logmoe import out_of_order
 CHUNKS_AHEAD = 2
 # A log of fewer entries has no habits to be judged by.
 FEWEST_SELF_ENTRIES = 256
+# Bytes that are read at once of a log whose services are looked for.
+BEGINNING_BYTES = 1 << 17
 # Of many services each keeps so many at least.
 FEWEST_KEPT = 1 << 14
 
@@ -352,15 +354,15 @@ class OwnReferences:
         return {service: fit.finish_own() for service, fit in self._fits.items()}
 
 
-def services_of_source(source: Any, processor: LogMoEProcessor, encoding: str | None, chunk_bytes: int) -> Services:
+def services_of_source(source: Any, processor: LogMoEProcessor, encoding: str | None) -> Services:
     """The services that wrote a log, by its beginning, see [`ServiceCount`]."""
-    return ServiceCount().add_all(read_entries(source, processor, encoding, chunk_bytes), processor).services()
+    return ServiceCount().add_all(read_entries(source, processor, encoding), processor).services()
 
 
-def read_entries(source: Any, processor: LogMoEProcessor, encoding: str | None, chunk_bytes: int) -> Iterator[Entries]:
-    """The entries of a log as they are complete, not masked yet."""
-    reader = LogReader(source, chunk_bytes, 4 * processor.max_entry_characters, encoding, False, 0.0)
-    stream = EntryStream(processor, chunk_bytes)
+def read_entries(source: Any, processor: LogMoEProcessor, encoding: str | None) -> Iterator[Entries]:
+    """The entries of a log as they are complete, not masked yet, a thousand or so at a time."""
+    reader = LogReader(source, BEGINNING_BYTES, 4 * processor.max_entry_characters, encoding, False, 0.0)
+    stream = EntryStream(processor, BEGINNING_BYTES)
     return (stream.push(lines).entries for lines in reader)
 
 

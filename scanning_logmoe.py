@@ -309,7 +309,7 @@ class LogScan(Iterator[dict[str, Any]]):
         # What cannot be read is said by the second pass, after the results of what could be.
         with contextlib.suppress(ValueError, OSError, EOFError):
             if self._is_windowed:
-                self._services = services_of_source(source, self.processor, *how)
+                self._services = services_of_source(source, self.processor, self.encoding)
         own = OwnReferences(self.processor, self.rule, origin, self._services, self.max_waiting_entries)
         with contextlib.suppress(ValueError, OSError, EOFError):
             for parsed, is_last in read_parsed(source, self.processor, *how, self.engine.num_workers):

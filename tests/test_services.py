@@ -12,7 +12,7 @@ from test_kinds import OTHER
 from test_reference import EVENTS, LENGTH, PARSER, features_pipe, make_log
 from test_weighing import FAULTY
 
-from logmoe import applying_logmoe, fitting_command, scanning_logmoe, services_logmoe
+from logmoe import applying_logmoe, fitting_command, fitting_logmoe, scanning_logmoe, services_logmoe
 from logmoe.answering import heading, judged, place
 from logmoe.fitting_logmoe import ReferenceFit, ServiceCutters, origin_of, services_of_source
 from logmoe.reference_logmoe import LogReference
@@ -181,10 +181,11 @@ def test_which_services_are_told_apart(entries, programs):
     assert counted(syslog(**logs)).programs == programs
 
 
-def test_services_of_a_file_are_those_of_its_text_whatever_its_chunks(tmp_path, healthy):
+def test_services_of_a_file_are_those_of_its_text_whatever_its_chunks(tmp_path, healthy, monkeypatch):
     (tmp_path / "a.log").write_text(text(healthy))
     for chunk_bytes in (5000, 1 << 20):
-        found = services_of_source(tmp_path / "a.log", features_pipe().processor, None, chunk_bytes)
+        monkeypatch.setattr(fitting_logmoe, "BEGINNING_BYTES", chunk_bytes)
+        found = services_of_source(tmp_path / "a.log", features_pipe().processor, None)
         assert found.programs == counted(healthy).programs == {"shop": 0, "kernel": 1}
 
 
@@ -193,7 +194,7 @@ def test_a_log_that_begins_without_programs_has_none(tmp_path, healthy):
         lines = [f"info {place}" for place in range(before)] + healthy
         assert set(counted(lines).programs) == set(programs), before
         (tmp_path / "a.log").write_text(text(lines))
-        found = services_of_source(tmp_path / "a.log", features_pipe().processor, None, 9000)
+        found = services_of_source(tmp_path / "a.log", features_pipe().processor, None)
         assert set(found.programs) == set(programs), before
 
 

@@ -299,7 +299,7 @@ class JudgesAgainstReferences:
         is_windowed = rule.window_seconds is None and not rule.session_pattern
         services, parsed = Services(), dict[int, ParsedLog]()
         if is_windowed:
-            services, parsed = self._services_of(logs, processor, encoding, chunk_bytes)
+            services, parsed = self._services_of(logs, processor, encoding)
         fit = ReferenceFit(processor, rule, origin, max_reference_entries, services)
         repeats = Repeats()
         for place, log in enumerate(logs):
@@ -348,7 +348,7 @@ class JudgesAgainstReferences:
         return reference
 
     def _services_of(
-        self, logs: tuple[Any, ...], processor: LogMoEProcessor, encoding: str | None, chunk_bytes: int
+        self, logs: tuple[Any, ...], processor: LogMoEProcessor, encoding: str | None
     ) -> tuple[Services, dict[int, ParsedLog]]:
         """The services of healthy logs, by their beginnings; what cannot be read is said when it is learned from.
 
@@ -369,7 +369,7 @@ class JudgesAgainstReferences:
                 else:
                     for source in filter(is_readable_twice, find_logs(log)):
                         with contextlib.suppress(OSError, ValueError, EOFError):
-                            count.add_all(read_entries(source, processor, encoding, chunk_bytes), processor)
+                            count.add_all(read_entries(source, processor, encoding), processor)
         return services.together(count.services()), parsed
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
