@@ -87,10 +87,9 @@ class DetailingJudge(Judge):
         self.span.add(parsed, self.parser)
 
     def sequence_results(
-        self, parsed: ParsedLog, sequences: list[np.ndarray], *args: Any, service: str | None = None, **kwargs: Any
+        self, parsed: ParsedLog, sequences: list[np.ndarray], *args: Any, **kwargs: Any
     ) -> Iterator[Any]:
-        """As of [`Judge`]; an anomalous sequence has its `service`, and the places of its first and last entry among
-        what that wrote; its entries have `masked` and `time`, ISO 8601 or None."""
+        """As of [`Judge`]; the entries of an anomalous sequence have `masked` and `time`, ISO 8601 or None, too."""
         times: list[str | None] | None = None
         results = super().sequence_results(parsed, sequences, *args, **kwargs)
         for positions, result in zip(sequences, results, strict=False):
@@ -100,9 +99,6 @@ class DetailingJudge(Judge):
                 masked = parsed.distinct.take(pa.array(parsed.entry_index[positions])).to_pylist()
                 for entry, text, position in zip(result["entries"], masked, positions.tolist(), strict=True):
                     entry |= {"masked": text, "time": times[position]}
-                result["service"] = service
-                if parsed.number is not None:
-                    result["places"] = int(parsed.number[positions[0]]), int(parsed.number[positions[-1]])
             yield result
 
     def _times(self, parsed: ParsedLog, source: str | None) -> list[str | None]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from .configuration_logmoe import LogMoEConfig
 from .parsing_logmoe import ParsedLog
+from .services_logmoe import Writer
 
 NORMAL, ANOMALY = 0, 1
 
@@ -136,7 +137,7 @@ class Judge:
         source: str | None = None,
         only_anomalies: bool = False,
         evidence: Evidence | None = None,
-        service: str | None = None,
+        writer: Writer | None = None,
     ) -> Iterator[Any]:
         """Judges the sequences of a log.
 
@@ -148,7 +149,7 @@ class Judge:
             source: where the log was read from.
             only_anomalies: give None in place of a normal sequence.
             evidence: of the sequences, if they were judged against healthy ones.
-            service: name of the one that wrote them, where those of a log are told apart.
+            writer: of the log, with `number`, where the services of a log are told apart.
 
         Returns:
             For each sequence a dict, see [`LogAnomalyPipeline.__call__`].
@@ -189,7 +190,7 @@ class Judge:
                 strict=True,
             )
             keys = ("line", "last_line", "text", "score", "truncated")
-            yield {
+            result = {
                 "label": self.id2label[label],
                 "score": anomaly if label == ANOMALY else normal,
                 "probabilities": {self.id2label[NORMAL]: normal, self.id2label[ANOMALY]: anomaly},
@@ -203,6 +204,10 @@ class Judge:
                 "reasons": explanation.reasons,
                 "entries": [dict(zip(keys, entry, strict=True)) for entry in entries],
             }
+            if writer is not None:
+                assert parsed.number is not None
+                result |= writer.of(parsed.number[positions])
+            yield result
 
     def _scale_of(self, evidence: Evidence) -> tuple[float, float]:
         """Temperature and threshold of the margins of evidence."""

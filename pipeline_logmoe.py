@@ -163,6 +163,9 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
               `entries`, each with `line` and `last_line` (one-based; positions for a list of entries), `text`, `score`
               (how much it speaks for "anomaly", in units of the logits) and `truncated`.
 
+            Where the services of a log are told apart, each sequence also has the name of its `service`, or None, and
+            `places`: those of its first and its last entry among all that this service wrote.
+
             The label of a log is that of its most anomalous sequence.
 
         Raises:

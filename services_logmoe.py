@@ -8,6 +8,7 @@ do, are one service; what too few entries are known of stays together. Called wh
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,25 @@ COUPLED = 0.15
 SHUFFLES = 5
 # The service of what none of them wrote.
 REST = -1
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who wrote a part of a log whose services are told apart.
+
+    Attributes:
+        name: of the service, that of the program that writes the most of it; None of the rest.
+    """
+
+    name: str | None
+
+    def of(self, number: np.ndarray) -> dict[str, Any]:
+        """What a result says of it: its name, and the places of the first and the last entry among what it wrote.
+
+        Args:
+            number: int64 `(entries,)`, see [`ParsedLog`].
+        """
+        return {"service": self.name, "places": [int(number[0]), int(number[-1])]}
 
 
 class Services:
@@ -89,9 +109,10 @@ class Services:
         """How many there are, without the rest."""
         return max(self.programs.values(), default=-1) + 1
 
-    def name(self, service: int) -> str | None:
-        """The name of a service: that of the program that writes the most of it; None of the rest."""
-        return next((program for program, number in self.programs.items() if number == service), None)
+    def writer(self, service: int) -> Writer | None:
+        """What is known of a service; None where none are told apart."""
+        names = {number: program for program, number in reversed(self.programs.items())}
+        return Writer(names.get(service)) if self else None
 
     def of(self, log: ParsedLog) -> np.ndarray:
         """The service of each entry, int64 `(entries,)`."""
@@ -285,4 +306,4 @@ class _Groups:
         return {name: number.setdefault(self.of(name), len(number)) for name in self._rank}
 
 
-__all__ = ["REST", "ServiceCount", "ServiceParts", "Services", "share_known"]
+__all__ = ["REST", "ServiceCount", "ServiceParts", "Services", "Writer", "share_known"]

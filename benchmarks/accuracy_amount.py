@@ -51,7 +51,7 @@ def judge(bench: Any, recorded: Recorded, run: ParsedRun, reference: LogReferenc
     truth = recorded.truth(run, run.parsed, log.sequences)
     margins = predicted.evidence.margins
     record = of_scores(truth.labels, margins) | of_calls(truth.labels, margins >= 0)
-    return record | {"kept_rate": predicted.kept_rate, "familiarity": predicted.familiarity}
+    return record | {"kept_rate": predicted.how.kept_rate, "familiarity": predicted.how.familiarity}
 
 
 def healthy_parts(recorded: Recorded, others: list[ParsedRun], draw: int) -> list[np.ndarray]:

@@ -41,7 +41,7 @@ def measure(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
                 margins = predicted.evidence.margins
                 rows.append(
                     {"reference": which, "windows": len(margins), "called": float((margins >= 0).mean())}
-                    | {"kept": predicted.kept_rate, "familiarity": predicted.familiarity}
+                    | {"kept": predicted.how.kept_rate, "familiarity": predicted.how.familiarity}
                 )
     return {"rows": rows}, None
 

@@ -73,7 +73,7 @@ def measure_unmasked(bench: Any, key: Key) -> tuple[Record, Arrays | None]:
                 mode = "self" if kind == "self" else "reference"
                 scored = score(pipe, log, reference, mode, None, rivals=(), with_thresholds=False)
                 row = of_scores(labels, scored.scores[LOGMOE]) | of_calls(labels, scored.is_called)
-                rows[kind].append(row | {"familiarity": scored.predicted.familiarity})
+                rows[kind].append(row | {"familiarity": scored.predicted.how.familiarity})
     return dict(rows), None
 
 

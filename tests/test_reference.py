@@ -235,6 +235,28 @@ def test_of_many_logs_the_same_is_kept_of_each_or_some_are(number, entries):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("services", [2, 3, 4, 20])
+def test_of_many_logs_of_several_services_each_keeps_some(services):
+    """Logs of services come in turn: every other log would be every other service."""
+    place = np.arange(8)
+    kept = KeptEntries(1000, LENGTH)
+    for log in range(100 * services):
+        kept.add(log, place // LENGTH, [np.full(8, log % services), place], log % services)
+        assert len(kept) <= 1000
+    number = np.bincount([of[0] for of, _ in kept.logs()], minlength=services)
+    assert number.min() > 0
+    assert number.max() - number.min() <= 1
+    assert len(kept) >= 500
+
+
+def test_of_more_services_than_there_is_room_for_the_first_ones_are_kept():
+    kept = KeptEntries(20, LENGTH)
+    for log in range(10):
+        kept.add(log, np.zeros(8, int), [np.full(8, log)], log)
+    assert len(kept) == 20
+    assert [int(of[0]) for (of,) in kept.logs()] == [0, 1, 2]
+
+
 @pytest.mark.parametrize("bound", [1, 5, 40, 100, 640])
 def test_small_bounds_are_kept_as_well(bound):
     bounded = fit(make_log(2000), bound=bound)

@@ -15,6 +15,7 @@ from test_weighing import FAULTY
 from logmoe import applying_logmoe, fitting_command, fitting_logmoe, scanning_logmoe, services_logmoe
 from logmoe.answering import heading, judged, place
 from logmoe.fitting_logmoe import ReferenceFit, ServiceCutters, origin_of, services_of_source
+from logmoe.gathering_logmoe import FindingMaker
 from logmoe.reference_logmoe import LogReference
 from logmoe.reporting import finding_record
 from logmoe.sequences_logmoe import SequenceRule
@@ -372,6 +373,38 @@ def test_sequences_touch_by_what_their_service_wrote():
     ]
 
 
+def test_a_finding_is_given_out_once_its_service_is_past_it(pipe, reference, faulty):
+    """By what that writes, as usual again; others say nothing of it."""
+    maker = FindingMaker({0: "normal", 1: "anomaly"})
+    shop = {"service": "shop", "places": [40, 49]}
+    assert maker.add(sequence(1, ten("x"), **shop)) == []
+    assert maker.add(sequence(500, ten("usual"), label="normal", service="kernel", places=[0, 9])) == []
+    (finding,) = maker.add(sequence(900, ten("usual"), label="normal", service="shop", places=[60, 69]))
+    assert finding.service == "shop"
+    assert maker.close() == []
+    # Which results of either kind say.
+    results = list(pipe.scan(io.StringIO(text(faulty)), reference=reference))
+    assert {(result["label"], result["service"]) for result in results} >= {("normal", "shop"), ("normal", "kernel")}
+    for name, number in (("shop", 560), ("kernel", 520)):
+        places = [place for result in results if result["service"] == name for place in result["places"]]
+        assert (min(places), max(places)) == (0, number - 1)
+
+
+def test_blank_lines_part_what_one_service_wrote_in_a_file_as_in_memory(pipe, healthy, tmp_path):
+    """Places are of services that are told apart; elsewhere lines tell what touches."""
+    shop = make_log(100, 5) + make_log(40, 8, start=700, events=("fatal disk {word} is gone",))
+    lines = shop.splitlines()
+    lines[120:120] = [""] * 50
+    (tmp_path / "bad.log").write_text(text(lines))
+    good = pipe.fit(make_log(600, 1))
+    for result in pipe.scan(tmp_path / "bad.log", reference=good):
+        assert "service" not in result
+        assert "places" not in result
+    found, in_memory = (pipe.findings(log, reference=good) for log in (tmp_path / "bad.log", text(lines)))
+    assert [(one.first_line, one.last_line) for one in found] == [(one.first_line, one.last_line) for one in in_memory]
+    assert [one.id for one in found] == [one.id for one in in_memory]
+
+
 def test_services_that_say_the_same_are_told_apart(pipe):
     """Compose takes the service off each line: what is usual for one says nothing of the other."""
     healthy, log = (
@@ -427,12 +460,24 @@ def test_fit_says_how_many_services(pipe, reference):
 
 
 def test_a_promise_by_day_is_one_for_all_services(pipe, healthy, faulty, reference):
-    """Both write side by side: what each of them writes in a day adds up."""
+    """Both write side by side, in the time that the longer one takes."""
     own = [pipe.fit(text(written_by(healthy, name))).sequences_per_day(LENGTH) for name in ("shop", "kernel")]
-    assert reference.sequences_per_day(LENGTH) == pytest.approx(sum(own))
+    per_day = reference.sequences_per_day(LENGTH)
+    assert max(own) < per_day < sum(own)
     findings = pipe.findings(text(faulty), reference=reference, false_alarms_per_day=2000)
-    assert findings.summary.logs[0].promised_rate == pytest.approx(2000 / sum(own))
-    assert findings.summary.promised_rate == pytest.approx(2000 / sum(own))
+    assert findings.summary.logs[0].promised_rate == pytest.approx(2000 / per_day)
+    assert findings.summary.promised_rate == pytest.approx(2000 / per_day)
+
+
+@pytest.mark.parametrize("bound", [1 << 17, 3000])
+def test_a_service_that_writes_for_a_minute_adds_little_to_a_day(pipe, bound):
+    """Also where of the other one, which writes all day, entries are left out."""
+    shop = make_log(8640, 1, pace=20)
+    lines = syslog(shop=shop, backup=make_log(600, 2, start=30000, events=MAIL, pace=0))
+    reference = pipe.fit(text(lines), max_reference_entries=bound)
+    assert set(reference.services.programs) == {"shop", "backup"}
+    alone = pipe.fit(shop).sequences_per_day(LENGTH)
+    assert reference.sequences_per_day(LENGTH) == pytest.approx(alone * (8640 + 600) / 8640, rel=0.03)
 
 
 # ---------------------------------------------------------------------- streams, files

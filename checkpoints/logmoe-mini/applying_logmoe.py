@@ -25,7 +25,7 @@ from .reading_logmoe import CHUNK_BYTES, DamagedLogError, EmptyLogError, find_lo
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from .rerun_logmoe import Beginning
 from .sequences_logmoe import SequenceCutter, SequenceRule
-from .services_logmoe import AHEAD_ENTRIES, REST, ServiceCount, ServiceParts, Services
+from .services_logmoe import AHEAD_ENTRIES, REST, ServiceCount, ServiceParts, Services, Writer
 from .sources_logmoe import Repeats, is_readable_twice, visible
 from .statistics_logmoe import HowJudged
 from .surprise_logmoe import ENTRY_FEATURES, measures_surprise
@@ -70,7 +70,7 @@ class PreparedLog:
     parsed: ParsedLog
     sequences: list[np.ndarray]  # positions of entries
     rule: SequenceRule
-    service: str | None = None  # name of the one that wrote it, where those of a log are told apart
+    writer: Writer | None = None  # where the services of a log are told apart
     ahead: int | None = None  # its first entries, that may tell how it is judged; None for all
     most: int = MAX_REFERENCE_ENTRIES  # entries that are kept of it where it is judged by itself
 
@@ -122,7 +122,7 @@ class PredictedLog:
                 part.is_truncated,
                 only_anomalies=only_anomalies,
                 evidence=part.evidence,
-                service=prepared.service,
+                writer=prepared.writer,
             )
         return sorted((one for one in found if one is not None), key=lambda result: int(result["first_line"]))
 
@@ -227,7 +227,7 @@ def services_apart(
     ahead = np.bincount(services.of(parsed)[:AHEAD_ENTRIES] - REST, minlength=len(services) + 1)
     return {
         service: PreparedLog(
-            part, cutter.cut(part), rule, services.name(service), int(ahead[service - REST]), most_of_own(services)
+            part, cutter.cut(part), rule, services.writer(service), int(ahead[service - REST]), most_of_own(services)
         )
         for service, part in ServiceParts(services).of(parsed).items()
     }

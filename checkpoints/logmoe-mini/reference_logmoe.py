@@ -230,16 +230,18 @@ class LogReference:
         """
         same = self.entries.stretch[1:] == self.entries.stretch[:-1]
         gaps = np.clip(np.nan_to_num(np.diff(self.entries.time)[same]), 0, None)
-        # Services write side by side, and what each writes in a day adds up.
-        service = np.unique(self.service, return_inverse=True)[1][1:][same]
-        seconds, number = np.bincount(service, gaps), np.bincount(service)
+        service = np.unique(self.service, return_inverse=True)[1]
+        # Of long logs entries are left out, and their time: those that are kept stand for them.
+        kept = np.maximum(np.bincount(self.entries.text, minlength=len(self.count)), 1)
+        weight = np.bincount(service, (self.count / kept)[self.entries.text]) / np.bincount(service)
+        seconds, number = (np.bincount(service[1:][same], of, len(weight)) * weight for of in (gaps, None))
         if not seconds.any():
             raise ValueError(
                 "`false_alarms_per_day` needs times, and the entries of this reference have none, or none that go "
                 "forward: give `false_alarm_rate`, a share of sequences, in its place."
             )
-        is_timed = seconds > 0
-        return float((number[is_timed] / seconds[is_timed]).sum()) / length * 86400
+        # Services write side by side, one of them all the time.
+        return float(number.sum() / seconds.max()) / length * 86400
 
     @property
     def own_familiarity(self) -> float:
@@ -534,7 +536,7 @@ class ReferenceBuilder:
         self.num_dropped_texts += int((text < 0).sum())
         of_service = np.full(len(text), service)
         columns = text, log.seconds[positions], first, of_service, first, place + np.arange(len(text))
-        self._kept.add(self._log_of(service), sequence[text >= 0], [column[text >= 0] for column in columns])
+        self._kept.add(self._log_of(service), sequence[text >= 0], [column[text >= 0] for column in columns], service)
 
     def add_reference(self, reference: LogReference) -> None:
         """Takes the entries of a reference."""
@@ -548,8 +550,8 @@ class ReferenceBuilder:
         for of_log in np.split(np.arange(len(reference)), np.flatnonzero(np.diff(reference.log)) + 1):
             self.start_log()
             kept = of_log[columns[0][of_log] >= 0]
-            number = sequence[kept] - sequence[of_log[0]]
-            self._kept.add(self._log_of(REST), number, [column[kept] for column in columns])
+            number, of_service = sequence[kept] - sequence[of_log[0]], int(service[of_log[0]])
+            self._kept.add(self._log_of(of_service), number, [column[kept] for column in columns], of_service)
         kept = rows >= 0
         self._count(rows[kept], reference.count[kept])
         self.num_entries += reference.num_entries

@@ -403,7 +403,7 @@ class LogScan(Iterator[dict[str, Any]]):
                 source,
                 self.only_anomalies,
                 evidence,
-                service=self._services.name(job.follower.service),
+                writer=self._services.writer(job.follower.service),
             ):
                 self.statistics.sequences += 1
                 if result is not None:
