@@ -355,8 +355,9 @@ class JudgesAgainstReferences:
         Returns:
             Also those logs that are in memory, by their places, for they need not be parsed again.
         """
-        count, services = ServiceCount(), Services()
+        services, repeats = Services(), Repeats()
         parsed: dict[int, ParsedLog] = {}
+        sources: list[Any] = []
         for place, log in enumerate(logs):
             with contextlib.suppress(OSError, ValueError, EOFError):
                 if is_saved_reference(log):
@@ -365,11 +366,15 @@ class JudgesAgainstReferences:
                     services = services.together(log.services)
                 elif is_in_memory(log):
                     parsed[place] = processor.parse(log)
-                    count.add(parsed[place])
                 else:
-                    for source in filter(is_readable_twice, find_logs(log)):
-                        with contextlib.suppress(OSError, ValueError, EOFError):
-                            count.add_all(read_entries(source, processor, encoding), processor)
+                    sources += filter(is_readable_twice, find_logs(log))
+        count = ServiceCount(len(parsed) + len(sources))
+        for whole in parsed.values():
+            count.add(whole)
+        for source in sources:
+            with contextlib.suppress(OSError, ValueError, EOFError):
+                if not repeats.of(source):
+                    count.add_all(read_entries(source, processor, encoding), processor)
         return services.together(count.services()), parsed
 
     def _encode_texts(self, texts: list[str]) -> np.ndarray:

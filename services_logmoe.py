@@ -20,12 +20,12 @@ from .grouping_logmoe import Entries
 from .parsing_logmoe import LogParser, ParsedLog
 from .templates_logmoe import learn_templates
 
-# Entries at the beginning of a log, or of each of several, that tell its services.
+# Entries at the beginning of a log that tell its services; of several logs twice as many together.
 SAMPLE_ENTRIES = 1 << 16
 # Entries at the beginning of a log of several services that are read before it is judged.
 AHEAD_ENTRIES = 1 << 15
-# A log whose first so many entries name no program names none.
-FIRST_ENTRIES = 1024
+# A log whose first so many lines name no program names none.
+FIRST_LINES = 1024
 # A service of fewer entries in the sample stays with the rest, which has so many itself, or none: with few healthy
 # sequences little can be promised.
 FEWEST_ENTRIES = 512
@@ -164,51 +164,58 @@ class ServiceParts:
 
 
 class ServiceCount:
-    """Learns from the beginnings of logs which services they hold; those that name no programs tell nothing."""
+    """Learns from the beginnings of logs which services they hold; those that name no programs tell nothing.
 
-    def __init__(self) -> None:
-        self._logs: list[tuple[list[str], np.ndarray, list[str], np.ndarray]] = []
+    Args:
+        num_logs: that will be taken: of many, less of each is looked at.
+    """
+
+    def __init__(self, num_logs: int = 1):
+        self._most = max(FEWEST_ENTRIES, min(SAMPLE_ENTRIES, 2 * SAMPLE_ENTRIES // max(num_logs, 1)))
+        # Numbers of programs and of masked texts, and those of the entries.
+        self._program_of: dict[str, int] = {}
+        self._text_of: dict[str, int] = {}
+        self._entries: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, log: ParsedLog) -> "ServiceCount":
         """Takes a log."""
-        if _names_programs(log.program, FIRST_ENTRIES):
-            self._take(log.take(np.arange(min(len(log), SAMPLE_ENTRIES))))
+        if log.program is not None and names_program(log.program.filter(pa.array(log.first_line <= FIRST_LINES))):
+            self._take(log.take(np.arange(min(len(log), self._most))))
         return self
 
     def add_all(self, chunks: Iterable[Entries], parser: LogParser) -> "ServiceCount":
-        """Takes a log that comes in chunks, as far as it is looked at; what names no programs is not even masked."""
-        waiting: list[Entries] = []
-        number, is_named = 0, False
+        """Takes a log that comes in chunks, as far as it is looked at."""
+        left = self._most
         for chunk in chunks:
             # Cut, so that nothing hangs on the size of chunks.
-            entries = chunk.take(np.arange(min(len(chunk.text), SAMPLE_ENTRIES - number)))
-            is_named = is_named or _names_programs(entries.program, FIRST_ENTRIES - number)
-            number += len(entries.text)
-            waiting.append(entries)
-            if number >= (SAMPLE_ENTRIES if is_named else FIRST_ENTRIES):
-                break
-        for entries in waiting if is_named else []:
+            entries = chunk.take(np.arange(min(len(chunk.text), left)))
             self._take(parser.masked(entries))
+            left -= len(entries.text)
+            if not left:
+                break
         return self
 
     def _take(self, log: ParsedLog) -> None:
         program = pa.nulls(len(log), pa.large_string()) if log.program is None else log.program
         names = pc.dictionary_encode(program.fill_null(""))
-        self._logs.append(
-            (names.dictionary.to_pylist(), dictionary_indices(names), log.distinct.to_pylist(), log.entry_index)
-        )
+        numbers = [
+            np.array([known.setdefault(value, len(known)) for value in values.to_pylist()], np.int32)
+            for known, values in ((self._program_of, names.dictionary), (self._text_of, log.distinct))
+        ]
+        self._entries.append((numbers[0][dictionary_indices(names)], numbers[1][log.entry_index]))
 
     def services(self) -> Services:
         """The services of these logs; none where all is of one."""
-        number: Counter[str] = Counter()
-        for names, program, _, _ in self._logs:
-            number.update(dict(zip(names, np.bincount(program, minlength=len(names)).tolist(), strict=True)))
+        if not self._entries:
+            return Services()
+        program, text = (np.concatenate(column) for column in zip(*self._entries, strict=True))
+        number = Counter(dict(zip(self._program_of, np.bincount(program).tolist(), strict=True)))
         total = number.total()
         number.pop("", None)
         if len(number) < 2:
             return Services()
         groups = _Groups([name for name, _ in number.most_common()])
-        for one, other in self._coupled(number):
+        for one, other in self._coupled(number, program, text):
             groups.join(one, other)
         size: Counter[str] = Counter()
         for name, count in number.items():
@@ -222,45 +229,40 @@ class ServiceCount:
         ordered = [name for name, _ in number.most_common()]
         return Services({name: apart.index(groups.of(name)) for name in ordered if groups.of(name) in apart})
 
-    def _coupled(self, number: Counter[str]) -> list[tuple[str, str]]:
+    def _coupled(self, number: Counter[str], program: np.ndarray, text: np.ndarray) -> list[tuple[str, str]]:
         """Pairs of programs that answer each other."""
         compared = [name for name, count in number.most_common(MOST_COMPARED) if count >= FEWEST_COMPARED]
-        place = {name: row for row, name in enumerate(compared)}
-        distinct = list(dict.fromkeys(text for _, _, texts, _ in self._logs for text in texts))
-        template_of = dict(zip(distinct, learn_templates(distinct).match(distinct).tolist(), strict=True))
-        program = np.concatenate(
-            [np.array([place.get(name, -1) for name in names])[of] for names, of, _, _ in self._logs]
-        )
-        template = np.concatenate(
-            [np.array([template_of[text] for text in texts])[of] for _, _, texts, of in self._logs]
-        )
+        distinct = list(self._text_of)
+        template = learn_templates(distinct).match(distinct)[text]
+        rows = np.split(np.argsort(program, kind="stable"), np.bincount(program).cumsum()[:-1])
         return [
-            (compared[one], compared[other])
-            for one, other in itertools.combinations(range(len(compared)), 2)
-            if share_known(program == one, program == other, template) >= COUPLED
+            (one, other)
+            for one, other in itertools.combinations(compared, 2)
+            if share_known(rows[self._program_of[one]], rows[self._program_of[other]], template) >= COUPLED
         ]
 
 
-def share_known(is_one: np.ndarray, is_other: np.ndarray, template: np.ndarray) -> float:
+def share_known(one: np.ndarray, other: np.ndarray, template: np.ndarray) -> float:
     """How far the entries of one program tell which entry of another comes next, in either direction.
 
     Mutual information of neighbours, where all other programs are left out, less what it is by chance, as a share of
     the smaller entropy: 0 if they have nothing to do with each other, 1 if one follows from the other.
 
     Args:
-        is_one, is_other: bool `(entries,)`, of which program each is.
-        template: int64 `(entries,)`.
+        one, other: int64, ascending, the places of their entries.
+        template: int64 `(entries,)`, of all.
     """
-    both = np.flatnonzero(is_one | is_other)
-    before, after = both[:-1], both[1:]
+    both = np.concatenate([one, other])
+    order = np.argsort(both, kind="stable")
+    template, is_one = template[both[order]], order < len(one)
     random = np.random.default_rng(0)
     known, knowable, pairs = 0.0, 0.0, 0
-    for is_first, is_second in ((is_one, is_other), (is_other, is_one)):
-        rows = np.flatnonzero(is_first[before] & is_second[after])
+    for is_first in (is_one, ~is_one):
+        rows = np.flatnonzero(is_first[:-1] & ~is_first[1:])
         if not len(rows):
             continue
-        first = np.unique(template[before[rows]], return_inverse=True)[1]
-        second = np.unique(template[after[rows]], return_inverse=True)[1]
+        first = np.unique(template[rows], return_inverse=True)[1]
+        second = np.unique(template[rows + 1], return_inverse=True)[1]
         chance = sum(_information(first, random.permutation(second)) for _ in range(SHUFFLES)) / SHUFFLES
         known += _information(first, second) - chance
         knowable += min(_information(first, first), _information(second, second)) - chance
@@ -279,9 +281,9 @@ def _information(first: np.ndarray, second: np.ndarray) -> float:
     return weighed(pairs) - weighed(first) - weighed(second) + len(first) * float(np.log(len(first)))
 
 
-def _names_programs(program: pa.Array | None, number: int) -> bool:
-    """Whether one of the first so many entries names a program."""
-    return program is not None and number > 0 and program.slice(0, number).null_count < min(number, len(program))
+def names_program(program: pa.Array) -> bool:
+    """Whether one of these is a program, not null."""
+    return bool(program.null_count < len(program))
 
 
 class _Groups:
@@ -306,4 +308,4 @@ class _Groups:
         return {name: number.setdefault(self.of(name), len(number)) for name in self._rank}
 
 
-__all__ = ["REST", "ServiceCount", "ServiceParts", "Services", "Writer", "share_known"]
+__all__ = ["FIRST_LINES", "REST", "ServiceCount", "ServiceParts", "Services", "Writer", "names_program", "share_known"]

@@ -19,7 +19,7 @@ from logmoe.gathering_logmoe import FindingMaker
 from logmoe.reference_logmoe import LogReference
 from logmoe.reporting import finding_record
 from logmoe.sequences_logmoe import SequenceRule
-from logmoe.services_logmoe import FIRST_ENTRIES, REST, ServiceCount, ServiceParts, Services, share_known
+from logmoe.services_logmoe import FIRST_LINES, REST, ServiceCount, ServiceParts, Services, share_known
 
 SCHEMA = json.loads((ROOT / "findings.schema.json").read_text())
 MAIL = ("connect from {word}", "queued as {number}", "sent to {word} in {number}", "disconnect from {word}")
@@ -137,11 +137,11 @@ def test_how_far_one_program_tells_what_another_says_next():
     one = random.integers(0, 4, 2000)
     for other, expected in ((one, 1.0), (random.integers(0, 4, 2000), 0.0), (np.zeros(2000, int), 0.0)):
         template = np.stack([one, 10 + other], axis=1).ravel()
-        is_one = np.arange(4000) % 2 == 0
+        even, odd = np.arange(0, 4000, 2), np.arange(1, 4000, 2)
         # Only one of the two directions is told: the other program's next entry by this one's last.
         half = expected / 2 if expected else 0.0
-        assert share_known(is_one, ~is_one, template) == pytest.approx(half, abs=0.02)
-    assert share_known(is_one[:20], ~is_one[:20], template[:20]) == 0  # too few to tell
+        assert share_known(even, odd, template) == pytest.approx(half, abs=0.02)
+    assert share_known(even[:20], odd[:20], template) == 0  # too few to tell
 
 
 def counted(lines):
@@ -191,12 +191,29 @@ def test_services_of_a_file_are_those_of_its_text_whatever_its_chunks(tmp_path, 
 
 
 def test_a_log_that_begins_without_programs_has_none(tmp_path, healthy):
-    for before, programs in ((FIRST_ENTRIES, {}), (FIRST_ENTRIES - 1, {"shop": 0, "kernel": 1})):
+    for before, programs in ((FIRST_LINES, {}), (FIRST_LINES - 1, {"shop": 0, "kernel": 1})):
         lines = [f"info {place}" for place in range(before)] + healthy
         assert set(counted(lines).programs) == set(programs), before
         (tmp_path / "a.log").write_text(text(lines))
         found = services_of_source(tmp_path / "a.log", features_pipe().processor, None)
         assert set(found.programs) == set(programs), before
+
+
+def test_of_many_logs_less_of_each_is_looked_at(monkeypatch, healthy):
+    """So that it takes no more memory and time however many there are; a copy counts once."""
+    taken: list[int] = []
+    monkeypatch.setattr(ServiceCount, "_take", lambda self, log: taken.append(len(log)))
+    parsed = PARSER.parse(text(healthy * 8))
+    for number in (1, 2, 100, 5000):
+        ServiceCount(number).add(parsed)
+    assert taken == [9200, 9200, 1310, 512]
+
+
+def test_a_copy_of_a_log_says_nothing_of_its_services(pipe, tmp_path):
+    lines = syslog(shop=make_log(900, 1), kernel=make_log(300, 2, events=OTHER))
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).write_text(text(lines))
+    assert not pipe.fit(tmp_path / "a.log", tmp_path / "b.log", tmp_path / "a.log").services
 
 
 def test_services_of_two_references_are_put_together():
@@ -494,22 +511,28 @@ def test_a_stream_is_judged_service_by_service(pipe, faulty, reference):
     assert_alike(told(results), first)
 
 
-def test_what_a_quiet_service_writes_into_a_stream_does_not_wait():
-    lines = [f"Jan  1 00:00:00 host busy[7]: entry {place}" for place in range(1000)]
-    lines[3] = "Jan  1 00:00:00 host quiet[7]: Out of memory"
+@pytest.mark.parametrize(("lines_of_it", "blocks"), [(1, 3), (2, 1)])
+@pytest.mark.parametrize("size", [2048, 100])
+def test_what_a_quiet_service_writes_into_a_stream_does_not_wait(monkeypatch, lines_of_it, blocks, size):
+    """A quarter of a sequence is given out after the next 512 entries, less after a while; then it is not repeated."""
+    monkeypatch.setattr(ServiceCutters, "LONGEST_WAIT", 3)
+    lines = [f"Jan  1 00:00:00 host busy[7]: entry {place}" for place in range(2048)]
+    lines[3 : 3 + lines_of_it] = ["Jan  1 00:00:00 host quiet[7]: Out of memory"] * lines_of_it
     rule, services = SequenceRule(LENGTH, fill_last=True), Services({"busy": 0, "quiet": 1})
-    for size in (1000, 100):
-        cutters = ServiceCutters(rule, PARSER, 1 << 16, services, is_stream=True)
-        given = 0
-        for start in range(0, 1000, size):
-            parsed = PARSER.parse(text(lines[start : start + size]))
-            parsed.number = np.arange(start, start + len(parsed))
-            for service, log, sequences, _ in cutters.push(parsed):
-                if service == 1 and sequences:
-                    assert [log.text[int(place)].as_py() for place in sequences[0]] == ["quiet[7]: Out of memory"]
-                    given = given or start + len(parsed)
-        # It is given out with the chunk that reaches the 512th entry.
-        assert given == -(-ServiceCutters.STREAM_ENTRIES // size) * size if size < 1000 else 1000
+    cutters = ServiceCutters(rule, PARSER, 1 << 16, services, is_stream=True)
+    given = []
+    for start in range(0, 2048, size):
+        parsed = PARSER.parse(text(lines[start : start + size]))
+        parsed.number = np.arange(start, start + len(parsed))
+        for service, log, sequences, _ in cutters.push(parsed):
+            if service == 1 and sequences:
+                (positions,) = sequences
+                assert [log.text[int(place)].as_py() for place in positions] == [
+                    "quiet[7]: Out of memory"
+                ] * lines_of_it
+                given.append(start + len(parsed))
+    # With the chunk that reaches that place.
+    assert given == [min(-(-ServiceCutters.STREAM_ENTRIES * blocks // size) * size, 2048)]
 
 
 def test_what_is_saved_of_services(reference, tmp_path):

@@ -5,6 +5,7 @@ The pipeline's `fit` calls it, and the scan of a file without a reference, which
 
 import copy
 import hashlib
+import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,10 +22,11 @@ from .habits_logmoe import HORIZONS
 from .measuring_logmoe import LogMeasure, TimeOrder
 from .parsing_logmoe import EntryStream, ParsedLog
 from .processing_logmoe import LogMoEProcessor
-from .reading_logmoe import EmptyLogError, LogReader
+from .reading_logmoe import EmptyLogError, LogReader, split_lines
 from .reference_logmoe import MAX_REFERENCE_ENTRIES, Encode, LogReference, Origin, ReferenceBuilder
 from .sequences_logmoe import SequenceCutter, SequenceRule
-from .services_logmoe import ServiceCount, ServiceParts, Services
+from .services_logmoe import FIRST_LINES, ServiceCount, ServiceParts, Services, names_program
+from .unwrapping_logmoe import Unwrapper
 from .wording_logmoe import out_of_order
 
 # Chunks that are masked at once.
@@ -262,8 +264,9 @@ class ServiceCutters:
         is_stream: what a service wrote is not to wait until it has written a whole sequence.
     """
 
-    # Entries of a stream after which all that waits is given out as it is.
-    STREAM_ENTRIES = 512
+    # After so many entries of a stream what waits is given out as it is, filled up with what was judged before, if it
+    # is a quarter of a sequence, or has waited so many times: the fewer, the more often the same entries are judged.
+    STREAM_ENTRIES, QUARTER, LONGEST_WAIT = 512, 4, 16
 
     def __init__(
         self,
@@ -274,6 +277,8 @@ class ServiceCutters:
         is_stream: bool = False,
     ):
         self._every = self.STREAM_ENTRIES if services and is_stream else None
+        self._fewest = max(1, rule.max_sequence_length // self.QUARTER)
+        self._waits: dict[int, int] = {}  # by service, how many times
         self._new = lambda: SequenceCutter(rule, parser, max_waiting_entries)
         self._parts = ServiceParts(services or Services())
         self._cutters: dict[int, SequenceCutter] = {}
@@ -295,11 +300,23 @@ class ServiceCutters:
         if self._every is not None and len(parsed):
             assert parsed.number is not None
             # At places of the stream, so that nothing hangs on how it comes.
+            nothing = parsed.take(np.arange(0))
             ends = np.flatnonzero((parsed.number + 1) % self._every == 0) + 1
             for part in np.split(np.arange(len(parsed)), ends)[: len(ends)]:
-                found += self._push(parsed.take(part), False, True)
+                found += self._push(parsed.take(part), False, False) + self._push_waiting(nothing)
             parsed = parsed.take(np.arange(ends[-1] if len(ends) else 0, len(parsed)))
         return found + self._push(parsed, is_last, is_idle)
+
+    def _push_waiting(self, nothing: ParsedLog) -> list[tuple[int, ParsedLog, list[np.ndarray], int]]:
+        """What has waited for too long."""
+        found = []
+        for service, cutter in self._cutters.items():
+            number = cutter.num_waiting
+            self._waits[service] = self._waits.get(service, 0) + 1 if number else 0
+            if number >= self._fewest or self._waits[service] >= self.LONGEST_WAIT:
+                self._waits[service] = 0
+                found.append((service, *cutter.push(nothing, False, True), 0))
+        return found
 
     def _push(
         self, parsed: ParsedLog, is_last: bool, is_idle: bool
@@ -360,10 +377,20 @@ def services_of_source(source: Any, processor: LogMoEProcessor, encoding: str | 
 
 
 def read_entries(source: Any, processor: LogMoEProcessor, encoding: str | None) -> Iterator[Entries]:
-    """The entries of a log as they are complete, not masked yet, a thousand or so at a time."""
+    """The entries of a log as they are complete, not masked yet; none if its first lines name no programs."""
     reader = LogReader(source, BEGINNING_BYTES, 4 * processor.max_entry_characters, encoding, False, 0.0)
-    stream = EntryStream(processor, BEGINNING_BYTES)
-    return (stream.push(lines).entries for lines in reader)
+    # Without a look at more than what wraps the lines: most logs name none.
+    unwrapper, left = Unwrapper(processor.transports), FIRST_LINES
+    chunks, read = iter(reader), []
+    for chunk in chunks:
+        read.append(chunk)
+        program = unwrapper.unwrap(split_lines(chunk.data.removesuffix(b"\n"))).program.slice(0, left)
+        left -= len(program)
+        if names_program(program):
+            stream = EntryStream(processor, BEGINNING_BYTES)
+            yield from (stream.push(lines).entries for lines in itertools.chain(read, chunks))
+        if left <= 0:
+            return
 
 
 def read_parsed(

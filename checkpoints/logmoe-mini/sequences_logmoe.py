@@ -213,6 +213,15 @@ class SequenceCutter:
         return log, sorted(sequences, key=lambda positions: int(positions[0]))
 
     @property
+    def num_waiting(self) -> int:
+        """How many entries are in no sequence yet; of windows by count."""
+        length, overlap = self.rule.max_sequence_length, 0
+        positions, is_started = self._groups.get(None, (np.empty(0, np.int64), False))
+        if is_started and self.rule.stride is not None:
+            overlap = length - self.rule.stride
+        return max(0, len(positions) - self._num_past - overlap)
+
+    @property
     def _fills_last(self) -> bool:
         return self.rule.fill_last and self.rule.window_seconds is None and not self.rule.session_pattern
 
