@@ -161,7 +161,7 @@ def predict_measured(
     reference.encode(encode)
     # What learned from labels did so through all of them, and a log by itself is one.
     if against.is_comparing and reference.origin.has_past and has_kinds(reference):
-        beginning = parsed.take(np.arange(min(len(parsed), prepared.ahead or len(parsed))))
+        beginning = parsed if prepared.ahead is None else parsed.take(np.arange(prepared.ahead))
         reference = of_kind(reference, KindCount().add(beginning).number, encode)
     reference, length = reference.for_log(sequences, prepared.rule.max_sequence_length)
     measure = LogMeasure(reference, length, against.reference is None)

@@ -104,6 +104,11 @@ def assert_alike(found, expected):
         (["__REALTIME_TIMESTAMP=1", "SYSLOG_IDENTIFIER=app", "MESSAGE=yes", "", "__REALTIME_TIMESTAMP=2"], ["app"]),
         (["web-1  | yes", "db-12 | no", "web_2  | yes", "web-1  | yes", "db-12 | no", "web_2  | no"], [*"wdwwdw"]),
         (["[pod/web-5d8f7c9b6d-x2x4z/nginx] yes", "[pod/db-0/postgres] no"], ["web/nginx", "db/postgres"]),
+        # Copies are told by the end of a pod's name, not by what else looks so.
+        (
+            ["[pod/pay-http2-7d9c8b6f5-x2x4z/app-v1-http2] yes", "[pod/web-1/redis-6379] no"],
+            ["pay-http2/app-v1-http2", "web/redis-6379"],
+        ),
         # What a container's runtime says is a stream, not a service.
         (["2026-01-01T00:00:01.1Z stdout F yes"], None),
         (["2026-01-01 00:00:01 yes"], None),
@@ -277,6 +282,29 @@ def test_what_is_read_ahead_of_a_log_does_not_hang_on_chunks(pipe, faulty, refer
         monkeypatch.setattr(module, "AHEAD_ENTRIES", 100)
     for chunk_bytes in (1 << 20, 9000):
         assert_alike(told(pipe.scan(tmp_path / "bad.log", reference=reference, chunk_bytes=chunk_bytes)), expected)
+
+
+def test_a_service_that_comes_late_is_judged_by_all_its_healthy_logs(pipe, healthy, tmp_path, monkeypatch):
+    """Of whatever kinds: its beginning is not read ahead, in a file or in memory."""
+    for module in (applying_logmoe, scanning_logmoe):
+        monkeypatch.setattr(module, "AHEAD_ENTRIES", 300)
+    kinds = [
+        syslog(shop=make_log(600, seed), kernel=make_log(550, seed, events=of)) for seed, of in ((1, OTHER), (2, MAIL))
+    ]
+    reference = pipe.fit(*(text(lines) for lines in kinds))
+    late = syslog(shop=make_log(500, 5), kernel=make_log(700, 6, events=OTHER, start=400))
+    (tmp_path / "late.log").write_text(text(late))
+    expected = told(pipe(text(late), reference=reference)["sequences"])
+    for chunk_bytes in (1 << 20, 9000):
+        assert_alike(told(pipe.scan(tmp_path / "late.log", reference=reference, chunk_bytes=chunk_bytes)), expected)
+
+
+def test_what_was_read_beside_one_log_by_itself_is_let_go(pipe, faulty, tmp_path):
+    for name in ("a.log", "b.log", "c.log"):
+        (tmp_path / name).write_text(text(faulty))
+    scan = pipe.scan(tmp_path)
+    list(scan)
+    assert len(scan.engine._tables) == 2  # of the services of the last one
 
 
 def test_a_log_by_itself_is_judged_service_by_service(pipe, faulty, tmp_path):

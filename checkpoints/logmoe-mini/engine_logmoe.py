@@ -124,6 +124,10 @@ class ScanEngine:
         embeddings, _, is_truncated = self._beside.look_up([beside + text for text in texts], encode)
         return embeddings, is_truncated
 
+    def forget_references(self) -> None:
+        """Lets go of what was read beside references, of which the next log has others."""
+        self._tables, self._beside = [], EntryCache(self.cache.entries.capacity)
+
     def encode(self, texts: list[str]) -> tuple[torch.Tensor, np.ndarray]:
         """Embeddings `(texts, encoder_hidden)`, and which texts were truncated, bool `(texts,)`."""
         token_ids, truncated = self.tokenize(texts)

@@ -164,7 +164,7 @@ class LogScan(Iterator[dict[str, Any]]):
         # Of the log that is being read: who judges it, by service, and those that the services have.
         self._followers: dict[int, LogFollower] = {}
         self._services = Services()
-        self._is_worded = self._is_judging = False
+        self._is_worded = False
         self._results = self._run()
 
     def __next__(self) -> dict[str, Any]:
@@ -211,7 +211,6 @@ class LogScan(Iterator[dict[str, Any]]):
         # The processor reads the beginning of an entry only: four bytes at most for each character of it.
         max_line_bytes = 4 * self.processor.max_entry_characters
         self._begin(source)
-        self._is_judging = True
         reader = LogReader(source, self.chunk_bytes, max_line_bytes, self.encoding, self.follow, self.idle_seconds)
         reader.from_start = self.from_start
         self._reader = reader
@@ -267,7 +266,7 @@ class LogScan(Iterator[dict[str, Any]]):
 
     def _begin(self, source: Any) -> None:
         """Finds what the next log is judged against, which without a reference takes a first pass over it."""
-        self._followers, self._services, self._is_worded, self._is_judging = {}, Services(), False, False
+        self._followers, self._services, self._is_worded = {}, Services(), False
         self.statistics.say(HowJudged())
         has_suspects = self.has_suspects and measures_surprise(self.predictor.model.config)
         self.suspects = Suspects(self.predictor) if has_suspects else None
@@ -279,8 +278,10 @@ class LogScan(Iterator[dict[str, Any]]):
             self._services = self.against.reference.services
             if self._is_twice and self.against.reference.origin.has_past:
                 self._look_ahead(source)
-        elif self._is_twice:
-            self._begin_by_itself(source)
+        else:
+            self.engine.forget_references()
+            if self._is_twice:
+                self._begin_by_itself(source)
         self._say()
 
     def _say(self) -> None:
@@ -360,8 +361,8 @@ class LogScan(Iterator[dict[str, Any]]):
             reference: LogReference | None = None
             if self.against is not None and self.against.reference is not None:
                 reference = of_service(self.against.reference, service, self.engine.encode_texts)
-                is_late = not self._is_twice or (bool(self._services) and self._is_judging)
-                if is_late and self._is_windowed and self.against.is_comparing and has_kinds(reference):
+                is_stream = not self._is_twice and self._is_windowed
+                if is_stream and self.against.is_comparing and has_kinds(reference):
                     past = StreamKind(reference)
             elif self.against is not None and self._is_windowed and not self._is_twice:
                 past = StreamPast(origin_of(self.predictor.model, self.processor, self.rule))

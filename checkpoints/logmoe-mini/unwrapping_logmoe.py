@@ -52,8 +52,8 @@ DOCKER_PIECE_BYTES = 16 * 1024
 # Transports whose stream is a service, and what tells copies of it apart there: the number that PM2 puts first or
 # Compose last; of a pod the hash of its ReplicaSet and five letters, or its place in a StatefulSet.
 NAMED_BY_STREAM = {
-    "compose": r"^\d+\||[-_]\d+$",
-    "kubectl": r"(?:-[a-f\d]{6,10})?-[bcdfghjklmnpqrstvwxz2456789]{5}\b|-\d+\b",
+    "compose": (r"^\d+\||[-_]\d+$", ""),
+    "kubectl": (r"^([^/]+?)(?:(?:-[a-f\d]{6,10})?-[bcdfghjklmnpqrstvwxz2456789]{5}|-\d+)/", r"\1/"),
 }
 # Services or hosts that are remembered per transport.
 MAX_NAMES = 10_000
@@ -490,7 +490,7 @@ def _program_of(rule: dict[str, Any], groups: dict[str, pa.Array]) -> pa.Array |
     if "identifier" in groups:
         return pc.coalesce(groups["identifier"], groups["unit"]) if "unit" in groups else groups["identifier"]
     if rule["name"] in NAMED_BY_STREAM:
-        return pc.replace_substring_regex(groups["stream"], NAMED_BY_STREAM[rule["name"]], "")
+        return pc.replace_substring_regex(groups["stream"], *NAMED_BY_STREAM[rule["name"]])
     return None
 
 
