@@ -5,7 +5,7 @@ INSTALLED = .venv/.installed
 # The files that travel with a checkpoint, in the order of the data, and all that trains: mypy checks them, by the name
 # that a flat root lacks.
 MODULES = configuration sources reading columns rules masks masking terminal lines transports tables records unwrapping times severities headers \
-	grouping parsing templates services sequences folds habits surprise accepting saving keeping reference measuring rerun processing terms modeling judging predicting wording suspects statistics reasons weighing fitting kinds applying caching engine following scanning findings gathering publishing pipeline
+	grouping parsing templates services sequences folds habits surprise accepting saving keeping reference silences measuring rerun processing terms modeling judging predicting wording suspects statistics reasons weighing fitting kinds applying caching engine following scanning findings gathering publishing pipeline
 TYPED = logmoe logmoe_command $(MODULES:%=logmoe.%_logmoe) logmoe.inference logmoe.answering logmoe.reporting logmoe.reports logmoe.accept_command logmoe.report_command logmoe.page logmoe.console logmoe.loading logmoe.context logmoe.handler logmoe.serving logmoe.serve_command logmoe.scan_command logmoe.findings_command logmoe.fitting_command logmoe.result_folder logmoe.distributed logmoe.ray_command logmoe.explaining logmoe.train \
 	$(patsubst training/%.py,logmoe.training.%,$(filter-out training/__init__.py,$(wildcard training/*.py)))
 

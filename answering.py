@@ -22,7 +22,7 @@ from logmoe.judging_logmoe import ANOMALY
 from logmoe.reference_logmoe import LogReference
 from logmoe.scanning_logmoe import LogScan
 from logmoe.suspects_logmoe import FIRST, USUAL, Suspect
-from logmoe.wording_logmoe import cut, inner_line, out_of_order, shown, telling_line
+from logmoe.wording_logmoe import cut, inner_line, out_of_order, seconds_in_words, shown, telling_line
 
 # What a kind of reason means, in a few words; None is a log that was judged by its wording.
 KIND_WORDS = {
@@ -495,6 +495,13 @@ def remarks(summary: Summary) -> list[str]:
             come = f"never come{'s' * is_one} here{':' if is_one else ', first'} `{first}`"
             whose = "of the healthy run" if log.is_rerun else "with which the healthy log ends"
             said.append(f"{name_of(log.source)}: {kinds} {whose} {come}")
+        for silence in log.silent:
+            since = "in this log" if silence.line is None else f"since line {silence.line:,}"
+            times = [seconds_in_words(seconds) for seconds in (silence.seconds, silence.longest)]
+            usual = f"never for more than {times[1]} in the healthy log"
+            said.append(
+                f"{name_of(log.source)}: {visible(silence.service)} writes nothing {since}, for {times[0]}; {usual}"
+            )
     return said + accepted(summary)
 
 

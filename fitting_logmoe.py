@@ -1,4 +1,4 @@
-"""Healthy logs in, a reference out: one pass over files of any size, or over logs in memory.
+"""Healthy logs in, a reference out: one pass over files of any size, or over logs in memory, after their beginnings.
 
 The pipeline's `fit` calls it, and the scan of a file without a reference, which first becomes its own.
 """

@@ -476,9 +476,7 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
                     found[-1].append(predict_measured(self.predictor, part, judged_against, reference, *how))
         worded = iter(self._predict_wording(by_wording, batch_size, max_log_entry_length) if by_wording else [])
         prevail = iter(turned)
-        most = None
-        if judged_against is not None and judged_against.reference is not None:
-            most = judged_against.reference.num_entries
+        given = None if judged_against is None else judged_against.reference
         predicted = []
         for prepared, of_parts in zip(prepared_logs, found, strict=True):
             parts_found: list[PredictedLog] = []
@@ -488,7 +486,7 @@ class LogAnomalyPipeline(JudgesAgainstReferences, PublishesCheckpoints, Pipeline
                     one.how.faults_prevail = next(prevail)
                 parts_found.append(one)
             is_one = len(parts_found) == 1 and parts_found[0].prepared is prepared
-            predicted.append(parts_found[0] if is_one else PredictedLog.together(prepared, parts_found, most))
+            predicted.append(parts_found[0] if is_one else PredictedLog.together(prepared, parts_found, given))
         return predicted
 
     def _own_reference(

@@ -30,7 +30,7 @@ from .saving_logmoe import named_files, new_files, read_named, table_of
 from .sequences_logmoe import Origin, SequenceRule, pad_sequences
 from .services_logmoe import REST, Services
 from .surprise_logmoe import Healthy, Occurrences, Surprise, Vocabulary, cross_fitted
-from .templates_logmoe import SLOT, Templates, learn_templates
+from .templates_logmoe import Templates, learn_templates, readable
 
 # Of the files; a reader refuses later ones. Without services they are of the first, which knows none.
 FORMAT_VERSION = 2
@@ -323,8 +323,8 @@ class LogReference:
     def merge(self, other: "LogReference") -> "LogReference":
         """A reference of both logs: the one that fitting them together would give.
 
-        As long as both together have no more entries than a reference keeps; else each is thinned evenly. Templates
-        are learned anew; [`encode`] gives new ones their embeddings, which the pipeline sees to.
+        If both have no more entries than a reference keeps; else each is thinned evenly. [`encode`] embeds templates
+        that are new. Entries of a reference of one service are of the rest in one of several.
 
         Raises:
             ValueError: they were made with other rules or another encoder, or cut otherwise.
@@ -382,7 +382,7 @@ class LogReference:
                 "files": files,
                 **vars(self.origin),
                 **{name: getattr(self, name) for name in _FACTS},
-                **({"programs": self.services.programs} if self.services else {}),
+                **self.services.facts(),
             }
             (written / "reference.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
             before = named_files(folder / "reference.json") or set()
@@ -439,7 +439,7 @@ class LogReference:
         reference.origin = of = Origin(**{name: facts[name] for name in Origin.__annotations__ if name in facts})
         SequenceRule(of.max_sequence_length, None, of.window_seconds, of.session_pattern)  # refuses what is none
         reference.first, reference.accepted = tensors["first"], facts["accepted"]
-        reference.services = Services.read(facts.get("programs", {}))
+        reference.services = Services.read(facts)
         reference.service = reference.services.checked(tensors.get("service"), len(reference.first))
         templates, count, entries = texts[number:], counts[:number], tensors["text"]
         vocabulary = Vocabulary(tensors["template_of"], tensors["embeddings"].astype(np.float32))
@@ -501,6 +501,7 @@ class ReferenceBuilder:
 
     def start_log(self) -> None:
         """What comes next is another log."""
+        self.services.logs |= {frozenset(self._logs)} - {frozenset()}
         self._logs, self._sequences = {}, {}
 
     def _log_of(self, service: int) -> int:
@@ -545,13 +546,16 @@ class ReferenceBuilder:
         entries, starts = reference.entries, reference._starts()
         sequence = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(reference))))
         place = (entries.stretch << 32) + np.arange(len(reference))
-        service = reference.services.numbers_in(self.services)[reference.service]
+        numbers = reference.services.numbers_in(self.services)
+        service = numbers[reference.service]
         columns = rows[entries.text], reference.time, reference.first, service, sequence, place
+        self.start_log()
+        self.services.logs |= {frozenset(numbers[list(log)].tolist()) for log in reference.services.logs}
         for of_log in np.split(np.arange(len(reference)), np.flatnonzero(np.diff(reference.log)) + 1):
-            self.start_log()
             kept = of_log[columns[0][of_log] >= 0]
             number, of_service = sequence[kept] - sequence[of_log[0]], int(service[of_log[0]])
             self._kept.add(self._log_of(of_service), number, [column[kept] for column in columns], of_service)
+            self._logs = {}  # each is a log of its own
         kept = rows >= 0
         self._count(rows[kept], reference.count[kept])
         self.num_entries += reference.num_entries
@@ -576,6 +580,7 @@ class ReferenceBuilder:
         Raises:
             ValueError: there was no entry.
         """
+        self.services.logs |= {frozenset(self._logs)} - {frozenset()}
         if not len(self._kept):
             raise ValueError("a reference needs at least one log entry, got none")
         # Sequences come when they are complete; the order of the log does not depend on its chunks.
@@ -612,9 +617,4 @@ def unit(embeddings: np.ndarray) -> np.ndarray:
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
 
 
-def readable(template: str) -> str:
-    """What the encoder reads of a template: a word in place of each slot."""
-    return template.replace(SLOT, "name")
-
-
-__all__ = ["LogReference", "Origin", "ReferenceBuilder", "readable", "unit"]
+__all__ = ["LogReference", "Origin", "ReferenceBuilder", "unit"]

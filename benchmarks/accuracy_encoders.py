@@ -15,7 +15,7 @@ from accuracy_metrics import mean_and_spread
 from accuracy_retrained import MEASURED, mean_auroc
 from accuracy_store import Arrays, Kept, Key, Part, Record, digest_of
 
-from logmoe.reference_logmoe import readable
+from logmoe.templates_logmoe import readable
 from logmoe.training import general
 from logmoe.training.episodes import read_service, training_services
 from recordings.corpus import SERVICES

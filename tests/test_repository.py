@@ -20,9 +20,9 @@ from logmoe import LogMoEProcessor
 ORDER = (
     "configuration sources reading columns rules masks masking terminal lines transports tables records unwrapping "
     "times severities headers grouping parsing templates services sequences folds habits surprise accepting saving "
-    "keeping reference measuring rerun processing terms modeling judging predicting wording suspects statistics "
-    "reasons weighing fitting kinds applying caching engine following scanning findings gathering publishing "
-    "pipeline"
+    "keeping reference silences measuring rerun processing terms modeling judging predicting wording suspects "
+    "statistics reasons weighing fitting kinds applying caching engine following scanning findings gathering "
+    "publishing pipeline"
 ).split()
 # The endpoint's file has the name that the Hub's toolkit looks for, and imports none of the others.
 TRAVELS = [*(f"{name}_logmoe.py" for name in ORDER), "handler.py"]

@@ -13,13 +13,14 @@ from test_reference import EVENTS, LENGTH, PARSER, features_pipe, make_log
 from test_weighing import FAULTY
 
 from logmoe import applying_logmoe, fitting_command, fitting_logmoe, scanning_logmoe, services_logmoe
-from logmoe.answering import heading, judged, place
-from logmoe.fitting_logmoe import ReferenceFit, ServiceCutters, origin_of, services_of_source
+from logmoe.answering import heading, judged, place, remarks
+from logmoe.fitting_logmoe import ReferenceFit, ServiceCutters, origin_of, services_of_source, with_places
 from logmoe.gathering_logmoe import FindingMaker
 from logmoe.reference_logmoe import LogReference
-from logmoe.reporting import finding_record
+from logmoe.reporting import finding_record, summary_record
 from logmoe.sequences_logmoe import SequenceRule
 from logmoe.services_logmoe import FIRST_LINES, REST, ServiceCount, ServiceParts, Services, share_known
+from logmoe.silences_logmoe import SilenceWatch
 
 SCHEMA = json.loads((ROOT / "findings.schema.json").read_text())
 MAIL = ("connect from {word}", "queued as {number}", "sent to {word} in {number}", "disconnect from {word}")
@@ -525,6 +526,123 @@ def test_a_service_that_writes_for_a_minute_adds_little_to_a_day(pipe, bound):
     assert reference.sequences_per_day(LENGTH) == pytest.approx(alone * (8640 + 600) / 8640, rel=0.03)
 
 
+# ---------------------------------------------------------------------- services that fall silent
+
+
+@pytest.fixture(scope="module")
+def read(pipe):
+    """Makes a reference of healthy logs, whose embeddings are not needed here."""
+
+    def read(*logs):
+        parsed = [PARSER.parse(text(lines)) for lines in logs]
+        count, rule = ServiceCount(len(logs)), SequenceRule(LENGTH)
+        for log in parsed:
+            count.add(log)
+        origin = origin_of(pipe.model, pipe.processor, rule)
+        fit = ReferenceFit(pipe.processor, rule, origin, services=count.services())
+        for log in parsed:
+            fit.add_parsed(log)
+        return fit.finish()
+
+    return read
+
+
+def silent(reference, lines, size=None):
+    """What a watch says at the end of lines, in chunks of so many."""
+    watch, size = SilenceWatch(reference), size or len(lines)
+    for start in range(0, len(lines), size):
+        parsed = with_places(PARSER.parse(text(lines[start : start + size])), PARSER)
+        parsed.first_line += start
+        watch.add(parsed)
+    return [(one.service, one.line) for one in watch.found()]
+
+
+def until(lines, end="00:08:00"):
+    """The lines up to a time at which all of them still write."""
+    return [line for line in lines if line.split()[2] < end]
+
+
+def without(lines, name, since):
+    """The lines, without those that a program wrote since a time."""
+    return [line for line in lines if not (written_by([line], name) and line.split()[2] >= since)]
+
+
+def test_a_service_that_falls_silent_is_named_until_it_is_back(reference, faulty):
+    stopped = without(faulty, "kernel", "00:05:00")
+    line = max(place for place, line in enumerate(stopped, 1) if " kernel[" in line)
+    for size in (None, 50):
+        assert silent(reference, stopped, size) == [("kernel", line)], size
+    assert silent(reference, until(faulty)) == silent(reference, stopped + until(faulty)[-30:]) == []
+    assert silent(reference, without(faulty, "kernel", "")) == [("kernel", None)]
+    # For ten seconds, more than three times three, the longest in the healthy log, or for one more.
+    for seconds, expected in ((10, []), (11, [("kernel", 3)])):
+        wrote = (("shop", 0), ("shop", 1), ("kernel", 1), ("shop", 1 + seconds))
+        last = [f"Jan  1 00:00:{second:02} host {name}[7]: entry" for name, second in wrote]
+        assert silent(reference, last) == silent(reference, last, 1) == expected
+
+
+def test_silence_is_told_in_a_file_in_memory_and_in_a_stream(pipe, faulty, reference, tmp_path):
+    stopped = without(faulty, "kernel", "00:05:00")
+    (tmp_path / "bad.log").write_text(text(stopped))
+    scan = pipe.scan(io.StringIO(text(stopped)), reference=reference)
+    list(scan)
+    findings = [pipe.findings(log, reference=reference) for log in (tmp_path / "bad.log", text(stopped))]
+    (silence,) = scan.statistics.silent
+    assert [of.summary.logs[0].silent for of in findings] == [(silence,), (silence,)]
+    begin, end = stopped[silence.line - 1].split()[2], stopped[-1].split()[2]
+    assert "00:04:55" < begin < "00:05:00"
+    seconds = 60 * int(end[3:5]) + int(end[6:]) - (60 * int(begin[3:5]) + int(begin[6:]))
+    assert (silence.seconds, silence.longest) == (pytest.approx(seconds, abs=3), 3)  # by the clock of the other
+    summary = findings[0].summary
+    (said,) = remarks(summary)
+    line = f"kernel writes nothing since line {silence.line}, for {silence.seconds / 60:.1f} min"
+    assert said.endswith(f"bad.log: {line}; never for more than 3 s in the healthy log")
+    record = json.loads(summary_record(summary))
+    jsonschema.validate(record, SCHEMA)
+    assert record["logs"][0]["silent"] == [vars(silence)]
+
+
+def test_only_what_writes_throughout_the_healthy_logs_is_missed(read):
+    lines = syslog(
+        shop=make_log(900, 1),
+        kernel=make_log(600, 2, events=OTHER, pace=3),
+        backup=make_log(520, 3, start=30),
+    )
+    reference = read(lines)
+    assert set(reference.services.programs) == {"shop", "kernel", "backup"}
+    assert silent(reference, written_by(lines, "kernel")) == [("shop", None)]
+
+
+def test_a_service_is_missed_in_logs_like_those_that_it_writes_into(read, tmp_path):
+    """Not in another one of the same folder; as the reference says that was saved, and merged."""
+    healthy = syslog(shop=make_log(600, 1), kernel=make_log(600, 2, events=OTHER), cron=make_log(560, 3, events=MAIL))
+    healthy = until(healthy, "00:09:00")
+    both, alone = written_by(healthy, "shop", "kernel"), written_by(healthy, "cron")
+    reference = read(both, alone)
+    assert len(reference.services) == 3
+    reference.save_pretrained(tmp_path)
+    loaded = LogReference.from_pretrained(tmp_path)
+    merged = read(both).merge(reference)
+    for one in (reference, loaded, merged):
+        assert silent(one, both) == silent(one, alone) == []
+        assert silent(one, written_by(both, "shop")) == [("kernel", None)]
+    # Some of whose healthy logs lack it.
+    assert silent(read(both, written_by(both, "shop")), written_by(both, "shop")) == []
+
+
+def test_silence_goes_by_what_the_clock_of_each_service_says(read, faulty):
+    """One that is hours behind the other, as in another zone, is not silent for hours."""
+
+    def behind(lines):
+        return [line.replace(" 00:", " 09:") if "host kernel" in line else line for line in lines]
+
+    healthy = syslog(shop=make_log(900, 1), kernel=make_log(600, 2, events=OTHER, pace=3))
+    reference = read(behind(healthy))
+    assert silent(reference, behind(until(faulty))) == []
+    for name in ("shop", "kernel"):
+        assert [of for of, _ in silent(reference, behind(without(until(faulty), name, "00:05:00")))] == [name]
+
+
 # ---------------------------------------------------------------------- streams, files
 
 
@@ -566,12 +684,13 @@ def test_what_a_quiet_service_writes_into_a_stream_does_not_wait(monkeypatch, li
 def test_what_is_saved_of_services(reference, tmp_path):
     reference.save_pretrained(tmp_path)
     facts = json.loads((tmp_path / "reference.json").read_text())
-    assert (facts["format_version"], facts["programs"]) == (2, {"shop": 0, "kernel": 1})
+    assert (facts["format_version"], facts["programs"], facts["logs"]) == (2, {"shop": 0, "kernel": 1}, [[0, 1]])
     loaded = LogReference.from_pretrained(tmp_path)
     assert loaded.services.programs == reference.services.programs
     np.testing.assert_array_equal(loaded.service, reference.service)
-    for programs in ({"shop": 0, "kernel": 2}, {"shop": -1}, {"shop": "0"}, ["shop"], {}, 3):
-        (tmp_path / "reference.json").write_text(json.dumps(facts | {"programs": programs}))
+    wrong = [{"programs": of} for of in ({"shop": 0, "kernel": 2}, {"shop": -1}, {"shop": "0"}, ["shop"], {}, 3)]
+    for changed in (*wrong, {"logs": [[0, 2]]}, {"logs": [["shop"]]}, {"logs": [3]}, {"logs": 3}, {"logs": [[[0]]]}):
+        (tmp_path / "reference.json").write_text(json.dumps(facts | changed))
         with pytest.raises(ValueError, match="cannot be used"):
             LogReference.from_pretrained(tmp_path)
 

@@ -27,9 +27,10 @@ from transformers import set_seed
 from logmoe import LogMoEConfig, LogMoEForSequenceClassification, LogMoEProcessor
 from logmoe.handler import REQUIREMENTS
 from logmoe.modeling_logmoe import load_encoder
-from logmoe.reference_logmoe import readable, unit
+from logmoe.reference_logmoe import unit
 from logmoe.sources_logmoe import visible
 from logmoe.surprise_logmoe import ENTRY_FEATURES, INPUTS
+from logmoe.templates_logmoe import readable
 from logmoe.training.card import general_card
 from logmoe.training.episodes import (
     KINDS,

@@ -26,6 +26,7 @@ from .reference_logmoe import MAX_REFERENCE_ENTRIES, LogReference
 from .rerun_logmoe import Beginning
 from .sequences_logmoe import SequenceCutter, SequenceRule
 from .services_logmoe import AHEAD_ENTRIES, REST, ServiceCount, ServiceParts, Services, Writer
+from .silences_logmoe import SilenceWatch
 from .sources_logmoe import Repeats, is_readable_twice, visible
 from .statistics_logmoe import HowJudged
 from .surprise_logmoe import ENTRY_FEATURES, measures_surprise
@@ -95,9 +96,14 @@ class PredictedLog:
     parts: "list[PredictedLog]" = field(default_factory=list)
 
     @classmethod
-    def together(cls, prepared: PreparedLog, parts: "list[PredictedLog]", most: int | None) -> "PredictedLog":
-        """Of what its services wrote; `most` as of [`HowJudged.together`]."""
+    def together(
+        cls, prepared: PreparedLog, parts: "list[PredictedLog]", reference: LogReference | None
+    ) -> "PredictedLog":
+        """Of what its services wrote, judged against a reference; None for each by itself."""
+        most = None if reference is None else reference.num_entries
         how = HowJudged.together([part.how for part in parts], most)
+        if reference is not None:
+            how.silent = SilenceWatch(reference).add(prepared.parsed).found()
         return cls(prepared, [], np.zeros(0, bool), how=how, parts=parts)
 
     @property
@@ -223,7 +229,8 @@ def services_apart(
         services = against.reference.services
     if not services:
         return {REST: prepared}
-    parsed, cutter = with_places(prepared.parsed, processor), SequenceCutter(rule, processor)
+    prepared.parsed = parsed = with_places(prepared.parsed, processor)
+    cutter = SequenceCutter(rule, processor)
     ahead = np.bincount(services.of(parsed)[:AHEAD_ENTRIES] - REST, minlength=len(services) + 1)
     return {
         service: PreparedLog(
@@ -265,7 +272,7 @@ class JudgesAgainstReferences:
         on_problem: Callable[[Any, Exception], None] | None = None,
         **overrides: Any,
     ) -> LogReference:
-        """Learns what is healthy, in one pass and without training.
+        """Learns what is healthy, without training.
 
         Args:
             logs: healthy logs, each a path, a folder, a pattern such as `"logs/*.gz"`, a text of several lines, a list

@@ -18,6 +18,7 @@ from .headers_logmoe import HeaderReader
 from .judging_logmoe import Judge
 from .parsing_logmoe import LogParser, ParsedLog
 from .sequences_logmoe import SequenceRule
+from .silences_logmoe import Silence
 from .statistics_logmoe import ScanStatistics
 from .suspects_logmoe import Suspect, Suspects
 from .weighing_logmoe import Against
@@ -238,7 +239,7 @@ class LogSummary:
         start, end: see [`LogSpan`].
         accepted: findings that were left out, because somebody accepted them.
         expired: those that are reported again.
-        healthy_entries, promised_rate, services: see [`ScanStatistics`].
+        healthy_entries, promised_rate, services, silent: see [`ScanStatistics`].
     """
 
     source: str | None
@@ -268,6 +269,7 @@ class LogSummary:
     healthy_entries: int | None = None
     promised_rate: float | None = None
     services: int = 1
+    silent: tuple[Silence, ...] = ()
     # What is as where the log was judged.
     CARRIED: ClassVar[tuple[str, ...]] = (
         "faults_prevail",
@@ -276,6 +278,7 @@ class LogSummary:
         "first_missing",
         "healthy_entries",
         "services",
+        "silent",
     )
 
     @classmethod
@@ -305,7 +308,9 @@ class LogSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain data, for `json.dumps`."""
-        return asdict(self) | {name: [asdict(one) for one in getattr(self, name)] for name in ("suspects", "expired")}
+        return asdict(self) | {
+            name: [asdict(one) for one in getattr(self, name)] for name in ("suspects", "expired", "silent")
+        }
 
 
 def suspected(suspects: Suspects | None) -> dict[str, Any]:

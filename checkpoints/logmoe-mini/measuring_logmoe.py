@@ -14,7 +14,7 @@ import numpy as np
 from .folds_logmoe import parts_of
 from .habits_logmoe import HORIZONS, filled_times
 from .parsing_logmoe import ParsedLog
-from .reference_logmoe import LogReference, readable, unit
+from .reference_logmoe import LogReference, unit
 from .sequences_logmoe import SEQUENCES_PER_CALL, pad_sequences
 from .surprise_logmoe import (
     ENTRY_FEATURES,
@@ -26,6 +26,7 @@ from .surprise_logmoe import (
     lower_quarter,
     sequence_inputs,
 )
+from .templates_logmoe import readable
 
 # Texts that a reference lacks and that are remembered: more than the longest horizon and a chunk's hold.
 REMEMBERED_TEXTS = 1 << 16

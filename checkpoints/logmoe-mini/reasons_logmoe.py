@@ -14,8 +14,9 @@ import numpy as np
 
 from .habits_logmoe import HORIZONS, NEIGHBOURS, Habits, departure, is_among, is_regular, rate_weights, tail_evidence
 from .measuring_logmoe import Measured
-from .reference_logmoe import LogReference, readable
+from .reference_logmoe import LogReference
 from .surprise_logmoe import GRANULARITIES, INPUTS, NUM_POOLED, POOLED, POOLS, SEQUENCE_FEATURES, pool_weights
+from .templates_logmoe import readable
 from .wording_logmoe import alarms, inner_line, number_in_words, seconds_in_words, shown, times_in_words
 
 KINDS = (

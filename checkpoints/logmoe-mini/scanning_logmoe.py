@@ -43,6 +43,7 @@ from .reading_logmoe import EmptyLogError, LogReader
 from .reference_logmoe import LogReference
 from .sequences_logmoe import SequenceRule
 from .services_logmoe import AHEAD_ENTRIES, REST, Services
+from .silences_logmoe import SilenceWatch
 from .sources_logmoe import is_readable_twice, visible
 from .statistics_logmoe import HowJudged, ScanStatistics
 from .surprise_logmoe import measures_surprise
@@ -164,6 +165,7 @@ class LogScan(Iterator[dict[str, Any]]):
         # Of the log that is being read: who judges it, by service, and those that the services have.
         self._followers: dict[int, LogFollower] = {}
         self._services = Services()
+        self._watch: SilenceWatch | None = None
         self._is_worded = False
         self._results = self._run()
 
@@ -266,7 +268,7 @@ class LogScan(Iterator[dict[str, Any]]):
 
     def _begin(self, source: Any) -> None:
         """Finds what the next log is judged against, which without a reference takes a first pass over it."""
-        self._followers, self._services, self._is_worded = {}, Services(), False
+        self._followers, self._services, self._watch, self._is_worded = {}, Services(), None, False
         self.statistics.say(HowJudged())
         has_suspects = self.has_suspects and measures_surprise(self.predictor.model.config)
         self.suspects = Suspects(self.predictor) if has_suspects else None
@@ -276,6 +278,7 @@ class LogScan(Iterator[dict[str, Any]]):
             return
         if self.against.reference is not None:
             self._services = self.against.reference.services
+            self._watch = SilenceWatch(self.against.reference) if self._services else None
             if self._is_twice and self.against.reference.origin.has_past:
                 self._look_ahead(source)
         else:
@@ -290,6 +293,7 @@ class LogScan(Iterator[dict[str, Any]]):
         ways = [follower.how for follower in self._followers.values()]
         ways = ways or [HowJudged("none" if given is None else "reference")]
         how = HowJudged.together(ways, None if given is None else given.num_entries)
+        how.silent = () if self._watch is None else self._watch.found()
         if not self.judge.keeps_promise:
             how.kept_rate = how.promised_rate = None
         self.statistics.say(how)
@@ -376,6 +380,8 @@ class LogScan(Iterator[dict[str, Any]]):
         jobs: list[Job] = []
         for service, log, sequences, num_new in cutters.push(parsed, chunk.is_last, chunk.is_idle):
             jobs += self._follower(service).start_all(log, sequences, num_new)
+        if self._watch is not None:
+            self._watch.add(parsed)
         self._say()
         statistics = {"lines": chunk.num_lines, "entries": len(parsed), "replaced_bytes": chunk.replaced_bytes}
         return _Step(parsed, jobs, statistics)

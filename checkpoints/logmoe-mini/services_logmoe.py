@@ -65,23 +65,32 @@ class Services:
 
     Args:
         programs: of each program its service, a number from 0; those that are not here are `REST`.
+        logs: which services wrote into one healthy log, of each that is like no other in this.
     """
 
-    def __init__(self, programs: Mapping[str, int] | None = None):
+    def __init__(self, programs: Mapping[str, int] | None = None, logs: Iterable[Iterable[int]] = ()):
         self.programs = dict(programs or {})
+        self.logs = {frozenset(log) for log in logs}
 
     @classmethod
-    def read(cls, programs: Any) -> "Services":
-        """From what was saved.
+    def read(cls, facts: Mapping[str, Any]) -> "Services":
+        """From what was saved, see [`facts`].
 
         Raises:
             ValueError: it is no such thing.
         """
-        services = cls(programs)
+        services = cls(facts.get("programs", {}), facts.get("logs", []))
         numbers = set(services.programs.values())
         if not all(isinstance(name, str) for name in services.programs) or numbers != set(range(len(numbers))):
-            raise ValueError(f"`programs` must give each program the number of its service, got {programs!r:.200}")
+            given = facts["programs"]
+            raise ValueError(f"`programs` must give each program the number of its service, got {given!r:.200}")
+        if not all(log <= {REST, *numbers} for log in services.logs):
+            raise ValueError(f"`logs` must hold numbers of {len(numbers)} services, got {facts['logs']!r:.200}")
         return services
+
+    def facts(self) -> dict[str, Any]:
+        """What is saved; nothing where none are told apart."""
+        return {"programs": self.programs, "logs": sorted(map(sorted, self.logs))} if self else {}
 
     def checked(self, service: np.ndarray | None, number: int) -> np.ndarray:
         """The service of each of so many entries, int64 `(entries,)`, as it was saved; None stands for the rest.
@@ -123,7 +132,7 @@ class Services:
         return service[dictionary_indices(names)]
 
     def together(self, other: "Services") -> "Services":
-        """The services of two references: those that share a program are one.
+        """The services of two references, without their logs: those that share a program are one.
 
         What only one of them knows by name is of the rest in the other.
         """

@@ -7,6 +7,8 @@ say of a log as a whole.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .silences_logmoe import Silence
+
 
 @dataclass
 class HowJudged:
@@ -24,7 +26,9 @@ class HowJudged:
             `of_kind`; None where it is judged otherwise.
         promised_rate: share of their sequences that may be called anomalous, as it was asked for.
         kept_rate: the same as it can be promised: more where they are too few; None where nothing is promised.
-        services: that wrote it, and were judged each for itself; 1 where they are not told apart.
+        services: that wrote it, and were judged each for itself, what is of none of them as one; 1 where they are not
+            told apart.
+        silent: services that write throughout the healthy logs and have fallen silent.
     """
 
     mode: str = "none"
@@ -39,6 +43,7 @@ class HowJudged:
     promised_rate: float | None = None
     kept_rate: float | None = None
     services: int = 1
+    silent: tuple[Silence, ...] = ()
 
     @property
     def familiarity(self) -> float | None:

@@ -520,4 +520,9 @@ class _Index:
         return best
 
 
-__all__ = ["SLOT", "Templates", "learn_templates"]
+def readable(template: str) -> str:
+    """What the encoder reads of a template: a word in place of each slot."""
+    return template.replace(SLOT, "name")
+
+
+__all__ = ["SLOT", "Templates", "learn_templates", "readable"]
